@@ -1,0 +1,89 @@
+"""Reads a folder of story folders, in natural order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from vsr_cli.api import Dataset, Note, Rejected, Story, VsrError
+
+from . import FolderOptions
+from .groups import read_groups
+from .story import STORY_FILE, holds_pair, holds_story_files, natural, read_story, shown
+
+SHAPE = f"a story folder holds pairs such as 01.jpg and 01.txt, or a {STORY_FILE}"
+
+
+def build(options: FolderOptions) -> Dataset:
+    """Give the dataset. Nothing is read yet."""
+    return FolderDataset(options)
+
+
+class FolderDataset:
+    """Stories from files. The source is a folder of story folders, or one story folder itself."""
+
+    def __init__(self, options: FolderOptions) -> None:
+        self.options = options
+
+    def read(self, source: str | None) -> Iterator[Story | Rejected]:
+        """Yield the stories in natural order of their folders' names ("2" before "10").
+
+        Raises VsrError if the source is no folder or holds no story folder, or the group CSV is of no use.
+        """
+        folders = _story_folders(_folder(source))
+        options = self.options
+        groups = None
+        if options.group_csv is not None:
+            groups = read_groups(options.group_csv, group=options.group_column, story=options.story_column)
+        return _stories(folders, groups)
+
+    def describe(self, source: str | None) -> Mapping[str, str]:
+        """Give the source folder's name. Reads no story."""
+        return {"source": shown(_folder(source).resolve().name)}
+
+
+def _folder(source: str | None) -> Path:
+    if source is None:
+        raise VsrError(f"folder: no source is given; name a folder of story folders: {SHAPE}")
+    folder = Path(source).expanduser()
+    if not folder.exists():
+        raise VsrError(f"{source}: no such folder; name a folder of story folders: {SHAPE}")
+    if not folder.is_dir():
+        raise VsrError(f"{source}: is a file; name the folder that holds the story folders: {SHAPE}")
+    return folder
+
+
+def _story_folders(source: Path) -> list[Path]:
+    try:
+        inside = [path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        folders = sorted(inside, key=lambda path: natural(path.name))
+        if not holds_pair(source):
+            if not any(_reads_as(holds_story_files, path) for path in folders):
+                raise VsrError(f"{source}: holds no story folders; {SHAPE}")
+            return folders
+    except OSError as error:
+        raise VsrError(f"{source}: the folder cannot be read ({error.strerror}); check its permissions") from error
+    if inner := next((path for path in folders if _reads_as(holds_pair, path)), None):
+        what = f"is a story folder itself, and holds others ({shown(inner.name)})"
+        raise VsrError(f"{source}: {what}; move one or the other elsewhere")
+    return [source]
+
+
+def _reads_as(kind: Callable[[Path], bool], folder: Path) -> bool:
+    try:
+        return kind(folder)
+    except OSError:
+        return True  # not to be passed over: it is rejected by name when its turn comes
+
+
+def _stories(folders: list[Path], groups: Mapping[str, str] | None) -> Iterator[Story | Rejected]:
+    for folder in folders:
+        story = read_story(folder)
+        if isinstance(story, Rejected) or groups is None:
+            yield story
+            continue
+        name = shown(folder.resolve().name)
+        group = groups.get(name)
+        unlisted = Note(code="no_group", detail=f"the group CSV has no group for {name}: a group of its own")
+        notes = story.notes if group is not None else (*story.notes, unlisted)
+        yield Story(id=story.id, frames=story.frames, group=group, notes=notes)

@@ -1,0 +1,94 @@
+"""A recurrent text decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
+
+from . import GruDecoderOptions
+
+
+class GruDecoder(nn.Module):
+    """Embedding, GRU and vocabulary head; the GRU's first state is the narrative summary.
+
+    The sequence-to-sequence decoder of Cho et al. (2014), "Learning Phrase Representations using RNN
+    Encoder-Decoder for Statistical Machine Translation".
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, width: int, options: GruDecoderOptions) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.length = options.length
+        self.layers = options.layers
+        hidden = options.hidden or width
+        embedding = options.embedding or width
+        self.embedding = nn.Embedding(len(vocabulary), embedding)
+        self.start = nn.Linear(width, options.layers * hidden)
+        # PyTorch's own dropout lies between layers only, and warns where there is but one.
+        between = options.dropout if options.layers > 1 else 0.0
+        self.recurrent = nn.GRU(embedding, hidden, options.layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear(hidden, len(vocabulary))
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give target ids and mask (N, T): ending in eos unless cut, without bos."""
+        return self.vocabulary.encode_targets(texts, length=self.length)
+
+    def detokenize(self, ids: Tensor) -> list[str]:
+        """Give the text of each row of ids (B, T), up to its first eos."""
+        return self.vocabulary.decode(ids)
+
+    def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
+        """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""
+        scores: Tensor = self.head(self._states(narrative, ids))  # (B, T, hidden) -> (B, T, V)
+        return scores
+
+    def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give the mean cross-entropy in nats a real token, a scalar, from targets and mask (B, T)."""
+        # The head is by far the widest layer, so padding is dropped before it and not after.
+        scores = self.head(self._states(narrative, ids)[mask])  # (B, T, hidden) -> (tokens, V)
+        return functional.cross_entropy(scores, ids[mask])
+
+    @torch.no_grad()
+    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
+        """Write the likeliest token at each place: ids (B, T), up to eos, then padding.
+
+        Padding and bos are never written before eos: no target holds them there.
+        """
+        batch = len(narrative.summary)
+        written = narrative.summary.new_full((batch, self.length), self.vocabulary.pad, dtype=torch.long)
+        token = written.new_full((batch,), self.vocabulary.bos)
+        ended = torch.zeros_like(token, dtype=torch.bool)
+        state = self._first_state(narrative)
+        for place in range(self.length):
+            output, state = self.recurrent(self.dropout(self.embedding(token[:, None])), state)
+            scores = self.head(self.dropout(output[:, 0]))  # (B, 1, hidden) -> (B, V)
+            scores[:, [self.vocabulary.pad, self.vocabulary.bos]] = float("-inf")
+            token = scores.argmax(dim=-1)  # (B, V) -> (B,)
+            written[:, place] = token.masked_fill(ended, self.vocabulary.pad)
+            ended = ended | (token == self.vocabulary.eos)
+            if ended.all():
+                break
+        return written
+
+    def _first_state(self, narrative: Narrative) -> Tensor:
+        state: Tensor = torch.tanh(self.start(narrative.summary))  # (B, D) -> (B, layers * hidden)
+        layers = state.reshape(len(state), self.layers, -1)  # -> (B, layers, hidden)
+        return layers.transpose(0, 1).contiguous()  # -> (layers, B, hidden)
+
+    def _states(self, narrative: Narrative, ids: Tensor) -> Tensor:
+        before = functional.pad(ids[:, :-1], (1, 0), value=self.vocabulary.bos)  # (B, T), shifted
+        states: Tensor = self.recurrent(self.dropout(self.embedding(before)), self._first_state(narrative))[0]
+        dropped: Tensor = self.dropout(states)  # (B, T, hidden)
+        return dropped
+
+
+def build(options: GruDecoderOptions, context: BuildContext) -> GruDecoder:
+    """Build the decoder over the text encoder's vocabulary."""
+    assert context.vocabulary is not None, "a decoder is built after the text encoder"
+    return GruDecoder(context.vocabulary, width=context.width, options=options)

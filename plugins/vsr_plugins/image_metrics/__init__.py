@@ -1,0 +1,27 @@
+"""Scores of predicted images against the true ones: MSE, PSNR and SSIM on pixels in [0, 1]."""
+
+from __future__ import annotations
+
+from vsr_cli.api import Component, hookimpl
+
+
+@hookimpl
+def vsr_metrics() -> list[Component]:
+    """Give the image metrics."""
+    return [
+        Component(
+            name="mse",
+            summary="mean squared error of pixels in [0, 1]",
+            build="vsr_plugins.image_metrics.pixels:build_mse",
+        ),
+        Component(
+            name="psnr",
+            summary="peak signal-to-noise ratio in dB, of all windows' mean squared error",
+            build="vsr_plugins.image_metrics.pixels:build_psnr",
+        ),
+        Component(
+            name="ssim",
+            summary="structural similarity, Gaussian window (torchmetrics)",
+            build="vsr_plugins.image_metrics.ssim:build",
+        ),
+    ]

@@ -1,0 +1,31 @@
+"""Recurrent temporal models: a GRU and an LSTM over the frames of a story."""
+
+from pydantic import Field
+
+from vsr_cli.api import Component, Options, hookimpl
+
+
+class RecurrentOptions(Options):
+    """The options of `gru` and `lstm`."""
+
+    layers: int = Field(1, ge=1, description="recurrent layers, one above the other")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share dropped of what each layer reads")
+
+
+@hookimpl
+def vsr_temporal_models() -> list[Component]:
+    """Declare `gru` and `lstm`."""
+    return [
+        Component(
+            name="gru",
+            summary="a GRU over the frames; the summary is its last step",
+            build="vsr_plugins.recurrent.model:build_gru",
+            options=RecurrentOptions,
+        ),
+        Component(
+            name="lstm",
+            summary="an LSTM over the frames; the summary is its last step",
+            build="vsr_plugins.recurrent.model:build_lstm",
+            options=RecurrentOptions,
+        ),
+    ]

@@ -1,0 +1,61 @@
+"""Fetches the dataset's parquet files from the Hugging Face hub, once, into its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vsr_cli.api import VsrError
+
+HUB_ID = "daniel3303/StoryReasoning"
+FILES = "data/*.parquet"
+INSTEAD = "or give a local folder in the hub's layout (data/train-*.parquet, data/test-*.parquet)"
+
+
+def fetch(hub_id: str, *, revision: str | None) -> Path:
+    """Give the folder of a hub dataset's files, fetching what the cache lacks; a stopped fetch goes on later.
+
+    `datasets.load_dataset` would fetch by itself, but retries an unreachable hub for half a minute before it
+    says so, and keeps a second, unpacked copy of all pictures. Raises VsrError.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: its client's own, kept there
+        GatedRepoError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    asked = f"{hub_id} at revision {revision}" if revision else hub_id
+    try:
+        return Path(snapshot_download(hub_id, repo_type="dataset", revision=revision, allow_patterns=FILES))
+    except GatedRepoError as error:
+        what = "this dataset asks for a login; accept its terms on the hub and run `hf auth login`"
+        raise VsrError(f"{asked}: {what}, {INSTEAD}") from error
+    except RepositoryNotFoundError as error:
+        what = f"no such dataset on the Hugging Face hub, or a private one; check the id (default: {HUB_ID})"
+        raise VsrError(f"{asked}: {what}, {INSTEAD}") from error
+    except RevisionNotFoundError as error:
+        raise VsrError(f"{asked}: the dataset has no such revision; leave it out for the newest") from error
+    except LocalEntryNotFoundError as error:
+        what = "not in the local cache, and the Hugging Face hub cannot be reached"
+        remedy = f"check the connection, HF_ENDPOINT and HF_HUB_OFFLINE, {INSTEAD}"
+        raise VsrError(f"{asked}: {what}; {remedy}") from error
+    except (OSError, HTTPError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise VsrError(f"{asked}: fetching it failed ({reason}); try again, {INSTEAD}") from error
+
+
+def fetched_commit(hub_id: str, *, revision: str | None) -> str:
+    """Give the commit of the files that the cache holds, or the revision as asked for where it holds none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            hub_id, repo_type="dataset", revision=revision, allow_patterns=FILES, local_files_only=True
+        )
+    except (LocalEntryNotFoundError, ValueError):
+        return revision or "main"
+    # The cache keeps each commit's files in a folder of that name.
+    return Path(folder).name

@@ -1,0 +1,47 @@
+"""Small encoders that train from scratch, for trying things out without any download."""
+
+from pydantic import Field
+
+from vsr_cli.api import Component, Options, hookimpl
+
+
+class TinyCnnOptions(Options):
+    """The options of `tiny-cnn`."""
+
+    size: int = Field(64, ge=16, multiple_of=16, description="images are resized to this many pixels a side")
+
+
+class TinyTextOptions(Options):
+    """The options of `tiny-text`."""
+
+    vocabulary_size: int = Field(
+        2000, ge=400, description="most tokens of the vocabulary that is learnt from the training texts"
+    )
+    lowercase: bool = Field(False, description="lower case only; names then lose their capitals")
+    length: int = Field(48, ge=4, description="most tokens read of a text, the first and last included")
+
+
+@hookimpl
+def vsr_visual_encoders() -> list[Component]:
+    """Declare `tiny-cnn`."""
+    return [
+        Component(
+            name="tiny-cnn",
+            summary="four small convolutions, trained from scratch",
+            build="vsr_plugins.tiny.model:build_cnn",
+            options=TinyCnnOptions,
+        )
+    ]
+
+
+@hookimpl
+def vsr_text_encoders() -> list[Component]:
+    """Declare `tiny-text`."""
+    return [
+        Component(
+            name="tiny-text",
+            summary="a WordPiece vocabulary learnt from the training texts and one convolution over their tokens",
+            build="vsr_plugins.tiny.model:build_text",
+            options=TinyTextOptions,
+        )
+    ]

@@ -1,0 +1,112 @@
+"""Small encoders that train from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary
+
+from . import TinyCnnOptions, TinyTextOptions
+from .vocabulary import learn_vocabulary
+
+CHANNELS = (32, 64, 128, 128)
+TOKENIZER = "tokenizer.json"
+
+
+class TinyCnn(nn.Module):
+    """Four convolutions of stride 2, then a linear layer over what each place of the last map holds.
+
+    Nothing is pooled away, since where a thing stands is part of what a picture tells.
+    """
+
+    cache_key: str | None = None
+
+    def __init__(self, *, width: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *CHANNELS), CHANNELS, strict=False):
+            # Group normalisation (Wu and He, 2018) has no running statistics: training and use are the same.
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers)
+        self.projection = nn.Linear(CHANNELS[-1] * (size // 2 ** len(CHANNELS)) ** 2, width)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Give (N, 3, size, size) in [-1, 1] from images (N, 3, H, W) uint8."""
+        resized = images.float()
+        if images.shape[-2:] != (self.size, self.size):
+            resized = functional.interpolate(
+                resized, (self.size, self.size), mode="bilinear", antialias=True
+            )  # (N, 3, H, W) -> (N, 3, size, size)
+        return resized / 127.5 - 1
+
+    def frozen(self, pixels: Tensor) -> Tensor:
+        """Give back the pixels: nothing is frozen."""
+        return pixels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give (N, D) from (N, 3, size, size)."""
+        maps = self.convolutions(features)  # -> (N, 128, size / 16, size / 16)
+        embedding: Tensor = self.projection(maps.flatten(1))  # -> (N, D)
+        return embedding
+
+
+class TinyText(nn.Module):
+    """Token embeddings, one convolution over three neighbours, and the mean and maximum over the text.
+
+    The convolution and maximum are those of Kim (2014), "Convolutional Neural Networks for Sentence
+    Classification".
+    """
+
+    cache_key: str | None = None
+
+    def __init__(self, vocabulary: Vocabulary, *, width: int, length: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.length = length
+        self.embedding = nn.Embedding(len(vocabulary), width)
+        self.convolution = nn.Conv1d(width, width, 3, padding=1)
+        self.projection = nn.Linear(2 * width, width)
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give ids and mask (N, length)."""
+        return self.vocabulary.encode(texts, length=self.length)
+
+    def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give back the ids: nothing is frozen."""
+        return ids
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Give (N, D) from ids and mask (N, L); what stands where the mask is False changes nothing."""
+        real = mask[:, None]  # (N, 1, L)
+        tokens = self.embedding(features).mT.masked_fill(~real, 0.0)  # (N, L) -> (N, L, D) -> (N, D, L)
+        # Not below 0 where real, so that 0 for padding is never the maximum of anything.
+        neighbours = functional.relu(self.convolution(tokens)).masked_fill(~real, 0.0)  # (N, D, L)
+        mean = neighbours.sum(-1) / real.sum(-1).clamp(min=1)  # (N, D)
+        embedding: Tensor = self.projection(torch.cat([mean, neighbours.amax(-1)], dim=-1))  # -> (N, D)
+        return embedding
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the learnt vocabulary."""
+        self.vocabulary.save(folder / TOKENIZER)
+
+
+def build_cnn(options: TinyCnnOptions, context: BuildContext) -> TinyCnn:
+    """Build the visual encoder."""
+    return TinyCnn(width=context.width, size=options.size)
+
+
+def build_text(options: TinyTextOptions, context: BuildContext) -> TinyText:
+    """Build the text encoder on a vocabulary learnt from the training texts, or read back from a run."""
+    if context.assets is not None:
+        vocabulary = Vocabulary.load(context.assets / TOKENIZER)
+    else:
+        vocabulary = learn_vocabulary(
+            context.training_texts(), size=options.vocabulary_size, lowercase=options.lowercase
+        )
+    return TinyText(vocabulary, width=context.width, length=options.length)

@@ -1,0 +1,188 @@
+"""Text encoders of the transformers library, frozen up to a layer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_key
+
+from . import HfTextOptions
+from .loading import from_config, load_pretrained
+
+LAYERS = {
+    "bert": "encoder",
+    "camembert": "encoder",
+    "distilbert": "transformer",
+    "electra": "encoder",
+    "roberta": "encoder",
+    "xlm-roberta": "encoder",
+}
+"""Kinds of model whose layers can be parted, and the module that holds them in `layer`.
+
+Their layers take states and an attention mask and no more, and their last layer's states are the result.
+"""
+TOKENIZER = "tokenizer.json"
+SPECIAL_IDS = "special_ids.json"
+
+
+class TransformersEncoder(nn.Module):
+    """A pretrained encoder parted in two, a pooling and a linear layer.
+
+    `lower` is the model itself, less the layers above the freeze boundary; those are `upper`. Where
+    nothing is frozen `lower` is all of the model and trains.
+    """
+
+    def __init__(self, model: PreTrainedModel, vocabulary: Vocabulary, *, options: HfTextOptions, width: int) -> None:
+        super().__init__()
+        self.config = cast(Any, model.config)
+        self.vocabulary = vocabulary
+        self.length = options.length
+        self.pooling = options.pooling
+        self.trains_whole = options.frozen_layers == 0
+        self.lower = model
+        self.upper = nn.ModuleList()
+        if isinstance(options.frozen_layers, int) and not self.trains_whole:
+            stack = getattr(model, LAYERS[self.config.model_type])
+            self.upper = stack.layer[options.frozen_layers :]
+            stack.layer = stack.layer[: options.frozen_layers]
+        if not self.trains_whole:
+            self.lower.requires_grad_(False).train(False)
+        self.projection = nn.Linear(self.config.hidden_size, width)
+
+    @property
+    def cache_key(self) -> str | None:
+        """Digest the frozen weights as they are now, the structure, the tokenizer and the length."""
+        if self.trains_whole:
+            return None
+        structure = {
+            name: value
+            for name, value in sorted(self.config.to_dict().items())
+            # Where it came from and what wrote it change nothing that it computes.
+            if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
+        }
+        return content_key(
+            self.lower.state_dict(),
+            structure=structure,
+            tokenizer=hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest(),
+            special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),
+            length=self.length,
+            boundary="states" if len(self.upper) else self.pooling,
+        )
+
+    def train(self, mode: bool = True) -> TransformersEncoder:
+        """Set the mode of what trains; frozen layers never drop anything out."""
+        super().train(mode)
+        if not self.trains_whole:
+            self.lower.train(False)
+        return self
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give ids and mask (N, length)."""
+        return self.vocabulary.encode(texts, length=self.length)
+
+    def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give the states at the freeze boundary (N, L, H), 0 at padding, from ids and mask (N, L).
+
+        With every layer frozen that is the pooled state (N, H); with nothing frozen, the ids.
+        """
+        if self.trains_whole:
+            return ids
+        with torch.no_grad():
+            states = self._lower_states(ids, mask)
+            return states if len(self.upper) else self._pool(states, mask)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Give (N, D) from what `frozen` returned and the mask (N, L)."""
+        if self.trains_whole:
+            pooled = self._pool(self._lower_states(features, mask), mask)
+        elif len(self.upper):
+            # The mask that the model's own forward pass makes for these layers.
+            attention = create_bidirectional_mask(self.config, features, mask.long())
+            states = features
+            for layer in self.upper:
+                states = layer(states, attention)  # (N, L, H)
+            pooled = self._pool(states, mask)
+        else:
+            pooled = features
+        embedding: Tensor = self.projection(pooled)  # (N, H) -> (N, D)
+        return embedding
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the backbone's configuration, the tokenizer and the ids of its special tokens."""
+        self.config.save_pretrained(folder)
+        self.vocabulary.save(folder / TOKENIZER)
+        ids = {name: getattr(self.vocabulary, name) for name in ("pad", "bos", "eos")}
+        (folder / SPECIAL_IDS).write_text(json.dumps(ids), encoding="utf-8")
+
+    def _lower_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        states: Tensor = self.lower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states.masked_fill(~mask[..., None], 0.0)  # (N, L) -> (N, L, H)
+
+    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]  # (N, L, H) -> (N, H)
+        real = mask[..., None].to(states.dtype)  # (N, L, 1)
+        return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
+
+
+def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
+    """Build the encoder from a hub id or folder, or its structure from a run's assets.
+
+    Raises VsrError if the model or tokenizer cannot be had, or the options do not suit the model.
+    """
+    if context.assets is not None:
+        ids = json.loads((context.assets / SPECIAL_IDS).read_text(encoding="utf-8"))
+        vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(context.assets / TOKENIZER)), **ids)
+        model = from_config(AutoConfig.from_pretrained(context.assets))
+    else:
+        model, vocabulary = load_pretrained(options)
+    check(model, vocabulary, options=options)
+    return TransformersEncoder(model, vocabulary, options=options, width=context.width)
+
+
+def check(model: PreTrainedModel, vocabulary: Vocabulary, *, options: HfTextOptions) -> None:
+    """Raise VsrError if the options do not suit the model."""
+    config = cast(Any, model.config)
+    frozen = options.frozen_layers
+    if config.is_encoder_decoder:
+        raise VsrError(
+            f"text encoder: {options.model} is not an encoder alone ({config.model_type}); "
+            "give an encoder by --set text.model=..."
+        )
+    if frozen != "all" and frozen != 0 and config.model_type not in LAYERS:
+        raise VsrError(
+            f"text encoder: a model of type {config.model_type} cannot be frozen in part "
+            f"(text.frozen_layers={frozen}); set text.frozen_layers=all or 0, "
+            f"or take one of {', '.join(LAYERS)}"
+        )
+    if frozen != "all" and not 0 <= frozen <= config.num_hidden_layers:
+        raise VsrError(
+            f"text encoder: cannot freeze {frozen} layers of {config.num_hidden_layers} "
+            f"({options.model}); set text.frozen_layers to 0..{config.num_hidden_layers} or all"
+        )
+    table = cast(nn.Embedding, model.get_input_embeddings())
+    if len(vocabulary) > table.num_embeddings:
+        raise VsrError(
+            f"text encoder: the tokenizer has {len(vocabulary)} tokens, the model {table.num_embeddings} "
+            f"({options.tokenizer or options.model}); give the model's own by --set text.tokenizer=FILE"
+        )
+    positions = getattr(model, "embeddings", None)
+    positions = getattr(positions, "position_embeddings", None)
+    if isinstance(positions, nn.Embedding):
+        # RoBERTa's positions start above that of padding.
+        longest = positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+        if options.length > longest:
+            raise VsrError(
+                f"text encoder: {options.model} reads at most {longest} tokens "
+                f"(text.length={options.length}); set text.length to {longest} or less"
+            )

@@ -1,0 +1,281 @@
+"""Stories from one's own files: what pairs up, what is reported, and what is never read."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsr_cli.api import Rejected, Story, VsrError
+from vsr_plugins.folder import FolderOptions, vsr_datasets
+from vsr_plugins.folder.reader import build
+from vsr_plugins.folder.story import natural
+
+REAL = Path(__file__).parents[3] / "shared" / "stories"
+
+
+def make(folder: Path, **files: str | bytes) -> Path:
+    """Write a story folder; `_` in a name stands for the dot. Pictures are not looked at by this plugin."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / name.removeprefix("n").replace("_", ".")).write_bytes(data)
+    return folder
+
+
+def pair(folder: Path, stem: str = "1", text: str | bytes = "Words.") -> Path:
+    return make(folder, **{f"n{stem}_jpg": b"picture", f"n{stem}_txt": text})
+
+
+def read(source: Path, **options: object) -> list[Story | Rejected]:
+    return list(build(FolderOptions.model_validate(options)).read(str(source)))
+
+
+def one(source: Path, **options: object) -> Story:
+    (story,) = read(source, **options)
+    assert isinstance(story, Story)
+    return story
+
+
+def rejected(source: Path) -> Rejected:
+    (story,) = read(source)
+    assert isinstance(story, Rejected)
+    assert "\n" not in story.detail
+    return story
+
+
+def codes(story: Story) -> list[tuple[str, int | None]]:
+    return [(note.code, note.frame) for note in story.notes]
+
+
+def problem(source: Path | None, **options: object) -> str:
+    dataset = build(FolderOptions.model_validate(options))
+    with pytest.raises(VsrError) as caught:
+        dataset.read(None if source is None else str(source))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def write_json(folder: Path, frames: object, **more: object) -> Path:
+    return make(folder, nstory_json=json.dumps({"frames": frames, **more}))
+
+
+def test_declares_one_dataset() -> None:
+    (component,) = vsr_datasets()
+    assert component.name == "folder"
+
+
+def test_frames_and_stories_come_in_natural_order(tmp_path: Path) -> None:
+    for name in ("story 10", "story 2", "a"):
+        for stem in ("10", "9", "page-2", "page-10"):
+            pair(tmp_path / name, stem, f"text {stem}")
+    stories = read(tmp_path)
+    assert [story.id for story in stories if isinstance(story, Story)] == ["a", "story 2", "story 10"]
+    assert isinstance(stories[0], Story)
+    assert [frame.text for frame in stories[0].frames] == ["text 9", "text 10", "text page-2", "text page-10"]
+    assert [Path(str(frame.image)).name for frame in stories[0].frames][:2] == ["9.jpg", "10.jpg"]
+    assert stories[0].notes == ()
+
+
+@given(st.lists(st.text(max_size=8)))
+def test_natural_order_is_total(names: list[str]) -> None:
+    backwards = names[::-1]
+    assert sorted(names, key=natural) == sorted(backwards, key=natural)
+
+
+def test_the_source_may_be_one_story(tmp_path: Path) -> None:
+    story = one(pair(tmp_path / "mine"))
+    assert story.id == "mine"
+    assert len(story.frames) == 1
+
+
+def test_one_story_keeps_its_folder_of_small_pictures(tmp_path: Path) -> None:
+    make(pair(tmp_path / "mine") / "thumbs", n1_jpg=b"small")
+    assert one(tmp_path / "mine").id == "mine"
+
+
+def test_a_story_that_holds_stories_is_refused(tmp_path: Path) -> None:
+    pair(pair(tmp_path) / "inner")
+    assert "inner" in problem(tmp_path)
+
+
+def test_suffixes_in_any_case_and_hidden_files(tmp_path: Path) -> None:
+    make(tmp_path / "s", n1_JPG=b"p", n1_TXT="a", n2_WebP=b"p", n2_txt="b", n3_PNG=b"p", n3_txt="c")
+    make(tmp_path / "s", n_4_jpg=b"hidden", notes_md="other")
+    make(tmp_path / ".hidden", n1_jpg=b"p", n1_txt="a")
+    story = one(tmp_path)
+    assert [frame.text for frame in story.frames] == ["a", "b", "c"]
+    assert story.notes == ()
+
+
+def test_half_frames_stay_half(tmp_path: Path) -> None:
+    folder = pair(tmp_path / "s")
+    make(folder, n2_jpg=b"p", n3_txt="alone", n4_jpg=b"p", n4_txt=" \r\n\t ")
+    story = one(tmp_path)
+    assert [(frame.image is not None, frame.text) for frame in story.frames] == [
+        (True, "Words."),
+        (True, None),
+        (False, "alone"),
+        (True, None),
+    ]
+    assert codes(story) == [("missing_text", 1), ("missing_image", 2), ("empty_text", 3)]
+
+
+def test_stems_must_be_equal(tmp_path: Path) -> None:
+    make(pair(tmp_path / "s", "2"), n01_jpg=b"p", n1_txt="a")
+    assert codes(one(tmp_path)) == [("missing_text", 0), ("missing_image", 1)]
+
+
+def test_a_folder_without_pairs_is_rejected_beside_others(tmp_path: Path) -> None:
+    pair(tmp_path / "good")
+    make(tmp_path / "bad", n1_jpg=b"p", n2_jpg=b"p")
+    (tmp_path / "empty").mkdir()
+    stories = read(tmp_path)
+    assert [story.code for story in stories if isinstance(story, Rejected)] == ["no_pairs", "no_pairs"]
+    assert [story.id for story in stories if isinstance(story, Story)] == ["good"]
+
+
+def test_two_images_of_one_stem(tmp_path: Path) -> None:
+    make(pair(tmp_path / "s"), n1_png=b"other")
+    story = one(tmp_path)
+    assert codes(story) == [("duplicate_image", 0)]
+    assert Path(str(story.frames[0].image)).name == "1.jpg"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_with_a_mark_are_read(tmp_path: Path, encoding: str) -> None:
+    pair(tmp_path / "s", text="\r\n Ève’s\r\nhouse \r\n".encode(encoding))
+    story = one(tmp_path)
+    assert story.frames[0].text == "Ève’s\nhouse"
+    assert story.notes == ()
+
+
+@pytest.mark.parametrize(
+    "raw", ["Ève".encode("latin-1"), "Eve".encode("utf-16-le"), "Eve".encode("utf-32"), b"\xff\xfeE"]
+)
+def test_other_encodings_are_reported_not_guessed(tmp_path: Path, raw: bytes) -> None:
+    pair(tmp_path / "s", text=raw)
+    story = one(tmp_path)
+    assert story.frames[0].text is None
+    assert story.frames[0].image is not None
+    assert codes(story) == [("wrong_encoding", 0)]
+    assert "1.txt" in story.notes[0].detail
+    assert "save it as UTF-8" in story.notes[0].detail
+
+
+def test_a_link_out_of_the_story_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    folder = make(tmp_path / "stories" / "s", n1_jpg=b"p", n2_jpg=b"p", n2_txt="fine")
+    (folder / "1.txt").symlink_to(secret)
+    story = one(tmp_path / "stories")
+    assert [frame.text for frame in story.frames] == [None, "fine"]
+    assert codes(story) == [("outside_story", 0)]
+
+
+def test_story_json(tmp_path: Path) -> None:
+    folder = make(tmp_path / "s" / "pictures", nb_jpg=b"p", na_png=b"p").parent
+    write_json(
+        folder,
+        [
+            {"image": "pictures/b.jpg", "text": " First. "},
+            {"image": "pictures/a.png", "text": "", "mood": "ignored"},
+            {"image": "x" * 5000},
+            {"text": "no picture"},
+        ],
+        id="my-story",
+    )
+    story = one(tmp_path)
+    assert story.id == "my-story"
+    assert [frame.text for frame in story.frames] == ["First.", None, None, "no picture"]
+    assert story.frames[0].image == folder / "pictures" / "b.jpg"
+    assert codes(story) == [
+        ("empty_text", 1),
+        ("missing_image", 2),
+        ("missing_text", 2),
+        ("missing_image", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.jpg", "sub/../1.jpg", "{root}/outside.jpg", "link.jpg", "C:\\x.jpg", "a\0b"],
+)
+def test_story_json_never_leaves_its_folder(tmp_path: Path, name: str) -> None:
+    make(tmp_path, noutside_jpg=b"p")
+    folder = write_json(tmp_path / "stories" / "s", [{"image": name.format(root=tmp_path), "text": "a"}])
+    (folder / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    story = rejected(tmp_path / "stories")
+    assert story.code == "outside_story"
+    assert "relative path" in story.detail
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"frames": 3}', '{"frames": [{"image": 3}]}', '{"frames": [1]}', "[" * 100_000, "\xff"],
+)
+def test_a_bad_story_json_is_rejected(tmp_path: Path, content: str) -> None:
+    make(tmp_path / "s", nstory_json=content.encode("latin-1"))
+    assert rejected(tmp_path).code == "bad_story_json"
+
+
+def test_story_json_without_frames(tmp_path: Path) -> None:
+    write_json(tmp_path / "s", [])
+    assert rejected(tmp_path).code == "no_pairs"
+
+
+def test_story_json_may_begin_with_a_mark(tmp_path: Path) -> None:
+    make(tmp_path / "s", nstory_json=b'\xef\xbb\xbf{"frames": [{"text": "a"}]}')
+    assert one(tmp_path).frames[0].text == "a"
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    assert "01.jpg and 01.txt" in problem(None)
+    assert "no such folder" in problem(tmp_path / "none")
+    assert "is a file" in problem(make(tmp_path, nf_txt="x") / "f.txt")
+    (tmp_path / "empty").mkdir()
+    assert "holds no story folders" in problem(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_folder_is_rejected(tmp_path: Path) -> None:
+    pair(tmp_path / "a")
+    pair(tmp_path / "b").chmod(0)
+    stories = read(tmp_path)
+    assert [story.code for story in stories if isinstance(story, Rejected)] == ["unreadable_folder"]
+
+
+def test_groups(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        pair(tmp_path / "stories" / name)
+    table = make(tmp_path, ng_csv="\ufeffstory_folder,image_group\na,7\nb,7\nc,\nz,8\n") / "g.csv"
+    stories = [story for story in read(tmp_path / "stories", group_csv=table) if isinstance(story, Story)]
+    assert [story.group for story in stories] == ["7", "7", None, None]
+    assert [codes(story) for story in stories] == [[], [], [("no_group", None)], [("no_group", None)]]
+
+
+def test_group_csv_problems(tmp_path: Path) -> None:
+    pair(tmp_path / "stories" / "a")
+    source = tmp_path / "stories"
+    make(tmp_path, ng_csv="story_folder,image_group\na,1\na,2\n", nu_csv=b"story_folder,image_group\na,\xff\n")
+    assert "image_group" in problem(source, group_csv=tmp_path / "g.csv", group_column="imagegroup")
+    assert "known: story_folder, image_group" in problem(source, group_csv=tmp_path / "g.csv", story_column="q")
+    assert "line 3" in problem(source, group_csv=tmp_path / "g.csv")
+    assert "UTF-8" in problem(source, group_csv=tmp_path / "u.csv")
+    assert "cannot be read" in problem(source, group_csv=tmp_path / "none.csv")
+    assert "no column" in problem(source, group_csv=make(tmp_path, ne_csv="") / "e.csv")
+
+
+def test_describe_names_the_folder(tmp_path: Path) -> None:
+    assert build(FolderOptions()).describe(str(tmp_path)) == {"source": tmp_path.name}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the picture books are not here")
+def test_real_picture_books() -> None:
+    stories = [story for story in read(REAL, group_csv=REAL / "ATTRIBUTION.csv") if isinstance(story, Story)]
+    assert len(stories) == 241
+    assert all(frame.image and frame.text for story in stories for frame in story.frames)
+    assert all(story.group and not story.notes for story in stories)

@@ -1,0 +1,252 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import nltk.downloader
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nltk.translate.meteor_score import single_meteor_score
+from rouge_score.rouge_scorer import RougeScorer
+
+from vsr_cli.api import Metric, Sample, VsrError
+from vsr_plugins.text_metrics import BleuOptions, MeteorOptions, RougeOptions, vsr_metrics
+from vsr_plugins.text_metrics import bleu as bleu_module
+from vsr_plugins.text_metrics import meteor as meteor_module
+from vsr_plugins.text_metrics import rouge as rouge_module
+from vsr_plugins.text_metrics.wordnet import Synset
+
+BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
+SYSTEM = Path("/usr/share/wordnet")
+needs_wordnet = pytest.mark.skipif(not (SYSTEM / "index.noun").exists(), reason="wordnet-base is not installed")
+
+PREDICTED = ["The man walks home.", "She smiled at the dog, and it ran!", "", "a a a a", "Rain 1,000 times"]
+REFERENCE = [
+    "A man walked home slowly.",
+    "She smiles at the cat; it ran.",
+    "Nothing.",
+    "a",
+    "rain fell 1,000 times",
+]
+
+words = st.sampled_from(["the", "man", "walks", "walked", "home", "The", "dog", ",", ".", "and", ""])
+pairs = st.tuples(st.lists(words, max_size=8).map(" ".join), st.lists(words, min_size=1, max_size=8).map(" ".join))
+
+
+class Nothing:
+    """A WordNet that knows no word."""
+
+    def synsets(self, lemma: str) -> Sequence[Synset]:
+        return []
+
+
+def sample(predicted: str, reference: str) -> Sample:
+    return Sample(
+        story="s",
+        context_texts=(),
+        predicted_text=predicted,
+        reference_text=reference,
+        predicted_image=BLANK,
+        reference_image=BLANK,
+    )
+
+
+def samples(predicted: Sequence[str] = PREDICTED, reference: Sequence[str] = REFERENCE) -> list[Sample]:
+    return [sample(one, other) for one, other in zip(predicted, reference, strict=True)]
+
+
+def metrics() -> dict[str, Metric]:
+    return {
+        "bleu": bleu_module.build(BleuOptions()),
+        "rouge": rouge_module.build(RougeOptions()),
+        "meteor": meteor_module.Meteor(Nothing(), source="none"),
+    }
+
+
+def test_components_are_declared_with_options_that_build_them() -> None:
+    assert {component.name: component.options for component in vsr_metrics()} == {
+        "bleu": BleuOptions,
+        "rouge": RougeOptions,
+        "meteor": MeteorOptions,
+    }
+
+
+@pytest.mark.parametrize("name", ["bleu", "rouge", "meteor"])
+def test_empty_predictions_score_zero_and_no_window_is_refused(name: str) -> None:
+    metric = metrics()[name]
+    scores = metric.combine(metric.measure([sample("", "A man."), sample("", "A dog.")]))
+    assert next(iter(scores)) == name
+    assert set(scores.values()) == {0.0}
+    assert metric.combine(metric.measure([sample("", "")]))[name] == 0
+    assert metric.combine(metric.measure([sample("A man.", "")]))[name] == 0
+    nothing = metric.measure([])
+    assert nothing.shape == (0, metric.measure(samples()).shape[1])
+    with pytest.raises(AssertionError):
+        metric.combine(nothing)
+
+
+@pytest.mark.parametrize("smooth", ["exp", "floor", "add-k", "none"])
+@pytest.mark.parametrize("tokenize", ["13a", "intl", "char", "none"])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_bleu_is_sacrebleus(smooth: str, tokenize: str, lowercase: bool) -> None:
+    metric = bleu_module.build(
+        BleuOptions.model_validate({"smooth": smooth, "tokenize": tokenize, "lowercase": lowercase})
+    )
+    for rows in (samples(), samples()[:1], samples()[2:4], samples(REFERENCE)):
+        ours = metric.combine(metric.measure(rows))
+        theirs = sacrebleu.corpus_bleu(
+            [row.predicted_text for row in rows],
+            [[row.reference_text for row in rows]],
+            smooth_method=smooth,
+            tokenize=tokenize,
+            lowercase=lowercase,
+        )
+        assert ours["bleu"] == theirs.score
+        assert [ours[f"bleu-precision-{n}"] for n in (1, 2, 3, 4)] == theirs.precisions
+        assert ours["bleu-brevity-penalty"] == theirs.bp
+        assert ours["bleu-length-ratio"] == theirs.ratio
+
+
+@given(st.lists(pairs, min_size=1, max_size=6), st.data())
+def test_bleu_of_any_selection_is_sacrebleus_of_that_corpus(texts: list[tuple[str, str]], data: st.DataObject) -> None:
+    metric = bleu_module.build(BleuOptions())
+    chosen = data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=8))
+    statistics = metric.measure([sample(*pair) for pair in texts])
+    predicted, reference = zip(*(texts[index] for index in chosen), strict=True)
+    expected = sacrebleu.corpus_bleu(predicted, [reference], lowercase=True).score
+    assert metric.combine(statistics[chosen])["bleu"] == expected
+
+
+def test_bleu_signature_is_sacrebleus() -> None:
+    version = sacrebleu.__version__
+    assert bleu_module.build(BleuOptions()).signature == f"nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:{version}"
+    mixed = bleu_module.build(BleuOptions(lowercase=False, smooth="floor"))
+    assert mixed.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:floor[0.10]|version:{version}"
+
+
+def test_bleu_asks_sacrebleu_without_drawing_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    bleu_module.build(BleuOptions()).measure(samples())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("stemmer", [True, False])
+def test_rouge_is_the_mean_of_rouge_scores(stemmer: bool) -> None:
+    metric = rouge_module.build(RougeOptions(stemmer=stemmer))
+    scorer = RougeScorer(["rougeL", "rouge1", "rouge2"], use_stemmer=stemmer)
+    each = [scorer.score(row.reference_text, row.predicted_text) for row in samples()]
+    assert metric.combine(metric.measure(samples())) == {
+        "rouge": pytest.approx(np.mean([score["rougeL"].fmeasure for score in each])),
+        "rouge-1": pytest.approx(np.mean([score["rouge1"].fmeasure for score in each])),
+        "rouge-2": pytest.approx(np.mean([score["rouge2"].fmeasure for score in each])),
+    }
+    assert f"stemmer:{'porter' if stemmer else 'no'}|" in metric.signature
+
+
+def test_rouge_of_a_known_pair() -> None:
+    """Lin (2004), "ROUGE-L": of these two, with the same bigrams right, one scores 3/4 and the other 2/4."""
+    metric = rouge_module.build(RougeOptions(stemmer=False))
+    reference = "police killed the gunman"
+    near = metric.combine(metric.measure([sample("police kill the gunman", reference)]))
+    far = metric.combine(metric.measure([sample("the gunman kill police", reference)]))
+    assert near == {"rouge": 0.75, "rouge-1": 0.75, "rouge-2": pytest.approx(1 / 3)}
+    assert far["rouge"] == 0.5
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
+@given(st.lists(pairs, min_size=1, max_size=5), st.lists(pairs, min_size=1, max_size=5))
+def test_scores_of_two_sets_are_their_weighted_mean(left: list[tuple[str, str]], right: list[tuple[str, str]]) -> None:
+    for metric in (metrics()["rouge"], metrics()["meteor"]):
+        one = metric.measure([sample(*pair) for pair in left])
+        two = metric.measure([sample(*pair) for pair in right])
+        both = metric.combine(np.concatenate([one, two]))
+        for name, score in both.items():
+            mean = metric.combine(one)[name] * len(left) + metric.combine(two)[name] * len(right)
+            assert score == pytest.approx(mean / (len(left) + len(right)))
+
+
+GUIDE = "It is a guide to action that ensures that the military will forever heed Party commands"
+
+
+@needs_wordnet
+@pytest.mark.parametrize(
+    ("reference", "predicted", "score"),
+    [
+        # nltk.translate.meteor_score's docstring
+        (
+            GUIDE,
+            "It is a guide to action which ensures that the military always obeys the commands of the party",
+            0.6944,
+        ),
+        ("this is a cat", "non matching hypothesis", 0.0),
+        # nltk/test/meteor.doctest, after Wikipedia's article on METEOR
+        ("The cat sat on the mat", "The cat sat on the mat", 0.9977),
+        ("The cat sat on the mat", "on the mat sat the cat", 0.5),
+        ("The cat sat on the mat", "The cat was sat on the mat", 0.9654),
+        ("create or update a vm set", "creates or updates a virtual machine scale set", 0.7806),
+    ],
+)
+def test_meteor_of_published_examples(reference: str, predicted: str, score: float) -> None:
+    metric = meteor_module.build(MeteorOptions())
+    assert metric.combine(metric.measure([sample(predicted, reference)]))["meteor"] == pytest.approx(score, abs=5e-5)
+
+
+@needs_wordnet
+def test_meteor_counts_synonyms() -> None:
+    metric = meteor_module.build(MeteorOptions())
+    blind = meteor_module.Meteor(Nothing(), source="none")
+    pair = [sample("she is in the auto", "she is in the car")]
+    assert metric.measure(pair)[0, 0] > 0.9 > blind.measure(pair)[0, 0]
+
+
+def test_meteor_parts_punctuation_and_ignores_case() -> None:
+    metric = meteor_module.Meteor(Nothing(), source="none")
+    tokens = ["she", "ran", ".", "he", "sat", "."]
+    expected = single_meteor_score(tokens, tokens[:-1], wordnet=Nothing())
+    assert metric.measure([sample("She ran. HE sat", "she ran. He sat.")])[0, 0] == expected
+
+
+def test_meteor_signature_says_which_wordnet() -> None:
+    assert "|tok:wordpunct|stemmer:porter|" in meteor_module.Meteor(Nothing(), source="9.9-test").signature
+    assert "|wordnet:9.9-test|" in meteor_module.Meteor(Nothing(), source="9.9-test").signature
+
+
+@pytest.fixture
+def without_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nltk.data, "path", [])
+    monkeypatch.setattr(meteor_module, "system_folder", lambda: None)
+
+
+@pytest.mark.usefixtures("without_wordnet")
+def test_meteor_without_wordnet_says_how_to_get_it() -> None:
+    with pytest.raises(VsrError, match=r"^meteor: WordNet was not found .*apt-get install wordnet-base.*nltk") as error:
+        meteor_module.build(MeteorOptions())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("without_wordnet")
+@pytest.mark.parametrize("failure", ["returned", "raised", "useless"])
+def test_a_download_that_fails_is_one_line(failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(name: str, *, quiet: bool, print_error_to: object) -> bool:
+        asked.append(name)
+        if failure == "raised":
+            raise OSError("no route\nto host")
+        if failure == "returned":
+            print("[nltk_data] Error loading wordnet:\n[nltk_data]     no route", file=print_error_to)  # type: ignore[call-overload]
+        return failure == "useless"
+
+    monkeypatch.setattr(nltk.downloader, "download", download)
+    with pytest.raises(VsrError, match=r"^meteor: WordNet was not found") as error:
+        meteor_module.build(MeteorOptions(download=True))
+    assert asked == ["wordnet"]
+    assert "\n" not in str(error.value)
+    assert "apt-get install wordnet-base" in str(error.value)
+    assert ("no route" in str(error.value)) == (failure != "useless")
+
+
+@needs_wordnet
+def test_a_download_is_not_tried_where_wordnet_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nltk.downloader, "download", lambda *_, **__: pytest.fail("downloaded"))
+    assert "|wordnet:3.0-" in meteor_module.build(MeteorOptions(download=True)).signature

@@ -1,0 +1,50 @@
+"""What a plugin declares: components, each with a name, options and the place of its code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pluggy
+from pydantic import BaseModel, ConfigDict
+
+hookimpl = pluggy.HookimplMarker("vsr")
+"""Marks a function of a plugin as its answer to one of the hooks in `vsr_cli.plugin.hookspecs`."""
+
+
+class Options(BaseModel):
+    """The options of one component: frozen, and strict about unknown keys.
+
+    Subclass it and give each field a type, a default and a `Field(description=...)`: the same class parses
+    `--set`, is printed by `vsr plugins show`, and is recorded with the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One thing that can be chosen by name.
+
+    `build` is a place, "package.module:function", resolved when the component is first used, so that a
+    plugin's declaration stays light. What the function takes and gives depends on the kind:
+    `vsr_cli.plugin.hookspecs` says so for each.
+
+    Raises ValueError if the name is not lower-case words joined by hyphens, `build` is not a place, or the options
+    are not an `Options` class.
+    """
+
+    name: str
+    summary: str
+    build: str
+    options: type[Options] = Options
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", self.name):
+            raise ValueError(f"component name {self.name!r} is not lower-case words joined by '-' or '_'")
+        if not re.fullmatch(r"[\w.]+:\w+", self.build):
+            raise ValueError(f"component {self.name}: build {self.build!r} is not 'package.module:function'")
+        if not (isinstance(self.options, type) and issubclass(self.options, Options)):
+            raise ValueError(f"component {self.name}: options is not a subclass of vsr_cli.api.Options")
+        if "name" in self.options.model_fields:
+            raise ValueError(f"component {self.name}: an option cannot be called 'name', which chooses the component")

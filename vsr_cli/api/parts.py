@@ -1,0 +1,216 @@
+"""What each part of a model promises. Shapes: B stories, K context frames, N = B*K, D shared width, L tokens
+of a frame's text, T tokens of a target text, V vocabulary, H W pixels, *F whatever an encoder's frozen half gives.
+
+Every part is a `torch.nn.Module` made by the `build(options, context)` function of its component, with
+`context` a `BuildContext`. Parts are matched by shape, not by base class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from .component import Options
+from .vocabulary import TokenBatch, Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildContext:
+    """What a part is told when it is built."""
+
+    width: int
+    """D, the width that all parts share."""
+    steps: int
+    """K, the number of context frames."""
+    image_size: int
+    """H = W of prepared images and of the predicted one, in pixels."""
+    training_texts: Callable[[], Iterable[str]]
+    """The texts of the training split; for a text encoder that makes its own vocabulary."""
+    vocabulary: Vocabulary | None = None
+    """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    assets: Path | None = None
+    """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
+    structure from there and fetches nothing: its weights follow from the run. None on a first build."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A batch of four-frame contexts: all that a prediction may depend on."""
+
+    visual: Tensor
+    """What the visual encoder's frozen half gave, (B, K, *F)."""
+    text: Tensor
+    """What the text encoder's frozen half gave, (B, K, *F)."""
+    text_ids: Tensor
+    """The texts' tokens, (B, K, L) int64."""
+    text_mask: Tensor
+    """True where a token is real, (B, K, L) bool."""
+    mask: Tensor
+    """True where a frame is real rather than repeated to fill the context, (B, K) bool."""
+    last_image: Tensor
+    """The last frame's image, (B, 3, H, W) in [0, 1]."""
+    text_row: Tensor
+    """A number for each distinct text, (B, K) int64: equal texts have equal numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The fifth frames of a batch, for losses alone."""
+
+    ids: Tensor
+    """Tokens to write, ending in eos and without bos, (B, T) int64."""
+    mask: Tensor
+    """True where a token is real, (B, T) bool."""
+    image: Tensor
+    """(B, 3, H, W) in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrative:
+    """What the decoders write from: the temporal model's reading of the context, and the context itself."""
+
+    steps: Tensor
+    """The state after each frame, (B, K, D)."""
+    summary: Tensor
+    """The state after the whole context, (B, D)."""
+    visual: Tensor
+    """The visual encoder's embedding of each frame, (B, K, D)."""
+    text: Tensor
+    """The text encoder's embedding of each frame, (B, K, D)."""
+    context: Context
+    """What the encoders read, for decoders that attend, copy or start from the last image."""
+
+
+class Decoding(Options):
+    """How a text decoder turns its distribution into words."""
+
+    method: Literal["greedy"] = "greedy"
+
+
+class VisualEncoder(Protocol):
+    """Turns images into one embedding each. Frozen below a boundary, trained above it."""
+
+    cache_key: str | None
+    """A digest of all that `frozen` depends on (see `content_key`), or None where nothing is frozen: then
+    `frozen` returns its input and its output is not worth keeping."""
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Prepare images (N, 3, H, W) uint8 for the network: resize and normalise to (N, 3, h, w) float."""
+        ...
+
+    def frozen(self, pixels: Tensor) -> Tensor:
+        """Give (N, *F): deterministic, independent of the rest of the batch, no gradient, cacheable."""
+        ...
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Give the embeddings (N, D) of what `frozen` returned. This is what trains."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Turns texts into one embedding each. Frozen below a boundary, trained above it."""
+
+    cache_key: str | None
+    """As for a visual encoder; the tokenizer and the length are part of it."""
+    vocabulary: Vocabulary
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give ids and mask (N, L) of a fixed length L."""
+        ...
+
+    def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give (N, *F) from ids and mask (N, L), up to the freeze boundary; as for a visual encoder."""
+        ...
+
+    def __call__(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Give the embeddings (N, D) from what `frozen` returned and the mask (N, L)."""
+        ...
+
+
+class Fusion(Protocol):
+    """Joins the two embeddings of each frame."""
+
+    def __call__(self, visual: Tensor, text: Tensor) -> Tensor:
+        """Give (B, K, D) from (B, K, D) and (B, K, D)."""
+        ...
+
+
+class TemporalModel(Protocol):
+    """Reads the frames of a story in order."""
+
+    def __call__(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
+
+        Frames whose mask is False are repeats that fill a short context: they may be read or ignored.
+        """
+        ...
+
+
+class TextDecoder(Protocol):
+    """Writes the next text."""
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give target ids and mask (N, T): ending in eos, without bos."""
+        ...
+
+    def detokenize(self, ids: Tensor) -> list[str]:
+        """Give the text of each row of generated ids (B, T)."""
+        ...
+
+    def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give the mean cross-entropy in nats a real token, a scalar; token t is predicted from those before it."""
+        ...
+
+    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
+        """Write free-running, with no target in sight: ids (B, T), padded after eos."""
+        ...
+
+
+class ImageDecoder(Protocol):
+    """Draws the next image."""
+
+    def __call__(self, narrative: Narrative) -> Tensor:
+        """Give (B, 3, H, W) in [0, 1]."""
+        ...
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give a scalar from two images (B, 3, H, W) in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasAssets(Protocol):
+    """A part that needs more than weights to be built again, e.g. a tokenizer or a backbone's configuration."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write files into an empty folder; `BuildContext.assets` names it when the run is read back."""
+        ...
+
+
+def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:
+    """Digest weights and facts into a cache key: equal keys mean equal frozen features.
+
+    `tensors` is a state dict or a part of one; `facts` are whatever else the result depends on (resolution,
+    normalisation, layer, tokenizer). Gives 32 hexadecimal digits of a SHA-256.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name in sorted(facts):
+        digest.update(f"{name}={facts[name]!r};".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(dtype=_torch_uint8()).numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def _torch_uint8() -> Any:
+    import torch
+
+    return torch.uint8

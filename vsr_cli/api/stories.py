@@ -1,0 +1,84 @@
+"""What a dataset gives: stories of frames, and word of what it had to reject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A stretch of a frame's clean text that the source ties to something in the story."""
+
+    kind: str
+    """What the source calls it, e.g. "object", "action", "landmark"."""
+    ids: tuple[str, ...]
+    """The things it stands for, in the source's own names; local to the story."""
+    start: int
+    """Index of its first character in `Frame.text`."""
+    end: int
+    """Index after its last character in `Frame.text`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One (image, text) pair of a story, as its source holds it.
+
+    The image is a path or the encoded bytes of a file: vsr decodes it, so that every dataset's pictures meet
+    the same checks. Either half is None where the source lacks it; such a frame is reported, never filled in.
+    """
+
+    image: Path | bytes | None
+    text: str | None
+    entities: tuple[Entity, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A defect that the dataset found in a story, and repaired or left."""
+
+    code: str
+    """A short stable name, lower-case with underscores, e.g. "mismatched_close"."""
+    detail: str
+    frame: int | None = None
+    """Index of the frame (from 0) that it concerns, or None for the whole story."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """A story: its frames in order, and what the source says about where it belongs."""
+
+    id: str
+    frames: tuple[Frame, ...]
+    group: str | None = None
+    """Stories of one group never part across splits. None: the story is a group of its own."""
+    split: str | None = None
+    """The source's own split: "train", "validation" or "test". None: vsr splits."""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A story that could not be read at all: where it is, a stable code for the reason, and a line of detail."""
+
+    where: str
+    code: str
+    detail: str
+
+
+class Dataset(Protocol):
+    """A source of stories. Built by `build(options) -> Dataset`."""
+
+    def read(self, source: str | None) -> Iterator[Story | Rejected]:
+        """Yield the stories of a source in a fixed order, one at a time, holding few in memory.
+
+        `source` is what stands on the command line (a folder, a hub id), None if nothing does. Raises
+        VsrError if the source as a whole cannot be read; one bad story is a `Rejected`, not an error.
+        """
+        ...
+
+    def describe(self, source: str | None) -> Mapping[str, str]:
+        """Give facts for the manifest, e.g. {"source": ..., "revision": ..., "licence": ...}. Reads no story."""
+        ...

@@ -1,0 +1,370 @@
+"""The command line: what can be typed. Each command resolves its words and hands on to `vsr_cli.commands`."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from . import __version__
+from .commands.options import (
+    Assignments,
+    BatchSize,
+    Config,
+    Data,
+    Dataset,
+    Epochs,
+    Fusion,
+    ImageDecoder,
+    Json,
+    Out,
+    Preset,
+    RunFolder,
+    Temporal,
+    Text,
+    TextDecoder,
+    Visual,
+)
+from .console import fail, print_json, say
+from .errors import VsrError
+
+MISTAKE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="vsr",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth.",
+)
+plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and what each component takes.")
+config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(config_app, name="config")
+
+
+class SeveralMetrics(TyperCommand):
+    """A command whose `--metrics` takes every value that follows it: Typer's options take one each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write `--metrics bleu rouge` as `--metrics bleu --metrics rouge`, then parse as ever."""
+        spread: list[str] = []
+        following = False
+        for index, word in enumerate(args):
+            if word == "--":
+                spread += args[index:]
+                break
+            if word.startswith("-"):
+                following = word == "--metrics"
+                spread.append(word)
+            elif following and spread[-1] != "--metrics":
+                spread += ["--metrics", word]
+            else:
+                spread.append(word)
+        parsed: list[str] = super().parse_args(ctx, spread)
+        return parsed
+
+
+def _examples(*lines: str) -> str:
+    """Show commands as they are typed, one a line, below a command's options."""
+    return "\n\n".join(["**Examples**", *(f"`{line}`" for line in lines)])
+
+
+def _part_flags(**flags: Any) -> dict[str, Any]:
+    return {f"{section}.name": name for section, name in flags.items()}
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vsr(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth."""
+
+
+@app.command(
+    epilog=_examples(
+        "vsr prepare",
+        "vsr prepare my_stories/ --window sliding",
+        "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
+        "vsr prepare --dataset story-reasoning --limit 500",
+    )
+)
+def prepare(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A folder of story folders, or a dataset's hub id. None: the embedded dataset."),
+    ] = None,
+    dataset: Dataset = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="How many stories to read; 0: all.")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="first|sliding|last", help="Which five frames of a story."),
+    ] = None,
+    short: Annotated[
+        str | None,
+        typer.Option("--short", metavar="drop|pad", help="What to do with stories of under five frames."),
+    ] = None,
+    preset: Preset = None,
+    visual: Visual = None,
+    text: Text = None,
+    assignments: Assignments = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Read stories, check them, cut windows, split them, and store images, texts and frozen features."""
+    from .commands.prepare import default_dataset, default_folder, prepare_config, run_prepare, show_prepared
+    from .commands.settings import registry
+
+    found = registry()
+    name = dataset or default_dataset(source)
+    flags = {
+        "data.limit": limit,
+        "data.window": window,
+        "data.short": short,
+        **_part_flags(visual=visual, text=text),
+    }
+    config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
+    prepared = run_prepare(config, source, out or default_folder(source, name))
+    if as_json:
+        print_json({"data": str(prepared.folder), **prepared.manifest})
+    else:
+        show_prepared(prepared)
+        say(f"next: vsr train --data {prepared.folder}")
+
+
+@app.command(
+    epilog=_examples(
+        "vsr train --temporal gru",
+        "vsr train --data data/my_stories --epochs 20 --temporal lstm",
+        "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
+    )
+)
+def train(
+    data: Data = None,
+    preset: Preset = None,
+    visual: Visual = None,
+    text: Text = None,
+    fusion: Fusion = None,
+    temporal: Temporal = None,
+    text_decoder: TextDecoder = None,
+    image_decoder: ImageDecoder = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    assignments: Assignments = None,
+    config: Config = None,
+    out: Out = None,
+) -> None:
+    """Train a model, watch its losses fall, and write a run folder."""
+    from .commands.settings import registry
+    from .commands.train import find_data, prepare_embedded, run_train
+
+    found = registry()
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    folder = find_data(data)
+    # Resolved before the data is made, so that a misspelt word costs no waiting.
+    settings = _train_config(found, folder, preset, config, flags, assignments)
+    if folder is None:
+        folder = prepare_embedded(found)
+    run = run_train(settings, folder, out)
+    say(f"next: vsr evaluate --run {run.folder}")
+
+
+@app.command(
+    cls=SeveralMetrics,
+    epilog=_examples(
+        "vsr evaluate --metrics bleu rouge meteor",
+        "vsr evaluate --run runs/mine --split validation --json",
+        "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+    ),
+)
+def evaluate(
+    run: RunFolder = None,
+    data: Data = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.")] = "test",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metrics", metavar="NAME…", help="One or several; else bleu rouge meteor."),
+    ] = None,
+    allow_train: Annotated[
+        bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
+    ] = False,
+    assignments: Assignments = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run's free-running predictions on a held-out split, each score beside its copy-last floor."""
+    from .commands.evaluate import DEFAULT_METRICS, data_of, run_evaluate, show_result
+    from .commands.settings import comma_separated, registry
+    from .config import parse_set, resolve_metrics
+    from .run import open_run
+
+    found = registry()
+    names = comma_separated(metrics or DEFAULT_METRICS)
+    choices = resolve_metrics(found, names, parse_set(assignments or []))
+    if split == "train" and not allow_train:
+        raise VsrError(
+            "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
+        )
+    opened = open_run(run)
+    result = run_evaluate(found, opened, data_of(opened, data), split, choices)
+    if as_json:
+        print_json(result)
+    else:
+        show_result(result, opened.folder / "evaluations" / split)
+
+
+@app.command(
+    epilog=_examples(
+        "vsr predict story_dir/",
+        "vsr predict stories/* --out next/",
+        "vsr predict story_dir/ --json | jq -r .text",
+    )
+)
+def predict(
+    story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
+    run: RunFolder = None,
+    as_json: Json = False,
+    out: Out = None,
+) -> None:
+    """Predict what happens next: the fifth image and text of a story, with a storyboard."""
+    from .commands.predict import run_predict
+    from .commands.settings import registry
+    from .run import open_run
+
+    opened = open_run(run)
+    mistakes = run_predict(registry(), opened, story_dir, out, as_json=as_json)
+    if mistakes:
+        raise VsrError("\n".join(mistakes))
+
+
+@app.command(epilog=_examples("vsr demo", "vsr demo --out somewhere/"))
+def demo(out: Out = None) -> None:
+    """Prepare, train, evaluate and predict on the embedded dataset, in a minute or two."""
+    from .commands.demo import run_demo
+    from .commands.settings import registry
+
+    run_demo(registry(), out or Path("demo"))
+
+
+@plugins_app.command("list", epilog=_examples("vsr plugins list", "vsr plugins list --json"))
+def plugins_list(as_json: Json = False) -> None:
+    """List the installed components by kind."""
+    from .commands.plugins import list_record, show_list
+    from .commands.settings import registry
+
+    found = registry()
+    if as_json:
+        print_json(list_record(found))
+    else:
+        show_list(found)
+
+
+@plugins_app.command("show", epilog=_examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
+def plugins_show(name: Annotated[str, typer.Argument(help="A component's name.")], as_json: Json = False) -> None:
+    """Show what a component is for, and its options with their types and defaults."""
+    from .commands.plugins import show_component, show_record
+    from .commands.settings import registry
+
+    entries = registry().find_all(name)
+    if as_json:
+        print_json([show_record(entry) for entry in entries])
+        return
+    for entry in entries:
+        show_component(entry)
+
+
+@config_app.command(
+    "show",
+    epilog=_examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
+)
+def config_show(
+    data: Data = None,
+    preset: Preset = None,
+    visual: Visual = None,
+    text: Text = None,
+    fusion: Fusion = None,
+    temporal: Temporal = None,
+    text_decoder: TextDecoder = None,
+    image_decoder: ImageDecoder = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    assignments: Assignments = None,
+    config: Config = None,
+) -> None:
+    """Print the fully resolved configuration of a train command, as --config takes it, and stop."""
+    import json
+
+    from .commands.settings import registry
+    from .commands.train import find_data
+
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    settings = _train_config(registry(), find_data(data), preset, config, flags, assignments)
+    typer.echo(json.dumps(settings.record(), indent=2))
+
+
+def _train_flags(
+    visual: str | None,
+    text: str | None,
+    fusion: str | None,
+    temporal: str | None,
+    text_decoder: str | None,
+    image_decoder: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+) -> dict[str, Any]:
+    parts = _part_flags(
+        visual=visual,
+        text=text,
+        fusion=fusion,
+        temporal=temporal,
+        text_decoder=text_decoder,
+        image_decoder=image_decoder,
+    )
+    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size}
+
+
+def _train_config(
+    found: Any,
+    folder: Path | None,
+    preset: str | None,
+    config: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str] | None,
+) -> Any:
+    from .commands.settings import PRESET_OF_DATASET, train_config
+    from .commands.train import read_manifest
+
+    if folder is None and preset is None and config is None:
+        preset = PRESET_OF_DATASET["storyworld"]  # what will be prepared, since there is nothing yet
+    manifest = read_manifest(folder) if folder else None
+    return train_config(
+        found, manifest=manifest, preset=preset, config=config, flags=flags, assignments=assignments or []
+    )
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted."""
+    try:
+        app()
+    except VsrError as error:
+        fail(str(error))
+        sys.exit(MISTAKE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = error.filename or "a file"
+        fail(f"{where}: {error.strerror}; free some space or write elsewhere with --out, then run the command again")
+        sys.exit(MISTAKE)

@@ -1,0 +1,61 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..plugin.kinds import KIND_OF
+
+
+def _names(section: str) -> typer.models.OptionInfo:
+    """An option that takes a component's name and completes it in the shell."""
+
+    def complete(incomplete: str) -> list[str]:
+        from ..plugin.discovery import registry
+
+        return [name for name in registry().names(section) if name.startswith(incomplete)]
+
+    kind = KIND_OF[section]
+    option: typer.models.OptionInfo = typer.Option(
+        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=complete
+    )
+    return option
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    from ..config import presets
+
+    return [name for name in presets() if name.startswith(incomplete)]
+
+
+Visual = Annotated[str | None, _names("visual")]
+Text = Annotated[str | None, _names("text")]
+Fusion = Annotated[str | None, _names("fusion")]
+Temporal = Annotated[str | None, _names("temporal")]
+TextDecoder = Annotated[str | None, _names("text_decoder")]
+ImageDecoder = Annotated[str | None, _names("image_decoder")]
+Dataset = Annotated[str | None, _names("dataset")]
+
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="Where settings start from.", autocompletion=_complete_preset),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any option of any part; may be given many times."),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML or JSON, over the preset's.")
+]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="A folder that 'vsr prepare' wrote.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="DIR", help="The run; else the newest finished one under runs/."),
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Windows a step.")]

@@ -1,0 +1,104 @@
+"""`vsr plugins`: what is installed, and what each component takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+from rich.table import Table
+
+from ..console import out as console
+from ..plugin.kinds import KIND_OF, KINDS
+from ..plugin.registry import Provided, Registry
+
+
+def list_record(found: Registry) -> dict[str, Any]:
+    """Give what is installed, for machines."""
+    return {
+        "components": [
+            {
+                "kind": entry.section,
+                "name": entry.component.name,
+                "summary": entry.component.summary,
+                "plugin": entry.plugin,
+                "distribution": entry.distribution,
+            }
+            for entry in found.provided
+        ],
+        "broken": [
+            {"plugin": broken.plugin, "distribution": broken.distribution, "reason": broken.reason}
+            for broken in found.broken
+        ],
+        "disabled": list(found.disabled),
+    }
+
+
+def show_list(found: Registry) -> None:
+    """Print the components by kind."""
+    for kind in KINDS:
+        entries = sorted(
+            (entry for entry in found.provided if entry.section == kind.section),
+            key=lambda entry: entry.component.name,
+        )
+        table = Table(title=f"{kind.title}  ({kind.flag})", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        table.add_column("name", style="bold", no_wrap=True, min_width=14)
+        table.add_column("what it is", ratio=1)
+        table.add_column("from", style="dim", no_wrap=True)
+        for entry in entries:
+            table.add_row(entry.component.name, entry.component.summary, entry.distribution)
+        console.print(table)
+        console.print()
+    if found.disabled:
+        console.print(f"kept out by VSR_DISABLE_PLUGINS: {', '.join(found.disabled)}")
+
+
+def show_record(entry: Provided) -> dict[str, Any]:
+    """Give one component and its options, for machines."""
+    return {
+        "kind": entry.section,
+        "name": entry.component.name,
+        "summary": entry.component.summary,
+        "plugin": entry.plugin,
+        "distribution": entry.distribution,
+        "options": entry.component.options.model_json_schema().get("properties", {}),
+    }
+
+
+def show_component(entry: Provided) -> None:
+    """Print one component and its options."""
+    kind = KIND_OF[entry.section]
+    console.print(f"[bold]{entry.component.name}[/bold], a {kind.title}: {entry.component.summary}")
+    console.print(
+        f"from {entry.distribution}, plugin {entry.plugin}; choose it with {kind.flag} {entry.component.name}"
+    )
+    fields = entry.component.options.model_fields
+    if not fields:
+        console.print("It has no options.\n")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("option", "type", "default", "what it does"):
+        table.add_column(column)
+    section = entry.section if entry.section != "metrics" else f"metrics.{entry.component.name}"
+    for name, field in fields.items():
+        default = "(required)" if field.default is PydanticUndefined else _plain(field.default)
+        table.add_row(f"{section}.{name}", _type_name(field.annotation), default, field.description or "")
+    console.print(table)
+    console.print()
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _type_name(annotation: Any) -> str:
+    """Say a type in the words of a configuration file."""
+    if annotation is None or annotation is type(None):
+        return "null"
+    arguments = getattr(annotation, "__args__", None)
+    if getattr(annotation, "__origin__", None) is not None and "Literal" in str(annotation):
+        return " | ".join(str(value) for value in arguments or ())
+    if arguments and ("Union" in type(annotation).__name__ or "|" in str(annotation)):
+        return " | ".join(_type_name(argument) for argument in arguments)
+    names = {"str": "text", "int": "integer", "float": "number", "bool": "true | false", "Path": "path"}
+    name = getattr(annotation, "__name__", str(annotation))
+    return names.get(name, name)

@@ -1,0 +1,97 @@
+"""`vsr predict`: what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..api import Decoding, Rejected, Story
+from ..config import CONTEXT_FRAMES, Layer, Resolver
+from ..console import out as console
+from ..console import print_json, say
+from ..errors import VsrError
+from ..plugin.registry import Registry
+from ..run import Run
+
+if TYPE_CHECKING:
+    from ..api import Dataset
+
+READER = "folder"
+"""The dataset that reads a person's story folder."""
+
+
+def run_predict(found: Registry, run: Run, sources: Sequence[Path], out: Path | None, *, as_json: bool) -> list[str]:
+    """Predict the next frame of each story, and write and show it. Gives a line for each story that could not be."""
+    dataset = _reader(found)
+    stories, mistakes = _read(dataset, sources)
+    if not stories:
+        return mistakes
+
+    from ..model.weights import choose_device, load_model
+    from ..prediction import output_folders, predict_next, write_prediction
+
+    device = choose_device("auto")
+    image_size = int(run.config()["data"]["image_size"])
+    model = load_model(run, found).to(device)
+    decoding = Decoding()
+    folders = output_folders([story.id for story in stories], out or run.folder / "predictions")
+    for story, folder in zip(stories, folders, strict=True):
+        try:
+            predicted = predict_next(model, story, image_size=image_size, decoding=decoding, device=device)
+        except VsrError as error:
+            mistakes.append(str(error))
+            continue
+        if len(predicted.context) < CONTEXT_FRAMES:
+            say(
+                f"note: {story.id} has {len(predicted.context)} frames, fewer than {CONTEXT_FRAMES}: "
+                "its last pair is repeated to fill the context"
+            )
+        record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
+        if as_json:
+            print_json(record)
+        else:
+            _show(record, folder)
+    return mistakes
+
+
+def _show(record: dict[str, Any], folder: Path) -> None:
+    console.print(f"[bold]{record['story']}[/bold]", soft_wrap=True)
+    console.print(record["text"] or "(the model wrote no word)", markup=False, soft_wrap=True)
+    console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
+    console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)
+
+
+def _reader(found: Registry) -> Dataset:
+    from ..plugin.loading import build
+
+    resolver = Resolver(found, ["dataset"], [Layer("vsr predict", {"dataset": {"name": READER}})])
+    choice = resolver.choice("dataset")
+    resolver.finish()
+    assert choice
+    dataset: Dataset = build(choice.provided, choice.options)
+    return dataset
+
+
+def _read(dataset: Dataset, sources: Sequence[Path]) -> tuple[list[Story], list[str]]:
+    stories: list[Story] = []
+    mistakes: list[str] = []
+    for source in sources:
+        try:
+            for story in _stories(dataset, source):
+                if isinstance(story, Rejected):
+                    mistakes.append(f"{story.where}: {story.detail}")
+                else:
+                    stories.append(story)
+        except VsrError as error:
+            mistakes.append(str(error))
+    return stories, mistakes
+
+
+def _stories(dataset: Dataset, source: Path) -> Iterator[Story | Rejected]:
+    if not source.is_dir():
+        what = "not a folder" if source.exists() else "there is no such folder"
+        raise VsrError(
+            f"{source}: {what}; a story is a folder of pairs such as 01.jpg and 01.txt, or with a story.json"
+        )
+    return dataset.read(str(source))

@@ -1,0 +1,76 @@
+"""From flags to configuration layers, shared by the commands that build something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config import (
+    Layer,
+    TrainConfig,
+    parse_set,
+    preset_layer,
+    preset_of_file,
+    read_config_file,
+    resolve_train,
+)
+from ..console import warn
+from ..plugin.discovery import registry as discover_once
+from ..plugin.registry import Registry
+
+DEFAULT_PRESET = "reference"
+PRESET_OF_DATASET = {"storyworld": "tiny"}
+"""The embedded dataset is for machines with no weights; anything else starts from the reference design."""
+
+
+def registry() -> Registry:
+    """Discover the plugins, with one warning line for each broken one."""
+    found = discover_once()
+    for broken in found.broken:
+        warn(f"plugin {broken.plugin} ({broken.distribution}) is left out: {broken.reason}")
+    return found
+
+
+def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:
+    """Make a layer of each flag that was given: {"temporal.name": "gru"} comes from --temporal gru."""
+    layers = []
+    for place, value in flags.items():
+        if value is not None:
+            section, key = place.split(".")
+            name = section if key == "name" else key
+            layers.append(Layer(f"--{name.replace('_', '-')} {value}", {section: {key: value}}))
+    return layers
+
+
+def train_config(
+    found: Registry,
+    *,
+    manifest: Mapping[str, Any] | None,
+    preset: str | None,
+    config: Path | None,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str],
+) -> TrainConfig:
+    """Resolve a train command.
+
+    From the lowest layer up: the preset (given, or the configuration file's, or the one that the data was
+    prepared with), the encoders that the data was prepared with unless a preset was given, the file, the flags,
+    `--set`.
+    """
+    file_layers = [read_config_file(config)] if config else []
+    chosen = preset or (preset_of_file(config) if config else None)
+    data_layers: list[Layer] = []
+    if manifest is not None and chosen is None:
+        encoders = {section: manifest[section] for section in ("visual", "text")}
+        data_layers = [Layer("the prepared data", encoders)]
+        chosen = manifest["preset"]
+    chosen = chosen or DEFAULT_PRESET
+    layers = [preset_layer(chosen), *data_layers, *file_layers, *flag_layers(flags), *parse_set(assignments)]
+    return resolve_train(found, preset=chosen, layers=layers)
+
+
+def comma_separated(values: Iterable[str]) -> list[str]:
+    """Take "a,b" and "a" "b" alike, in order and each once."""
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,58 @@
+"""What people see: two consoles, one for results on stdout, one for everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Tell the person at the terminal something, on stderr."""
+    err.print(message, markup=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Tell of something that is not right but does not stop the work, on stderr."""
+    err.print("[yellow]warning:[/yellow] ", end="")
+    err.print(message, markup=False, soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Tell of a mistake that ends the work, on stderr."""
+    for line in message.splitlines():
+        err.print("[bold red]error:[/bold red] ", end="")
+        err.print(line, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value and a line's end to stdout, and nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def progress() -> Progress:
+    """Make a progress bar with its count and the time left, on stderr; it leaves no trace when it is done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    )

@@ -1,0 +1,1 @@
+"""From stories to batches: windows, splits, the prepared folder, frozen features."""

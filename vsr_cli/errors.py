@@ -1,0 +1,22 @@
+"""The one exception that a user's mistake raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VsrError(Exception):
+    """A mistake of the user's: the message is one line that says where, what, and what to do.
+
+    The command line prints it without a traceback and ends with exit code 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known names come closest to a misspelt one, or list them all where none is near."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "known: " + (", ".join(names) or "none")

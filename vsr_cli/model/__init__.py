@@ -1,0 +1,1 @@
+"""The model: parts built by name, wired together, with what it is trained for."""

@@ -1,0 +1,43 @@
+"""The contrastive loss that ties each frame's image to its text."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+INITIAL_TEMPERATURE = 0.07
+"""CLIP's, and its bound of 100 on the inverse (Radford et al. 2021, section 2.5)."""
+LARGEST_INVERSE_TEMPERATURE = 100.0
+
+
+class Alignment(nn.Module):
+    """Symmetric cross-entropy over the image-text similarity matrix, with a learnable temperature.
+
+    Radford et al. 2021, "Learning transferable visual models from natural language supervision", figure 3.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+
+    def forward(self, images: Tensor, texts: Tensor, text_rows: Tensor, real: Tensor) -> Tensor:
+        """Give the loss, a scalar in nats, of the frames of a batch.
+
+        `images` and `texts` are embeddings (B, K, D); `text_rows` (B, K) numbers the distinct texts; `real` (B, K)
+        is False for frames that only fill a short context, which take no part. Frames of the same story with
+        identical text are not negatives of each other: neither image is a wrong answer to that text.
+        """
+        story = torch.arange(len(real), device=real.device)[:, None].expand_as(real)[real]  # (N,)
+        text_row = text_rows[real]  # (N,)
+        image = functional.normalize(images[real].float(), dim=-1)  # (N, D)
+        text = functional.normalize(texts[real].float(), dim=-1)  # (N, D)
+        scale = self.log_inverse_temperature.exp().clamp(max=LARGEST_INVERSE_TEMPERATURE)
+        similarity = scale * image @ text.T  # (N, N)
+        twins = (story[:, None] == story) & (text_row[:, None] == text_row)
+        twins.fill_diagonal_(False)
+        similarity = similarity.masked_fill(twins, -torch.inf)
+        answer = torch.arange(len(similarity), device=similarity.device)
+        return (functional.cross_entropy(similarity, answer) + functional.cross_entropy(similarity.T, answer)) / 2

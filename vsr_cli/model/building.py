@@ -1,0 +1,100 @@
+"""From a configuration to a model, on a first build and when a run is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..api import BuildContext, HasAssets, TextEncoder, VisualEncoder, Vocabulary
+from ..config import CONTEXT_FRAMES, Choice, TrainConfig
+from ..errors import VsrError
+from ..plugin.kinds import KIND_OF
+from ..plugin.loading import build
+from .story_model import Parts, StoryModel
+
+PROMISES: dict[str, tuple[str, ...]] = {
+    "visual": ("cache_key", "pixels", "frozen", "forward"),
+    "text": ("cache_key", "vocabulary", "tokenize", "frozen", "forward"),
+    "fusion": ("forward",),
+    "temporal": ("forward",),
+    "text_decoder": ("tokenize", "detokenize", "loss", "generate"),
+    "image_decoder": ("forward", "loss"),
+}
+"""What a built part must have; `vsr_cli.api.parts` says what each is for."""
+
+
+def build_part(
+    section: str,
+    choice: Choice,
+    *,
+    width: int,
+    image_size: int,
+    training_texts: Callable[[], Iterable[str]],
+    vocabulary: Vocabulary | None = None,
+    assets: Path | None = None,
+) -> Any:
+    """Build one part of a model. Raises VsrError if it is not a module with its kind's methods."""
+    context = BuildContext(
+        width=width,
+        steps=CONTEXT_FRAMES,
+        image_size=image_size,
+        training_texts=training_texts,
+        vocabulary=vocabulary,
+        assets=assets / section if assets else None,
+    )
+    part = build(choice.provided, choice.options, context)
+    missing = [name for name in PROMISES[section] if not hasattr(part, name)]
+    if not isinstance(part, nn.Module) or missing:
+        lacks = f"lacks {', '.join(missing)}" if missing else "is not a torch.nn.Module"
+        raise VsrError(
+            f"{KIND_OF[section].title} '{choice.name}': what plugin {choice.provided.plugin} "
+            f"({choice.provided.distribution}) builds {lacks}; report it to its authors"
+        )
+    return part
+
+
+def build_encoders(
+    visual: Choice,
+    text: Choice,
+    *,
+    width: int,
+    image_size: int,
+    training_texts: Callable[[], Iterable[str]],
+) -> tuple[VisualEncoder, TextEncoder]:
+    """Build just the two encoders, for their frozen features."""
+    options: dict[str, Any] = {"width": width, "image_size": image_size, "training_texts": training_texts}
+    return build_part("visual", visual, **options), build_part("text", text, **options)
+
+
+def build_model(
+    config: TrainConfig,
+    *,
+    image_size: int,
+    training_texts: Callable[[], Iterable[str]] = tuple,
+    assets: Path | None = None,
+) -> StoryModel:
+    """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow."""
+    options: dict[str, Any] = {
+        "width": config.model.width,
+        "image_size": image_size,
+        "training_texts": training_texts,
+        "assets": assets,
+    }
+    built: dict[str, Any] = {}
+    for section, choice in config.parts.items():
+        vocabulary = built["text"].vocabulary if "text" in built else None
+        built[section] = build_part(section, choice, vocabulary=vocabulary, **options)
+    return StoryModel(Parts(**built), config.objective)
+
+
+def save_assets(model: StoryModel, assets: Path) -> None:
+    """Write what each part needs beside weights, into a folder of its own."""
+    for section in PROMISES:
+        part = getattr(model, section)
+        folder = assets / section
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(part, HasAssets):
+            part.save_assets(folder)

@@ -1,0 +1,88 @@
+"""The model of a story: encoders, fusion, temporal model and decoders, wired in the one order they run in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..api import (
+    Context,
+    Decoding,
+    Fusion,
+    ImageDecoder,
+    Narrative,
+    Target,
+    TemporalModel,
+    TextDecoder,
+    TextEncoder,
+    VisualEncoder,
+)
+from ..config import ObjectiveOptions
+from .alignment import Alignment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The six parts of a model, each a torch module that keeps its kind's promise."""
+
+    visual: VisualEncoder
+    text: TextEncoder
+    fusion: Fusion
+    temporal: TemporalModel
+    text_decoder: TextDecoder
+    image_decoder: ImageDecoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The fifth frames of a batch."""
+
+    texts: list[str]
+    images: Tensor
+    """(B, 3, H, W) in [0, 1]."""
+
+
+class StoryModel(nn.Module):
+    """Reads four frames and writes the fifth."""
+
+    def __init__(self, parts: Parts, weights: ObjectiveOptions) -> None:
+        super().__init__()
+        self.visual = parts.visual
+        self.text = parts.text
+        self.fusion = parts.fusion
+        self.temporal = parts.temporal
+        self.text_decoder = parts.text_decoder
+        self.image_decoder = parts.image_decoder
+        self.alignment = Alignment()
+        self.weights = weights
+
+    def narrate(self, context: Context) -> Narrative:
+        """Read the contexts of a batch."""
+        size = context.mask.shape  # (B, K)
+        visual = self.visual(context.visual.flatten(0, 1))  # (B*K, D)
+        text = self.text(context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, D)
+        visual, text = visual.reshape(*size, -1), text.reshape(*size, -1)  # (B, K, D)
+        steps, summary = self.temporal(self.fusion(visual, text), context.mask)  # (B, K, D), (B, D)
+        return Narrative(steps=steps, summary=summary, visual=visual, text=text, context=context)
+
+    def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
+        """Give the losses by name, scalars: "text", "image", "alignment", and "loss", their weighted sum."""
+        narrative = self.narrate(context)
+        terms = {
+            "text": self.text_decoder.loss(narrative, target.ids, target.mask),
+            "image": self.image_decoder.loss(self.image_decoder(narrative), target.image),
+            "alignment": self.alignment(narrative.visual, narrative.text, context.text_row, context.mask),
+        }
+        weights = self.weights.model_dump()
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return {"loss": total, **terms}
+
+    @torch.no_grad()
+    def predict(self, context: Context, decoding: Decoding) -> Prediction:
+        """Write the fifth frames, free-running. There is no argument through which a target could be seen."""
+        narrative = self.narrate(context)
+        ids = self.text_decoder.generate(narrative, decoding)  # (B, T)
+        images = self.image_decoder(narrative).float().clamp(0, 1)  # (B, 3, H, W)
+        return Prediction(texts=self.text_decoder.detokenize(ids), images=images)

@@ -1,0 +1,84 @@
+"""Saving and loading weights: those that never change once a run, those that do at each checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..config import resolve_recorded
+from ..errors import VsrError
+from ..files import replacing
+from ..plugin.registry import Registry
+from ..run import Run
+from .building import build_model
+from .story_model import StoryModel
+
+
+def frozen_names(model: nn.Module) -> set[str]:
+    """Name the entries of a state dict that training never changes.
+
+    These are the parameters that require no gradient, and the buffers of modules that have parameters and all of
+    them frozen: a frozen batch norm stays in eval mode, so its statistics are frozen with it.
+    """
+    names = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    for prefix, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            names |= {f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)}
+    return names & model.state_dict().keys()
+
+
+def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
+    """Write a model's frozen weights, or all the others, to a safetensors file."""
+    chosen = frozen_names(model)
+    state = {
+        # A tied weight is written under each of its names: loading needs no knowledge of the tie.
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in model.state_dict().items()
+        if (name in chosen) == frozen
+    }
+    with replacing(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file. Raises VsrError if it is not there or not whole."""
+    try:
+        return load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise VsrError(f"{path}: these weights cannot be read ({error}); restore the file or train anew") from error
+
+
+def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryModel:
+    """Rebuild a run's model from its folder alone. Falls back to the last checkpoint where there is no best one.
+
+    Raises VsrError if a plugin that it was trained with is not installed, or the weights do not fit.
+    """
+    record = run.config()
+    config = resolve_recorded(registry, record, where=str(run.folder / "config.json"))
+    model = build_model(config, image_size=int(record["data"]["image_size"]), assets=run.assets)
+    checkpoint = run.checkpoint(which) if run.checkpoint(which).is_dir() else run.checkpoint("last")
+    state = load_weights(run.folder / "frozen.safetensors") | load_weights(checkpoint / "model.safetensors")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise VsrError(
+            f"{checkpoint}: the weights do not fit the model ({reason}); install the plugin versions that "
+            f"{run.folder / 'run.json'} names"
+        ) from error
+    return model.eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """Give the device of this name, "auto" being the best there is. Raises VsrError if it is not here."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if not available[name]:
+        raise VsrError(f"training.device: {name} is not available on this machine; use auto or cpu")
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""Names to components: the hooks, the discovery of plugins and the registry."""

@@ -1,0 +1,95 @@
+"""Finding plugins. The one place where anything may go wrong in someone else's code and the program goes on.
+
+Each plugin is loaded, registered and asked in its own `try`: one that is broken costs one warning line. pluggy's
+own `load_setuptools_entrypoints` has no such isolation. A plugin counts whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+import pluggy
+
+from ..api import Component
+from ..errors import nearest
+from . import hookspecs
+from .kinds import KINDS
+from .registry import Broken, Provided, Registry
+
+GROUP = "vsr.plugins"
+DISABLE_VARIABLE = "VSR_DISABLE_PLUGINS"
+
+
+class BrokenPluginError(Exception):
+    """What is wrong with a plugin, in words for its author."""
+
+
+@cache
+def registry() -> Registry:
+    """Discover the installed plugins once a process. VSR_DISABLE_PLUGINS=a,b keeps plugins out by name."""
+    names = os.environ.get(DISABLE_VARIABLE, "").split(",")
+    return discover(entry_points(group=GROUP), disabled={name.strip() for name in names if name.strip()})
+
+
+def discover(points: Iterable[EntryPoint], *, disabled: set[str]) -> Registry:
+    """Load each entry point that is not disabled. Never raises for what a plugin does, SystemExit included."""
+    provided: list[Provided] = []
+    broken: list[Broken] = []
+    kept_out: list[str] = []
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
+        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "no distribution"
+        if point.name in disabled:
+            kept_out.append(point.name)
+            continue
+        try:
+            components = _components(point)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does costs one line
+            broken.append(Broken(point.name, distribution, _reason(error)))
+            continue
+        provided += [Provided(section, item, point.name, distribution) for section, item in components]
+    return Registry(tuple(provided), tuple(broken), tuple(kept_out))
+
+
+def _components(point: EntryPoint) -> list[tuple[str, Component]]:
+    manager = pluggy.PluginManager("vsr")
+    manager.add_hookspecs(hookspecs)
+    plugin = point.load()
+    manager.register(plugin, name=point.name)  # raises for a hook whose arguments are not the specification's
+    _check_hook_names(manager)
+    found: list[tuple[str, Component]] = []
+    for kind in KINDS:
+        for answer in getattr(manager.hook, kind.hook)():
+            if isinstance(answer, Component) or not isinstance(answer, Iterable):
+                raise BrokenPluginError(f"{kind.hook} returned {type(answer).__name__}, not a list of components")
+            for item in answer:
+                if not isinstance(item, Component):
+                    raise BrokenPluginError(f"{kind.hook} returned a {type(item).__name__} among its components")
+                found.append((kind.section, item))
+    if not found:
+        raise BrokenPluginError("it answers no hook with a component; mark its functions with @vsr_cli.api.hookimpl")
+    return found
+
+
+def _check_hook_names(manager: pluggy.PluginManager) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = [kind.hook for kind in KINDS]
+        unknown = [
+            caller.name
+            for plugin in manager.get_plugins()
+            for caller in manager.get_hookcallers(plugin) or []
+            if caller.name not in known
+        ]
+        raise BrokenPluginError(f"unknown hook {unknown[0]}; {nearest(unknown[0], known)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Put what went wrong in one line."""
+    if isinstance(error, BrokenPluginError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,63 @@
+"""The hooks: the list of what can be extended. One a kind, each `() -> Iterable[Component]`.
+
+A plugin is a module named by an entry point of the group `vsr.plugins`. It answers any of these hooks with
+functions marked `@vsr_cli.api.hookimpl`, which take nothing, change nothing and return its components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from ..api import Component
+
+hookspec = pluggy.HookspecMarker("vsr")
+
+
+@hookspec
+def vsr_visual_encoders() -> Iterable[Component]:
+    """Visual encoders: `build(options, context: BuildContext) -> VisualEncoder`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_text_encoders() -> Iterable[Component]:
+    """Text encoders: `build(options, context: BuildContext) -> TextEncoder`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_fusions() -> Iterable[Component]:
+    """Fusions: `build(options, context: BuildContext) -> Fusion`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_temporal_models() -> Iterable[Component]:
+    """Temporal models: `build(options, context: BuildContext) -> TemporalModel`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_text_decoders() -> Iterable[Component]:
+    """Text decoders: `build(options, context: BuildContext) -> TextDecoder`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_image_decoders() -> Iterable[Component]:
+    """Image decoders: `build(options, context: BuildContext) -> ImageDecoder`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_datasets() -> Iterable[Component]:
+    """Datasets: `build(options) -> Dataset`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def vsr_metrics() -> Iterable[Component]:
+    """Metrics: `build(options) -> Metric`."""
+    raise AssertionError("a specification is never called")

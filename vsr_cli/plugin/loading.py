@@ -1,0 +1,35 @@
+"""From a component to the thing that it builds: the first moment at which a plugin's heavy code is imported."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from ..api import Options
+from ..errors import VsrError
+from .kinds import KIND_OF
+from .registry import Provided
+
+
+def load_builder(entry: Provided) -> Callable[..., Any]:
+    """Import the `build` function of a component. Raises VsrError if its plugin's code cannot be imported."""
+    place = entry.component.build
+    try:
+        builder = pkgutil.resolve_name(place)
+    except (ImportError, AttributeError) as error:
+        raise VsrError(
+            f"{KIND_OF[entry.section].title} '{entry.component.name}': {place} of plugin {entry.plugin} "
+            f"({entry.distribution}) cannot be imported: {error}; reinstall that package"
+        ) from error
+    if not callable(builder):
+        raise VsrError(
+            f"{KIND_OF[entry.section].title} '{entry.component.name}': {place} of plugin {entry.plugin} "
+            f"is not a function; report it to the authors of {entry.distribution}"
+        )
+    return builder  # type: ignore[no-any-return]
+
+
+def build(entry: Provided, options: Options, *context: Any) -> Any:
+    """Build a component from its options (and, for a part of a model, its BuildContext)."""
+    return load_builder(entry)(options, *context)

@@ -1,0 +1,82 @@
+"""Which components there are, and which one a name means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..api import Component
+from ..errors import VsrError, nearest
+from .kinds import KIND_OF, KINDS
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A component and where it comes from."""
+
+    section: str
+    component: Component
+    plugin: str
+    """The plugin's name: that of its entry point."""
+    distribution: str
+    """The installed package and its version, e.g. "vsr-cli 0.1.0"."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be used, and why."""
+
+    plugin: str
+    distribution: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that discovery found."""
+
+    provided: tuple[Provided, ...]
+    broken: tuple[Broken, ...] = ()
+    disabled: tuple[str, ...] = ()
+    """Plugins that VSR_DISABLE_PLUGINS keeps out."""
+    _by_name: dict[tuple[str, str], list[Provided]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[tuple[str, str], list[Provided]] = {}
+        for entry in self.provided:
+            by_name.setdefault((entry.section, entry.component.name), []).append(entry)
+        object.__setattr__(self, "_by_name", by_name)
+
+    def names(self, section: str) -> list[str]:
+        """Give the sorted names of one kind's components."""
+        return sorted(name for kind, name in self._by_name if kind == section)
+
+    def find(self, section: str, name: str) -> Provided:
+        """Give the one component of a kind that has this name.
+
+        Raises VsrError if there is none, with the nearest names, or if two plugins provide it.
+        """
+        found = self._by_name.get((section, name), [])
+        if len(found) > 1:
+            plugins = " and ".join(f"{entry.plugin} ({entry.distribution})" for entry in found)
+            raise VsrError(
+                f"{KIND_OF[section].title} '{name}': provided by {plugins}; "
+                f"uninstall one, or set VSR_DISABLE_PLUGINS={found[-1].plugin}"
+            )
+        if not found:
+            elsewhere = [kind.title for kind in KINDS if (kind.section, name) in self._by_name]
+            hint = f" (it is the name of a {elsewhere[0]})" if elsewhere else ""
+            if any(entry.plugin == name for entry in self.broken):
+                hint += " (a plugin of this name is broken: see 'vsr plugins list')"
+            raise VsrError(
+                f"{KIND_OF[section].title} '{name}': there is none of this name{hint}; "
+                f"{nearest(name, self.names(section))}"
+            )
+        return found[0]
+
+    def find_all(self, name: str) -> list[Provided]:
+        """Give the components of any kind that have this name. Raises VsrError if there is none."""
+        found = [entry for entry in self.provided if entry.component.name == name]
+        if not found:
+            names = {entry.component.name for entry in self.provided}
+            raise VsrError(f"component '{name}': there is none of this name; {nearest(name, names)}")
+        return found

@@ -1,0 +1,142 @@
+"""What happens next: rolling a person's own story on by one frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from .api import Decoding, Frame, Story
+from .config import CONTEXT_FRAMES
+from .data.batches import Contexts
+from .data.features import Features
+from .data.images import decode_image, resize_image
+from .data.prepared import Frames, Windows
+from .data.shards import ArrayRows
+from .data.windows import repeat_last
+from .errors import VsrError
+from .evaluation.evaluate import to_bytes
+from .evaluation.text import clean_text
+from .files import write_json
+from .model.story_model import StoryModel
+from .report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture, unsquash
+
+
+@dataclass(frozen=True)
+class ContextFrame:
+    """A frame of the context, checked."""
+
+    number: int
+    """Its place in the story, from 1."""
+    image: Image.Image
+    """At its full resolution, for people."""
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) as prepared data would have it, for the model."""
+    text: str
+    source: str | None
+    """The image's path, where it has one."""
+
+
+@dataclass(frozen=True)
+class NextFrame:
+    """The predicted frame and what it was predicted from."""
+
+    story: str
+    context: tuple[ContextFrame, ...]
+    text: str
+    image: Image.Image
+
+
+def read_context(story: Story, *, image_size: int) -> tuple[ContextFrame, ...]:
+    """Check and decode the last four frames of a story (fewer where it has fewer).
+
+    Raises VsrError if one of them has no image, no text or an image that cannot be read.
+    """
+    if not story.frames:
+        raise VsrError(f"{story.id}: a story without frames; give it pairs such as 01.jpg and 01.txt")
+    first = max(0, len(story.frames) - CONTEXT_FRAMES)
+    return tuple(_check(story, index, image_size) for index in range(first, len(story.frames)))
+
+
+def _check(story: Story, index: int, image_size: int) -> ContextFrame:
+    frame: Frame = story.frames[index]
+    where = f"story {story.id}, frame {index + 1}"
+    notes = [note.detail for note in story.notes if note.frame == index]
+    for half, what in ((frame.image, "image"), (frame.text and frame.text.strip(), "text")):
+        if not half:
+            reason = notes[0] if notes else f"it has no {what}; every frame of a context needs an image and a text"
+            raise VsrError(f"{where}: {reason}")
+    assert frame.image is not None
+    assert frame.text is not None
+    path = str(frame.image) if isinstance(frame.image, Path) else None
+    image = decode_image(frame.image, where=path or where)
+    # Decoded again, by the very steps of `prepare`, which may read a JPEG at a fraction of its size.
+    pixels = resize_image(decode_image(frame.image, where=path or where, size=image_size), image_size)
+    return ContextFrame(index + 1, image, pixels, frame.text.strip(), path)
+
+
+def predict_next(
+    model: StoryModel, story: Story, *, image_size: int, decoding: Decoding, device: torch.device
+) -> NextFrame:
+    """Predict the frame after a story's last one from its last four. Fewer are filled up by repeating the last.
+
+    `model` is in eval mode on `device`. Raises VsrError as `read_context` does.
+    """
+    context = read_context(story, image_size=image_size)
+    rows = np.asarray([repeat_last(range(len(context)))], dtype=np.int64)  # (1, K)
+    repeated = np.zeros(rows.shape, dtype=np.bool_)
+    repeated[0, len(context) :] = True
+    texts = [frame.text for frame in context]
+    # Texts that are the same have the same row, as in prepared data.
+    text_rows = np.asarray([[texts.index(texts[row]) for row in rows[0]]], dtype=np.int64)
+    frames = Frames(ArrayRows(np.stack([frame.pixels for frame in context])), texts)
+    contexts = Contexts(
+        frames,
+        Windows([story.id], rows, text_rows, repeated, np.zeros(1, dtype=np.int64)),
+        visual=model.visual,
+        text=model.text,
+        features=Features(visual=None, text=None, tokens=model.text.tokenize(texts)),
+        device=device,
+    )
+    prediction = model.predict(contexts.batch(np.zeros(1, dtype=np.int64)), decoding)
+    image = Image.fromarray(to_bytes(prediction.images)[0])
+    return NextFrame(story.id, context, clean_text(prediction.texts[0]), image)
+
+
+def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
+    """Write image.png, storyboard.png and prediction.json. Give what prediction.json says."""
+    last = predicted.context[-1].image
+    panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
+    panels.append(predicted_panel(unsquash(predicted.image, last.width / last.height), predicted.text))
+    save_picture(predicted.image, folder / "image.png")
+    save_picture(draw_storyboard([panels]), folder / "storyboard.png")
+    record = {
+        "story": predicted.story,
+        "context": [{"frame": frame.number, "image": frame.source, "text": frame.text} for frame in predicted.context],
+        "text": predicted.text,
+        "image": str(folder / "image.png"),
+        "run": str(run),
+        "decoding": decoding.model_dump(mode="json"),
+    }
+    write_json(folder / "prediction.json", record)
+    return record
+
+
+def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
+    """Give each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
+    folders: list[Path] = []
+    for story in stories:
+        name = re.sub(r"[^\w.-]+", "_", story).strip("._") or "story"
+        folder, number = out / name, 2
+        while folder in folders:
+            folder = out / f"{name}_{number}"
+            number += 1
+        folders.append(folder)
+    return folders

@@ -1,0 +1,124 @@
+"""A storyboard: frames in a row, each over its text, the predicted one marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ..files import replacing
+
+PANEL_WIDTH = 300
+GAP = 18
+MARGIN = 28
+CAPTION_SIZE = 16
+LABEL_SIZE = 13
+LINE = 22
+TALLEST = 1.25
+"""The greatest height of a picture over its width; a taller one is shown narrower."""
+LONGEST_CAPTION = 14
+"""Lines after which a caption is cut, so that one long text does not make a page of white."""
+
+PAPER, INK, FAINT, ACCENT, TRUTH = "#fbfaf7", "#22252b", "#8a8f98", "#d1495b", "#2e7d6b"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One frame of a storyboard."""
+
+    image: Image.Image
+    caption: str
+    label: str
+    colour: str = FAINT
+    """Of the label and, unless it is faint, of a border round the picture."""
+
+
+def context_panel(number: int, image: Image.Image, caption: str) -> Panel:
+    """A frame that was given."""
+    return Panel(image, caption, f"frame {number}")
+
+
+def predicted_panel(image: Image.Image, caption: str) -> Panel:
+    """The frame that the model wrote."""
+    return Panel(image, caption, "predicted", ACCENT)
+
+
+def true_panel(image: Image.Image, caption: str) -> Panel:
+    """The frame that really followed."""
+    return Panel(image, caption, "what really followed", TRUTH)
+
+
+def unsquash(image: Image.Image, aspect: float) -> Image.Image:
+    """Stretch a model's square picture back to the proportions (width over height) of its story's pictures."""
+    width = max(PANEL_WIDTH, image.width)
+    return image.resize((width, max(1, round(width / aspect))), Image.Resampling.BICUBIC)
+
+
+def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
+    """Draw stories below each other, one row a story."""
+    label_font, caption_font = ImageFont.load_default(LABEL_SIZE), ImageFont.load_default(CAPTION_SIZE)
+    captions = [[_wrap(panel.caption, caption_font) for panel in row] for row in rows]
+    picture_heights = [max(_fit(panel.image)[1] for panel in row) for row in rows]
+    caption_heights = [max(len(lines) for lines in row) * LINE for row in captions]
+    heights = [
+        LABEL_SIZE + 10 + picture + 12 + caption
+        for picture, caption in zip(picture_heights, caption_heights, strict=True)
+    ]
+    columns = max(len(row) for row in rows)
+    width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
+    board = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + (len(rows) - 1) * 2 * GAP), PAPER)
+    draw = ImageDraw.Draw(board)
+    top = MARGIN
+    for row, lines_of, picture_height, height in zip(rows, captions, picture_heights, heights, strict=True):
+        for column, (panel, lines) in enumerate(zip(row, lines_of, strict=True)):
+            left = MARGIN + column * (PANEL_WIDTH + GAP)
+            draw.text((left, top), panel.label.upper(), font=label_font, fill=panel.colour)
+            size = _fit(panel.image)
+            at = (left + (PANEL_WIDTH - size[0]) // 2, top + LABEL_SIZE + 10)
+            board.paste(panel.image.convert("RGB").resize(size, Image.Resampling.LANCZOS), at)
+            if panel.colour != FAINT:
+                box = (at[0] - 4, at[1] - 4, at[0] + size[0] + 3, at[1] + size[1] + 3)
+                draw.rectangle(box, outline=panel.colour, width=3)
+            text_top = top + LABEL_SIZE + 10 + picture_height + 12
+            for index, line in enumerate(lines):
+                draw.text((left, text_top + index * LINE), line, font=caption_font, fill=INK)
+        top += height + 2 * GAP
+    return board
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def _fit(image: Image.Image) -> tuple[int, int]:
+    """Give the size at which a picture is shown."""
+    height = PANEL_WIDTH * image.height / image.width
+    if height > TALLEST * PANEL_WIDTH:
+        height = TALLEST * PANEL_WIDTH
+        return max(1, round(height * image.width / image.height)), round(height)
+    return PANEL_WIDTH, max(1, round(height))
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """Break a text into lines that fit a panel; a word that is too long alone is broken too."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        while font.getlength(word) > PANEL_WIDTH:
+            fits = next(size for size in range(len(word), 0, -1) if font.getlength(word[:size]) <= PANEL_WIDTH)
+            lines += [line, word[:fits]] if line else [word[:fits]]
+            line, word = "", word[fits:]
+        longer = f"{line} {word}".strip()
+        if font.getlength(longer) <= PANEL_WIDTH:
+            line = longer
+        else:
+            lines.append(line)
+            line = word
+    lines.append(line)
+    if len(lines) > LONGEST_CAPTION:
+        lines = [*lines[: LONGEST_CAPTION - 1], "…"]
+    return lines

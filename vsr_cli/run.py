@@ -1,0 +1,175 @@
+"""The run folder: everything that a trained model is, in files that need no network and no original data.
+
+config.json       the complete configuration: registry names, never import paths
+run.json          status, command line, seed, versions, prepared data, plugin distributions
+assets/PART/      what a part needs beside weights (a tokenizer, a backbone's configuration)
+frozen.safetensors, checkpoints/{last,best}/model.safetensors    the weights that never change, and those that do
+history.jsonl     one line an epoch
+evaluations/, predictions/
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import VsrError
+from .files import read_json, write_json
+
+RUNS = Path("runs")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def assets(self) -> Path:
+        """Where the parts keep what they need beside weights."""
+        return self.folder / "assets"
+
+    @property
+    def history(self) -> Path:
+        """One JSON object a line: an epoch's losses."""
+        return self.folder / "history.jsonl"
+
+    def checkpoint(self, which: str) -> Path:
+        """Give the folder of a checkpoint, "last" or "best"."""
+        return self.folder / "checkpoints" / which
+
+    def config(self) -> dict[str, Any]:
+        """Read config.json. Raises VsrError if the folder is not a run."""
+        return self._read("config.json")
+
+    def facts(self) -> dict[str, Any]:
+        """Read run.json. Raises VsrError if the folder is not a run or its format is newer than this program."""
+        facts = self._read("run.json")
+        if facts.get("format") != FORMAT:
+            raise VsrError(
+                f"{self.folder}: run of format {facts.get('format')}, this vsr {__version__} reads {FORMAT}; "
+                "install the version of vsr that made it"
+            )
+        return facts
+
+    def update(self, **facts: Any) -> None:
+        """Change some facts in run.json."""
+        write_json(self.folder / "run.json", {**self.facts(), **facts})
+
+    @contextmanager
+    def recording_failure(self) -> Iterator[None]:
+        """Write into run.json how the work ended, if it did not end well."""
+        try:
+            yield
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.update(status=status, ended=now())
+            raise
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Add a line to history.jsonl."""
+        with self.history.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        value = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
+        if not isinstance(value, dict):
+            raise VsrError(f"{self.folder / name}: holds no JSON object, so this is not a run of vsr")
+        return value
+
+
+def create_run(folder: Path | None, *, config: dict[str, Any], data: Path, distributions: Mapping[str, str]) -> Run:
+    """Make a run folder with its configuration, before anything heavy is imported.
+
+    `distributions` maps each part to the package that provides it. Raises VsrError if the folder is not empty.
+    """
+    if folder is None:
+        stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['temporal']['name']}"
+        folder = RUNS / stamp
+        number = 2
+        while folder.exists():
+            folder = RUNS / f"{stamp}_{number}"
+            number += 1
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise VsrError(f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config)
+    write_json(
+        folder / "run.json",
+        {
+            "format": FORMAT,
+            "status": "running",
+            "started": now(),
+            "argv": sys.argv,
+            "seed": config["training"]["seed"],
+            "data": str(data.resolve()),
+            "versions": versions(),
+            "distributions": dict(distributions),
+        },
+    )
+    return Run(folder)
+
+
+def open_run(folder: Path | None) -> Run:
+    """Open a run: the one named, or the newest finished one under runs/. Raises VsrError if there is none."""
+    if folder is not None:
+        run = Run(folder)
+        if not folder.is_dir():
+            raise VsrError(f"--run {folder}: there is no such folder; 'vsr train' makes one under {RUNS}/")
+        run.config()
+        if run.facts()["status"] not in ("finished", "interrupted"):
+            raise VsrError(f"--run {folder}: its training has not finished (status: {run.facts()['status']})")
+        return run
+    finished = [run for run in map(Run, sorted(RUNS.glob("*"))) if _is_finished(run)]
+    if not finished:
+        raise VsrError(f"{RUNS}/: no finished run here; train one with 'vsr train', or name one with --run DIR")
+    return max(finished, key=lambda run: str(run.facts()["ended"]))
+
+
+def _is_finished(run: Run) -> bool:
+    try:
+        return bool(run.facts()["status"] == "finished")
+    except VsrError:
+        return False  # something else that lies under runs/
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that results depend on."""
+    names = (
+        "torch",
+        "torchvision",
+        "transformers",
+        "tokenizers",
+        "accelerate",
+        "datasets",
+        "numpy",
+        "pillow",
+    )
+    found = {"vsr": __version__, "python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """Give the local time with its offset, as every file has it."""
+    return datetime.now().astimezone().isoformat(timespec="microseconds")
