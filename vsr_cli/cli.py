@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
@@ -34,6 +34,8 @@ from .errors import VsrError
 
 MISTAKE = 2
 INTERRUPTED = 130
+# Typer 0.29 carries its own copy of click and names this class nowhere public.
+UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="vsr",
@@ -358,13 +360,45 @@ def _train_config(
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted."""
     try:
-        app()
+        code = app(prog_name="vsr", standalone_mode=False)
+    except UsageError as error:
+        _fail_usage(error)
+        code = MISTAKE
     except VsrError as error:
         fail(str(error))
-        sys.exit(MISTAKE)
+        code = MISTAKE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        where = error.filename or "a file"
-        fail(f"{where}: {error.strerror}; free some space or write elsewhere with --out, then run the command again")
-        sys.exit(MISTAKE)
+        fail(_os_mistake(error))
+        code = MISTAKE
+    if code == INTERRUPTED:
+        fail("interrupted; what was finished is kept, nothing is left half-written")
+    sys.exit(code)
+
+
+def _fail_usage(error: Any) -> None:
+    """Tell of words that are no command, in one line, or show the help where there were no words at all."""
+    message = " ".join(error.format_message().split())
+    if not message:
+        return  # typing a group's name alone has shown its help by now
+    fail(f"{message[:1].lower()}{message[1:].rstrip('.?')}; see '{_command_typed()} --help'")
+
+
+def _command_typed() -> str:
+    """Give the command that the words on the command line lead to; the error itself does not always know."""
+    command: Any = typer.main.get_command(app)
+    path = "vsr"
+    for word in sys.argv[1:]:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path += f" {word}"
+    return path
+
+
+def _os_mistake(error: OSError) -> str:
+    """Say in one line what the operating system refused, and what helps."""
+    reason = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{where}{reason}; free some space or write elsewhere with --out, then run the command again"
+    return f"{where}{reason}; check the path and its permissions, then run the command again"

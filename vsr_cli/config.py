@@ -69,7 +69,7 @@ class TrainingOptions(Options):
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
     seed: int = Field(0, description="of the initial weights and of the order of the windows")
-    device: str = Field("auto", pattern=r"auto|cpu|cuda|mps", description="where to train: auto, cpu, cuda, mps")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="mixed precision: auto is bf16 on a GPU that has it, else none"
     )
@@ -106,6 +106,8 @@ class Layer:
 
     where: str
     values: Mapping[str, Mapping[str, Any]]
+    mistake: str | None = None
+    """What is wrong with the layer itself, to be reported with all the other mistakes."""
 
 
 @dataclass(frozen=True)
@@ -167,40 +169,47 @@ def _preset_folder() -> Any:
 
 def read_config_file(path: Path) -> Layer:
     """Read settings from a TOML or JSON file. Raises VsrError if it is neither or holds no sections."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise VsrError(f"--config {path}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise VsrError(f"--config {path}: not readable as {path.suffix or 'TOML'} ({error}); correct it") from error
-    if isinstance(values, dict):
-        values.pop("preset", None)  # the resolved configuration names it; `preset_of_file` reads it
-    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+    values = _read_settings(path)
+    values.pop("preset", None)  # the resolved configuration names it; `preset_of_file` reads it
+    if not all(isinstance(section, dict) for section in values.values()):
         raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
     return Layer(f"--config {path}", values)
 
 
 def preset_of_file(path: Path) -> str | None:
-    """Give the preset that a configuration file names, if it names one. The file has been read before."""
-    text = path.read_text(encoding="utf-8")
-    values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    return values.get("preset")
+    """Give the preset that a configuration file names, if any. Raises VsrError if there is none of that name."""
+    preset = _read_settings(path).get("preset")
+    if preset is not None and preset not in presets():
+        raise VsrError(f"--config {path}: preset {preset!r}: there is none; {nearest(str(preset), presets())}")
+    return preset
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    form = "JSON" if path.suffix.lower() == ".json" else "TOML"
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if form == "JSON" else tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise VsrError(f"--config {path}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise VsrError(f"--config {path}: not readable as {form} ({error}); correct it") from error
+    if not isinstance(values, dict):
+        raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
+    return values
 
 
 def parse_set(assignments: Iterable[str]) -> list[Layer]:
-    """Parse `--set section.key=value`. Raises VsrError, naming every one that has another form."""
+    """Parse `--set section.key=value`. One of another form becomes a layer that says so."""
     layers: list[Layer] = []
-    wrong: list[str] = []
     for text in assignments:
         place, equals, value = text.partition("=")
         section, dot, key = place.strip().rpartition(".")
-        if not (equals and dot and section and key):
-            wrong.append(f"--set {text}: not of the form section.key=value, e.g. --set training.epochs=3")
-            continue
-        layers.append(Layer(f"--set {text}", {section.replace("-", "_"): {key.replace("-", "_"): _parse_value(value)}}))
-    if wrong:
-        raise VsrError("\n".join(wrong))
+        if equals and dot and section and key:
+            values = {section.replace("-", "_"): {key.replace("-", "_"): _parse_value(value)}}
+            layers.append(Layer(f"--set {text}", values))
+        else:
+            mistake = f"--set {text}: not of the form section.key=value, e.g. --set training.epochs=3"
+            layers.append(Layer(f"--set {text}", {}, mistake))
     return layers
 
 
@@ -225,6 +234,8 @@ class Resolver:
             self._put(layer)
 
     def _put(self, layer: Layer) -> None:
+        if layer.mistake:
+            self._mistakes.append(layer.mistake)
         for section, values in layer.values.items():
             if section not in self._values:
                 known_elsewhere = section in {*TRAIN_SECTIONS, *PREPARE_SECTIONS, "limit"}

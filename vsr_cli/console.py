@@ -55,4 +55,5 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,  # a log needs no bar, nor the empty line that it would leave
     )

@@ -26,6 +26,7 @@ def narrative(batch, width=16) -> Narrative:
         text_mask=ids == 0,
         mask=ids[..., 0] == 0,
         last_image=torch.zeros(batch, 3, 8, 8),
+        story=torch.arange(batch),
         text_row=ids[..., 0],
     )
     return Narrative(steps=frames, summary=frames[:, -1], visual=frames, text=frames, context=context)

@@ -43,6 +43,7 @@ def narrative(batch=3, width=16, seed=0) -> Narrative:
         text_mask=ids == 0,
         mask=mask,
         last_image=torch.zeros(batch, 3, 8, 8),
+        story=torch.arange(batch),
         text_row=ids[..., 0],
     )
     return Narrative(steps=frames, summary=frames[:, -1], visual=frames, text=frames, context=context)

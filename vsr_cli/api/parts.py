@@ -54,6 +54,8 @@ class Context:
     """True where a frame is real rather than repeated to fill the context, (B, K) bool."""
     last_image: Tensor
     """The last frame's image, (B, 3, H, W) in [0, 1]."""
+    story: Tensor
+    """A number for each story, (B,) int64: windows of one story have the same."""
     text_row: Tensor
     """A number for each distinct text, (B, K) int64: equal texts have equal numbers."""
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import TrainConfig
 from ..console import say
-from ..errors import VsrError
-from ..files import read_json
 from ..plugin.registry import Registry
 from ..run import Run, create_run
-
-if TYPE_CHECKING:
-    from ..data.prepared import Prepared
 
 
 def find_data(folder: Path | None) -> Path | None:
@@ -26,10 +21,9 @@ def find_data(folder: Path | None) -> Path | None:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read what a prepared folder says of itself. Raises VsrError if it is not one."""
-    manifest = read_json(folder / "manifest.json", what="a folder that 'vsr prepare' wrote")
-    if not isinstance(manifest, dict):
-        raise VsrError(f"{folder}: not a folder that 'vsr prepare' wrote; prepare the data anew")
-    return manifest
+    from ..data.prepared import open_prepared
+
+    return open_prepared(folder).manifest
 
 
 def prepare_embedded(found: Registry) -> Path:
@@ -50,13 +44,13 @@ def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     run = create_run(out, config=record, data=data, distributions=distributions)
     say(f"run {run.folder}, on {data}")
 
-    from ..data.prepared import open_prepared
-    from ..training.display import TrainingDisplay
-    from ..training.loop import train
+    with run.recording_failure():
+        from ..data.prepared import open_prepared
+        from ..training.display import TrainingDisplay
+        from ..training.loop import train
 
-    with run.recording_failure(), TrainingDisplay() as display:
-        prepared: Prepared = open_prepared(data)
-        train(config, prepared, run, display)
+        with TrainingDisplay() as display:
+            train(config, open_prepared(data), run, display)
     return run
 
 

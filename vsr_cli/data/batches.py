@@ -28,6 +28,7 @@ class Contexts:
     ) -> None:
         self._image_rows = windows.image_rows[:, :CONTEXT_FRAMES]
         self._text_rows = windows.text_rows[:, :CONTEXT_FRAMES]
+        self._story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)
         self._real = ~windows.repeated[:, :CONTEXT_FRAMES]
         self._frames = frames
         self._features = features
@@ -48,6 +49,7 @@ class Contexts:
             text_mask=self._tensor(self._features.tokens.mask[text_rows]),
             mask=self._tensor(self._real[indices]),
             last_image=unit_image(self._frames.images.gather(image_rows[:, -1]), self._device),
+            story=self._tensor(self._story[indices]),
             text_row=self._tensor(text_rows),
         )
 

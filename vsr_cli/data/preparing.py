@@ -102,14 +102,14 @@ class _Tables:
         first = self.frames
         frames = zip(item.story.frames, item.images, item.aspects, strict=True)
         for index, (frame, image, aspect) in enumerate(frames):
-            text = frame.text.strip() if frame.text else None
+            text = frame.text if frame.text and frame.text.strip() else None  # as it is: entities point into it
             row = {
                 "story": item.story.id,
                 "index": index,
-                "text": text or None,
+                "text": text,
                 "image_row": self._image_row(image),
                 "aspect": aspect,
-                "text_row": -1 if not text else self._text_rows.setdefault(text, len(self._text_rows)),
+                "text_row": -1 if text is None else self._text_rows.setdefault(text, len(self._text_rows)),
                 "entities": [
                     {"kind": entity.kind, "ids": list(entity.ids), "start": entity.start, "end": entity.end}
                     for entity in frame.entities

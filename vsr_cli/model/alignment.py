@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..api import Context
+
 INITIAL_TEMPERATURE = 0.07
 """CLIP's, and its bound of 100 on the inverse (Radford et al. 2021, section 2.5)."""
 LARGEST_INVERSE_TEMPERATURE = 100.0
@@ -23,15 +25,16 @@ class Alignment(nn.Module):
         super().__init__()
         self.log_inverse_temperature = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
 
-    def forward(self, images: Tensor, texts: Tensor, text_rows: Tensor, real: Tensor) -> Tensor:
-        """Give the loss, a scalar in nats, of the frames of a batch.
+    def forward(self, images: Tensor, texts: Tensor, *, context: Context) -> Tensor:
+        """Give the loss, a scalar in nats, of the frames of a batch, from their embeddings (B, K, D).
 
-        `images` and `texts` are embeddings (B, K, D); `text_rows` (B, K) numbers the distinct texts; `real` (B, K)
-        is False for frames that only fill a short context, which take no part. Frames of the same story with
-        identical text are not negatives of each other: neither image is a wrong answer to that text.
+        Frames that only fill a short context take no part. Frames of the same story with identical text are not
+        negatives of each other: neither image is a wrong answer to that text. With sliding windows, one frame
+        may be in a batch more than once, too.
         """
-        story = torch.arange(len(real), device=real.device)[:, None].expand_as(real)[real]  # (N,)
-        text_row = text_rows[real]  # (N,)
+        real = context.mask  # (B, K)
+        story = context.story[:, None].expand_as(real)[real]  # (N,)
+        text_row = context.text_row[real]  # (N,)
         image = functional.normalize(images[real].float(), dim=-1)  # (N, D)
         text = functional.normalize(texts[real].float(), dim=-1)  # (N, D)
         scale = self.log_inverse_temperature.exp().clamp(max=LARGEST_INVERSE_TEMPERATURE)

@@ -73,7 +73,7 @@ class StoryModel(nn.Module):
         terms = {
             "text": self.text_decoder.loss(narrative, target.ids, target.mask),
             "image": self.image_decoder.loss(self.image_decoder(narrative), target.image),
-            "alignment": self.alignment(narrative.visual, narrative.text, context.text_row, context.mask),
+            "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
         weights = self.weights.model_dump()
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -18,6 +18,7 @@ class TinyTextOptions(Options):
         2000, ge=400, description="most tokens of the vocabulary that is learnt from the training texts"
     )
     lowercase: bool = Field(False, description="lower case only; names then lose their capitals")
+    channels: int = Field(128, ge=8, description="width of a token's embedding and of the convolution over them")
     length: int = Field(48, ge=4, description="most tokens read of a text, the first and last included")
 
 

@@ -65,13 +65,14 @@ class TinyText(nn.Module):
 
     cache_key: str | None = None
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int, length: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, width: int, options: TinyTextOptions) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.length = length
-        self.embedding = nn.Embedding(len(vocabulary), width)
-        self.convolution = nn.Conv1d(width, width, 3, padding=1)
-        self.projection = nn.Linear(2 * width, width)
+        self.length = options.length
+        channels = options.channels
+        self.embedding = nn.Embedding(len(vocabulary), channels)
+        self.convolution = nn.Conv1d(channels, channels, 3, padding=1)
+        self.projection = nn.Linear(2 * channels, width)
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Give ids and mask (N, length)."""
@@ -84,10 +85,10 @@ class TinyText(nn.Module):
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Give (N, D) from ids and mask (N, L); what stands where the mask is False changes nothing."""
         real = mask[:, None]  # (N, 1, L)
-        tokens = self.embedding(features).mT.masked_fill(~real, 0.0)  # (N, L) -> (N, L, D) -> (N, D, L)
+        tokens = self.embedding(features).mT.masked_fill(~real, 0.0)  # (N, L) -> (N, L, C) -> (N, C, L)
         # Not below 0 where real, so that 0 for padding is never the maximum of anything.
-        neighbours = functional.relu(self.convolution(tokens)).masked_fill(~real, 0.0)  # (N, D, L)
-        mean = neighbours.sum(-1) / real.sum(-1).clamp(min=1)  # (N, D)
+        neighbours = functional.relu(self.convolution(tokens)).masked_fill(~real, 0.0)  # (N, C, L)
+        mean = neighbours.sum(-1) / real.sum(-1).clamp(min=1)  # (N, C)
         embedding: Tensor = self.projection(torch.cat([mean, neighbours.amax(-1)], dim=-1))  # -> (N, D)
         return embedding
 
@@ -109,4 +110,4 @@ def build_text(options: TinyTextOptions, context: BuildContext) -> TinyText:
         vocabulary = learn_vocabulary(
             context.training_texts(), size=options.vocabulary_size, lowercase=options.lowercase
         )
-    return TinyText(vocabulary, width=context.width, length=options.length)
+    return TinyText(vocabulary, width=context.width, options=options)

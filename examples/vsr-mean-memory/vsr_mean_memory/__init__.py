@@ -1,0 +1,24 @@
+"""A temporal model that forgets the order of the frames."""
+
+from pydantic import Field
+
+from vsr_cli.api import Component, Options, hookimpl
+
+
+class MeanOptions(Options):
+    """The options of `mean`."""
+
+    hidden: int = Field(256, ge=1, description="width of the hidden layer between the mean and the summary")
+
+
+@hookimpl
+def vsr_temporal_models() -> list[Component]:
+    """Declare `mean`."""
+    return [
+        Component(
+            name="mean",
+            summary="the mean of the frames, whatever their order, through a hidden layer",
+            build="vsr_mean_memory.model:build",
+            options=MeanOptions,
+        )
+    ]

@@ -1,0 +1,30 @@
+"""A temporal model that forgets the order of the frames."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vsr_cli.api import BuildContext
+
+from . import MeanOptions
+
+
+class Mean(nn.Module):
+    """The mean of the real frames through one hidden layer: what is left of a story without its order."""
+
+    def __init__(self, *, width: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K)."""
+        real = mask.unsqueeze(-1).to(frames.dtype)  # (B, K) -> (B, K, 1)
+        count = real.cumsum(1).clamp(min=1)  # real frames so far, (B, K, 1)
+        means = (frames * real).cumsum(1) / count  # of the frames so far, (B, K, D)
+        steps: Tensor = self.layers(means)  # -> (B, K, D)
+        return steps, steps[:, -1]  # the last mean is that of them all
+
+
+def build(options: MeanOptions, context: BuildContext) -> Mean:
+    """Build the model."""
+    return Mean(width=context.width, hidden=options.hidden)

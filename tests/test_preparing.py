@@ -1,0 +1,306 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vsr_cli.api import Entity, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.config import Layer, parse_set, resolve_prepare
+from vsr_cli.data import preparing
+from vsr_cli.data.images import decode_image, resize_image
+from vsr_cli.data.prepared import open_prepared
+from vsr_cli.data.preparing import prepare_stories
+from vsr_cli.plugin.discovery import registry
+
+SIZE = 16
+CHOSEN = {"dataset": {"name": "storyworld"}, "visual": {"name": "tiny-cnn"}, "text": {"name": "tiny-text"}}
+
+
+class Fake:
+    """A dataset in memory; an exception among its stories is raised when its turn comes."""
+
+    def __init__(self, *stories):
+        self.stories = stories
+
+    def read(self, source):
+        for story in self.stories:
+            if isinstance(story, BaseException):
+                raise story
+            yield story
+
+    def describe(self, source):
+        return {"source": "memory"}
+
+
+def png(seed, width=24, height=12):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def story(name, count=5, **facts):
+    frames = tuple(
+        Frame(image=png(f"{name}{index}".encode()[-1] + 256 * index), text=f"{name}, frame {index}.")
+        for index in range(count)
+    )
+    return Story(id=name, frames=frames, **facts)
+
+
+def change(told, index, **halves):
+    frames = list(told.frames)
+    frames[index] = replace(frames[index], **halves)
+    return replace(told, frames=tuple(frames))
+
+
+def config(*assignments):
+    layers = [Layer("test", CHOSEN | {"data": {"image_size": SIZE}}), *parse_set(assignments)]
+    return resolve_prepare(registry(), preset="tiny", layers=layers)
+
+
+def prepare(out, *stories, options=()):
+    return prepare_stories(config(*options), Fake(*stories), None, out)
+
+
+def problems(prepared):
+    return [json.loads(line) for line in (prepared.folder / "problems.jsonl").read_text().splitlines()]
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def picture(encoded):
+    return resize_image(decode_image(encoded, where="test", size=SIZE), SIZE)
+
+
+def test_what_is_kept_is_counted(tmp_path):
+    prepared = prepare(tmp_path / "out", story("a", 7), story("b"), story("c"), options=["data.window=sliding"])
+    counts = prepared.manifest["counts"]
+    assert counts["stories_read"] == 3
+    assert sum(counts["stories_kept"].values()) == 3
+    assert sum(counts["windows_kept"].values()) == 5
+    assert counts["stories_dropped"] == counts["windows_dropped"] == counts["problems"] == {}
+    assert (counts["groups"], counts["frames"], counts["windows_padded"]) == (3, 17, 0)
+    assert prepared.manifest["source"] == {"source": "memory"}
+    assert open_prepared(prepared.folder).manifest == prepared.manifest
+
+
+def test_every_drop_has_its_reason_and_one_bad_story_does_not_stop_the_rest(tmp_path):
+    prepared = prepare(
+        tmp_path / "out",
+        story("good"),
+        story("short", 4),
+        Rejected(where="stories/x", code="no_frames", detail="there is nothing in it"),
+        change(story("no text"), 2, text=None),
+        change(story("blank text"), 2, text="  \n "),
+        change(story("no image"), 0, image=None),
+        change(story("bad image"), 4, image=b"this is no picture"),
+        change(story("cut image"), 1, image=png(1, 200, 200)[:-4000]),
+        change(story("lost image"), 1, image=tmp_path / "nowhere.png"),
+        story("good"),
+        story("also good"),
+    )
+    counts = prepared.manifest["counts"]
+    assert counts["stories_read"] == 11
+    assert sum(counts["stories_kept"].values()) == 2
+    assert counts["stories_dropped"] == {
+        "story_too_short": 1,
+        "no_frames": 1,
+        "missing_text": 2,
+        "missing_image": 2,
+        "unreadable_image": 1,
+        "truncated_image": 1,
+        "duplicate_story_id": 1,
+    }
+    assert sum(counts["stories_dropped"].values()) + sum(counts["stories_kept"].values()) == counts["stories_read"]
+    found = problems(prepared)
+    assert {item["story"] for item in found} >= {"stories/x", "bad image", "cut image", "lost image", "good"}
+    assert all(set(item) == {"story", "frame", "code", "detail"} for item in found)
+    assert next(item for item in found if item["story"] == "bad image")["frame"] == 4
+    assert sum(counts["problems"].values()) == len(found)
+
+
+def test_windows_around_a_bad_frame_are_dropped_and_the_others_stay(tmp_path):
+    told = change(story("a", 11), 2, text=None)
+    prepared = prepare(tmp_path / "out", told, options=["data.window=sliding"])
+    assert prepared.manifest["counts"]["windows_dropped"] == {"missing_text": 3}
+    assert prepared.windows("train").starts.tolist() == [3, 4, 5, 6]
+    assert prepared.manifest["counts"]["frames"] == 11
+
+
+def test_notes_of_the_dataset_are_listed(tmp_path):
+    told = story("a", notes=(Note(code="mismatched_close", detail="a tag closed by another", frame=3),))
+    prepared = prepare(tmp_path / "out", told)
+    assert problems(prepared) == [
+        {"story": "a", "frame": 3, "code": "mismatched_close", "detail": "a tag closed by another"}
+    ]
+
+
+def test_the_limit_counts_stories_that_are_read(tmp_path):
+    prepared = prepare(tmp_path / "out", story("a", 2), story("b"), story("c"), options=["data.limit=2"])
+    assert prepared.manifest["counts"]["stories_read"] == 2
+    assert sum(prepared.manifest["counts"]["stories_kept"].values()) == 1
+
+
+def test_identical_images_and_texts_are_stored_once(tmp_path):
+    one = Frame(image=png(1), text="The same words.")
+    other = Frame(image=png(2), text="Other words.")
+    prepared = prepare(tmp_path / "out", Story(id="a", frames=(one, other, one, one, other)), story("b"))
+    counts = prepared.manifest["counts"]
+    assert (counts["frames"], counts["images"], counts["texts"]) == (10, 7, 7)
+    windows = prepared.windows("train") if "a" in prepared.windows("train").stories else prepared.windows("test")
+    row = list(windows.stories).index("a")
+    for rows in (windows.image_rows[row], windows.text_rows[row]):
+        assert rows[0] == rows[2] == rows[3]
+        assert rows[1] == rows[4] != rows[0]
+    assert not windows.repeated.any()  # a frame that looks like another is no filler
+
+
+def test_the_same_words_at_other_places_keep_rows_and_texts_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "ROWS_A_BATCH", 3)
+    told = [story("a", 6), change(story("b", 7), 1, image=None), change(story("c", 9), 0, text="a, frame 0.")]
+    told = [change(told[0], 5, text=None), told[1], change(told[2], 4, image=told[0].frames[1].image)]
+    prepared = prepare(tmp_path / "out", *told, options=["data.window=sliding"])
+    frames, by_name = prepared.frames, {item.id: item for item in told}
+    seen = 0
+    for split in ("train", "validation", "test"):
+        windows = prepared.windows(split)
+        images = frames.images.gather(windows.image_rows)
+        for row, name in enumerate(windows.stories):
+            start = int(windows.starts[row])
+            for place in range(5):
+                source = by_name[name].frames[start + place]
+                assert frames.texts[windows.text_rows[row, place]] == source.text
+                assert np.array_equal(images[row, place], picture(source.image))
+                seen += 1
+    assert seen == 5 * (1 + 1 + 5)
+    assert len(frames.texts) == prepared.manifest["counts"]["texts"] == len(set(frames.texts))
+    assert len(frames.images) == prepared.manifest["counts"]["images"] == len(prepared.aspects)
+
+
+def test_aspects_are_those_of_the_pictures_before_they_were_squashed(tmp_path):
+    told = change(story("a"), 3, image=png(9, width=60, height=20))
+    prepared = prepare(tmp_path / "out", change(told, 0, image=png(10, width=10, height=40)))
+    rows = prepared.windows("train").image_rows[0]
+    assert prepared.frames.images.gather(rows).shape == (5, SIZE, SIZE, 3)
+    assert prepared.aspects[rows].tolist() == pytest.approx([0.25, 2, 2, 3, 2])
+
+
+def test_a_short_story_is_padded_on_demand_and_flagged(tmp_path):
+    prepared = prepare(tmp_path / "out", story("a", 3), options=["data.short=pad"])
+    windows = prepared.windows("train")
+    assert windows.repeated.tolist() == [[False, False, True, True, False]]
+    assert windows.text_rows[0].tolist() == [0, 1, 1, 1, 2]
+    assert prepared.manifest["counts"]["windows_padded"] == 1
+
+
+def test_groups_and_official_splits_reach_the_windows(tmp_path):
+    told = [story("a", split="test"), story("b", split="train", group="g"), story("c", split="train", group="g")]
+    prepared = prepare(tmp_path / "out", *told, story("d", split="train", group="h"))
+    assert prepared.windows("test").stories == ["a"]
+    held, train = prepared.windows("validation").stories, prepared.windows("train").stories
+    assert {tuple(held), tuple(train)} == {("b", "c"), ("d",)}
+    assert prepared.manifest["counts"]["groups"] == 3
+
+
+def test_a_split_without_a_story_has_no_windows(tmp_path):
+    prepared = prepare(tmp_path / "out", story("a"), options=["data.validation=0", "data.test=0"])
+    for split in ("validation", "test"):
+        assert len(prepared.windows(split)) == 0
+        assert prepared.windows(split).text_rows.shape == (0, 5)
+    with pytest.raises(VsrError, match="did you mean validation"):
+        prepared.windows("valid")
+
+
+def test_entities_are_kept_beside_their_text(tmp_path):
+    told = change(story("a"), 1, text="Mara waits.", entities=(Entity(kind="o", ids=("char1",), start=0, end=4),))
+    table = prepare(tmp_path / "out", told)._table("frames.arrow")
+    assert table["entities"][1].as_py() == [{"kind": "o", "ids": ["char1"], "start": 0, "end": 4}]
+
+
+def test_the_same_input_gives_the_same_fingerprint_and_files(tmp_path):
+    told = [story("a", 8), change(story("b", 6), 5, text=None), story("c")]
+    first, second = prepare(tmp_path / "1", *told), prepare(tmp_path / "2", *told)
+    assert first.fingerprint == second.fingerprint
+    differing = {name for name, data in contents(first.folder).items() if contents(second.folder)[name] != data}
+    assert differing <= {"manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda told: [change(told[0], 2, text="Other words."), told[1]],
+        lambda told: [change(told[0], 2, image=png(77)), told[1]],
+        lambda told: [told[0]],
+        lambda told: [replace(told[0], split="test"), told[1]],
+    ],
+    ids=["text", "image", "stories", "split"],
+)
+def test_other_input_gives_another_fingerprint(tmp_path, other):
+    told = [story("a"), story("b")]
+    options = ["data.test=0", "data.validation=0"]
+    before = prepare(tmp_path / "1", *told, options=options)
+    assert prepare(tmp_path / "2", *other(told), options=options).fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ((), "holds no story"),
+        ((story("a", 3), change(story("b"), 0, text=None)), "1 story_too_short, 1 missing_text"),
+    ],
+    ids=["nothing", "nothing good"],
+)
+def test_where_no_window_is_left_nothing_is_left_behind(tmp_path, told, words):
+    with pytest.raises(VsrError, match=words) as raised:
+        prepare(tmp_path / "out", *told)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt(), VsrError("broken source")])
+def test_a_failure_midway_leaves_the_older_folder_as_it_was(tmp_path, failure):
+    old = prepare(tmp_path / "out", story("a"), story("b"))
+    before = contents(old.folder)
+    with pytest.raises(type(failure)):
+        prepare(old.folder, story("c"), failure)
+    assert contents(old.folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_prepared_folder_is_replaced_whole(tmp_path):
+    old = prepare(tmp_path / "out", story("a"))
+    (old.folder / "features").mkdir()
+    (old.folder / "features" / "stale").write_text("of the older images")
+    prepare(old.folder, story("b"))
+    assert open_prepared(old.folder).frames.texts[0] == "b, frame 0."
+    assert not (old.folder / "features").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def a_file(path: Path):
+    path.write_text("mine")
+
+
+def a_full_folder(path: Path):
+    path.mkdir()
+    (path / "thesis.txt").write_text("mine")
+
+
+@pytest.mark.parametrize("occupy", [a_file, a_full_folder], ids=lambda occupy: occupy.__name__)
+def test_what_is_no_prepared_folder_is_never_replaced(tmp_path, occupy):
+    out = tmp_path / "out"
+    occupy(out)
+    before = contents(tmp_path)
+    with pytest.raises(VsrError, match="nothing is overwritten"):
+        prepare(out, story("a"))
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    assert len(prepare(tmp_path / "out", story("a")).windows("train")) == 1
