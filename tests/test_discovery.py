@@ -68,7 +68,13 @@ BROKEN = {
         answering("yield Component(name='lost', summary='', build='some.where:build')\n    raise OSError('disk')"),
         "OSError: disk",
     ),
-    "returns_none": Plugin(answering("return None"), "answers no hook"),
+    "returns_none": Plugin(answering("return None"), "vsr_temporal_models returned None"),
+    "returns_none_once_of_two": Plugin(
+        declaring("lost") + answering("return None", hook="vsr_fusions"), "vsr_fusions returned None"
+    ),
+    "cannot_say_what_is_wrong": Plugin(
+        "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Mute\n", "Mute"
+    ),
     "returns_one_component": Plugin(
         answering("return Component(name='lost', summary='', build='some.where:build')"),
         "vsr_temporal_models returned Component, not a list",
@@ -174,7 +180,7 @@ def test_a_plugin_may_answer_with_a_generator(place):
     ("section", "name", "said"),
     [
         ("temporal", "gruu", "temporal model 'gruu': there is none of this name; did you mean gru"),
-        ("temporal", "xyz", "known: gru, lstm"),
+        ("temporal", "xyz", "there is none of this name; known: "),
         ("temporal", "gr", "did you mean gru"),  # no name is resolved by its beginning
         ("temporal", "GRU", "there is none of this name"),
         ("temporal", "concat", "(it is the name of a fusion)"),
@@ -237,7 +243,7 @@ def test_the_command_line_warns_in_one_line_a_broken_plugin_and_goes_on(installe
         assert plugin.reason in line
     for name in ("first", "last", "gru", "resnet50", "bleu"):
         assert f"\n{name} " in done.stdout
-    assert "lost" not in done.stdout
+    assert "\nlost" not in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -249,8 +255,17 @@ def test_disabled_plugins_cost_no_line_and_are_told_of(installed):
     assert listed["broken"] == []
     assert set(listed["disabled"]) == {*BROKEN, "zzz_last", "recurrent"}
     temporal = {entry["name"]: entry for entry in listed["components"] if entry["kind"] == "temporal"}
-    assert set(temporal) == {"first", "twin", "single"}
+    assert {"first", "twin", "single"} <= temporal.keys()
+    assert not {"last", "lost", "gru"} & temporal.keys()
     assert temporal["first"]["distribution"] == "dist-aaa_first 1.2"
+
+
+def test_a_plugin_that_prints_leaves_stdout_to_the_program(monkeypatch, tmp_path, capsys):
+    (tmp_path / "talkative.py").write_text("print('hello there')\n" + declaring("loud"))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = discover([EntryPoint("talkative", "talkative", GROUP)], disabled=set())
+    assert found.names("temporal") == ["loud"]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_name_of_two_providers_ends_the_command_in_one_line_that_names_both(installed):

@@ -7,7 +7,9 @@ own `load_setuptools_entrypoints` has no such isolation. A plugin counts whole o
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -40,12 +42,16 @@ def discover(points: Iterable[EntryPoint], *, disabled: set[str]) -> Registry:
     broken: list[Broken] = []
     kept_out: list[str] = []
     for point in sorted(points, key=lambda point: (point.name, point.value)):
-        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "no distribution"
         if point.name in disabled:
             kept_out.append(point.name)
             continue
+        distribution = "no distribution"
         try:
-            components = _components(point)
+            if point.dist:
+                distribution = f"{point.dist.name} {point.dist.version}"
+            # What a plugin prints while it is loaded must not stand before the JSON that a command writes.
+            with redirect_stdout(sys.stderr):
+                components = _components(point)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does costs one line
             broken.append(Broken(point.name, distribution, _reason(error)))
             continue
@@ -61,7 +67,11 @@ def _components(point: EntryPoint) -> list[tuple[str, Component]]:
     _check_hook_names(manager)
     found: list[tuple[str, Component]] = []
     for kind in KINDS:
-        for answer in getattr(manager.hook, kind.hook)():
+        caller = getattr(manager.hook, kind.hook)
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy leaves out answers that are None
+            raise BrokenPluginError(f"{kind.hook} returned None, not a list of components")
+        for answer in answers:
             if isinstance(answer, Component) or not isinstance(answer, Iterable):
                 raise BrokenPluginError(f"{kind.hook} returned {type(answer).__name__}, not a list of components")
             for item in answer:
@@ -91,5 +101,8 @@ def _reason(error: BaseException) -> str:
     """Put what went wrong in one line."""
     if isinstance(error, BrokenPluginError):
         return str(error)
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - an exception class of the plugin's own may fail at this too
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -24,7 +24,7 @@ def vsr_datasets() -> Iterable[Component]:
     return [
         Component(
             name="storyworld",
-            summary="Picture-book stories from a seed, whose fifth frame follows from the first four.",
+            summary="picture-book stories from a seed, whose fifth frame follows from the first four",
             build="vsr_plugins.storyworld.reader:build",
             options=StoryWorldOptions,
         )

@@ -1,0 +1,299 @@
+"""What ARCHITECTURE.md promises of the whole program, held by reading its source and by running it."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from vsr_cli import api
+from vsr_cli.plugin import hookspecs
+from vsr_cli.plugin.discovery import GROUP, discover
+from vsr_cli.plugin.kinds import KINDS
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "vsr_cli"
+SHIPPED = ROOT / "plugins" / "vsr_plugins"
+EXAMPLES = ROOT / "examples"
+LESSON = ROOT / "docs" / "plugins.md"
+SOURCES = [path for folder in (PROGRAM, SHIPPED, EXAMPLES) for path in sorted(folder.rglob("*.py"))]
+PLUGINS = [path for path in SOURCES if PROGRAM not in path.parents]
+OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
+
+
+def short(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def module_of(path: Path) -> tuple[str, ...]:
+    """Give a file's module, as ("vsr_cli", "api", "parts"), from the topmost folder that is a package."""
+    top = path.parent
+    while (top.parent / "__init__.py").exists():
+        top = top.parent
+    return path.relative_to(top.parent).with_suffix("").parts
+
+
+def imported(path: Path) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Yield each import of a file, wherever it stands: the module, the names taken from it, the line."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, (), node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = module_of(path)[: -node.level] if node.level else ()
+            module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            yield module, tuple(alias.name for alias in node.names), node.lineno
+
+
+# 1. Help, lists and mistakes answer without torch and transformers.
+
+HEAVY = ("torch", "torchvision", "transformers", "accelerate", "datasets", "torchmetrics", "nltk", "sacrebleu")
+RUN_ALL = """
+import json, sys
+from vsr_cli.cli import main
+lines, heavy = map(json.loads, sys.argv[1:])
+for words in lines:
+    sys.argv = ["vsr", *words]
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    record = {"words": words, "code": code, "heavy": [name for name in heavy if name in sys.modules]}
+    print(json.dumps(record), file=sys.stderr, flush=True)
+"""
+ANSWERS = [
+    ["--help"],
+    ["--version"],
+    *([name, "--help"] for name in ("prepare", "train", "evaluate", "predict", "demo", "plugins", "config")),
+    *([*words, "--help"] for words in (["plugins", "list"], ["plugins", "show"], ["config", "show"])),
+    ["plugins", "list"],
+    ["plugins", "list", "--json"],
+    ["plugins", "show", "gru"],
+    ["config", "show", "--preset", "reference"],
+    ["config", "show", "--preset", "tiny", "--temporal", "lstm", "--set", "temporal.layers=2"],
+]
+MISTAKES = {
+    ("train", "--temporal", "gruu"): ["temporal model 'gruu'", "did you mean gru?"],
+    ("train", "--temporal", "concat"): ["it is the name of a fusion"],
+    ("train", "--set", "temporal.layerz=2"): ["temporal has no option 'layerz'; did you mean layers?"],
+    ("train", "--set", "temporl.layers=2"): ["section 'temporl': unknown; did you mean temporal"],
+    ("train", "--set", "training.epochs=many"): ["--set training.epochs=many", "valid integer"],
+    ("train", "--epochs", "0"): ["--epochs 0", "greater than or equal to 1"],
+    ("train", "--set", "epochs"): ["not of the form section.key=value"],
+    ("train", "--preset", "referense"): ["preset 'referense'", "did you mean reference?"],
+    ("train", "--config", "absent.toml"): ["absent.toml: there is no such file"],
+    ("train", "--data", "absent"): ["absent"],
+    ("train", "--no-such-flag", "1"): ["--no-such-flag"],
+    ("prepare", "--dataset", "storyword"): ["dataset 'storyword'", "did you mean storyworld"],
+    ("prepare", "--window", "all"): ["--window all", "'first', 'sliding' or 'last'"],
+    ("prepare", "absent"): ["absent: there is no such folder"],
+    ("evaluate", "--metrics", "blue"): ["metric 'blue'", "did you mean bleu?"],
+    ("evaluate", "--metrics", "bleu", "--split", "train"): ["--allow-train"],
+    ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
+    ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder"],
+    ("plugins", "show", "grv"): ["component 'grv'", "did you mean gru?"],
+}
+TOGETHER = {
+    ("train", "--temporal", "gruu", "--text-decoder", "gro", "--set", "training.epoch=3", "--set", "visual.sise=4",
+     "--batch-size", "0"): [
+        "'gruu'", "did you mean gru?", "'gro'", "no option 'epoch'", "did you mean epochs?", "no option 'sise'",
+        "did you mean size?", "--batch-size 0",
+    ],
+    ("prepare", "--visual", "tiny", "--text", "tiny", "--short", "no", "--limit", "-1"): [
+        "visual encoder 'tiny'", "did you mean tiny-cnn", "text encoder 'tiny'", "did you mean tiny-text", "--short no",
+        "--limit -1",
+    ],
+    ("evaluate", "--metrics", "blue", "rouge", "metor", "--set", "metrics.rouge.stem=true"): [
+        "did you mean bleu?", "did you mean meteor", "no option 'stem'; did you mean stemmer?",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> dict[tuple[str, ...], tuple[dict, str]]:
+    """Run every command line above in one process, so that what one imports counts against all that follow."""
+    lines = [*ANSWERS, *map(list, MISTAKES), *map(list, TOGETHER)]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps(lines), json.dumps(HEAVY)],
+        env={name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "VSR_DISABLE_PLUGINS")},
+        cwd=tmp_path_factory.mktemp("empty"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found, said = {}, []
+    for line in done.stderr.splitlines():
+        if line.startswith('{"words"'):
+            record = json.loads(line)
+            found[tuple(record["words"])], said = (record, "\n".join(said)), []
+        else:
+            said.append(line)
+    assert len(found) == len(lines)
+    return found
+
+
+def test_no_answer_and_no_mistake_imports_what_is_heavy(answers):
+    assert {words: record["heavy"] for words, (record, _) in answers.items() if record["heavy"]} == {}
+
+
+@pytest.mark.parametrize("words", ANSWERS, ids=" ".join)
+def test_an_answer_is_given_without_complaint(answers, words):
+    record, said = answers[tuple(words)]
+    assert (record["code"], said) == (0, "")
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_a_mistake_is_one_line_and_exit_code_2(answers, words):
+    record, said = answers[words]
+    assert record["code"] == 2
+    assert len(said.splitlines()) == 1
+    assert said.startswith("error: ")
+    for part in MISTAKES[words]:
+        assert part in said
+
+
+@pytest.mark.parametrize("words", TOGETHER, ids=" ".join)
+def test_all_mistakes_of_a_command_line_are_told_at_once(answers, words):
+    record, said = answers[words]
+    assert record["code"] == 2
+    assert [part for part in TOGETHER[words] if part not in said] == []
+    assert all(line.startswith("error: ") for line in said.splitlines())
+
+
+# 2. Plugins import nothing of ours but vsr_cli.api, and no other plugin.
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=short)
+def test_a_plugin_imports_nothing_of_ours_but_the_api(path):
+    home = ".".join(module_of(path)[:2]) if SHIPPED in path.parents else module_of(path)[0]
+    for module, names, line in imported(path):
+        where = f"{short(path)}:{line} imports {module}"
+        if module.split(".")[0] == "vsr_cli":
+            assert module == "vsr_cli.api", where
+            assert set(names) <= set(api.__all__), where
+        elif module.split(".")[0] in ("vsr_plugins", home.split(".")[0]):
+            assert f"{module}.".startswith(f"{home}."), where
+
+
+def test_a_component_is_built_by_its_own_plugin():
+    found = discover(OURS, disabled=set())
+    assert found.broken == ()
+    folder = {point.name: point.value for point in OURS}
+    assert [entry for entry in found.provided if not entry.component.build.startswith(f"{folder[entry.plugin]}.")] == []
+
+
+# 3. Nothing that is loaded is unpickled or brings code of its own.
+
+UNPICKLING_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNPICKLING_CALLS = {"hub.load", "jit.load", "read_pickle", "load_state", "Unpickler", "load_checkpoint_and_dispatch"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=short)
+def test_nothing_is_unpickled(path):
+    for module, names, line in imported(path):
+        assert module.split(".")[0] not in UNPICKLING_MODULES, f"{short(path)}:{line}"
+        assert module != "pickle" or set(names) <= {"UnpicklingError"}, f"{short(path)}:{line}"
+        assert not (module == "torch" and "load" in names), f"{short(path)}:{line}"
+    for node in ast.walk(tree(path)):
+        where = f"{short(path)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+            assert node.attr == "UnpicklingError", where
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert not any(f".{called}".endswith(f".{name}") for name in UNPICKLING_CALLS), where
+            assert given.get("trust_remote_code", "False") == "False", where
+            assert given.get("allow_pickle", "False") == "False", where
+            if called == "torch.load":
+                assert given.get("weights_only") == "True", where
+
+
+# 4. A lower floor never imports a higher one.
+
+FLOORS = (
+    ("__init__", "errors", "console", "files", "api"),
+    ("config", "run", "plugin"),
+    ("data",),
+    ("model",),
+    ("training", "evaluation", "prediction", "report"),
+    ("cli", "commands", "__main__"),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if PROGRAM in path.parents], ids=short)
+def test_a_lower_floor_never_imports_a_higher_one(path):
+    here = FLOOR_OF[module_of(path)[1]]
+    for module, names, line in imported(path):
+        if module.split(".")[0] != "vsr_cli":
+            continue
+        rooms = [module.split(".")[1]] if "." in module else [name for name in names if name in FLOOR_OF]
+        for room in rooms:
+            assert FLOOR_OF[room] <= here, (
+                f"{short(path)}:{line} imports {room}, which is {FLOOR_OF[room] - here} above"
+            )
+
+
+# 5. No broad `except` outside plugin discovery.
+
+BROAD = {"Exception", "BaseException"}
+RERAISING = {
+    "vsr_cli/run.py": "notes in run.json that the work ended badly",
+    "plugins/vsr_plugins/transformers_encoders/vocabulary.py": "the tokenizers library raises a bare Exception",
+}
+"""Where a broad `except` is allowed because it ends by raising: nothing is swallowed."""
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "discovery.py"], ids=short)
+def test_no_broad_except_outside_discovery(path):
+    for node in ast.walk(tree(path)):
+        where = f"{short(path)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            assert not BROAD & {ast.unparse(argument) for argument in node.args}, where
+        if isinstance(node, ast.ExceptHandler):
+            caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else BROAD
+            if caught & BROAD:
+                assert short(path) in RERAISING, where
+                assert isinstance(node.body[-1], ast.Raise), where
+
+
+# 6. Everything that can be extended or chosen is described.
+
+
+def test_the_hooks_are_those_of_the_kinds_and_each_is_specified():
+    assert {name for name in vars(hookspecs) if name.startswith("vsr_")} == {kind.hook for kind in KINDS}
+    assert [kind.hook for kind in KINDS if "`build(options" not in (getattr(hookspecs, kind.hook).__doc__ or "")] == []
+
+
+def test_the_lesson_tells_of_every_hook_flag_and_name_of_the_api():
+    lesson = LESSON.read_text(encoding="utf-8")
+    for kind in KINDS:
+        assert f"| `{kind.hook}` | `{kind.flag}` |" in lesson
+    assert [name for name in api.__all__ if not re.search(rf"\b{name}\b", lesson)] == []
+
+
+def test_the_code_of_the_lesson_is_that_of_the_example():
+    blocks = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", LESSON.read_text(encoding="utf-8"), re.M | re.S)
+    assert {Path(path).name for path, _ in blocks} == {"pyproject.toml", "__init__.py", "model.py"}
+    for path, code in blocks:
+        assert code in (EXAMPLES / "vsr-mean-memory" / path).read_text(encoding="utf-8"), f"{path}:\n{code}"
+
+
+@pytest.mark.parametrize("entry", discover(OURS, disabled=set()).provided, ids=lambda entry: entry.component.name)
+def test_every_shipped_component_and_each_of_its_options_is_described(entry):
+    assert entry.component.summary.strip()
+    assert "\n" not in entry.component.summary
+    fields = entry.component.options.model_fields
+    assert [name for name, field in fields.items() if not (field.description or "").strip()] == []
