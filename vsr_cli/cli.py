@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from . import __version__
 from .commands.options import (
     Assignments,
     BatchSize,
+    Component,
     Config,
     Data,
     Dataset,
@@ -21,21 +20,22 @@ from .commands.options import (
     Fusion,
     ImageDecoder,
     Json,
+    Metrics,
     Out,
     Preset,
     RunFolder,
+    Split,
     Temporal,
     Text,
     TextDecoder,
     Visual,
 )
+from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError
 
 MISTAKE = 2
 INTERRUPTED = 130
-# Typer 0.29 carries its own copy of click and names this class nowhere public.
-UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="vsr",
@@ -48,33 +48,6 @@ plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and wha
 config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
-
-
-class SeveralMetrics(TyperCommand):
-    """A command whose `--metrics` takes every value that follows it: Typer's options take one each."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Write `--metrics bleu rouge` as `--metrics bleu --metrics rouge`, then parse as ever."""
-        spread: list[str] = []
-        following = False
-        for index, word in enumerate(args):
-            if word == "--":
-                spread += args[index:]
-                break
-            if word.startswith("-"):
-                following = word == "--metrics"
-                spread.append(word)
-            elif following and spread[-1] != "--metrics":
-                spread += ["--metrics", word]
-            else:
-                spread.append(word)
-        parsed: list[str] = super().parse_args(ctx, spread)
-        return parsed
-
-
-def _examples(*lines: str) -> str:
-    """Show commands as they are typed, one a line, below a command's options."""
-    return "\n\n".join(["**Examples**", *(f"`{line}`" for line in lines)])
 
 
 def _part_flags(**flags: Any) -> dict[str, Any]:
@@ -98,7 +71,7 @@ def vsr(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "vsr prepare",
         "vsr prepare my_stories/ --window sliding",
         "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
@@ -142,14 +115,14 @@ def prepare(
     config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
     prepared = run_prepare(config, source, out or default_folder(source, name))
     if as_json:
-        print_json({"data": str(prepared.folder), **prepared.manifest})
+        print_json({"folder": str(prepared.folder), **prepared.manifest})
     else:
         show_prepared(prepared)
         say(f"next: vsr train --data {prepared.folder}")
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "vsr train --temporal gru",
         "vsr train --data data/my_stories --epochs 20 --temporal lstm",
         "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
@@ -187,7 +160,7 @@ def train(
 
 @app.command(
     cls=SeveralMetrics,
-    epilog=_examples(
+    epilog=examples(
         "vsr evaluate --metrics bleu rouge meteor",
         "vsr evaluate --run runs/mine --split validation --json",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
@@ -196,11 +169,8 @@ def train(
 def evaluate(
     run: RunFolder = None,
     data: Data = None,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, validation or test.")] = "test",
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metrics", metavar="NAME…", help="One or several; else bleu rouge meteor."),
-    ] = None,
+    split: Split = "test",
+    metrics: Metrics = None,
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
     ] = False,
@@ -229,7 +199,7 @@ def evaluate(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "vsr predict story_dir/",
         "vsr predict stories/* --out next/",
         "vsr predict story_dir/ --json | jq -r .text",
@@ -252,7 +222,7 @@ def predict(
         raise VsrError("\n".join(mistakes))
 
 
-@app.command(epilog=_examples("vsr demo", "vsr demo --out somewhere/"))
+@app.command(epilog=examples("vsr demo", "vsr demo --out somewhere/"))
 def demo(out: Out = None) -> None:
     """Prepare, train, evaluate and predict on the embedded dataset, in a minute or two."""
     from .commands.demo import run_demo
@@ -261,7 +231,7 @@ def demo(out: Out = None) -> None:
     run_demo(registry(), out or Path("demo"))
 
 
-@plugins_app.command("list", epilog=_examples("vsr plugins list", "vsr plugins list --json"))
+@plugins_app.command("list", epilog=examples("vsr plugins list", "vsr plugins list --json"))
 def plugins_list(as_json: Json = False) -> None:
     """List the installed components by kind."""
     from .commands.plugins import list_record, show_list
@@ -274,8 +244,8 @@ def plugins_list(as_json: Json = False) -> None:
         show_list(found)
 
 
-@plugins_app.command("show", epilog=_examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
-def plugins_show(name: Annotated[str, typer.Argument(help="A component's name.")], as_json: Json = False) -> None:
+@plugins_app.command("show", epilog=examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
+def plugins_show(name: Component, as_json: Json = False) -> None:
     """Show what a component is for, and its options with their types and defaults."""
     from .commands.plugins import show_component, show_record
     from .commands.settings import registry
@@ -290,7 +260,7 @@ def plugins_show(name: Annotated[str, typer.Argument(help="A component's name.")
 
 @config_app.command(
     "show",
-    epilog=_examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
+    epilog=examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
 )
 def config_show(
     data: Data = None,
@@ -362,43 +332,14 @@ def main() -> None:
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:
-        _fail_usage(error)
+        fail_usage(error, app)
         code = MISTAKE
     except VsrError as error:
         fail(str(error))
         code = MISTAKE
     except OSError as error:
-        fail(_os_mistake(error))
+        fail(os_mistake(error))
         code = MISTAKE
     if code == INTERRUPTED:
         fail("interrupted; what was finished is kept, nothing is left half-written")
     sys.exit(code)
-
-
-def _fail_usage(error: Any) -> None:
-    """Tell of words that are no command, in one line, or show the help where there were no words at all."""
-    message = " ".join(error.format_message().split())
-    if not message:
-        return  # typing a group's name alone has shown its help by now
-    fail(f"{message[:1].lower()}{message[1:].rstrip('.?')}; see '{_command_typed()} --help'")
-
-
-def _command_typed() -> str:
-    """Give the command that the words on the command line lead to; the error itself does not always know."""
-    command: Any = typer.main.get_command(app)
-    path = "vsr"
-    for word in sys.argv[1:]:
-        command = getattr(command, "commands", {}).get(word)
-        if command is None:
-            break
-        path += f" {word}"
-    return path
-
-
-def _os_mistake(error: OSError) -> str:
-    """Say in one line what the operating system refused, and what helps."""
-    reason = error.strerror or str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{where}{reason}; free some space or write elsewhere with --out, then run the command again"
-    return f"{where}{reason}; check the path and its permissions, then run the command again"

@@ -54,6 +54,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what safetensors raises when a file cannot be written, such as at a full disk, into one VsrError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise VsrError(f"{path}: cannot be written ({error}); free some space or write elsewhere with --out") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     with replacing(path) as temporary:

@@ -71,8 +71,8 @@ def _check(story: Story, index: int, image_size: int) -> ContextFrame:
     notes = [note.detail for note in story.notes if note.frame == index]
     for half, what in ((frame.image, "image"), (frame.text and frame.text.strip(), "text")):
         if not half:
-            reason = notes[0] if notes else f"it has no {what}; every frame of a context needs an image and a text"
-            raise VsrError(f"{where}: {reason}")
+            reason = "; ".join(notes) or f"it has no {what}"
+            raise VsrError(f"{where}: {reason}; every frame of a context needs an image and a text")
     assert frame.image is not None
     assert frame.text is not None
     path = str(frame.image) if isinstance(frame.image, Path) else None
@@ -133,7 +133,8 @@ def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
     """Give each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
     folders: list[Path] = []
     for story in stories:
-        name = re.sub(r"[^\w.-]+", "_", story).strip("._") or "story"
+        # 60 characters are at most 240 bytes, which every file system takes.
+        name = re.sub(r"[^\w.-]+", "_", story)[:60].strip("._") or "story"
         folder, number = out / name, 2
         while folder in folders:
             folder = out / f"{name}_{number}"

@@ -106,7 +106,7 @@ def create_run(folder: Path | None, *, config: dict[str, Any], data: Path, distr
         while folder.exists():
             folder = RUNS / f"{stamp}_{number}"
             number += 1
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not _is_free(folder):
         raise VsrError(f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
@@ -124,6 +124,19 @@ def create_run(folder: Path | None, *, config: dict[str, Any], data: Path, distr
         },
     )
     return Run(folder)
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing would be lost: an empty folder, or a run that ended before its first checkpoint."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        ended = Run(folder).facts()["status"] in ("failed", "interrupted")
+    except VsrError:
+        return False
+    return ended and not (folder / "checkpoints").exists()
 
 
 def open_run(folder: Path | None) -> Run:

@@ -46,6 +46,71 @@ class Note:
     """Index of the frame (from 0) that it concerns, or None for the whole story."""
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels of the image as its source holds it; right and bottom are past the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Character:
+    """A person whom the source describes in one image. None: the source does not say, or not legibly."""
+
+    id: str
+    name: str | None
+    description: str | None
+    emotions: str | None
+    actions: str | None
+    narrative_function: str | None
+    box: Box | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """A thing that the source describes in one image. None: the source does not say, or not legibly."""
+
+    id: str
+    description: str | None
+    function: str | None
+    interaction: str | None
+    narrative_function: str | None
+    box: Box | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One aspect of where and when an image plays, e.g. its location. None: the source does not say."""
+
+    element: str
+    description: str | None
+    mood: str | None
+    time: str | None
+    narrative_function: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameAnalysis:
+    """What the source says of one image; all empty where it says nothing."""
+
+    characters: tuple[Character, ...] = ()
+    things: tuple[Thing, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of the narrative, e.g. its introduction, in the source's own words; the name is "" where it has none."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What the source says of a story's images before it tells the story: one analysis a frame, in order."""
+
+    frames: tuple[FrameAnalysis, ...]
+    phases: tuple[Phase, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
     """A story: its frames in order, and what the source says about where it belongs."""
@@ -57,6 +122,8 @@ class Story:
     split: str | None = None
     """The source's own split: "train", "validation" or "test". None: vsr splits."""
     notes: tuple[Note, ...] = ()
+    analysis: Analysis | None = None
+    """None where the source has no such thing. Nothing is trained on it: it speaks of a window's target too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,9 +51,13 @@ def run_demo(found: Registry, out: Path) -> None:
         raise VsrError("\n".join(mistakes))
     console.print(f"\ndone in {time.perf_counter() - started:.0f} s. Open these pictures:")
     for folder in folders:
-        console.print(f"  {out / 'predictions' / folder.name / 'storyboard.png'}", soft_wrap=True)
-    console.print(f"  {run.folder / 'evaluations' / 'test' / 'storyboards.png'}", soft_wrap=True)
-    console.print(f"Then try your own: vsr predict STORY_DIR --run {run.folder}", soft_wrap=True)
+        _path(out / "predictions" / folder.name / "storyboard.png")
+    _path(run.folder / "evaluations" / "test" / "storyboards.png")
+    console.print(f"Then try your own: vsr predict STORY_DIR --run {run.folder}", markup=False, soft_wrap=True)
+
+
+def _path(path: Path) -> None:
+    console.print(f"  {path}", markup=False, soft_wrap=True)
 
 
 def _head(number: int, command: str, what: str) -> None:

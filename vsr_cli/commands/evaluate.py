@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
@@ -54,7 +55,7 @@ def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Seq
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the table, and where the pictures are."""
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for name in ("metric", "model", "copy-last", "beats it", "scale"):
         table.add_column(name, justify="right" if name in ("model", "copy-last") else "left")
     for name, score in result["metrics"].items():
@@ -64,14 +65,14 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
             continue
         floor = score["floors"]["copy-last"]
         beats = "[green]yes[/green]" if floor["beats"] else "[red]no[/red]"
-        table.add_row(name, f"{score['value']:.4g}", f"{floor['value']:.4g}", beats, score["scale"])
+        table.add_row(name, f"{score['value']:.4g}", f"{floor['value']:.4g}", beats, escape(score["scale"]))
     console.print(table)
     left_out = {name: count for name, count in result["leaks"].items() if count}
     if left_out:
         listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
         console.print(f"left out of the scores: {listed}")
-    console.print(f"signature {result['signature']}", soft_wrap=True)
-    console.print(f"pictures  {folder / 'storyboards.png'}", soft_wrap=True)
+    console.print(f"signature {result['signature']}", markup=False, soft_wrap=True)
+    console.print(f"pictures  {folder / 'storyboards.png'}", markup=False, soft_wrap=True)
 
 
 def _write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,19 +11,31 @@ import typer
 from ..plugin.kinds import KIND_OF
 
 
-def _names(section: str) -> typer.models.OptionInfo:
-    """An option that takes a component's name and completes it in the shell."""
+def _completing(*sections: str) -> Callable[[str], list[str]]:
+    """Make a function that completes the names of some kinds of component in the shell."""
 
     def complete(incomplete: str) -> list[str]:
         from ..plugin.discovery import registry
 
-        return [name for name in registry().names(section) if name.startswith(incomplete)]
+        names = {name for section in sections for name in registry().names(section)}
+        return sorted(name for name in names if name.startswith(incomplete))
 
+    return complete
+
+
+def _names(section: str) -> typer.models.OptionInfo:
+    """An option that takes a component's name and completes it in the shell."""
     kind = KIND_OF[section]
     option: typer.models.OptionInfo = typer.Option(
-        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=complete
+        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=_completing(section)
     )
     return option
+
+
+def _complete_split(incomplete: str) -> list[str]:
+    from ..data.splits import SPLITS
+
+    return [name for name in SPLITS if name.startswith(incomplete)]
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -39,6 +52,20 @@ TextDecoder = Annotated[str | None, _names("text_decoder")]
 ImageDecoder = Annotated[str | None, _names("image_decoder")]
 Dataset = Annotated[str | None, _names("dataset")]
 
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="NAME…",
+        help="One or several; else bleu rouge meteor.",
+        autocompletion=_completing("metrics"),
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option("--split", metavar="NAME", help="train, validation or test.", autocompletion=_complete_split),
+]
+Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
 Preset = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="Where settings start from.", autocompletion=_complete_preset),

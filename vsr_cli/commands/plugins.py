@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic_core import PydanticUndefined
+from rich.markup import escape
 from rich.table import Table
 
 from ..console import out as console
@@ -45,7 +46,7 @@ def show_list(found: Registry) -> None:
         table.add_column("what it is", ratio=1)
         table.add_column("from", style="dim", no_wrap=True)
         for entry in entries:
-            table.add_row(entry.component.name, entry.component.summary, entry.distribution)
+            table.add_row(entry.component.name, escape(entry.component.summary), entry.distribution)
         console.print(table)
         console.print()
     if found.disabled:
@@ -67,7 +68,7 @@ def show_record(entry: Provided) -> dict[str, Any]:
 def show_component(entry: Provided) -> None:
     """Print one component and its options."""
     kind = KIND_OF[entry.section]
-    console.print(f"[bold]{entry.component.name}[/bold], a {kind.title}: {entry.component.summary}")
+    console.print(f"[bold]{entry.component.name}[/bold], a {kind.title}: {escape(entry.component.summary)}")
     console.print(
         f"from {entry.distribution}, plugin {entry.plugin}; choose it with {kind.flag} {entry.component.name}"
     )
@@ -81,7 +82,8 @@ def show_component(entry: Provided) -> None:
     section = entry.section if entry.section != "metrics" else f"metrics.{entry.component.name}"
     for name, field in fields.items():
         default = "(required)" if field.default is PydanticUndefined else _plain(field.default)
-        table.add_row(f"{section}.{name}", _type_name(field.annotation), default, field.description or "")
+        cells = (f"{section}.{name}", _type_name(field.annotation), default, field.description or "")
+        table.add_row(*map(escape, cells))
     console.print(table)
     console.print()
 

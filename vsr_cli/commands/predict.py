@@ -56,7 +56,7 @@ def run_predict(found: Registry, run: Run, sources: Sequence[Path], out: Path | 
 
 
 def _show(record: dict[str, Any], folder: Path) -> None:
-    console.print(f"[bold]{record['story']}[/bold]", soft_wrap=True)
+    console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     console.print(record["text"] or "(the model wrote no word)", markup=False, soft_wrap=True)
     console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
     console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from ..config import PrepareConfig, parse_set, preset_layer, resolve_prepare
+from ..config import PrepareConfig, TrainingOptions, parse_set, preset_layer, resolve_prepare
 from ..console import out as console
 from ..console import progress, say
 from ..errors import VsrError
@@ -17,6 +20,9 @@ from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
 
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
+
+PROBLEMS_SHOWN = 5
+"""In the terminal; all of them are in a file."""
 
 
 def prepare_config(
@@ -54,9 +60,11 @@ def default_folder(source: str | None, dataset: str) -> Path:
 
 def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prepared:
     """Read, check, cut, split and store the stories, then compute the encoders' frozen features."""
+    import torch
+
     from ..data.features import frozen_features
     from ..data.preparing import prepare_stories
-    from ..model.building import build_encoders
+    from ..model.building import build_part
     from ..model.weights import choose_device
     from ..plugin.loading import build
 
@@ -64,16 +72,15 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     facts = dataset.describe(source)
     if "licence" in facts:
         say(f"{config.dataset.name}: licence {facts['licence']}")
+    sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
+    # Encoders of random weights are then those that a train command of the default seed builds.
+    torch.manual_seed(TrainingOptions().seed)
+    # Built before any story is read, so that weights which cannot be had cost no waiting.
+    visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
     with progress() as bar:
         task = bar.add_task("reading stories", total=config.data.limit or None)
         prepared = prepare_stories(config, dataset, source, folder, on_story=lambda: bar.advance(task))
-    visual, text = build_encoders(
-        config.visual,
-        config.text,
-        width=config.model.width,
-        image_size=config.data.image_size,
-        training_texts=prepared.training_texts,
-    )
+    text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
     for title, name, encoder in (("visual", config.visual.name, visual), ("text", config.text.name, text)):
         if encoder.cache_key is None:
             say(f"{title} encoder {name}: trains from its first layer, so there is nothing frozen to store")
@@ -86,7 +93,7 @@ def show_prepared(prepared: Prepared) -> None:
     from ..data.shards import folder_bytes
 
     counts = prepared.manifest["counts"]
-    table = Table(title=f"prepared in {prepared.folder}", title_justify="left")
+    table = Table(title=escape(f"prepared in {prepared.folder}"), title_justify="left")
     for column in ("", "train", "validation", "test", "all"):
         table.add_column(column, justify="left" if not column else "right")
     for what in ("stories", "windows"):
@@ -102,4 +109,10 @@ def show_prepared(prepared: Prepared) -> None:
             console.print(f"dropped: {count} {what}, {reason.replace('_', ' ')}")
     if counts["problems"]:
         found = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in counts["problems"].items())
-        console.print(f"found on the way: {found}; each is listed in {prepared.folder / 'problems.jsonl'}")
+        path = prepared.folder / "problems.jsonl"
+        console.print(f"found on the way: {found}; each is listed in {path}", markup=False, soft_wrap=True)
+        with path.open(encoding="utf-8") as lines:
+            for line in itertools.islice(lines, PROBLEMS_SHOWN):
+                problem = json.loads(line)
+                frame = "" if problem["frame"] is None else f", frame {problem['frame'] + 1}"
+                console.print(f"  {problem['story']}{frame}: {problem['detail']}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ..errors import VsrError
+from ..files import writing
 
 SHARD_BYTES = 64 * 2**20
 """How much a writer holds in memory before it writes a shard."""
@@ -48,7 +49,8 @@ class ShardWriter:
 
     def _flush(self) -> None:
         path = self._folder / f"rows-{self._shards:05d}.safetensors"
-        save_file({_TENSOR: np.ascontiguousarray(np.stack(self._rows))}, path)
+        with writing(path):
+            save_file({_TENSOR: np.ascontiguousarray(np.stack(self._rows))}, path)
         self._shards += 1
         self._rows, self._bytes = [], 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..api import BuildContext, HasAssets, TextEncoder, VisualEncoder, Vocabulary
+from ..api import BuildContext, HasAssets, Vocabulary
 from ..config import CONTEXT_FRAMES, Choice, TrainConfig
 from ..errors import VsrError
 from ..plugin.kinds import KIND_OF
@@ -54,19 +54,6 @@ def build_part(
             f"({choice.provided.distribution}) builds {lacks}; report it to its authors"
         )
     return part
-
-
-def build_encoders(
-    visual: Choice,
-    text: Choice,
-    *,
-    width: int,
-    image_size: int,
-    training_texts: Callable[[], Iterable[str]],
-) -> tuple[VisualEncoder, TextEncoder]:
-    """Build just the two encoders, for their frozen features."""
-    options: dict[str, Any] = {"width": width, "image_size": image_size, "training_texts": training_texts}
-    return build_part("visual", visual, **options), build_part("text", text, **options)
 
 
 def build_model(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..config import resolve_recorded
 from ..errors import VsrError
-from ..files import replacing
+from ..files import replacing, writing
 from ..plugin.registry import Registry
 from ..run import Run
 from .building import build_model
@@ -41,7 +41,7 @@ def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
         for name, tensor in model.state_dict().items()
         if (name in chosen) == frozen
     }
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, writing(path):
         save_file(state, temporary)
 
 

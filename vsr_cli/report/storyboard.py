@@ -13,8 +13,8 @@ from ..files import replacing
 PANEL_WIDTH = 300
 GAP = 18
 MARGIN = 28
-CAPTION_SIZE = 16
-LABEL_SIZE = 13
+CAPTION_SIZE = 15
+LABEL_SIZE = 12
 LINE = 22
 TALLEST = 1.25
 """The greatest height of a picture over its width; a taller one is shown narrower."""
@@ -58,7 +58,7 @@ def unsquash(image: Image.Image, aspect: float) -> Image.Image:
 
 def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     """Draw stories below each other, one row a story."""
-    label_font, caption_font = ImageFont.load_default(LABEL_SIZE), ImageFont.load_default(CAPTION_SIZE)
+    label_font, caption_font = _font(LABEL_SIZE), _font(CAPTION_SIZE)
     captions = [[_wrap(panel.caption, caption_font) for panel in row] for row in rows]
     picture_heights = [max(_fit(panel.image)[1] for panel in row) for row in rows]
     caption_heights = [max(len(lines) for lines in row) * LINE for row in captions]
@@ -94,6 +94,13 @@ def save_picture(image: Image.Image, path: Path) -> None:
         image.save(temporary, format="PNG")
 
 
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Load DejaVu Sans, which matplotlib brings: Pillow's own font has no letters beyond ASCII."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
 def _fit(image: Image.Image) -> tuple[int, int]:
     """Give the size at which a picture is shown."""
     height = PANEL_WIDTH * image.height / image.width
@@ -103,7 +110,7 @@ def _fit(image: Image.Image) -> tuple[int, int]:
     return PANEL_WIDTH, max(1, round(height))
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
     """Break a text into lines that fit a panel; a word that is too long alone is broken too."""
     lines: list[str] = []
     line = ""

@@ -1,0 +1,125 @@
+"""What the tests of the commands share: typing a line, a story folder, and a small run made by the documented line."""
+
+import contextlib
+import io
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vsr_cli import config
+from vsr_cli.cli import main
+
+# The tiny preset with everything made small, so that the very lines of the manual take seconds.
+SMALL_PRESET = """
+[limit]
+[dataset]
+name = "storyworld"
+stories = 14
+[data]
+image_size = 32
+window = "sliding"
+[model]
+width = 32
+[visual]
+name = "tiny-cnn"
+size = 32
+[text]
+name = "tiny-text"
+[fusion]
+name = "concat"
+[temporal]
+name = "gru"
+[text_decoder]
+name = "gru"
+length = 12
+[image_decoder]
+name = "deconv"
+channels = 16
+[training]
+epochs = 1
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The error lines, which must be all that a mistake writes to stderr besides progress and notes."""
+        assert "Traceback" not in self.err
+        return [line.removeprefix("error: ") for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+Vsr = Callable[[str], Answer]
+
+
+def _type(line: str) -> Answer:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["vsr", *shlex.split(line)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Answer(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def vsr() -> Vsr:
+    """Type a line, less the word vsr, in this process and the present folder."""
+    return _type
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("presets")
+    shutil.copy(config._preset_folder() / "reference.toml", folder)
+    (folder / "tiny.toml").write_text(SMALL_PRESET)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tuple[Path, Answer]:
+    """A folder that was empty before `vsr train --temporal gru` was typed there, and what that wrote."""
+    folder = tmp_path_factory.mktemp("typed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(config, "_preset_folder", lambda: small_presets)
+        answer = _type("train --temporal gru")
+    return folder, answer
+
+
+@pytest.fixture
+def place(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, small_presets: Path) -> Path:
+    """Go to the folder with the trained run. Tests leave data/ and runs/ there as they are."""
+    monkeypatch.chdir(trained[0])
+    monkeypatch.setattr(config, "_preset_folder", lambda: small_presets)
+    return trained[0]
+
+
+@pytest.fixture
+def write_story() -> Callable[..., Path]:
+    """Write a story folder of some pairs: write_story(folder, 4)."""
+
+    def write(folder: Path, pairs: int, *, suffix: str = "jpg", size: tuple[int, int] = (48, 32)) -> Path:
+        folder.mkdir(parents=True)
+        for number in range(1, pairs + 1):
+            Image.new("RGB", size, (20 * number, 90, 200 - 20 * number)).save(folder / f"{number}.{suffix}")
+            (folder / f"{number}.txt").write_text(f"Ana finds thing number {number}.\n", encoding="utf-8")
+        return folder
+
+    return write

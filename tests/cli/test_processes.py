@@ -1,0 +1,92 @@
+"""What only a process of its own can show: signals, limits of the system, closed pipes."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+VSR = [sys.executable, "-m", "vsr_cli"]
+OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+
+
+def start(words: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [*VSR, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **OFFLINE},
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_training_keeps_what_was_finished(place, tmp_path):
+    """The run is marked, its last weights load, and `predict` and `evaluate` take it when it is named."""
+    run = tmp_path / "run"
+    process = start(["train", "--epochs", "100000", "--set", "model.width=32", "--out", str(run)], place)
+    try:
+        for _ in range(1200):
+            if (run / "checkpoints/last/epoch.json").is_file() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert not out
+    assert "Traceback" not in err
+    assert "interrupted" in err.splitlines()[-1]
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    epochs = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert epochs == list(range(1, len(epochs) + 1))
+    assert not [path for path in run.rglob(".*") if path.is_file()]
+    score = start(["evaluate", "--run", str(run), "--metrics", "bleu", "--json"], place)
+    out, err = score.communicate(timeout=120)
+    assert score.returncode == 0, err
+    assert json.loads(out)["run"] == str(run)
+
+
+def limit_files_to(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2_000, 40_000])
+def test_a_file_that_cannot_grow_ends_prepare_with_one_line_and_leaves_nothing(tmp_path, size):
+    """A limit on the size of files stands for a full disk: the system refuses the write in the same way."""
+    words = ["prepare", "--set", "dataset.stories=14", "--set", "data.image_size=32"]
+    process = start(words, tmp_path, preexec_fn=lambda: limit_files_to(size))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert not out
+    assert "Traceback" not in err
+    (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "free some space" in error
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
+    process = start(["plugins", "list", "--json"], tmp_path)
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    process.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_module_is_the_program(tmp_path):
+    process = start(["--version"], tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("vsr ")

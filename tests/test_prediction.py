@@ -1,0 +1,151 @@
+"""Prediction: which frames are the context, what is refused and how, and where files may go."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from vsr_cli.api import Decoding, Frame, Note, Story
+from vsr_cli.config import parse_set, preset_layer, resolve_train
+from vsr_cli.errors import VsrError
+from vsr_cli.model.building import build_model
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.prediction import output_folders, predict_next, read_context, write_prediction
+
+EMPTY = Note(code="empty_text", detail="3.txt: holds no text", frame=2)
+SIZE, LENGTH = 32, 6
+SMALL = ["model.width=16", "visual.size=32", f"text_decoder.length={LENGTH}", "image_decoder.channels=16"]
+
+
+def picture(number: int, size: tuple[int, int] = (60, 40)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (30 * number % 255, 80, 120)).save(file, "PNG")
+    return file.getvalue()
+
+
+def story(frames: int, **more: object) -> Story:
+    pairs = tuple(Frame(image=picture(number), text=f" line {number}\n") for number in range(1, frames + 1))
+    return Story(id="ana", frames=pairs, **more)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = resolve_train(registry(), preset="tiny", layers=[preset_layer("tiny"), *parse_set(SMALL)])
+    texts = [f"line {number} of a story that goes on" for number in range(9)]
+    return build_model(config, image_size=SIZE, training_texts=lambda: texts).eval()
+
+
+def predict(model, told: Story):
+    return predict_next(model, told, image_size=SIZE, decoding=Decoding(), device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("frames", "numbers"), [(1, [1]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (7, [4, 5, 6, 7])])
+def test_the_context_is_the_last_four_frames(frames, numbers):
+    context = read_context(story(frames), image_size=SIZE)
+    assert [frame.number for frame in context] == numbers
+    assert [frame.text for frame in context] == [f"line {number}" for number in numbers]
+    assert all(frame.pixels.shape == (SIZE, SIZE, 3) and frame.pixels.dtype == np.uint8 for frame in context)
+    assert context[-1].image.size == (60, 40)
+
+
+def test_frames_before_the_context_may_be_bad():
+    told = story(5)
+    broken = Frame(image=b"no picture", text=None)
+    assert len(read_context(Story(id="ana", frames=(broken, *told.frames[1:])), image_size=SIZE)) == 4
+
+
+def test_only_the_last_four_frames_matter(model):
+    long, short = predict(model, story(7)), predict(model, Story(id="ana", frames=story(7).frames[3:]))
+    assert long.text == short.text
+    assert long.image.tobytes() == short.image.tobytes()
+
+
+def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
+    two = story(2)
+    by_hand = Story(id="ana", frames=(*two.frames, two.frames[-1], two.frames[-1]))
+    filled = predict(model, two)
+    assert len(filled.context) == 2
+    # The model is told which frames only repeat, so the two need not agree to the last digit; the shapes do.
+    assert filled.image.size == predict(model, by_hand).image.size == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("frame", "notes", "part"),
+    [
+        (Frame(image=None, text="x"), (), "no image"),
+        (Frame(image=picture(1), text=None), (), "no text"),
+        (Frame(image=picture(1), text=" \n"), (), "no text"),
+        (
+            Frame(image=picture(1), text=None),
+            (EMPTY,),
+            "3.txt",
+        ),
+        (Frame(image=b"<html>", text="x"), (), "JPEG, PNG or WebP"),
+        (Frame(image=picture(1)[:60], text="x"), (), "frame 3"),
+    ],
+)
+def test_a_bad_frame_is_named_with_what_to_do(frame, notes, part):
+    frames = (*story(2).frames, frame, story(1).frames[0])
+    with pytest.raises(VsrError) as error:
+        read_context(Story(id="ana", frames=frames, notes=notes), image_size=SIZE)
+    (line,) = str(error.value).splitlines()
+    assert "story ana, frame 3" in line
+    assert part in line
+    assert ";" in line
+
+
+def test_a_picture_that_is_a_file_is_named_by_its_path(tmp_path):
+    (tmp_path / "2.jpg").write_bytes(b"\xff\xd8\xff")
+    told = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
+    with pytest.raises(VsrError, match=r"2\.jpg"):
+        read_context(told, image_size=SIZE)
+
+
+def test_a_story_without_frames_is_refused():
+    with pytest.raises(VsrError, match=r"01\.jpg"):
+        read_context(Story(id="ana", frames=()), image_size=SIZE)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_the_text_is_no_longer_than_the_decoder_s_limit(model, frames):
+    assert len(predict(model, story(frames)).text.split()) <= LENGTH
+
+
+def test_equal_stories_give_equal_files(model, tmp_path):
+    for name in ("a", "b"):
+        write_prediction(predict(model, story(4)), tmp_path / name, run=tmp_path / "run", decoding=Decoding())
+    for name in ("image.png", "storyboard.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_record_is_what_prediction_json_says(model, tmp_path):
+    predicted = predict(model, story(6))
+    record = write_prediction(predicted, tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
+    assert json.loads((tmp_path / "out/prediction.json").read_text(encoding="utf-8")) == record
+    assert list(record) == ["story", "context", "text", "image", "run", "decoding"]
+    assert [frame["frame"] for frame in record["context"]] == [3, 4, 5, 6]
+    assert record["image"] == str(tmp_path / "out/image.png")
+    assert np.array_equal(Image.open(record["image"]), predicted.image)
+
+
+@given(st.lists(st.one_of(st.text(max_size=300), st.sampled_from(["", ".", "..", "../../x", "/etc", "a/b", "~"]))))
+def test_every_story_gets_a_folder_of_its_own_directly_under_out(tmp_path_factory, ids):
+    out = tmp_path_factory.getbasetemp() / "out"
+    folders = output_folders(ids, out)
+    assert len(set(folders)) == len(ids)
+    for folder in folders:
+        assert folder.parent == out
+        assert folder.resolve().parent == out.resolve()
+        assert not folder.name.startswith(".")
+        assert 0 < len(folder.name.encode("utf-8", "surrogatepass")) <= 255
+
+
+def test_names_that_are_plain_stay_as_they_are(tmp_path):
+    names = [folder.name for folder in output_folders(["story-1", "été 2", "story-1", "a.b", ".."], tmp_path)]
+    assert names == ["story-1", "été_2", "story-1_2", "a.b", "story"]
