@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional
 
 from vsr_cli.api import Context
 from vsr_cli.model.alignment import Alignment
@@ -49,7 +48,7 @@ def by_hand(images, texts, forbidden=(), inverse_temperature=1 / 0.07):
 
 def test_the_loss_is_clips():
     images, texts = embeddings(2, 4, 6)
-    loss = Alignment()(images, texts, context=distinct(2))
+    loss = Alignment()(images, texts, context=distinct(2)).detach()
     assert float(loss) == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
 
 
@@ -129,13 +128,12 @@ def test_the_temperature_is_learnt():
 
 def test_the_inverse_temperature_never_exceeds_a_hundred():
     alignment = Alignment()
-    images, _ = embeddings(2, 4, 6)
-    texts = images + 0.3 * functional.normalize(embeddings(2, 4, 6)[1], dim=-1)
+    images, texts = embeddings(2, 4, 6)
     with torch.no_grad():
         alignment.log_inverse_temperature.fill_(50.0)
     loss = alignment(images, texts, context=distinct(2))
     hand = by_hand(images.flatten(0, 1), texts.flatten(0, 1), inverse_temperature=100)
-    assert float(loss) == pytest.approx(hand, rel=1e-4, abs=1e-6)
+    assert float(loss) == pytest.approx(hand, rel=1e-5)
 
 
 def test_half_precision_embeddings_are_compared_in_single_precision():

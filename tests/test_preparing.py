@@ -1,7 +1,6 @@
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,15 +36,13 @@ class Fake:
 
 def png(seed, width=24, height=12):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), "PNG")
     return buffer.getvalue()
 
 
 def story(name, count=5, **facts):
     frames = tuple(
-        Frame(image=png(f"{name}{index}".encode()[-1] + 256 * index), text=f"{name}, frame {index}.")
-        for index in range(count)
+        Frame(image=png(list(f"{name}/{index}".encode())), text=f"{name}, frame {index}.") for index in range(count)
     )
     return Story(id=name, frames=frames, **facts)
 
@@ -282,19 +279,11 @@ def test_a_prepared_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def a_file(path: Path):
-    path.write_text("mine")
-
-
-def a_full_folder(path: Path):
-    path.mkdir()
-    (path / "thesis.txt").write_text("mine")
-
-
-@pytest.mark.parametrize("occupy", [a_file, a_full_folder], ids=lambda occupy: occupy.__name__)
-def test_what_is_no_prepared_folder_is_never_replaced(tmp_path, occupy):
+@pytest.mark.parametrize("mine", ["out", "out/thesis.txt", "out/manifest.json"])
+def test_what_is_no_prepared_folder_is_never_replaced(tmp_path, mine):
     out = tmp_path / "out"
-    occupy(out)
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(VsrError, match="nothing is overwritten"):
         prepare(out, story("a"))

@@ -19,8 +19,11 @@ def groups_in(stories, assigned, split):
     return {member.group for story, member in stories.items() if assigned[story] == split}
 
 
+NO_OFFICIAL = st.none()
+
+
 @st.composite
-def grouped_stories(draw, officials=st.none(), least=1):
+def grouped_stories(draw, officials=NO_OFFICIAL, least=1):
     """Stories in groups; all of a group are of one official split."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=least, max_size=12))
     stories = {}
@@ -96,6 +99,18 @@ def test_an_official_validation_split_leaves_train_whole():
 def test_no_validation_is_carved_where_none_is_asked_for():
     stories = alone(9, "train") | {"held": Membership("held", "test")}
     assert set(assign(stories, validation=0.0).values()) == {"train", "test"}
+
+
+def test_groups_of_any_size_fill_every_split_there_are_enough_for():
+    sizes = {"a": 1, "b": 1, "c": 100}
+    stories = {f"{group}/{index}": Membership(group, None) for group, size in sizes.items() for index in range(size)}
+    for seed in range(6):
+        assert set(assign(stories, seed=seed).values()) == set(SPLITS)
+
+
+def test_a_story_follows_the_official_split_of_its_group():
+    stories = alone(8) | {"a": Membership("g", "test"), "b": Membership("g", None)}
+    assert {assign(stories, seed=seed)["b"] for seed in range(9)} == {"test"}
 
 
 def test_the_seed_decides():

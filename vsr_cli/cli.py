@@ -32,7 +32,7 @@ from .commands.options import (
 )
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
-from .errors import VsrError
+from .errors import VsrError, nearest
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -181,11 +181,14 @@ def evaluate(
     from .commands.evaluate import DEFAULT_METRICS, data_of, run_evaluate, show_result
     from .commands.settings import comma_separated, registry
     from .config import parse_set, resolve_metrics
+    from .data.splits import SPLITS
     from .run import open_run
 
     found = registry()
     names = comma_separated(metrics or DEFAULT_METRICS)
     choices = resolve_metrics(found, names, parse_set(assignments or []))
+    if split not in SPLITS:
+        raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
     if split == "train" and not allow_train:
         raise VsrError(
             "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"

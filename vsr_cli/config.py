@@ -325,10 +325,20 @@ def resolve_train(registry: Registry, *, preset: str, layers: Sequence[Layer]) -
     return TrainConfig(preset=preset, parts=parts, model=model, objective=objective, training=training)
 
 
-def resolve_recorded(registry: Registry, record: Mapping[str, Any], *, where: str) -> TrainConfig:
-    """Resolve what a run's config.json recorded: it is complete, so no preset lies under it."""
+def resolve_recorded(
+    registry: Registry, record: Mapping[str, Any], *, where: str, distributions: Iterable[str]
+) -> TrainConfig:
+    """Resolve what a run's config.json recorded: it is complete, so no preset lies under it.
+
+    Raises VsrError, naming the packages that the run was trained with, if a component is not installed.
+    """
     values = {key: value for key, value in record.items() if isinstance(value, dict)}
-    return resolve_train(registry, preset=str(record.get("preset")), layers=[Layer(where, values)])
+    try:
+        return resolve_train(registry, preset=str(record.get("preset")), layers=[Layer(where, values)])
+    except VsrError as error:
+        packages = ", ".join(sorted(set(distributions)))
+        lines = [f"{where}: {line}; the run was trained with {packages}" for line in str(error).splitlines()]
+        raise VsrError("\n".join(lines)) from error
 
 
 def resolve_metrics(registry: Registry, names: Sequence[str], layers: Sequence[Layer]) -> list[Choice]:

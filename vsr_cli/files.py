@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` to fill; it takes the folder's place when the block ends well.
 
-    An older folder is moved aside first and removed last, so that there is at every moment a whole one to find.
+    An older folder is moved aside first and removed last; if the new one cannot take its place, it comes back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -46,8 +46,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             older = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             path.rename(older / path.name)
-            temporary.rename(path)
-            shutil.rmtree(older)
+            try:
+                temporary.rename(path)
+            except OSError:
+                (older / path.name).rename(path)
+                raise
+            finally:
+                shutil.rmtree(older)
         else:
             temporary.rename(path)
     finally:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
 from ..console import progress, say
+from ..errors import VsrError
 from ..files import replacing_folder
 from .prepared import Frames, Prepared
 from .shards import Rows, ShardedArray, ShardWriter
@@ -92,7 +93,10 @@ def _kept(
     folder = prepared.folder / "features" / f"{kind}-{key}"
     if not folder.is_dir():
         _compute(folder, kind, count, compute)
-    return ShardedArray(folder)
+    kept = ShardedArray(folder)
+    if len(kept) != count:
+        raise VsrError(f"{folder}: holds {len(kept)} rows of {count}; remove the folder, and they are computed anew")
+    return kept
 
 
 def _compute(folder: Path, kind: str, count: int, compute: RowsOf) -> None:

@@ -27,6 +27,7 @@ from ..errors import VsrError, nearest
 from ..files import read_json
 from .shards import Rows, ShardedArray
 from .splits import SPLITS
+from .windows import WINDOW_FRAMES
 
 FORMAT = 1
 DATA = Path("data")
@@ -140,7 +141,7 @@ class Prepared:
         frames = self._table("frames.arrow")
         image_rows, text_rows = frames["image_row"].to_numpy(), frames["text_row"].to_numpy()
         index = frames["index"].to_numpy()
-        rows = table["frames"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)  # (W, 5)
+        rows = table["frames"].combine_chunks().flatten().to_numpy().reshape(len(table), WINDOW_FRAMES)  # (W, 5)
         repeated = np.zeros(rows.shape, dtype=np.bool_)
         repeated[:, 1:] = rows[:, 1:] == rows[:, :-1]
         starts = index[rows[:, 0]].astype(np.int64)

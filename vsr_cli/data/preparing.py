@@ -24,9 +24,9 @@ from ..errors import VsrError
 from ..files import replacing_folder, write_json
 from ..run import now
 from .images import ImageProblem, decode_image, resize_image
-from .prepared import FORMAT, FRAME_SCHEMA, WINDOW_SCHEMA, Prepared
+from .prepared import FORMAT, FRAME_SCHEMA, WINDOW_SCHEMA, Prepared, open_prepared
 from .shards import ShardWriter
-from .splits import Membership, assign_splits, count_splits
+from .splits import SPLITS, Membership, assign_splits, count_splits
 from .windows import Window, cut_windows
 
 ROWS_A_BATCH = 1024
@@ -57,6 +57,10 @@ def digitise(story: Story, image_size: int) -> Digitised:
         image: NDArray[np.uint8] | None = None
         aspect: float | None = None
         problem = None if frame.text and frame.text.strip() else "missing_text"
+        if frame.text and not problem and not _is_unicode(frame.text):
+            problem = "unreadable_text"
+            why = "the text holds half of a character (a lone surrogate); write it anew as UTF-8"
+            details.append({"story": story.id, "frame": index, "code": problem, "detail": why})
         if frame.image is None:
             problem = "missing_image"
         else:
@@ -71,6 +75,14 @@ def digitise(story: Story, image_size: int) -> Digitised:
         aspects.append(aspect)
         problems.append(problem)
     return Digitised(story, images, aspects, problems, details)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass
@@ -102,7 +114,9 @@ class _Tables:
         first = self.frames
         frames = zip(item.story.frames, item.images, item.aspects, strict=True)
         for index, (frame, image, aspect) in enumerate(frames):
-            text = frame.text if frame.text and frame.text.strip() else None  # as it is: entities point into it
+            text = frame.text  # as it is: entities point into it
+            if not text or not text.strip() or not _is_unicode(text):
+                text = None
             row = {
                 "story": item.story.id,
                 "index": index,
@@ -178,12 +192,20 @@ def prepare_stories(
 
     Raises VsrError if no window is left, or `out` exists and is something else.
     """
-    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not _is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
         raise VsrError(f"--out {out}: exists and is not a prepared folder; name another, nothing is overwritten")
     with replacing_folder(out) as folder:
         manifest = _fill(folder, config, dataset, source, on_story)
         write_json(folder / "manifest.json", manifest)
     return Prepared(out, manifest)
+
+
+def _is_prepared(folder: Path) -> bool:
+    try:
+        open_prepared(folder)
+    except VsrError:
+        return False
+    return True
 
 
 def _fill(
@@ -193,7 +215,7 @@ def _fill(
     tables = _Tables(folder)
     members: dict[str, Membership] = {}
     seen: set[str] = set()
-    with (folder / "problems.jsonl").open("w", encoding="utf-8") as problem_lines:
+    with (folder / "problems.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as problem_lines:
 
         def report(detail: dict[str, Any]) -> None:
             tally.problems[detail["code"]] += 1
@@ -214,6 +236,11 @@ def _fill(
                 tally.dropped_stories["duplicate_story_id"] += 1
                 why = "another story has this id"
                 report({"story": story.id, "frame": None, "code": "duplicate_story_id", "detail": why})
+                continue
+            if story.split not in (None, *SPLITS):
+                tally.dropped_stories["unknown_split"] += 1
+                why = f"the dataset puts it in a split called {story.split!r}; there are {', '.join(SPLITS)}"
+                report({"story": story.id, "frame": None, "code": "unknown_split", "detail": why})
                 continue
             seen.add(story.id)
             cut = cut_windows(item.problems, window=config.data.window, short=config.data.short)

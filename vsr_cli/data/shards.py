@@ -118,7 +118,7 @@ def _map_rows(path: Path) -> NDArray[Any]:
             shape=tuple(entry["shape"]),
             offset=8 + length + entry["data_offsets"][0],
         )
-    except (OSError, ValueError, KeyError, struct.error, MemoryError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, struct.error, MemoryError) as error:
         raise VsrError(f"{path}: not a shard of vsr or cut short ({error}); prepare the data anew") from error
     return mapped
 

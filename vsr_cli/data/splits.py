@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SPLITS = ("train", "validation", "test")
+HELD_OUT = ("test", "validation")
+"""In the order in which a group of both would be held out."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +25,48 @@ class Membership:
 def assign_splits(stories: Mapping[str, Membership], *, validation: float, test: float, seed: int) -> dict[str, str]:
     """Give each story its split.
 
-    A source's own test and validation stories stay there; where it has a test but no validation split, the
-    validation is carved from its train stories. Which groups are held out depends on their names and the seed,
-    not on the order in which stories come. A split that is asked for gets at least one group where there are
-    enough of them, and train always has one.
+    A source's own test and validation stories stay there, and stories that it puts nowhere follow those of their
+    group that it does; where it has a test but no validation split, the validation is carved from its train
+    stories. Which groups are held out depends on their names and the seed, not on the order in which stories
+    come. A split that is asked for gets at least one group where there are enough of them, and train always
+    has one.
     """
-    assigned = {story: member.official for story, member in stories.items() if member.official}
-    has_official = bool(assigned)
-    free = {
-        story: member
-        for story, member in stories.items()
-        if member.official is None or (member.official == "train" and "validation" not in assigned.values())
-    }
-    held = {} if has_official else {"test": test}
-    held["validation"] = 0.0 if has_official and "validation" in assigned.values() else validation
-    return {**assigned, **_hold_out(free, held, seed)}
+    official = {split: {m.group for m in stories.values() if m.official == split} for split in SPLITS}
+    assigned: dict[str, str] = {}
+    for story, member in stories.items():
+        own = member.official or next((split for split in HELD_OUT if member.group in official[split]), None)
+        if own in HELD_OUT:
+            assigned[story] = own
+        elif member.official and official["validation"]:
+            assigned[story] = member.official
+    free = {story: member for story, member in stories.items() if story not in assigned}
+    shares = {} if any(official.values()) else {"test": test}
+    if not official["validation"]:
+        shares["validation"] = validation
+    return {**assigned, **_hold_out(free, shares, seed)}
 
 
 def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give whole groups to the splits that want a share, passing over groups that are larger than what is wanted."""
     sizes = Counter(member.group for member in stories.values())
-    order = sorted(sizes, key=lambda group: _rank(group, seed))
+    remaining = sorted(sizes, key=lambda group: _rank(group, seed))
     split_of: dict[str, str] = {}
-    remaining = list(order)
-    for split, share in shares.items():
-        wanted = round(share * len(stories))
-        if share > 0:
-            wanted = max(wanted, 1)
+    wanted = {split: max(1, round(share * len(stories))) for split, share in shares.items() if share > 0}
+    splits = list(wanted)
+    for index, split in enumerate(splits):
+        kept_back = len(splits) - index  # a group for each split after this one, and for train
         taken = 0
-        while taken < wanted and len(remaining) > 1:
-            group = remaining.pop(0)
-            split_of[group] = split
-            taken += sizes[group]
+        for group in list(remaining):
+            if taken and (taken >= wanted[split] or len(remaining) <= kept_back):
+                break
+            if len(remaining) > 1 and taken + sizes[group] <= wanted[split]:
+                remaining.remove(group)
+                split_of[group] = split
+                taken += sizes[group]
+        if not taken and len(remaining) > 1:
+            smallest = min(remaining, key=sizes.__getitem__)
+            remaining.remove(smallest)
+            split_of[smallest] = split
     return {story: split_of.get(member.group, "train") for story, member in stories.items()}
 
 

@@ -59,7 +59,12 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
     Raises VsrError if a plugin that it was trained with is not installed, or the weights do not fit.
     """
     record = run.config()
-    config = resolve_recorded(registry, record, where=str(run.folder / "config.json"))
+    config = resolve_recorded(
+        registry,
+        record,
+        where=str(run.folder / "config.json"),
+        distributions=run.facts()["distributions"].values(),
+    )
     model = build_model(config, image_size=int(record["data"]["image_size"]), assets=run.assets)
     checkpoint = run.checkpoint(which) if run.checkpoint(which).is_dir() else run.checkpoint("last")
     state = load_weights(run.folder / "frozen.safetensors") | load_weights(checkpoint / "model.safetensors")

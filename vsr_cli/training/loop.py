@@ -105,7 +105,8 @@ def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDi
                 _checkpoint(model, run, "best", row)
             display.epoch(row, best=bool(row.validation) and best == row.validation["loss"])
     except KeyboardInterrupt:
-        save_weights(model, run.checkpoint("last") / "model.safetensors", frozen=False)
+        with replacing_folder(run.checkpoint("last")) as folder:
+            save_weights(model, folder / "model.safetensors", frozen=False)
         raise
     run.update(status="finished", ended=now())
     return model.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
@@ -137,9 +138,11 @@ def download(published: WeightsEnum) -> Mapping[str, Tensor]:
     url: str = published.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
     try:
-        tensors: Mapping[str, Tensor] = published.get_state_dict(
-            progress=sys.stderr.isatty(), check_hash=True, weights_only=True
-        )
+        # torch announces a download on stdout, which belongs to a command's results.
+        with redirect_stdout(sys.stderr):
+            tensors: Mapping[str, Tensor] = published.get_state_dict(
+                progress=sys.stderr.isatty(), check_hash=True, weights_only=True
+            )
     except UNREADABLE as error:
         raise VsrError(
             f"visual encoder: cannot get the ImageNet weights {url} ({one_line(error)}); "
