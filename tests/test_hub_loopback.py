@@ -84,9 +84,6 @@ class Answer(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
     def do_GET(self) -> None:
         hub, path = self.server, self.path.split("?")[0]
         hub.requests.append((self.command, path, self.headers.get("Range")))
@@ -97,8 +94,6 @@ class Answer(BaseHTTPRequestHandler):
             self.say(500, b"{}")
         elif match := re.fullmatch(rf"/api/datasets/{REPO}(?:/revision/([^/]+))?", path):
             self.info(match[1] or "main")
-        elif match := re.fullmatch(rf"/api/datasets/{REPO}/tree/(\w+)", path):
-            self.say(200, json.dumps([{"type": "file", **self.of(name)} for name in hub.files]).encode())
         elif match := re.fullmatch(rf"/datasets/{REPO}/resolve/(\w+)/(.*)", path):
             digest = hashlib.sha256(hub.files[match[2]]).hexdigest()
             self.say(302, b"", {"Location": f"/cdn/{digest}", "X-Repo-Commit": match[1], "X-Linked-Etag": digest})
@@ -144,8 +139,7 @@ class Answer(BaseHTTPRequestHandler):
         for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def markup(frames: int) -> str:
 
 def row(story_id: str | None, frames: int = 5, **other: object) -> dict[str, object]:
     images = [{"bytes": still(index), "path": None} for index in range(frames)]
-    plain = {"images": images, "frame_count": frames, "chain_of_thought": "## Image 1", "story": markup(frames)}
+    plain = {"images": images, "frame_count": frames, "chain_of_thought": "", "story": markup(frames)}
     return {"story_id": story_id, **plain, **other}
 
 
@@ -130,6 +130,19 @@ def test_defects_are_reported_and_nothing_is_made_up(tmp_path: Path) -> None:
     assert rejected == {"None": "missing_story_id", "silent": "no_text", "untold": "no_text", "blind": "no_images"}
 
 
+def test_boxes_are_held_against_the_picture_and_ids_against_the_tables(tmp_path: Path) -> None:
+    table = "| Character ID | Bounding Box |\n|---|---|\n| char1 | 2,1,99,9 |\n"
+    words = "<gdo char7>Ivo</gdo> and <gdo char1>Mara</gdo> find <gdo obj3>it</gdo> at <gdl lm2>sea</gdl>."
+    story = "".join(f"<gdi image{n}>{words}</gdi>" for n in (1, 2))
+    thought = f"## Image 1\n{table}## Image 2\n{table}"
+    (read_back,) = read(write(tmp_path, "train-0.parquet", [row("1", 2, story=story, chain_of_thought=thought)]))
+    # Of things there is no table at all, and of places there never is: nobody can say that they are unknown.
+    assert codes(read_back) == [("box_out_of_range", 0), ("box_out_of_range", 1), ("unknown_id", 0)]
+    assert isinstance(read_back, Story)
+    assert read_back.analysis
+    assert [frame.characters[0].box for frame in read_back.analysis.frames] == [(2, 1, 24, 9)] * 2
+
+
 def test_a_path_in_a_row_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(still(9))
@@ -192,7 +205,9 @@ def test_describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = dataset.describe(None)
     assert facts["source"] == "daniel3303/StoryReasoning"
     assert facts["revision"] == "main"
-    assert "773 MB" in facts["size"]
+    assert facts["licence"] == "CC-BY-ND-4.0"
+    # What a user is told before anything is fetched.
+    assert facts["download"] == "773 MB"
 
 
 REFUSED = """
@@ -243,6 +258,9 @@ def test_what_was_fetched_needs_no_hub(cache: Path) -> None:
     assert isinstance(story, Story)
     assert story.id == "1"
     assert dataset.describe(None)["revision"] == commit
+    # A branch that moves on does not change what was read.
+    (cache / "refs" / "main").write_text("f" * 40)
+    assert dataset.describe(None)["revision"] == commit
 
 
 @pytest.mark.parametrize(
@@ -251,7 +269,7 @@ def test_what_was_fetched_needs_no_hub(cache: Path) -> None:
         ("RepositoryNotFoundError", "no such dataset"),
         ("GatedRepoError", "login"),
         ("RevisionNotFoundError", "no such revision"),
-        ("HfHubHTTPError", "try again"),
+        ("HfHubHTTPError", "cannot be reached (first line)"),
     ],
 )
 def test_each_answer_of_the_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, kind: str, says: str) -> None:
@@ -262,7 +280,7 @@ def test_each_answer_of_the_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, kin
     def refuse(*_: object, **__: object) -> str:
         raise error
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
     assert says in problem("someone/something")
 
 

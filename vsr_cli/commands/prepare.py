@@ -21,6 +21,7 @@ from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
 
+DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv"}
 PROBLEMS_SHOWN = 5
 """In the terminal; all of them are in a file."""
 
@@ -39,9 +40,11 @@ def prepare_config(
 
 
 def default_dataset(source: str | None) -> str:
-    """A source that is a folder holds story folders; with no source, the embedded dataset is meant."""
+    """With no source, the embedded dataset is meant; a folder holds story folders; a file says by its ending."""
     if source is None:
         return "storyworld"
+    if Path(source).is_file() and (dataset := DATASET_OF_SUFFIX.get(Path(source).suffix.lower())):
+        return dataset
     if Path(source).exists():
         return "folder"
     raise VsrError(
@@ -72,6 +75,8 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     facts = dataset.describe(source)
     if "licence" in facts:
         say(f"{config.dataset.name}: licence {facts['licence']}")
+    if "download" in facts:
+        say(f"{config.dataset.name}: downloads {facts['download']} once, into the Hugging Face cache")
     sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
     # Encoders of random weights are then those that a train command of the default seed builds.
     torch.manual_seed(TrainingOptions().seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vsr_cli.api import Analysis, Character, FrameAnalysis, Phase, Setting, Thing
+
 from .cast import HOURS
 from .drawing import Box, Picture
 from .telling import Telling, thing_id
@@ -54,6 +56,43 @@ def chain_of_thought(pages: Sequence[Page], *, defects: Sequence[str]) -> str:
     if "tables_absent" not in defects:
         parts += [f"**{phase}**: images {images}" for phase, images in _phases(pages)]
     return "\n\n".join(parts)
+
+
+def analysis(pages: Sequence[Page]) -> Analysis:
+    """Give what a chain of thought without defects says."""
+    return Analysis(
+        frames=tuple(
+            FrameAnalysis(
+                characters=tuple(
+                    Character(
+                        id=i, name=name, description=what, emotions=mood, actions=does, narrative_function=role, box=box
+                    )
+                    for (i, name, what, mood, does, role, _), box in zip(
+                        _characters(page, defects=()),
+                        [page.picture.boxes[person.name] for person in (page.scene.friend, page.scene.other)],
+                        strict=True,
+                    )
+                ),
+                things=tuple(
+                    Thing(
+                        id=i,
+                        description=what,
+                        function=use,
+                        interaction=does,
+                        narrative_function=role,
+                        box=page.picture.boxes[page.scene.thing.noun],
+                    )
+                    for i, what, use, does, role, _ in _objects(page)
+                ),
+                settings=tuple(
+                    Setting(element=element, description=what, mood=mood, time=time, narrative_function=role)
+                    for element, what, mood, time, role in _setting(page)
+                ),
+            )
+            for page in pages
+        ),
+        phases=tuple(Phase(name=phase, text=f"images {images}") for phase, images in _phases(pages)),
+    )
 
 
 def _characters(page: Page, *, defects: Sequence[str]) -> list[list[str]]:

@@ -5,7 +5,7 @@ For testing whatever reads that dataset: a `Record` holds a row, the defects put
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from vsr_cli.api import Frame, Story
 
-from .analysis import Page, chain_of_thought
+from .analysis import Page, analysis, chain_of_thought
 from .drawing import Illustrator
 from .reader import story_id
 from .telling import tell
@@ -95,7 +95,7 @@ def record(seed: int, index: int, *, defects: Sequence[str] = (), illustrator: I
     frames = tuple(
         Frame(image=page.picture.jpeg, text=page.telling.text, entities=page.telling.entities) for page in pages
     )
-    story = Story(id=story_id(seed, index), frames=frames)
+    story = Story(id=story_id(seed, index), frames=frames, analysis=analysis(pages))
     damage = _Damage(chance=random_of(seed, -1_000_000 - index))
     row = {
         "story_id": story.id,
@@ -124,10 +124,18 @@ def write_parquet(
 
     The last `test_share` of the stories, one at least, are the test split; there must be two stories or more.
     """
+    assert stories >= 2, stories
+    first_test = stories - max(1, round(stories * test_share))
+    rows = (item.row for item in records(stories, seed=seed, defects=defects))
+    write_rows(folder / "data" / "train-00000-of-00001.parquet", islice(rows, first_test))
+    write_rows(folder / "data" / "test-00000-of-00001.parquet", rows)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows to one parquet file in the hub's schema, one at a time."""
     import datasets
     import pyarrow.parquet
 
-    assert stories >= 2, stories
     features = datasets.Features(
         {
             "story_id": datasets.Value("string"),
@@ -139,15 +147,11 @@ def write_parquet(
     )
     # the schema's metadata tells `datasets` which column to decode as images
     schema = features.arrow_schema
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    first_test = stories - max(1, round(stories * test_share))
-    rows = (item.row for item in records(stories, seed=seed, defects=defects))
-    for split, count in (("train", first_test), ("test", stories - first_test)):
-        with pyarrow.parquet.ParquetWriter(data / f"{split}-00000-of-00001.parquet", schema) as writer:
-            for row in islice(rows, count):
-                images = [{"bytes": image, "path": None} for image in row["images"]]
-                writer.write_table(pyarrow.Table.from_pylist([{**row, "images": images}], schema=schema))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        for row in rows:
+            images = [{"bytes": image, "path": None} for image in row["images"]]
+            writer.write_table(pyarrow.Table.from_pylist([{**row, "images": images}], schema=schema))
 
 
 def _pages(world: World, illustrator: Illustrator) -> list[Page]:
