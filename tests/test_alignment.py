@@ -55,7 +55,7 @@ def test_the_loss_is_clips():
 def test_two_orthogonal_pairs_give_the_value_on_paper():
     pairs = torch.eye(2)[:, None]  # (B=2, K=1, D=2): each image is its own text
     loss = Alignment()(pairs, pairs, context=distinct(2, 1))
-    assert float(loss) == pytest.approx(math.log(1 + math.exp(-1 / 0.07)), abs=1e-7)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1 / 0.07)), abs=1e-7)
 
 
 def test_images_and_texts_may_change_places():

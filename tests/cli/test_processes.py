@@ -15,6 +15,11 @@ VSR = [sys.executable, "-m", "vsr_cli"]
 OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
+def listen_to_ctrl_c() -> None:
+    """Undo what a shell does to the processes it starts in the background: they are deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(words: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         [*VSR, *words],
@@ -23,7 +28,7 @@ def start(words: list[str], folder: Path, **options: object) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **OFFLINE},
-        **options,
+        **{"preexec_fn": listen_to_ctrl_c, **options},
     )
 
 

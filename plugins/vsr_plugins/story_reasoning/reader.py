@@ -130,6 +130,7 @@ def _unreadable(where: Path, error: Exception) -> VsrError:
 def _stories(folder: Path, files: Mapping[str, list[Path]], columns: list[str]) -> Iterator[Story | Rejected]:
     from datasets import Image, List, load_dataset
     from datasets.exceptions import DatasetsError
+    from pyarrow.dataset import ParquetFragmentScanOptions
 
     for split, paths in files.items():
         try:
@@ -141,6 +142,8 @@ def _stories(folder: Path, files: Mapping[str, list[Path]], columns: list[str]) 
                 streaming=True,
                 columns=columns,
                 batch_size=ROWS_AT_ONCE,
+                # Read ahead, pyarrow holds on to all of a file that it has read.
+                fragment_scan_options=ParquetFragmentScanOptions(pre_buffer=False),
             ).cast_column("images", List(Image(decode=False)))
             for index, row in enumerate(rows):
                 yield _story(row, split=split, where=f"{split} row {index}")
