@@ -49,7 +49,7 @@ def by_hand(images, texts, forbidden=(), inverse_temperature=1 / 0.07):
 def test_the_loss_is_clips():
     images, texts = embeddings(2, 4, 6)
     loss = Alignment()(images, texts, context=distinct(2)).detach()
-    assert float(loss) == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
+    assert loss.item() == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
 
 
 def test_two_orthogonal_pairs_give_the_value_on_paper():
@@ -76,21 +76,21 @@ def test_the_length_of_an_embedding_does_not_matter():
 def test_identical_text_within_a_story_is_no_negative():
     images, texts = embeddings(1, 4, 6)
     loss = Alignment()(images, texts, context=context([0], [[7, 8, 7, 9]]))
-    assert float(loss) == pytest.approx(by_hand(images[0], texts[0], {(0, 2)}), rel=1e-5)
-    assert float(loss) != pytest.approx(by_hand(images[0], texts[0]), rel=1e-3)
+    assert loss.item() == pytest.approx(by_hand(images[0], texts[0], {(0, 2)}), rel=1e-5)
+    assert loss.item() != pytest.approx(by_hand(images[0], texts[0]), rel=1e-3)
 
 
 def test_a_frame_in_two_windows_of_one_story_is_no_negative_of_itself():
     images, texts = embeddings(2, 4, 6)
     loss = Alignment()(images, texts, context=context([5, 5], [[0, 1, 2, 3], [1, 2, 3, 4]]))
     flat = images.flatten(0, 1), texts.flatten(0, 1)
-    assert float(loss) == pytest.approx(by_hand(*flat, {(1, 4), (2, 5), (3, 6)}), rel=1e-5)
+    assert loss.item() == pytest.approx(by_hand(*flat, {(1, 4), (2, 5), (3, 6)}), rel=1e-5)
 
 
 def test_identical_text_of_another_story_is_a_negative():
     images, texts = embeddings(2, 4, 6)
     loss = Alignment()(images, texts, context=context([0, 1], [[0, 1, 2, 3], [1, 2, 3, 4]]))
-    assert float(loss) == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
+    assert loss.item() == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
 
 
 def test_padded_frames_take_no_part():
@@ -100,7 +100,7 @@ def test_padded_frames_take_no_part():
     images.requires_grad_()
     loss = Alignment()(images, texts, context=batch)
     real = torch.tensor(mask)
-    assert float(loss) == pytest.approx(by_hand(images[real].detach(), texts[real]), rel=1e-5)
+    assert loss.item() == pytest.approx(by_hand(images[real].detach(), texts[real]), rel=1e-5)
     loss.backward()
     assert not images.grad[~real].any()
     assert images.grad[real].any(dim=-1).all()
@@ -133,7 +133,7 @@ def test_the_inverse_temperature_never_exceeds_a_hundred():
         alignment.log_inverse_temperature.fill_(50.0)
     loss = alignment(images, texts, context=distinct(2))
     hand = by_hand(images.flatten(0, 1), texts.flatten(0, 1), inverse_temperature=100)
-    assert float(loss) == pytest.approx(hand, rel=1e-5)
+    assert loss.item() == pytest.approx(hand, rel=1e-5)
 
 
 def test_half_precision_embeddings_are_compared_in_single_precision():
@@ -141,4 +141,4 @@ def test_half_precision_embeddings_are_compared_in_single_precision():
     loss = Alignment()(images.bfloat16(), texts.bfloat16(), context=distinct(2))
     assert loss.dtype == torch.float32
     hand = by_hand(images.bfloat16().float().flatten(0, 1), texts.bfloat16().float().flatten(0, 1))
-    assert float(loss) == pytest.approx(hand, rel=1e-5)
+    assert loss.item() == pytest.approx(hand, rel=1e-5)
