@@ -18,6 +18,7 @@ from .parts import (
     VisualEncoder,
     content_key,
 )
+from .paths import is_file, leads_outside
 from .stories import (
     Analysis,
     Box,
@@ -70,4 +71,6 @@ __all__ = [
     "VsrError",
     "content_key",
     "hookimpl",
+    "is_file",
+    "leads_outside",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
-from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError, is_file, leads_outside
 
 from . import CsvOptions
 from .table import Row, in_order, read_rows, shown
@@ -116,33 +116,11 @@ def _frame(folder: Path, row: Row, index: int, notes: list[Note]) -> Frame:
     image = None
     if not row.image:
         note("missing_image", "names no image")
-    elif not (_is_plain(row.image) and _inside(folder, folder / row.image)):
+    elif leads_outside(folder, row.image):
         what = f"image {row.image[:80]!r} leads out of the table's folder"
         note("outside_folder", f"{what}; copy it there and give its relative path")
-    elif not _is_file(folder / row.image):
+    elif not is_file(folder / row.image):
         note("missing_image", f"{row.image[:80]!r} is no file")
     else:
         image = folder / row.image
     return Frame(image=image, text=row.text or None)
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name is relative and climbs nowhere, by the rules of either kind of system."""
-    windows, posix = PureWindowsPath(name), PurePosixPath(name)
-    return not (windows.anchor or posix.anchor or ".." in windows.parts or ".." in posix.parts)
-
-
-def _inside(folder: Path, path: Path) -> bool:
-    """Whether a path stays in the folder, itself without links, once every link is followed."""
-    try:
-        return path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError, ValueError):
-        # A loop of links, or a name with a NUL: no file of the story.
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False  # a name too long for the system

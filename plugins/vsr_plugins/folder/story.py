@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Frame, Note, Rejected, Story
+from vsr_cli.api import Frame, Note, Rejected, Story, is_file, leads_outside
 
 STORY_FILE = "story.json"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -94,7 +94,7 @@ def _from_pairs(folder: Path) -> Story | Rejected:
                 names = ", ".join(shown(path.name) for path in files)
                 detail = f"one stem names {names}: the first is taken"
                 notes.append(Note(code=f"duplicate_{kind}", detail=detail, frame=index))
-            if files and not _inside(folder, files[0]):
+            if files and leads_outside(folder, files[0].name):
                 detail = f"{shown(files[0].name)} is a link out of the story folder; copy the file into it"
                 notes.append(Note(code="outside_story", detail=detail, frame=index))
             elif files and kind == "image":
@@ -111,7 +111,7 @@ def _from_json(folder: Path) -> Story | Rejected:
     def rejected(code: str, detail: str) -> Rejected:
         return Rejected(where=shown(str(path)), code=code, detail=detail)
 
-    if not _inside(folder, path):
+    if leads_outside(folder, STORY_FILE):
         return rejected("outside_story", f"{STORY_FILE} is a link out of the story folder; copy the file into it")
     try:
         written = _StoryFile.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), strict=True)
@@ -125,10 +125,10 @@ def _from_json(folder: Path) -> Story | Rejected:
     frames, notes = [], []
     for index, entry in enumerate(written.frames):
         image = folder / entry.image if entry.image else None
-        if entry.image and not (_is_plain(entry.image) and _inside(folder, folder / entry.image)):
+        if entry.image and leads_outside(folder, entry.image):
             what = f"frame {index + 1}: image {entry.image[:80]!r} leads out of the story folder"
             return rejected("outside_story", f"{what}; copy the file into it and give its relative path")
-        if image is None or not _is_file(image):
+        if image is None or not is_file(image):
             what = f"{entry.image[:80]!r} is no file" if entry.image else "no image is named"
             notes.append(Note(code="missing_image", detail=f"frame {index + 1}: {what}", frame=index))
             image = None
@@ -138,28 +138,6 @@ def _from_json(folder: Path) -> Story | Rejected:
             notes.append(Note(code=code, detail=f"frame {index + 1} has no text", frame=index))
         frames.append(Frame(image=image, text=text or None))
     return Story(id=written.id or shown(folder.resolve().name), frames=tuple(frames), notes=tuple(notes))
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name is relative and climbs nowhere, by the rules of either kind of system."""
-    windows, posix = PureWindowsPath(name), PurePosixPath(name)
-    return not (windows.anchor or posix.anchor or ".." in windows.parts or ".." in posix.parts)
-
-
-def _inside(folder: Path, path: Path) -> bool:
-    """Whether a path stays in the folder once every link is followed."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):
-        # A loop of links, or a name with a NUL: no file of the story.
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False  # a name too long for the system
 
 
 def _read_text(path: Path, index: int, notes: list[Note]) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import IO, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Dataset, Frame, Note, Options, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Frame, Note, Options, Rejected, Story, VsrError, is_file, leads_outside
 
 MAX_LINE = 16 * 2**20
 """Bytes. Texts and paths of thousands of frames fit; a longer line is skipped, and never held whole."""
@@ -142,35 +142,13 @@ def _image(folder: Path, name: str | None, index: int, notes: list[Note]) -> Pat
         refuse("missing_image", "no image is named")
         return None
     shown = repr(name[:80])
-    if not (_is_plain(name) and _inside(folder, folder / name)):
+    if leads_outside(folder, name):
         refuse("outside_folder", f"image {shown} leads out of the file's folder; copy it there, give its relative path")
         return None
-    if not _is_file(folder / name):
+    if not is_file(folder / name):
         refuse("missing_image", f"{shown} is no file")
         return None
     return folder / name
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name is relative and climbs nowhere, by the rules of either kind of system."""
-    windows, posix = PureWindowsPath(name), PurePosixPath(name)
-    return not (windows.anchor or posix.anchor or ".." in windows.parts or ".." in posix.parts)
-
-
-def _inside(folder: Path, path: Path) -> bool:
-    """Whether a path stays in the folder, itself without links, once every link is followed."""
-    try:
-        return path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError, ValueError):
-        # A loop of links, or a name with a NUL: no file of the story.
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False  # a name too long for the system
 
 
 def _shown(name: str) -> str:
