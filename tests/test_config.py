@@ -8,18 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsr_cli.commands.settings import comma_separated, flag_layers, train_config
-from vsr_cli.config import (
-    Layer,
-    TrainConfig,
-    parse_set,
-    preset_layer,
-    presets,
-    read_config_file,
-    resolve_metrics,
-    resolve_recorded,
-    resolve_train,
-)
+from vsr_cli.config import TrainConfig, resolve_metrics, resolve_recorded, resolve_train
 from vsr_cli.errors import VsrError
+from vsr_cli.layers import Layer, parse_set, preset_layer, presets, read_config_file
 from vsr_cli.plugin.discovery import registry
 
 FOUND = registry()

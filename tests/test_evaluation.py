@@ -14,11 +14,12 @@ from vsr_cli.commands.predict import run_predict
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
 from vsr_cli.commands.train import run_train
-from vsr_cli.config import Choice, resolve_metrics
+from vsr_cli.config import resolve_metrics
 from vsr_cli.data.prepared import Frames, Windows, open_prepared
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation.evaluate import check_image_size, evaluate, leave_out_leaks
 from vsr_cli.evaluation.text import clean_text
+from vsr_cli.layers import Choice
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build

@@ -224,7 +224,7 @@ def test_nothing_is_unpickled(path):
 
 FLOORS = (
     ("__init__", "errors", "console", "files", "api"),
-    ("config", "run", "plugin"),
+    ("config", "layers", "run", "plugin"),
     ("data",),
     ("model",),
     ("training", "evaluation", "prediction", "report"),

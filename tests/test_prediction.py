@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story
-from vsr_cli.config import parse_set, preset_layer, resolve_train
+from vsr_cli.config import resolve_train
 from vsr_cli.errors import VsrError
+from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.prediction import output_folders, predict_next, read_context, write_prediction

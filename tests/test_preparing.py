@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from vsr_cli.api import Entity, Frame, Note, Rejected, Story, VsrError
-from vsr_cli.config import Layer, parse_set, resolve_prepare
+from vsr_cli.config import resolve_prepare
 from vsr_cli.data import preparing
 from vsr_cli.data.images import decode_image, resize_image
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.data.preparing import prepare_stories
+from vsr_cli.layers import Layer, parse_set
 from vsr_cli.plugin.discovery import registry
 
 SIZE = 16

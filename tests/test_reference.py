@@ -12,11 +12,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
 
 from vsr_cli.api import Decoding, Target
-from vsr_cli.config import parse_set, preset_layer, resolve_train
+from vsr_cli.config import resolve_train
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.features import Features
 from vsr_cli.data.prepared import Frames, Windows
 from vsr_cli.data.shards import ArrayRows
+from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model, save_assets
 from vsr_cli.model.weights import frozen_names, load_model, load_weights, save_weights
 from vsr_cli.plugin.discovery import registry

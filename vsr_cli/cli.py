@@ -180,8 +180,9 @@ def evaluate(
     """Score a run's free-running predictions on a held-out split, each score beside its copy-last floor."""
     from .commands.evaluate import DEFAULT_METRICS, data_of, run_evaluate, show_result
     from .commands.settings import comma_separated, registry
-    from .config import parse_set, resolve_metrics
+    from .config import resolve_metrics
     from .data.splits import SPLITS
+    from .layers import parse_set
     from .run import open_run
 
     found = registry()

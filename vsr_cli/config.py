@@ -6,25 +6,20 @@ with, a file, the flags, `--set`. Every mistake in all of them is collected befo
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from .api import Options
-from .errors import VsrError, nearest
-from .plugin.kinds import KIND_OF, MODEL_PARTS
-from .plugin.registry import Provided, Registry
+from .errors import VsrError
+from .layers import Choice, Layer, Resolver
+from .plugin.kinds import MODEL_PARTS
+from .plugin.registry import Registry
 
 CONTEXT_FRAMES = 4
 """K: a story is told in four frames, and the fifth is predicted."""
-
-ChosenOptions = TypeVar("ChosenOptions", bound=Options)
 
 
 class DataOptions(Options):
@@ -84,33 +79,6 @@ COMMON: dict[str, type[Options]] = {
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A component chosen by name, with its options."""
-
-    provided: Provided
-    options: Options
-
-    @property
-    def name(self) -> str:
-        """The component's name."""
-        return self.provided.component.name
-
-    def record(self) -> dict[str, Any]:
-        """Give what a configuration file says of it: its name and all of its options."""
-        return {"name": self.name, **self.options.model_dump(mode="json")}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Some settings and where they come from: {section: {key: value}}."""
-
-    where: str
-    values: Mapping[str, Mapping[str, Any]]
-    mistake: str | None = None
-    """What is wrong with the layer itself, to be reported with all the other mistakes."""
-
-
-@dataclass(frozen=True)
 class PrepareConfig:
     """All that `vsr prepare` depends on, but the source's contents."""
 
@@ -146,159 +114,13 @@ class TrainConfig:
 
 PREPARE_SECTIONS = ("dataset", "data", "model", "visual", "text")
 TRAIN_SECTIONS = (*MODEL_PARTS, "model", "objective", "training")
-
-
-def presets() -> list[str]:
-    """Give the names of the presets."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in _preset_folder().iterdir() if entry.name.endswith(".toml")
-    )
-
-
-def preset_layer(name: str) -> Layer:
-    """Read a preset. Raises VsrError if there is none of this name."""
-    if name not in presets():
-        raise VsrError(f"preset '{name}': there is none of this name; {nearest(name, presets())}")
-    values = tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
-    return Layer(f"preset {name}", values)
-
-
-def _preset_folder() -> Any:
-    return files("vsr_cli") / "presets"
-
-
-def read_config_file(path: Path) -> Layer:
-    """Read settings from a TOML or JSON file. Raises VsrError if it is neither or holds no sections."""
-    values = _read_settings(path)
-    values.pop("preset", None)  # the resolved configuration names it; `preset_of_file` reads it
-    if not all(isinstance(section, dict) for section in values.values()):
-        raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
-    return Layer(f"--config {path}", values)
-
-
-def preset_of_file(path: Path) -> str | None:
-    """Give the preset that a configuration file names, if any. Raises VsrError if there is none of that name."""
-    preset = _read_settings(path).get("preset")
-    if preset is not None and preset not in presets():
-        raise VsrError(f"--config {path}: preset {preset!r}: there is none; {nearest(str(preset), presets())}")
-    return preset
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    form = "JSON" if path.suffix.lower() == ".json" else "TOML"
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if form == "JSON" else tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise VsrError(f"--config {path}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise VsrError(f"--config {path}: not readable as {form} ({error}); correct it") from error
-    if not isinstance(values, dict):
-        raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
-    return values
-
-
-def parse_set(assignments: Iterable[str]) -> list[Layer]:
-    """Parse `--set section.key=value`. One of another form becomes a layer that says so."""
-    layers: list[Layer] = []
-    for text in assignments:
-        place, equals, value = text.partition("=")
-        section, dot, key = place.strip().rpartition(".")
-        if equals and dot and section and key:
-            values = {section.replace("-", "_"): {key.replace("-", "_"): _parse_value(value)}}
-            layers.append(Layer(f"--set {text}", values))
-        else:
-            mistake = f"--set {text}: not of the form section.key=value, e.g. --set training.epochs=3"
-            layers.append(Layer(f"--set {text}", {}, mistake))
-    return layers
-
-
-def _parse_value(text: str) -> Any:
-    """Leave words and numbers to the option's own type; read only what no plain word can say."""
-    if text == "null" or text[:1] in "[{":
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
-
-
-class Resolver:
-    """Puts layers on top of each other and checks what results, collecting every mistake."""
-
-    def __init__(self, registry: Registry, sections: Sequence[str], layers: Iterable[Layer]) -> None:
-        self._registry = registry
-        self._mistakes: list[str] = []
-        self._values: dict[str, dict[str, tuple[Any, str]]] = {section: {} for section in sections}
-        for layer in layers:
-            self._put(layer)
-
-    def _put(self, layer: Layer) -> None:
-        if layer.mistake:
-            self._mistakes.append(layer.mistake)
-        for section, values in layer.values.items():
-            if section not in self._values:
-                known_elsewhere = section in {*TRAIN_SECTIONS, *PREPARE_SECTIONS, "limit"}
-                if known_elsewhere and not layer.where.startswith("--set"):
-                    continue  # a preset or a file may serve several commands
-                hint = "this command does not use it; it uses: " + ", ".join(self._values)
-                self._mistakes.append(
-                    f"{layer.where}: section '{section}': "
-                    + (hint if known_elsewhere else f"unknown; {nearest(section, self._values)}")
-                )
-                continue
-            current = self._values[section]
-            name = values.get("name")
-            if name is not None and section in KIND_OF and current.get("name", (None,))[0] != name:
-                current.clear()  # options belong to the component that they were given to
-            current.update({key: (value, layer.where) for key, value in values.items()})
-
-    def choice(self, section: str) -> Choice | None:
-        """Resolve a component and its options, or note what is wrong and give None."""
-        values = {key: value for key, (value, _) in self._values[section].items()}
-        name = values.pop("name", None)
-        kind = KIND_OF[section.partition(".")[0]]
-        if not isinstance(name, str):
-            self._mistakes.append(f"{kind.title}: none is named; choose one with {kind.flag} NAME")
-            return None
-        try:
-            provided = self._registry.find(kind.section, name)
-        except VsrError as error:
-            self._mistakes.append(str(error))
-            return None
-        options = self._validate(section, provided.component.options, values)
-        return Choice(provided, options) if options is not None else None
-
-    def options(self, section: str, model: type[ChosenOptions]) -> ChosenOptions | None:
-        """Resolve a section that is not a component, or note what is wrong and give None."""
-        return self._validate(section, model, {key: value for key, (value, _) in self._values[section].items()})
-
-    def finish(self) -> None:
-        """Raise one VsrError with a line for each mistake, if there was any."""
-        if self._mistakes:
-            raise VsrError("\n".join(self._mistakes))
-
-    def _validate(self, section: str, model: type[ChosenOptions], values: Mapping[str, Any]) -> ChosenOptions | None:
-        try:
-            return model.model_validate(values)
-        except ValidationError as error:
-            for item in error.errors():
-                key = str(item["loc"][0]) if item["loc"] else ""
-                where = self._values[section].get(key, (None, section))[1]
-                prefix = "" if where.startswith("--set") else f"{section}.{key}: "
-                if item["type"] == "extra_forbidden":
-                    what = f"{section} has no option '{key}'; {nearest(key, model.model_fields)}"
-                else:
-                    what = f"{item['msg'][:1].lower()}{item['msg'][1:]} (given: {item['input']!r})"
-                line = f"{where}: {prefix}{what}"
-                if line not in self._mistakes:
-                    self._mistakes.append(line)
-            return None
+ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "limit"})
+"""What a preset or a configuration file may hold for one command or another."""
 
 
 def resolve_prepare(registry: Registry, *, preset: str, layers: Sequence[Layer]) -> PrepareConfig:
     """Resolve the configuration of `vsr prepare`. Raises VsrError with all mistakes."""
-    resolver = Resolver(registry, PREPARE_SECTIONS, layers)
+    resolver = Resolver(registry, PREPARE_SECTIONS, layers, elsewhere=ALL_SECTIONS)
     dataset, visual, text = (resolver.choice(section) for section in ("dataset", "visual", "text"))
     data, model = resolver.options("data", DataOptions), resolver.options("model", ModelOptions)
     resolver.finish()
@@ -312,7 +134,7 @@ def resolve_prepare(registry: Registry, *, preset: str, layers: Sequence[Layer])
 
 def resolve_train(registry: Registry, *, preset: str, layers: Sequence[Layer]) -> TrainConfig:
     """Resolve the configuration of `vsr train`. Raises VsrError with all mistakes."""
-    resolver = Resolver(registry, TRAIN_SECTIONS, layers)
+    resolver = Resolver(registry, TRAIN_SECTIONS, layers, elsewhere=ALL_SECTIONS)
     chosen = {section: resolver.choice(section) for section in MODEL_PARTS}
     model = resolver.options("model", ModelOptions)
     objective = resolver.options("objective", ObjectiveOptions)
@@ -345,7 +167,7 @@ def resolve_metrics(registry: Registry, names: Sequence[str], layers: Sequence[L
     """Resolve metrics by name, with options from `--set metrics.NAME.key=value`. Raises VsrError with all mistakes."""
     sections = [f"metrics.{name}" for name in names]
     named = [Layer("--metrics", {f"metrics.{name}": {"name": name}}) for name in names]
-    resolver = Resolver(registry, sections, [*named, *layers])
+    resolver = Resolver(registry, sections, [*named, *layers], elsewhere=ALL_SECTIONS)
     choices = [resolver.choice(section) for section in sections]
     resolver.finish()
     return [choice for choice in choices if choice]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vsr_cli import config
+from vsr_cli import layers
 from vsr_cli.cli import main
 
 # The tiny preset with everything made small, so that the very lines of the manual take seconds.
@@ -87,7 +87,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def small_presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("presets")
-    shutil.copy(config._preset_folder() / "reference.toml", folder)
+    shutil.copy(layers._preset_folder() / "reference.toml", folder)
     (folder / "tiny.toml").write_text(SMALL_PRESET)
     return folder
 
@@ -98,7 +98,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tu
     folder = tmp_path_factory.mktemp("typed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(config, "_preset_folder", lambda: small_presets)
+        patch.setattr(layers, "_preset_folder", lambda: small_presets)
         answer = _type("train --temporal gru")
     return folder, answer
 
@@ -107,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tu
 def place(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, small_presets: Path) -> Path:
     """Go to the folder with the trained run. Tests leave data/ and runs/ there as they are."""
     monkeypatch.chdir(trained[0])
-    monkeypatch.setattr(config, "_preset_folder", lambda: small_presets)
+    monkeypatch.setattr(layers, "_preset_folder", lambda: small_presets)
     return trained[0]
 
 

@@ -10,11 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
-from ..config import CONTEXT_FRAMES, Choice
+from ..config import CONTEXT_FRAMES
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
 from ..files import replacing, write_json
+from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
 

@@ -39,7 +39,7 @@ def _complete_split(incomplete: str) -> list[str]:
 
 
 def _complete_preset(incomplete: str) -> list[str]:
-    from ..config import presets
+    from ..layers import presets
 
     return [name for name in presets() if name.startswith(incomplete)]
 

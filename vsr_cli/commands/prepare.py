@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ..config import PrepareConfig, TrainingOptions, parse_set, preset_layer, resolve_prepare
+from ..config import PrepareConfig, TrainingOptions, resolve_prepare
 from ..console import out as console
 from ..console import progress, say
 from ..errors import VsrError
+from ..layers import parse_set, preset_layer
 from ..plugin.registry import Registry
 from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
 

@@ -6,16 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import (
-    Layer,
-    TrainConfig,
-    parse_set,
-    preset_layer,
-    preset_of_file,
-    read_config_file,
-    resolve_train,
-)
+from ..config import TrainConfig, resolve_train
 from ..console import warn
+from ..layers import Layer, parse_set, preset_layer, preset_of_file, read_config_file
 from ..plugin.discovery import registry as discover_once
 from ..plugin.registry import Registry
 

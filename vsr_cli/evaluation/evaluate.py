@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Decoding, Metric, Sample
-from ..config import CONTEXT_FRAMES, Choice
+from ..config import CONTEXT_FRAMES
 from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import frozen_features
 from ..data.prepared import Frames, Prepared, Windows
 from ..errors import VsrError
+from ..layers import Choice
 from ..model.story_model import StoryModel
 from ..plugin.loading import build
 from .text import clean_text

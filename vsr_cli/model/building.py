@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..api import BuildContext, HasAssets, Vocabulary
-from ..config import CONTEXT_FRAMES, Choice, TrainConfig
+from ..config import CONTEXT_FRAMES, TrainConfig
 from ..errors import VsrError
+from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
 from .story_model import Parts, StoryModel
