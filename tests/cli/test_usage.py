@@ -122,6 +122,8 @@ def test_plugins_show_gives_every_option_with_type_and_default(vsr, empty):
     assert "--temporal lstm" in shown
     assert "temporal.layers" in shown
     assert "integer" in shown
+    assert "integer | all" in vsr("plugins show distilbert").out
+    assert "cls | mean" in vsr("plugins show distilbert").out
     both = json.loads(vsr("plugins show gru --json").out)
     assert {entry["kind"] for entry in both} == {"temporal", "text_decoder"}
     assert "layers" in both[0]["options"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 from rich.markup import escape
@@ -78,7 +79,7 @@ def show_component(entry: Provided) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("option", "type", "default", "what it does"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     section = entry.section if entry.section != "metrics" else f"metrics.{entry.component.name}"
     for name, field in fields.items():
         default = "(required)" if field.default is PydanticUndefined else _plain(field.default)
@@ -96,11 +97,10 @@ def _type_name(annotation: Any) -> str:
     """Say a type in the words of a configuration file."""
     if annotation is None or annotation is type(None):
         return "null"
-    arguments = getattr(annotation, "__args__", None)
-    if getattr(annotation, "__origin__", None) is not None and "Literal" in str(annotation):
-        return " | ".join(str(value) for value in arguments or ())
-    if arguments and ("Union" in type(annotation).__name__ or "|" in str(annotation)):
-        return " | ".join(_type_name(argument) for argument in arguments)
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(_type_name(argument) for argument in get_args(annotation))
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true | false", "Path": "path"}
     name = getattr(annotation, "__name__", str(annotation))
     return names.get(name, name)
