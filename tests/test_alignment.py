@@ -109,7 +109,7 @@ def test_padded_frames_take_no_part():
 def test_a_lone_frame_has_nothing_to_be_told_from():
     images, texts = embeddings(1, 4, 6)
     batch = context([0], [[0, 0, 0, 0]], [[True, False, False, False]])
-    assert float(Alignment()(images, texts, context=batch)) == pytest.approx(0.0, abs=1e-7)
+    assert Alignment()(images, texts, context=batch).item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_a_story_of_one_text_throughout_gives_a_finite_loss():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -94,11 +96,14 @@ def save_picture(image: Image.Image, path: Path) -> None:
         image.save(temporary, format="PNG")
 
 
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """Load DejaVu Sans, which matplotlib brings: Pillow's own font has no letters beyond ASCII."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    found = find_spec("matplotlib")  # its folder is all that is wanted; importing it takes most of a second
+    assert found
+    assert found.submodule_search_locations
+    fonts = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
 
 
 def _fit(image: Image.Image) -> tuple[int, int]:
