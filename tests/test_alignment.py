@@ -114,7 +114,7 @@ def test_a_lone_frame_has_nothing_to_be_told_from():
 
 def test_a_story_of_one_text_throughout_gives_a_finite_loss():
     images, texts = embeddings(1, 4, 6)
-    assert float(Alignment()(images, texts, context=context([0], [[3, 3, 3, 3]]))) == pytest.approx(0.0, abs=1e-7)
+    assert Alignment()(images, texts, context=context([0], [[3, 3, 3, 3]])).item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_the_temperature_is_learnt():
