@@ -164,8 +164,8 @@ def _validate(model: StoryModel, split: _Split, batch_size: int) -> dict[str, fl
     """Give the mean losses over a split, teacher-forced; empty where the split is."""
     model.eval()
     sums: dict[str, float] = {}
-    for start in range(0, len(split), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(split)))
+    # One fixed shuffle: windows in their order are of one story, whose frames make harder negatives than training's.
+    for indices in _shuffled(len(split), batch_size, np.random.default_rng(0)):
         losses = model(split.contexts.batch(indices), split.targets.batch(indices))
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss) * len(indices)
