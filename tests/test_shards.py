@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from vsr_cli.data import shards
-from vsr_cli.data.shards import ArrayRows, ShardedArray, ShardWriter, as_rows, folder_bytes
+from vsr_cli.data.shards import ArrayRows, ShardedArray, ShardWriter, folder_bytes
 from vsr_cli.errors import VsrError
 
 
@@ -74,8 +74,8 @@ def test_gathering_is_numpys_fancy_indexing(data, count, per_shard, shape):
 def test_what_is_gathered_is_a_copy(tmp_path):
     write(tmp_path, np.zeros((3, 2), dtype=np.float32))
     read = ShardedArray(tmp_path)
-    read.gather(as_rows([1]))[:] = 7
-    assert not read.gather(as_rows([0, 1, 2])).any()
+    read.gather(np.asarray([1]))[:] = 7
+    assert not read.gather(np.asarray([0, 1, 2])).any()
 
 
 def one_shard(folder):

@@ -23,7 +23,7 @@ from ..config import DataOptions, PrepareConfig
 from ..errors import VsrError
 from ..files import replacing_folder, write_json
 from ..run import now
-from .images import ImageProblem, decode_image, resize_image
+from .images import ImageProblem, decode_image, digest_image, resize_image
 from .prepared import FORMAT, FRAME_SCHEMA, WINDOW_SCHEMA, Prepared, open_prepared
 from .shards import ShardWriter
 from .splits import SPLITS, Membership, assign_splits, count_splits
@@ -101,7 +101,7 @@ class _Tables:
 
     def __init__(self, folder: Path) -> None:
         self._images = ShardWriter(folder / "images")
-        self._image_rows: dict[bytes, int] = {}
+        self._image_rows: dict[str, int] = {}
         self._text_rows: dict[str, int] = {}
         self._sink = pa.OSFile(str(folder / "frames.arrow"), "wb")
         self._writer = pa.ipc.new_stream(self._sink, FRAME_SCHEMA)
@@ -140,8 +140,8 @@ class _Tables:
     def _image_row(self, image: NDArray[np.uint8] | None) -> int:
         if image is None:
             return -1
-        digest = hashlib.sha256(image.tobytes()).digest()
-        self._digest.update(digest)
+        digest = digest_image(image)
+        self._digest.update(digest.encode())
         row = self._image_rows.setdefault(digest, len(self._image_rows))
         if row == self._images.count:
             self._images.append(image[None])

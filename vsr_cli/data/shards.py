@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +125,3 @@ def _map_rows(path: Path) -> NDArray[Any]:
 def folder_bytes(folder: Path) -> int:
     """Add up the sizes of the files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def as_rows(values: Sequence[int]) -> NDArray[np.int64]:
-    """Make row indices of a sequence of integers."""
-    return np.asarray(values, dtype=np.int64)
