@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +11,12 @@ import pytest
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
 from datasets.packaged_modules.parquet.parquet import Parquet
-from huggingface_hub import errors
 from PIL import Image
 
-from vsr_cli.api import Rejected, Story, VsrError
+from vsr_cli.api import Rejected, Story, Survey, VsrError
 from vsr_plugins.hub import HubOptions, opening, reader, vsr_datasets
 from vsr_plugins.hub.reader import build
 
-ROOT = Path(__file__).parents[2]
 LISTS = Features(id=Value("string"), images=List(ImageFeature()), texts=List(Value("string")), other=Value("int32"))
 ROWS = {"layout": "frames", "images": "image", "texts": "text", "story": "story"}
 
@@ -231,6 +226,16 @@ def test_columns_that_are_not_there_are_named_with_the_nearest(tmp_path: Path) -
     assert "--set dataset.group=COLUMN" in problem(path, group="zzzz")
 
 
+def test_what_is_local_is_not_streamed(tmp_path: Path) -> None:
+    path = stories_file(tmp_path / "s.parquet", ("a", [still(0)], ["A"]))
+    for source in (path, tmp_path):
+        assert "is local, and read where it is; leave out dataset.streaming" in problem(source, streaming=True)
+
+
+def test_a_survey_of_files_tells_nothing(tmp_path: Path) -> None:
+    assert build(HubOptions()).survey(str(tmp_path)) == Survey()
+
+
 def test_sources_and_options_that_do_not_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "no source" in problem(None)
     assert "not a hub id" in problem("none")
@@ -249,18 +254,6 @@ def test_sources_and_options_that_do_not_do(tmp_path: Path, capfd: pytest.Captur
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"junk")
         assert "of no kind that is read" in problem((tmp_path / name).parent)
-
-
-def test_the_hub_out_of_reach_is_one_line_at_once(tmp_path: Path) -> None:
-    script = "from vsr_plugins.hub.fetching import VsrError, fetch\ntry: fetch('a/b', revision=None)\n"
-    done = subprocess.run(  # a fresh process: the hub's library reads its settings when it is imported
-        [sys.executable, "-c", script + "except VsrError as error: print(error)"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
-             "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"},
-        capture_output=True, text=True, check=True, timeout=25,
-    )  # fmt: skip
-    assert (done.stderr, done.stdout.count("\n")) == ("", 1)
-    assert done.stdout.startswith("a/b: not in the local cache")
 
 
 @pytest.fixture
@@ -284,16 +277,3 @@ def test_what_was_fetched_needs_no_hub(cache: Path) -> None:
     facts = build(HubOptions(config="c")).describe("someone/tales")
     assert facts == {"source": "someone/tales", "revision": commit, "config": "c"}
     assert build(HubOptions()).describe(str(cache)) == {"source": cache.name, "revision": "local files"}
-
-
-@pytest.mark.parametrize(("kind", "says"), [("RepositoryNotFoundError", "no such dataset"), ("GatedRepoError", "login"),
-                         ("RevisionNotFoundError", "no such revision"), ("HfHubHTTPError", "try again")])  # fmt: skip
-def test_each_answer_of_the_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, kind: str, says: str) -> None:
-    error = getattr(errors, kind).__new__(getattr(errors, kind))  # its constructor wants the client's own response
-    error.args = ("first line\nsecond line",)
-
-    def refuse(*_: object, **__: object) -> str:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    assert says in problem("someone/something")

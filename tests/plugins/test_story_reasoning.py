@@ -1,6 +1,7 @@
 """StoryReasoning from files in the hub's layout, and the one line that a hub out of reach costs."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from datasets import Image as ImageFeature
 from huggingface_hub import errors
 from PIL import Image
 
-from vsr_cli.api import Rejected, Story, VsrError
+from vsr_cli.api import Rejected, Story, Survey, VsrError
 from vsr_plugins.story_reasoning import StoryReasoningOptions, vsr_datasets
 from vsr_plugins.story_reasoning.reader import build
 
@@ -91,6 +92,7 @@ def test_splits_order_and_pictures(tmp_path: Path) -> None:
         ("7", "test"),
     ]
     assert all(story.notes == () for story in stories)
+    assert [story.source_characters for story in stories] == [len(markup(count)) for count in (5, 5, 6, 5)]
     assert [len(story.frames) for story in stories] == [5, 5, 6, 5]
     assert [frame.text for frame in stories[0].frames] == [f"Mara opens box {n}." for n in range(1, 6)]
     # The very bytes of the file: nothing has decoded and encoded them again.
@@ -157,12 +159,34 @@ def test_a_path_in_a_row_is_not_followed(tmp_path: Path) -> None:
     assert codes(story) == [("missing_image", 0)]
 
 
-def test_stories_come_one_at_a_time(tmp_path: Path) -> None:
-    write(tmp_path, "train-0.parquet", [row(str(index), 1) for index in range(40)])
+def test_stories_come_one_at_a_time_and_a_row_group_after_the_other(tmp_path: Path) -> None:
+    path = write(tmp_path, "train-0.parquet", [row(str(index), 1) for index in range(40)]) / "data" / "train-0.parquet"
+    pq.write_table(pq.read_table(path), path, row_group_size=10)
     stories = build(StoryReasoningOptions()).read(str(tmp_path))
     first = next(stories)
     assert isinstance(first, Story)
-    assert [story.id for story in stories if isinstance(story, Story)][-1] == "39"
+    # The rows of the last group become unreadable, and those before it do not care.
+    at = pq.read_metadata(path).row_group(3).column(0).dictionary_page_offset
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * 2000)
+    assert [story.id for story in itertools.islice(stories, 29) if isinstance(story, Story)][-1] == "29"
+    with pytest.raises(VsrError, match="unreadable parquet"):
+        next(stories)
+
+
+def test_a_local_folder_is_not_streamed(tmp_path: Path) -> None:
+    with pytest.raises(VsrError, match=r"is a local folder, .*; leave out dataset\.streaming"):
+        build(StoryReasoningOptions(streaming=True)).read(str(write(tmp_path, "train-0.parquet", [row("1")])))
+
+
+def test_a_survey_counts_the_rows_of_a_folder_and_tells_no_state(tmp_path: Path) -> None:
+    write(tmp_path, "train-0.parquet", [row("1", 1), row(None, 1)])
+    write(tmp_path, "test-0.parquet", [row("3", 1)])
+    assert build(StoryReasoningOptions()).survey(str(tmp_path)) == Survey(stories=3)
+    (tmp_path / "data" / "test-0.parquet").write_bytes(b"junk")
+    with pytest.raises(VsrError, match=r"test-0.parquet: unreadable parquet"):
+        build(StoryReasoningOptions()).survey(str(tmp_path))
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
@@ -206,14 +230,18 @@ def test_describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["source"] == "daniel3303/StoryReasoning"
     assert facts["revision"] == "main"
     assert facts["licence"] == "CC-BY-ND-4.0"
-    # What a user is told before anything is fetched.
+    # What a user is told before anything is fetched, or streamed.
     assert facts["download"] == "773 MB"
+    facts = build(StoryReasoningOptions(streaming=True)).describe(None)
+    assert (facts["licence"], facts["stream"], "download" in facts) == ("CC-BY-ND-4.0", "up to 773 MB", False)
 
 
 REFUSED = """
-from vsr_plugins.story_reasoning.hub import HUB_ID, VsrError, fetch
+from vsr_cli.api import VsrError
+from vsr_plugins.story_reasoning import StoryReasoningOptions
+from vsr_plugins.story_reasoning.reader import build
 try:
-    fetch(HUB_ID, revision=None)
+    build(StoryReasoningOptions()).read(None)
 except VsrError as error:
     print(error)
 """

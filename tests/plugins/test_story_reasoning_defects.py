@@ -68,7 +68,8 @@ def expected(item: Record, defect: str) -> Counter[tuple[str, int | None]]:
 
 def without(item: Record, story: Story, defect: str) -> Story:
     """The truth, less what the defect makes unknowable."""
-    truth = replace(item.story, split=story.split, notes=story.notes)
+    length = len(item.row["story"])
+    truth = replace(item.story, split=story.split, notes=story.notes, source_characters=length)
     assert truth.analysis
     frames, analysed = list(truth.frames), list(truth.analysis.frames)
     first = analysed[0].characters[0]
@@ -100,7 +101,8 @@ def with_first(frame: FrameAnalysis, character: Character) -> FrameAnalysis:
 def test_a_clean_row_is_read_to_the_letter(told: dict[tuple[str, ...], list[Told]]) -> None:
     assert len(told[()]) == CLEAN
     for item, story in told[()]:
-        assert story == replace(item.story, split=story.split)
+        truth = replace(item.story, split=story.split, source_characters=len(item.row["story"]))
+        assert story == truth
     assert {story.split for stories in told.values() for _, story in stories} == {"train", "test"}
 
 

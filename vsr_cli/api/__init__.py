@@ -2,6 +2,7 @@
 
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
+from .hub import HubSource, HubStream
 from .metrics import Metric, Sample
 from .parts import (
     BuildContext,
@@ -27,11 +28,13 @@ from .stories import (
     Entity,
     Frame,
     FrameAnalysis,
+    HasSurvey,
     Note,
     Phase,
     Rejected,
     Setting,
     Story,
+    Survey,
     Thing,
 )
 from .vocabulary import TokenBatch, Vocabulary
@@ -50,6 +53,9 @@ __all__ = [
     "FrameAnalysis",
     "Fusion",
     "HasAssets",
+    "HasSurvey",
+    "HubSource",
+    "HubStream",
     "ImageDecoder",
     "Metric",
     "Narrative",
@@ -60,6 +66,7 @@ __all__ = [
     "Sample",
     "Setting",
     "Story",
+    "Survey",
     "Target",
     "TemporalModel",
     "TextDecoder",

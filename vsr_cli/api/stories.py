@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,8 @@ class Story:
     notes: tuple[Note, ...] = ()
     analysis: Analysis | None = None
     """None where the source has no such thing. Nothing is trained on it: it speaks of a window's target too."""
+    source_characters: int | None = None
+    """Length of the source's own text of the story, markup included. None: the source has no markup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,4 +150,23 @@ class Dataset(Protocol):
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give facts for the manifest, e.g. {"source": ..., "revision": ..., "licence": ...}. Reads no story."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What can be told of a source without reading its stories."""
+
+    stories: int | None = None
+    """How many stories `read` will yield, for a progress bar. None: not known."""
+    state: str | None = None
+    """A text that changes whenever what `read` would yield does. None: only reading tells."""
+
+
+@runtime_checkable
+class HasSurvey(Protocol):
+    """A dataset that can tell something of a source at little cost. A `state` lets `vsr prepare` skip reading it."""
+
+    def survey(self, source: str | None) -> Survey:
+        """Look at a source without reading a story. Raises VsrError if it cannot be read at all."""
         ...

@@ -28,6 +28,9 @@ class HubOptions(Options):
     revision: str | None = Field(
         None, description="branch, tag or commit on the hub; none means the newest (local files take none)"
     )
+    streaming: bool = Field(
+        False, description="read from the hub as it comes, keeping no copy on disk (local files take none)"
+    )
 
 
 @hookimpl

@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import glob
-import re
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from vsr_cli.api import VsrError
 
-from .fetching import PICTURE_SUFFIXES, TABLE_SUFFIXES, fetch
+from .places import PICTURE_SUFFIXES, TABLE_SUFFIXES, Place
 
 ROWS_AT_ONCE = 16
 """Of parquet files, whose row groups, read whole by default, may hold hundreds of rows of pictures."""
 KNOWN = f"{', '.join(TABLE_SUFFIXES)} or a folder of pictures with a metadata file"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a source's files lie."""
-
-    path: Path
-    """The folder, or one file."""
-    folder: Path
-    """What a row's relative paths are relative to."""
-    bounds: Path
-    """The folder, free of links, that nothing leads out of. (The hub's cache links to files beside a commit's.)"""
-
-
-def local(source: str | None) -> Place | None:
-    """Give the place that a source names, or None where it is a hub id. Raises VsrError if it is neither."""
-    if source is None:
-        raise VsrError("hf: no source is given; name a dataset of the hub (owner/name) or a local folder or file")
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return Place(path=path, folder=path, bounds=path.resolve())
-    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        return Place(path=path, folder=path.parent, bounds=path.parent.resolve())
-    if path.exists():
-        raise VsrError(f"{source}: is no file of a known kind; give {', '.join(TABLE_SUFFIXES)}, or a folder of them")
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]*\w", source):
-        raise VsrError(f"{source}: no such folder or file, and not a hub id; give one, or a hub id as owner/name")
-    return None
-
-
-def locate(source: str | None, *, revision: str | None) -> Place:
-    """Give a source's place, fetched from the hub if it is a hub id."""
-    if (place := local(source)) is not None:
-        return place
-    folder = fetch(str(source), revision=revision)
-    return Place(path=folder, folder=folder, bounds=folder.parent.parent.resolve())
 
 
 @contextmanager
@@ -61,22 +24,27 @@ def readable(place: Place) -> Iterator[None]:
     """Turn what the libraries raise at files that they cannot read into one VsrError."""
     import pyarrow as pa
     from datasets.exceptions import DatasetsError
-    from datasets.utils.logging import CRITICAL, get_verbosity, set_verbosity
+    from datasets.utils import logging as datasets_logging
+    from huggingface_hub import logging as hub_logging
     from yaml import YAMLError  # type: ignore[import-untyped]
 
-    # The library logs an error before it raises it, which would be said twice.
-    verbosity = get_verbosity()
-    set_verbosity(CRITICAL)
+    # The libraries log an error before they raise it, which would be said twice, and wonder at a README of words alone.
+    verbosity = datasets_logging.get_verbosity(), hub_logging.get_verbosity()
+    datasets_logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     except (pa.ArrowException, DatasetsError, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise VsrError(f"{place.path}: cannot be read as a dataset ({reason}); check its files and `config`") from error
+        raise VsrError(f"{place}: cannot be read as a dataset ({reason}); check its files and `config`") from error
     finally:
-        set_verbosity(verbosity)
+        datasets_logging.set_verbosity(verbosity[0])
+        hub_logging.set_verbosity(verbosity[1])
 
 
-def open_splits(place: Place, columns: Mapping[str, str], *, config: str | None) -> dict[str, Any]:
+def open_splits(
+    place: Place, columns: Mapping[str, str], *, config: str | None
+) -> dict[str, Iterator[Mapping[str, Any]]]:
     """Give a stream of rows for each split. `columns` maps options to the columns that they name.
 
     Raises VsrError if the files cannot be read as a dataset, lie elsewhere, or lack a column.
@@ -85,8 +53,7 @@ def open_splits(place: Place, columns: Mapping[str, str], *, config: str | None)
 
     with readable(place):
         _check_card(place)
-        builder = _builder(place, config)
-        files = [Path(file) for paths in (builder.config.data_files or {}).values() for file in paths]
+        builder, files = _builder(place, config)
         _check_files(place, files)
         splits = builder.as_streaming_dataset()
         for split, rows in splits.items():
@@ -95,13 +62,14 @@ def open_splits(place: Place, columns: Mapping[str, str], *, config: str | None)
         if all(file.suffix.lower() == ".parquet" for file in files):
             # Read ahead, pyarrow holds on to all of a file that it has read.
             in_turn = ParquetFragmentScanOptions(pre_buffer=False)
-            splits = _builder(
-                place, config, columns=wanted, batch_size=ROWS_AT_ONCE, fragment_scan_options=in_turn
-            ).as_streaming_dataset()
-        return {split: _undecoded(rows.select_columns(wanted)) for split, rows in splits.items()}
+            builder, _ = _builder(place, config, columns=wanted, batch_size=ROWS_AT_ONCE, fragment_scan_options=in_turn)
+            splits = builder.as_streaming_dataset()
+        streams = {split: _undecoded(rows.select_columns(wanted)) for split, rows in splits.items()}
+        return {split: _in_turn(rows) for split, rows in streams.items()}
 
 
-def _builder(place: Place, config: str | None, **options: Any) -> Any:
+def _builder(place: Place, config: str | None, **options: Any) -> tuple[Any, list[Path]]:
+    """Give the library's reader of a place, and the files that it will read; those of a stream from the hub."""
     from datasets import load_dataset_builder
 
     path = str(place.path.absolute())
@@ -110,13 +78,21 @@ def _builder(place: Place, config: str | None, **options: Any) -> Any:
             raise VsrError(
                 f"{path}: the path holds one of * ? [, which the datasets library takes for a pattern; rename"
             )
-        return load_dataset_builder(path, config, **options)
-    if config is not None:
+        storage_options = None if place.stream is None else place.stream.storage_options
+        builder = load_dataset_builder(path, config, storage_options=storage_options, **options)
+    elif config is not None:
         raise VsrError(f"{path}: one file has no configurations; leave out `config`, or give its folder")
-    kind = {".jsonl": "json", ".ndjson": "json", ".tsv": "csv"}.get(suffix := place.path.suffix.lower(), suffix[1:])
-    # A data file is a pattern: a file named "a[1]" must stand for itself.
-    tab = {"sep": "\t"} if suffix == ".tsv" else {}
-    return load_dataset_builder(kind, data_files=glob.escape(path), **tab, **options)
+    else:
+        kind = {".jsonl": "json", ".ndjson": "json", ".tsv": "csv"}.get(suffix := place.path.suffix.lower(), suffix[1:])
+        # A data file is a pattern: a file named "a[1]" must stand for itself.
+        tab = {"sep": "\t"} if suffix == ".tsv" else {}
+        builder = load_dataset_builder(kind, data_files=glob.escape(path), **tab, **options)
+    found = (builder.config.data_files or {}).values()
+    files = [Path(file) for paths in found for file in paths]
+    if place.stream is not None:
+        for paths in found:
+            paths[:] = [place.stream.url(place.name(Path(file))) for file in paths]
+    return builder, files
 
 
 def _check_card(place: Place) -> None:
@@ -126,7 +102,7 @@ def _check_card(place: Place) -> None:
     if not place.path.is_dir():
         return
     if (place.path / ".huggingface.yaml").exists():
-        raise VsrError(f"{place.path}: holds .huggingface.yaml, which is not read; put its configs into README.md")
+        raise VsrError(f"{place}: holds .huggingface.yaml, which is not read; put its configs into README.md")
     card = place.path / "README.md"
     if card.is_file():
         _check_files(place, [card])
@@ -136,7 +112,9 @@ def _check_card(place: Place) -> None:
                 windows, posix = PureWindowsPath(name), PurePosixPath(name)
                 climbs = ".." in windows.parts or ".." in posix.parts
                 if climbs or windows.anchor or posix.anchor or "://" in name or "::" in name:
-                    raise VsrError(f"{card}: names data elsewhere ({name[:80]}); copy it into the folder")
+                    raise VsrError(
+                        f"{place}: its README.md names data elsewhere ({name[:80]}); copy it into the folder"
+                    )
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -153,9 +131,9 @@ def _strings(value: object) -> Iterator[str]:
 def _check_files(place: Place, files: Sequence[Path]) -> None:
     for file in files:
         if not file.resolve().is_relative_to(place.bounds):
-            raise VsrError(f"{place.path}: {file.name} is a link out of the folder; copy the file into it")
+            raise VsrError(f"{place}: {file.name} is a link out of the folder; copy the file into it")
         if file.name != "README.md" and file.suffix.lower() not in TABLE_SUFFIXES + PICTURE_SUFFIXES:
-            raise VsrError(f"{place.path}: {file.name} is of no kind that is read; give {KNOWN}, unpacked")
+            raise VsrError(f"{place}: {file.name} is of no kind that is read; give {KNOWN}, unpacked")
 
 
 def _names(rows: Any) -> list[str]:
@@ -170,9 +148,18 @@ def _check_columns(place: Place, split: str, names: list[str], columns: Mapping[
             close = get_close_matches(column, names, n=3, cutoff=0.5)
             near = f"did you mean {' or '.join(close)}?" if close else f"name one with --set dataset.{option}=COLUMN"
             has = ", ".join(names)[:300] or "none"
-            raise VsrError(f"{place.path}: split {split} has no column {column!r} for {option} (has: {has}); {near}")
+            raise VsrError(f"{place}: split {split} has no column {column!r} for {option} (has: {has}); {near}")
 
 
 def _undecoded(rows: Any) -> Any:
     # Where the library learns the columns' types only as it reads, none is a picture.
     return rows if rows.features is None else rows.decode(False)
+
+
+def _in_turn(rows: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows, file by file and, in parquet, row group by row group.
+
+    Of a whole parquet file, pyarrow's threads read all they can, far ahead of its rows.
+    """
+    for index in range(rows.num_shards):
+        yield from rows.shard(num_shards=rows.num_shards, index=index).reshard()

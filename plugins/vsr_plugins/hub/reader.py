@@ -9,11 +9,11 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError
 
 from . import HubOptions
-from .fetching import fetched_commit
-from .opening import Place, local, locate, open_splits, readable
+from .opening import open_splits, readable
+from .places import FILES, Place, fetched_place, local_place, streamed_place
 
 SPLITS = ("train", "validation", "test")
 MAX_FRAMES = 1000
@@ -32,7 +32,7 @@ def build(options: HubOptions) -> Dataset:
 
 
 class HubDataset:
-    """Stories from a dataset of the hub (fetched once into the Hugging Face cache), a local folder or a file.
+    """Stories from a dataset of the hub (fetched once into the Hugging Face cache, or streamed), a folder or a file.
 
     All splits are read. Splits called train, validation or test stay; of others, and where train is the only one
     (the name that data without splits goes by), vsr splits the stories. Pictures are bytes, or paths inside the
@@ -46,6 +46,8 @@ class HubDataset:
 
     def __init__(self, options: HubOptions) -> None:
         self.options = options
+        self._sources: dict[str, HubSource] = {}
+        """By hub id: what one has told of its branch holds to the end, for the branch may move on."""
 
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories, train before validation before test before other splits, in the files' order.
@@ -54,7 +56,7 @@ class HubDataset:
         lack a column.
         """
         options = self.options
-        place = locate(source, revision=options.revision)
+        place = self._local(source) or self._from_hub(str(source))
         named = {key: getattr(options, key) for key in ("images", "texts", "story", "order", "group")}
         columns = {option: column for option, column in named.items() if column is not None}
         splits = open_splits(place, columns, config=options.config)
@@ -62,12 +64,43 @@ class HubDataset:
         return self._stories(place, {split: splits[split] for split in order})
 
     def describe(self, source: str | None) -> Mapping[str, str]:
-        """Give source and revision (the commit, once fetched), and the configuration if one is chosen."""
-        if (place := local(source)) is not None:
+        """Give source and revision (the commit, once known), and the configuration if one is chosen.
+
+        What is still to come by the stream has its amount as `stream`. Reads no story and asks no hub.
+        """
+        options = self.options
+        if (place := self._local(source)) is not None:
             facts = {"source": place.path.resolve().name, "revision": "local files"}
         else:
-            facts = {"source": str(source), "revision": fetched_commit(str(source), revision=self.options.revision)}
-        return facts | ({"config": self.options.config} if self.options.config else {})
+            commit = self._hub(str(source)).known_commit()
+            facts = {"source": str(source), "revision": commit or options.revision or "main"}
+            if options.streaming and commit is None:
+                facts["stream"] = "an unknown amount"
+        return facts | ({"config": options.config} if options.config else {})
+
+    def survey(self, source: str | None) -> Survey:
+        """Give the commit that will be read, of a dataset of the hub."""
+        if self._local(source) is not None:
+            return Survey()
+        return Survey(state=self._hub(str(source)).settled_commit())
+
+    def _local(self, source: str | None) -> Place | None:
+        return local_place(source, streaming=self.options.streaming)
+
+    def _hub(self, hub_id: str) -> HubSource:
+        if hub_id not in self._sources:
+            self._sources[hub_id] = HubSource(
+                hub_id,
+                revision=self.options.revision,
+                patterns=FILES,
+                instead="or give a local folder of its files",
+                streaming=self.options.streaming,
+            )
+        return self._sources[hub_id]
+
+    def _from_hub(self, hub_id: str) -> Place:
+        hub = self._hub(hub_id)
+        return streamed_place(hub.stream()) if self.options.streaming else fetched_place(hub.fetched())
 
     def _stories(self, place: Place, splits: Mapping[str, Iterable[Row]]) -> Iterator[Story | Rejected]:
         make = _from_lists if self.options.layout == "stories" else _from_frames
@@ -132,7 +165,7 @@ def _from_frames(
             held = list(islice(run, MAX_FRAMES + 1))
             if len(held) > MAX_FRAMES:
                 what = f"story {story[:80]} has over {MAX_FRAMES} rows"
-                raise VsrError(f"{place.path}: {what}; is {column!r} the column of the story's id?")
+                raise VsrError(f"{place}: {what}; is {column!r} the column of the story's id?")
             yield _gathered(story, held, options, place=place, name=name, split=split)
 
 
@@ -189,7 +222,10 @@ def _frame(image: object, text: object, *, place: Place, index: int, notes: list
 
 
 def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path | bytes | None:
-    """Give a cell's picture: its bytes, or the file that it names inside the source's folder; else note why not."""
+    """Give a cell's picture: its bytes, or the file that it names inside the source's folder; else note why not.
+
+    Of a stream, a file that is named is read from the hub.
+    """
 
     def refuse(code: str, what: str) -> None:
         notes.append(Note(code=code, detail=f"frame {index + 1}: {what}", frame=index))
@@ -203,12 +239,12 @@ def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path
         return None
     try:
         # The library gives a folder's own pictures as absolute paths: what counts is where a path ends.
-        path = place.folder / cell
+        path = place.file(cell)
         if not path.resolve().is_relative_to(place.bounds):
             refuse("outside_folder", f"{cell[:80]!r} leads out of the source's folder; copy the file into it")
             return None
         if path.is_file():
-            return path
+            return path if place.stream is None else place.stream.read(place.name(path))
     except (OSError, RuntimeError, ValueError):
         pass  # a loop of links, a name too long, or one with a NUL
     refuse("missing_image", f"{cell[:80]!r} is no file of the source's folder")

@@ -8,7 +8,7 @@ from typing import IO, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Dataset, Frame, Note, Options, Rejected, Story, VsrError, is_file, leads_outside
+from vsr_cli.api import Dataset, Frame, Note, Options, Rejected, Story, Survey, VsrError, is_file, leads_outside
 
 MAX_LINE = 16 * 2**20
 """Bytes. Texts and paths of thousands of frames fit; a longer line is skipped, and never held whole."""
@@ -57,6 +57,15 @@ class JsonlDataset:
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the file's name. Reads no story."""
         return {"source": _shown(_file(source).name)}
+
+    def survey(self, source: str | None) -> Survey:
+        """Count the lines that are not blank: they hold texts and paths, and so are soon gone through."""
+        path = _file(source)
+        try:
+            with path.open("rb") as file:
+                return Survey(stories=sum(1 for line in _lines(file) if line is None or line.strip()))
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
 
 def _file(source: str | None) -> Path:

@@ -8,11 +8,14 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class StoryReasoningOptions(Options):
-    """Which state of the dataset to read."""
+    """Which state of the dataset to read, and how."""
 
     revision: str | None = Field(
         None,
         description="branch, tag or commit on the hub; none means the newest (a local folder takes none)",
+    )
+    streaming: bool = Field(
+        False, description="read from the hub as it comes, keeping no copy on disk (a local folder takes none)"
     )
 
 

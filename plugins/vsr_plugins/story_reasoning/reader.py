@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import io
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vsr_cli.api import Dataset, Entity, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Entity, Frame, HubSource, Note, Rejected, Story, Survey
 
 from . import StoryReasoningOptions
 from .chain_of_thought import parse_analysis
-from .hub import HUB_ID, fetch, fetched_commit
+from .files import ANALYSIS, FILES, HUB_ID, LAYOUT, TableFile, files_in, files_of, local_folder
 from .markup import parse_story
 
-SPLITS = ("train", "validation", "test")
-COLUMNS = ("story_id", "images", "frame_count", "story")
-ANALYSIS = "chain_of_thought"
-"""A column that may be absent: nothing is trained on it."""
-LAYOUT = "data/train-*.parquet and data/test-*.parquet, as on the hub"
 LICENCE = "CC-BY-ND-4.0"
 SIZE = "3552 train and 626 test stories, 52016 frames"
 DOWNLOAD = "773 MB"
 """Of the parquet files; it and the numbers of `SIZE` are those of the hub's metadata."""
-ROWS_AT_ONCE = 16
-"""A row holds about 200 kB of pictures; a row group, read whole by default, holds hundreds of rows."""
 
 
 def build(options: StoryReasoningOptions) -> Dataset:
@@ -41,114 +29,87 @@ def build(options: StoryReasoningOptions) -> Dataset:
 class StoryReasoning:
     """Stories of 5 to 22 film stills, with the source's own splits.
 
-    The source is a hub id (fetched once into the Hugging Face cache, and read from there) or a folder that
-    holds `data/train-*.parquet` and `data/test-*.parquet`. Pictures stay encoded throughout.
+    The source is a hub id (fetched once into the Hugging Face cache and read from there, or streamed) or a folder
+    that holds `data/train-*.parquet` and `data/test-*.parquet`. Pictures stay encoded throughout.
     """
 
     def __init__(self, options: StoryReasoningOptions) -> None:
         self.options = options
-        self._commits: dict[str, str] = {}
-        """By hub id, what `read` has read: a branch may move on afterwards."""
+        self._sources: dict[str, HubSource] = {}
+        """By hub id: what one has told of its branch holds to the end, for the branch may move on."""
 
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories, train before test, in the files' order.
 
-        Raises VsrError if the hub or the folder cannot be read, or holds other columns.
+        Raises VsrError if the hub or the folder cannot be read, or holds other columns. Of a stream, each file's
+        columns are looked at only when its turn comes.
         """
-        folder = _local(source)
-        if folder is None:
-            hub_id = source or HUB_ID
-            folder = fetch(hub_id, revision=self.options.revision)
-            self._commits[hub_id] = folder.name
-        files = _parquet_files(folder)
-        schemas = [_checked_columns(path) for paths in files.values() for path in paths]
-        columns = [*COLUMNS, ANALYSIS] if all(ANALYSIS in names for names in schemas) else [*COLUMNS]
-        return _stories(folder, files, columns)
+        if (folder := self._local(source)) is not None:
+            files = files_in(folder)
+        elif self.options.streaming:
+            return _stories(files_of(self._hub(source).stream()))
+        else:
+            files = files_in(self._hub(source).fetched())
+        for file in files:
+            file.columns()
+        return _stories(files)
 
     def describe(self, source: str | None) -> Mapping[str, str]:
-        """Give source, revision, licence, and size; for what is still to be fetched, the download's size too.
+        """Give source, revision, licence, and size; for what is still to come, its amount as download or stream too.
 
         The revision is the commit that was read, or that the cache holds, or the revision as asked for where
         it holds none. Reads no story and asks no hub.
         """
         # The layout is this dataset's alone, so a copy in a folder stands under the same licence.
         licence = {"licence": LICENCE}
-        if (folder := _local(source)) is not None:
+        if (folder := self._local(source)) is not None:
             return {"source": folder.resolve().name, "revision": "local files"} | licence
-        hub_id, revision = source or HUB_ID, self.options.revision
-        commit = self._commits.get(hub_id) or fetched_commit(hub_id, revision=revision)
-        facts = {"source": hub_id, "revision": commit or revision or "main"} | licence
+        hub_id = source or HUB_ID
+        commit = self._hub(source).known_commit()
+        facts = {"source": hub_id, "revision": commit or self.options.revision or "main"} | licence
         if hub_id == HUB_ID:
             facts["size"] = SIZE
         if commit is None:
-            facts["download"] = DOWNLOAD if hub_id == HUB_ID else "of unknown size"
+            most = "up to " if self.options.streaming and hub_id == HUB_ID else ""
+            amount = DOWNLOAD if hub_id == HUB_ID else "an unknown amount"
+            facts["stream" if self.options.streaming else "download"] = most + amount
         return facts
 
+    def survey(self, source: str | None) -> Survey:
+        """Give the commit that will be read, and how many rows there are where the files are at hand."""
+        if (folder := self._local(source)) is not None:
+            return Survey(stories=_rows(files_in(folder)))
+        hub = self._hub(source)
+        state = hub.settled_commit()
+        cached = None if self.options.streaming else hub.cached()
+        return Survey(stories=None if cached is None else _rows(files_in(cached)), state=state)
 
-def _local(source: str | None) -> Path | None:
-    """Give the folder that a source names, or None where it is a hub id."""
-    if source is None:
-        return None
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise VsrError(f"{source}: is a file; give the folder that holds {LAYOUT}")
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]*\w", source):
-        raise VsrError(f"{source}: no such folder, and not a hub id; give a folder that holds {LAYOUT}, or {HUB_ID}")
-    return None
+    def _local(self, source: str | None) -> Path | None:
+        return local_folder(source, streaming=self.options.streaming)
 
-
-def _parquet_files(folder: Path) -> dict[str, list[Path]]:
-    files = {split: sorted((folder / "data").glob(f"{split}-*.parquet")) for split in SPLITS}
-    found = {split: paths for split, paths in files.items() if paths}
-    if not found:
-        raise VsrError(f"{folder}: no parquet files of StoryReasoning; give a folder that holds {LAYOUT}")
-    return found
-
-
-def _checked_columns(path: Path) -> list[str]:
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
-    if missing := [name for name in COLUMNS if name not in schema.names]:
-        has = ", ".join(schema.names) or "none"
-        raise VsrError(f"{path}: lacks the columns {', '.join(missing)} (has {has}); give StoryReasoning's own files")
-    images = schema.field("images").type
-    listed = pa.types.is_list(images) or pa.types.is_large_list(images)
-    if not (listed and pa.types.is_struct(images.value_type) and images.value_type.get_field_index("bytes") >= 0):
-        raise VsrError(f"{path}: images is not a list of encoded pictures ({images}); give StoryReasoning's own files")
-    return list(schema.names)
+    def _hub(self, source: str | None) -> HubSource:
+        hub_id, options = source or HUB_ID, self.options
+        if hub_id not in self._sources:
+            self._sources[hub_id] = HubSource(
+                hub_id,
+                revision=options.revision,
+                patterns=[FILES],
+                instead=f"or give a local folder in the hub's layout ({LAYOUT})",
+                streaming=options.streaming,
+            )
+        return self._sources[hub_id]
 
 
-def _unreadable(where: Path, error: Exception) -> VsrError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return VsrError(f"{where}: unreadable parquet ({reason}); fetch or copy the file again")
+def _rows(files: Sequence[TableFile]) -> int:
+    return sum(file.row_count() for file in files)
 
 
-def _stories(folder: Path, files: Mapping[str, list[Path]], columns: list[str]) -> Iterator[Story | Rejected]:
-    from datasets import Image, List, load_dataset
-    from datasets.exceptions import DatasetsError
-    from pyarrow.dataset import ParquetFragmentScanOptions
-
-    for split, paths in files.items():
-        try:
-            rows = load_dataset(
-                "parquet",
-                # A data file is a pattern: a folder named "a[1]" must stand for itself.
-                data_files={split: [glob.escape(str(path.absolute())) for path in paths]},
-                split=split,
-                streaming=True,
-                columns=columns,
-                batch_size=ROWS_AT_ONCE,
-                # Read ahead, pyarrow holds on to all of a file that it has read.
-                fragment_scan_options=ParquetFragmentScanOptions(pre_buffer=False),
-            ).cast_column("images", List(Image(decode=False)))
-            for index, row in enumerate(rows):
-                yield _story(row, split=split, where=f"{split} row {index}")
-        except (pa.ArrowException, DatasetsError, OSError, ValueError, TypeError) as error:
-            raise _unreadable(folder / "data", error) from error
+def _stories(files: Sequence[TableFile]) -> Iterator[Story | Rejected]:
+    seen: dict[str, int] = {}
+    for file in files:
+        for row in file.rows():
+            index = seen[file.split] = seen.get(file.split, -1) + 1
+            yield _story(row, split=file.split, where=f"{file.split} row {index}")
 
 
 def _story(row: Mapping[str, Any], *, split: str, where: str) -> Story | Rejected:
@@ -180,7 +141,14 @@ def _story(row: Mapping[str, Any], *, split: str, where: str) -> Story | Rejecte
         Frame(image=image, text=text, entities=entities)
         for image, (text, entities) in zip(images, parsed.frames, strict=True)
     )
-    return Story(id=str(row["story_id"]), frames=frames, split=split, notes=tuple(notes), analysis=analysis)
+    return Story(
+        id=str(row["story_id"]),
+        frames=frames,
+        split=split,
+        notes=tuple(notes),
+        analysis=analysis,
+        source_characters=len(row["story"]),
+    )
 
 
 def _unknown_ids(frames: Sequence[tuple[str | None, tuple[Entity, ...]]], known: frozenset[str]) -> Iterator[Note]:
