@@ -12,8 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from vsr_cli.data.images import MAX_PIXELS, ImageProblem, decode_image, digest_image, resize_image
+from vsr_cli.api import Story
+from vsr_cli.data.images import (
+    BARS,
+    LONGEST,
+    MAX_PIXELS,
+    ImageProblem,
+    decode_image,
+    digest_image,
+    fit_image,
+    perceptual_hash,
+    read_picture,
+    unfit_image,
+)
 from vsr_cli.errors import VsrError
+from vsr_plugins.storyworld import StoryWorldOptions
+from vsr_plugins.storyworld.reader import build as build_storyworld
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -195,7 +209,7 @@ def test_a_smaller_target_decodes_a_jpeg_at_a_fraction() -> None:
     data = encode(quadrants().resize((1600, 1200)), "JPEG")
     array = decode(data, size=64)
     assert array.shape == (150, 200, 3)
-    whole, draft = (resize_image(decode_image(data, where="x", size=size), 64) for size in (None, 64))
+    whole, draft = (fit_image(decode_image(data, where="x", size=size), 64, "squash") for size in (None, 64))
     assert np.abs(whole.astype(int) - draft).mean() < 1
 
 
@@ -266,19 +280,186 @@ def test_damage_gives_a_picture_or_our_error(data: bytes, flips: list[tuple[floa
     assert "\n" not in message
 
 
-def test_resize_squashes_and_does_not_alias() -> None:
-    stripes = np.zeros((64, 256, 3), dtype=np.uint8)
+FITS = ("squash", "letterbox", "crop")
+sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
+
+
+def hatched(width: int, height: int) -> Image.Image:
+    """A picture whose corners, edges and middle all differ."""
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) % 2 * 40], axis=2).astype(np.uint8))
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_fit_is_antialiased(fit: str) -> None:
+    stripes = np.zeros((256, 256, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
-    array = resize_image(Image.fromarray(stripes), 16)
+    array = fit_image(Image.fromarray(stripes), 16, fit)
     assert array.shape == (16, 16, 3)
     assert array.dtype == np.uint8
     np.testing.assert_allclose(array, 127.5, atol=12)
 
 
-def test_resize_gives_an_array_of_its_own() -> None:
+@pytest.mark.parametrize("fit", FITS)
+def test_a_fit_is_an_array_of_its_own(fit: str) -> None:
     image = Image.new("RGB", (16, 16))
-    resize_image(image, 16)[:] = 255
+    fit_image(image, 16, fit)[:] = 255
     assert image.getpixel((0, 0)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_square_picture_stays_as_it_is(fit: str) -> None:
+    image = hatched(24, 24)
+    np.testing.assert_array_equal(fit_image(image, 24, fit), np.asarray(image))
+    np.testing.assert_array_equal(unfit_image(image, width=24, height=24, resize=fit), np.asarray(image))
+
+
+@given(size=st.integers(1, 64), shape=sizes, fit=st.sampled_from(FITS))
+def test_every_shape_fits_every_square(size: int, shape: tuple[int, int], fit: str) -> None:
+    assert fit_image(hatched(*shape), size, fit).shape == (size, size, 3)
+
+
+def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
+    image = Image.new("RGB", (64, 16), "red")
+    image.paste("lime", (24, 0, 40, 16))  # the middle square
+    assert {tuple(pixel) for pixel in fit_image(image, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
+    squashed = fit_image(image, 16, "squash")
+    assert [tuple(squashed[8, x]) for x in (0, 8, 15)] == [(255, 0, 0), (0, 255, 0), (255, 0, 0)]
+    upright = image.transpose(Image.Transpose.ROTATE_90)
+    assert {tuple(pixel) for pixel in fit_image(upright, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((64, 16), 4), ((575, 240), 7), ((5000, 1), 1)])
+def test_letterbox_keeps_proportions_between_bars(shape: tuple[int, int], rows: int) -> None:
+    for turn in (False, True):
+        image = Image.new("RGB", shape, "red")
+        array = fit_image(image.transpose(Image.Transpose.ROTATE_90) if turn else image, 16, "letterbox")
+        inside = (array.swapaxes(0, 1) if turn else array) == (255, 0, 0)
+        assert np.flatnonzero(inside.all(axis=(1, 2))).tolist() == list(
+            range((16 - rows) // 2, (16 - rows) // 2 + rows)
+        )
+        assert {tuple(pixel) for pixel in array.reshape(-1, 3)} == {(255, 0, 0), BARS}
+
+
+@given(size=st.integers(8, 64), shape=sizes)
+def test_no_bar_is_left_and_nothing_of_the_picture_lost_when_a_letterbox_is_undone(
+    size: int, shape: tuple[int, int]
+) -> None:
+    square = fit_image(Image.new("RGB", shape, "red"), size, "letterbox")
+    back = unfit_image(Image.fromarray(square), width=shape[0], height=shape[1], resize="letterbox")
+    assert {tuple(pixel) for pixel in np.asarray(back).reshape(-1, 3)} == {(255, 0, 0)}
+    assert np.count_nonzero((square == (255, 0, 0)).all(axis=2)) == back.width * back.height
+    assert max(back.size) == size
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((600, 400), (96, 64)), ((400, 600), (64, 96)), ((5, 5), (64, 64)), ((5000, 1), (512, 1))]
+)
+def test_a_squash_is_stretched_back_without_loss_and_within_reason(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    square = Image.fromarray(fit_image(hatched(*shape), 64, "squash"))
+    assert unfit_image(square, width=shape[0], height=shape[1], resize="squash").size == size
+    assert max(size) <= LONGEST * 64
+
+
+def test_what_was_squashed_looks_right_again() -> None:
+    image = hatched(96, 48)
+    back = unfit_image(Image.fromarray(fit_image(image, 48, "squash")), width=96, height=48, resize="squash")
+    np.testing.assert_allclose(np.asarray(back)[:, :, :2], np.asarray(image)[:, :, :2], atol=6)
+
+
+def test_a_crop_stays_a_square_when_it_is_undone() -> None:
+    square = Image.fromarray(fit_image(hatched(90, 30), 30, "crop"))
+    assert unfit_image(square, width=90, height=30, resize="crop") is square
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = read_picture(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="squash")
+    assert (picture.width, picture.height) == ((32, 24) if orientation < 5 else (24, 32))
+    assert picture.pixels.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_large_jpeg_keeps_its_width_and_height_though_it_is_decoded_at_a_fraction(fit: str) -> None:
+    data = encode(hatched(1153, 481), "JPEG")
+    picture = read_picture(data, where="x", size=32, resize=fit)
+    assert (picture.width, picture.height) == (1153, 481)
+    assert decode_image(data, where="x", size=32).size != (1153, 481)
+    whole = fit_image(decode_image(data, where="x"), 32, fit)
+    assert np.abs(whole.astype(int) - picture.pixels).mean() < 3
+
+
+@pytest.mark.parametrize("height", range(401, 471, 7))
+def test_bars_are_where_the_source_s_proportions_put_them_though_a_fraction_s_differ(height: int) -> None:
+    data = encode(Image.new("RGB", (1203, height), "red"), "JPEG", subsampling=0)
+    picture = read_picture(data, where="x", size=64, resize="letterbox")
+    back = unfit_image(Image.fromarray(picture.pixels), width=1203, height=height, resize="letterbox")
+    np.testing.assert_allclose(np.asarray(back), np.broadcast_to((255, 0, 0), (*back.size[::-1], 3)), atol=6)
+
+
+def test_a_bad_picture_is_named_by_read_picture_too() -> None:
+    with pytest.raises(ImageProblem, match=r"^story 1, image 1: "):
+        read_picture(b"no picture", where="story 1, image 1", size=16, resize="crop")
+
+
+def drawn_stories(stories: int) -> list[list[Image.Image]]:
+    """The pictures of embedded stories: within a story, the same friends at the same places."""
+    dataset = build_storyworld(StoryWorldOptions(stories=stories, width=192, height=80))
+    return [
+        [decode_image(frame.image, where="x") for frame in story.frames]
+        for story in dataset.read(None)
+        if isinstance(story, Story)
+    ]
+
+
+def hashes(images: list[Image.Image]) -> np.ndarray:
+    return np.array([perceptual_hash(fit_image(image, 64, "squash")) for image in images], dtype=np.uint64)
+
+
+def small(image: Image.Image, share: float) -> Image.Image:
+    size = (round(image.width * share), round(image.height * share))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+STRANGE = 10
+"""More bits than differ between two encodings of a picture, and fewer than between two stills of a scene."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: encode(image, "JPEG", quality=40),
+        lambda image: encode(image, "WEBP", quality=60),
+        lambda image: encode(small(image, 0.6), "JPEG", quality=75),
+        lambda image: encode(small(image, 1.4), "PNG"),
+        lambda image: encode(image.point(lambda value: min(255, round(value * 1.05) + 3)), "PNG"),
+    ],
+    ids=["jpeg", "webp", "smaller", "larger", "brighter"],
+)
+def test_the_hash_of_a_picture_that_is_encoded_anew_differs_little(change) -> None:
+    images = [image for story in drawn_stories(6) for image in story]
+    again = [decode_image(change(image), where="x") for image in images]
+    assert np.bitwise_count(hashes(images) ^ hashes(again)).max() < STRANGE
+    assert np.bitwise_count(hashes(images) ^ hashes(again)).mean() < 3
+
+
+def test_the_hashes_of_stills_of_one_story_differ_much() -> None:
+    for story in drawn_stories(12):
+        bits = hashes(story)
+        apart = np.bitwise_count(bits[:, None] ^ bits)[np.triu_indices(len(bits), 1)]
+        assert apart.min() >= STRANGE
+        assert apart.mean() > 20
+
+
+def test_a_hash_is_of_64_bits_and_pictures_of_one_colour_are_alike() -> None:
+    plain = [perceptual_hash(np.full((16, 40, 3), value, dtype=np.uint8)) for value in (0, 1, 128, 255)]
+    assert all((first ^ second).bit_count() <= 1 for first in plain for second in plain)
+    assert all(0 <= perceptual_hash(np.asarray(hatched(*shape))) < 2**64 for shape in ((224, 224), (5, 70), (1, 1)))
 
 
 def test_digest_tells_pixels_and_shapes_apart() -> None:

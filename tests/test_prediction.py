@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story
-from vsr_cli.config import resolve_train
+from vsr_cli.config import Resize, resolve_train
+from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model
@@ -42,23 +43,40 @@ def model():
     return build_model(config, image_size=SIZE, training_texts=lambda: texts).eval()
 
 
-def predict(model, told: Story):
-    return predict_next(model, told, image_size=SIZE, decoding=Decoding(), device=torch.device("cpu"))
+def predict(model, told: Story, resize: Resize = "squash"):
+    return predict_next(model, told, image_size=SIZE, resize=resize, decoding=Decoding(), device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("frames", "numbers"), [(1, [1]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (7, [4, 5, 6, 7])])
 def test_the_context_is_the_last_four_frames(frames, numbers):
-    context = read_context(story(frames), image_size=SIZE)
+    context = read_context(story(frames), image_size=SIZE, resize="squash")
     assert [frame.number for frame in context] == numbers
     assert [frame.text for frame in context] == [f"line {number}" for number in numbers]
     assert all(frame.pixels.shape == (SIZE, SIZE, 3) and frame.pixels.dtype == np.uint8 for frame in context)
     assert context[-1].image.size == (60, 40)
 
 
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+def test_the_model_sees_a_picture_as_prepare_would_have_fitted_it(resize):
+    (frame,) = read_context(story(1), image_size=SIZE, resize=resize)
+    assert frame.image.size == (60, 40)
+    np.testing.assert_array_equal(frame.pixels, fit_image(frame.image, SIZE, resize))
+
+
+@pytest.mark.parametrize(("resize", "shown"), [("squash", (48, 32)), ("letterbox", (32, 21)), ("crop", (32, 32))])
+def test_the_square_is_shown_as_the_story_s_pictures_are(model, tmp_path, monkeypatch, resize, shown):
+    drawn = []
+    monkeypatch.setattr("vsr_cli.prediction.predicted_panel", lambda image, text: drawn.append(image) or text)
+    monkeypatch.setattr("vsr_cli.prediction.draw_storyboard", lambda rows: Image.new("RGB", (1, 1)))
+    write_prediction(predict(model, story(4), resize), tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
+    assert [image.size for image in drawn] == [shown]
+    assert Image.open(tmp_path / "out/image.png").size == (SIZE, SIZE)
+
+
 def test_frames_before_the_context_may_be_bad():
     told = story(5)
     broken = Frame(image=b"no picture", text=None)
-    assert len(read_context(Story(id="ana", frames=(broken, *told.frames[1:])), image_size=SIZE)) == 4
+    assert len(read_context(Story(id="ana", frames=(broken, *told.frames[1:])), image_size=SIZE, resize="squash")) == 4
 
 
 def test_only_the_last_four_frames_matter(model):
@@ -94,7 +112,7 @@ def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
 def test_a_bad_frame_is_named_with_what_to_do(frame, notes, part):
     frames = (*story(2).frames, frame, story(1).frames[0])
     with pytest.raises(VsrError) as error:
-        read_context(Story(id="ana", frames=frames, notes=notes), image_size=SIZE)
+        read_context(Story(id="ana", frames=frames, notes=notes), image_size=SIZE, resize="squash")
     (line,) = str(error.value).splitlines()
     assert "story ana, frame 3" in line
     assert part in line
@@ -105,12 +123,12 @@ def test_a_picture_that_is_a_file_is_named_by_its_path(tmp_path):
     (tmp_path / "2.jpg").write_bytes(b"\xff\xd8\xff")
     told = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
     with pytest.raises(VsrError, match=r"2\.jpg"):
-        read_context(told, image_size=SIZE)
+        read_context(told, image_size=SIZE, resize="squash")
 
 
 def test_a_story_without_frames_is_refused():
     with pytest.raises(VsrError, match=r"01\.jpg"):
-        read_context(Story(id="ana", frames=()), image_size=SIZE)
+        read_context(Story(id="ana", frames=()), image_size=SIZE, resize="squash")
 
 
 @pytest.mark.parametrize("frames", [1, 4])

@@ -21,7 +21,6 @@ from vsr_cli.report.storyboard import (
     predicted_panel,
     save_picture,
     true_panel,
-    unsquash,
 )
 
 GREEN = Image.new("RGB", (90, 60), "#00aa00")
@@ -58,13 +57,13 @@ def test_only_the_predicted_panel_and_the_true_one_are_marked():
 
 
 def test_pictures_keep_their_proportions_and_tall_ones_are_shown_narrower():
-    assert storyboard._fit(Image.new("RGB", (600, 400))) == (PANEL_WIDTH, 200)
-    assert storyboard._fit(Image.new("RGB", (10, 10))) == (PANEL_WIDTH, PANEL_WIDTH)
-    width, height = storyboard._fit(Image.new("RGB", (100, 1000)))
+    assert storyboard.panel_size(Image.new("RGB", (600, 400))) == (PANEL_WIDTH, 200)
+    assert storyboard.panel_size(Image.new("RGB", (10, 10))) == (PANEL_WIDTH, PANEL_WIDTH)
+    width, height = storyboard.panel_size(Image.new("RGB", (100, 1000)))
     assert height == TALLEST * PANEL_WIDTH
     assert width == round(height / 10)
-    assert storyboard._fit(Image.new("RGB", (5000, 1))) == (PANEL_WIDTH, 1)
-    assert storyboard._fit(Image.new("RGB", (1, 5000)))[0] == 1
+    assert storyboard.panel_size(Image.new("RGB", (5000, 1))) == (PANEL_WIDTH, 1)
+    assert storyboard.panel_size(Image.new("RGB", (1, 5000)))[0] == 1
 
 
 def test_extreme_pictures_make_no_extreme_board():
@@ -119,11 +118,6 @@ def test_whatever_the_text_its_lines_fit_the_panel(text):
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "CMYK"])
 def test_pictures_of_any_mode_are_drawn(mode):
     draw_storyboard([[context_panel(1, GREEN.convert(mode), "x")]])
-
-
-@pytest.mark.parametrize(("aspect", "size"), [(1.0, (300, 300)), (1.5, (300, 200)), (0.5, (300, 600)), (1e4, (300, 1))])
-def test_a_square_prediction_gets_the_proportions_of_its_story_back(aspect, size):
-    assert unsquash(Image.new("RGB", (32, 32)), aspect).size == size
 
 
 def test_equal_panels_make_equal_bytes(tmp_path):

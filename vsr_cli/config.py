@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from .api import Options
 from .errors import VsrError
@@ -22,10 +24,16 @@ CONTEXT_FRAMES = 4
 """K: a story is told in four frames, and the fifth is predicted."""
 
 
+Resize = Literal["squash", "letterbox", "crop"]
+
+
 class DataOptions(Options):
-    """How stories become windows and pictures become arrays."""
+    """How stories become windows, pictures become arrays, and stories fall into splits."""
 
     image_size: int = Field(224, ge=16, le=1024, description="height and width of a prepared image, in pixels")
+    resize: Resize = Field(
+        "squash", description="how a picture becomes square: all of it stretched, all of it with bars, or its middle"
+    )
     window: Literal["first", "sliding", "last"] = Field(
         "first", description="which five consecutive frames of a story: the first, every five, or the last"
     )
@@ -34,15 +42,54 @@ class DataOptions(Options):
         description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
     )
     limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
+    split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
+    split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
+        "auto",
+        validate_default=True,
+        description="what decides a story's split: the source where it does, else groups (auto); only the source; only "
+        "groups; blocks of neighbours; a file; or one split takes all",
+    )
+    group_csv: Path | None = Field(
+        None, description="a CSV with a row a story that names its group; a group never parts across splits"
+    )
+    group_column: str = Field("group", description="the column of group_csv that names the group")
+    story_column: str = Field("story", description="the column of group_csv that names the story")
     validation: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for validation")
     test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
     seed: int = Field(0, description="decides which stories fall into which split")
+
+    @field_validator("split_file", "group_csv")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        try:
+            return path and path.expanduser()
+        except RuntimeError as error:
+            raise PydanticCustomError("no_home", "nobody's home; give the whole path") from error
+
+    @field_validator("split")
+    @classmethod
+    def _file_if_and_only_if_split_by_it(cls, split: str, info: ValidationInfo) -> str:
+        if "split_file" not in info.data:
+            return split  # it is wrong itself, and said to be
+        named = info.data["split_file"] is not None
+        if split == "file" and not named:
+            raise PydanticCustomError("no_split_file", "which file? name it with --set data.split_file=FILE")
+        if named and split != "file":
+            raise PydanticCustomError("idle_split_file", "data.split_file is read by --split file only; leave one out")
+        return split
 
 
 class ModelOptions(Options):
     """What the parts of the model share."""
 
     width: int = Field(256, ge=8, description="D, the width of every embedding and state")
+
+
+class FeatureOptions(Options):
+    """How what the encoders' frozen halves give is kept."""
+
+    precision: Literal["single", "half"] = Field("single", description="half takes half the room, to three digits")
+    limit: float = Field(20.0, ge=0, description="GiB that the cache of all features may take; beyond, none is added")
 
 
 class ObjectiveOptions(Options):
@@ -73,6 +120,7 @@ class TrainingOptions(Options):
 COMMON: dict[str, type[Options]] = {
     "data": DataOptions,
     "model": ModelOptions,
+    "features": FeatureOptions,
     "objective": ObjectiveOptions,
     "training": TrainingOptions,
 }
@@ -86,6 +134,7 @@ class PrepareConfig:
     dataset: Choice
     data: DataOptions
     model: ModelOptions
+    features: FeatureOptions
     visual: Choice
     text: Choice
 
@@ -98,6 +147,7 @@ class TrainConfig:
     parts: Mapping[str, Choice]
     """The chosen components by section, in the order of MODEL_PARTS."""
     model: ModelOptions
+    features: FeatureOptions
     objective: ObjectiveOptions
     training: TrainingOptions
 
@@ -107,13 +157,14 @@ class TrainConfig:
             "preset": self.preset,
             **{section: choice.record() for section, choice in self.parts.items()},
             "model": self.model.model_dump(mode="json"),
+            "features": self.features.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
         }
 
 
-PREPARE_SECTIONS = ("dataset", "data", "model", "visual", "text")
-TRAIN_SECTIONS = (*MODEL_PARTS, "model", "objective", "training")
+PREPARE_SECTIONS = ("dataset", "data", "model", "features", "visual", "text")
+TRAIN_SECTIONS = (*MODEL_PARTS, "model", "features", "objective", "training")
 ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "limit"})
 """What a preset or a configuration file may hold for one command or another."""
 
@@ -123,13 +174,17 @@ def resolve_prepare(registry: Registry, *, preset: str, layers: Sequence[Layer])
     resolver = Resolver(registry, PREPARE_SECTIONS, layers, elsewhere=ALL_SECTIONS)
     dataset, visual, text = (resolver.choice(section) for section in ("dataset", "visual", "text"))
     data, model = resolver.options("data", DataOptions), resolver.options("model", ModelOptions)
+    features = resolver.options("features", FeatureOptions)
     resolver.finish()
     assert dataset
     assert visual
     assert text
     assert data
     assert model
-    return PrepareConfig(preset=preset, dataset=dataset, data=data, model=model, visual=visual, text=text)
+    assert features
+    return PrepareConfig(
+        preset=preset, dataset=dataset, data=data, model=model, features=features, visual=visual, text=text
+    )
 
 
 def resolve_train(registry: Registry, *, preset: str, layers: Sequence[Layer]) -> TrainConfig:
@@ -137,14 +192,18 @@ def resolve_train(registry: Registry, *, preset: str, layers: Sequence[Layer]) -
     resolver = Resolver(registry, TRAIN_SECTIONS, layers, elsewhere=ALL_SECTIONS)
     chosen = {section: resolver.choice(section) for section in MODEL_PARTS}
     model = resolver.options("model", ModelOptions)
+    features = resolver.options("features", FeatureOptions)
     objective = resolver.options("objective", ObjectiveOptions)
     training = resolver.options("training", TrainingOptions)
     resolver.finish()
     assert model
+    assert features
     assert objective
     assert training
     parts = {section: choice for section, choice in chosen.items() if choice}
-    return TrainConfig(preset=preset, parts=parts, model=model, objective=objective, training=training)
+    return TrainConfig(
+        preset=preset, parts=parts, model=model, features=features, objective=objective, training=training
+    )
 
 
 def resolve_recorded(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .api import Decoding, Frame, Story
-from .config import CONTEXT_FRAMES
+from .config import CONTEXT_FRAMES, Resize
 from .data.batches import Contexts
 from .data.features import Features
-from .data.images import decode_image, resize_image
+from .data.images import decode_image, read_picture, unfit_image
 from .data.prepared import Frames, Windows
 from .data.shards import ArrayRows
 from .data.windows import repeat_last
 from .errors import VsrError
 from .evaluation.evaluate import to_bytes
 from .evaluation.text import clean_text
-from .files import write_json
+from .files import file_name, write_json
 from .model.story_model import StoryModel
-from .report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture, unsquash
+from .report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,12 @@ class NextFrame:
     context: tuple[ContextFrame, ...]
     text: str
     image: Image.Image
+    """A square, as the model wrote it."""
+    resize: Resize
+    """How pictures were made square for the model."""
 
 
-def read_context(story: Story, *, image_size: int) -> tuple[ContextFrame, ...]:
+def read_context(story: Story, *, image_size: int, resize: Resize) -> tuple[ContextFrame, ...]:
     """Check and decode the last four frames of a story (fewer where it has fewer).
 
     Raises VsrError if one of them has no image, no text or an image that cannot be read.
@@ -62,10 +64,10 @@ def read_context(story: Story, *, image_size: int) -> tuple[ContextFrame, ...]:
     if not story.frames:
         raise VsrError(f"{story.id}: a story without frames; give it pairs such as 01.jpg and 01.txt")
     first = max(0, len(story.frames) - CONTEXT_FRAMES)
-    return tuple(_check(story, index, image_size) for index in range(first, len(story.frames)))
+    return tuple(_check(story, index, image_size, resize) for index in range(first, len(story.frames)))
 
 
-def _check(story: Story, index: int, image_size: int) -> ContextFrame:
+def _check(story: Story, index: int, image_size: int, resize: Resize) -> ContextFrame:
     frame: Frame = story.frames[index]
     where = f"story {story.id}, frame {index + 1}"
     notes = [note.detail for note in story.notes if note.frame == index]
@@ -78,18 +80,19 @@ def _check(story: Story, index: int, image_size: int) -> ContextFrame:
     path = str(frame.image) if isinstance(frame.image, Path) else None
     image = decode_image(frame.image, where=path or where)
     # Decoded again, by the very steps of `prepare`, which may read a JPEG at a fraction of its size.
-    pixels = resize_image(decode_image(frame.image, where=path or where, size=image_size), image_size)
-    return ContextFrame(index + 1, image, pixels, frame.text.strip(), path)
+    picture = read_picture(frame.image, where=path or where, size=image_size, resize=resize)
+    return ContextFrame(index + 1, image, picture.pixels, frame.text.strip(), path)
 
 
 def predict_next(
-    model: StoryModel, story: Story, *, image_size: int, decoding: Decoding, device: torch.device
+    model: StoryModel, story: Story, *, image_size: int, resize: Resize, decoding: Decoding, device: torch.device
 ) -> NextFrame:
     """Predict the frame after a story's last one from its last four. Fewer are filled up by repeating the last.
 
-    `model` is in eval mode on `device`. Raises VsrError as `read_context` does.
+    `image_size` and `resize` are those of the data that `model` was trained on. It is in eval mode on `device`.
+    Raises VsrError as `read_context` does.
     """
-    context = read_context(story, image_size=image_size)
+    context = read_context(story, image_size=image_size, resize=resize)
     rows = np.asarray([repeat_last(range(len(context)))], dtype=np.int64)  # (1, K)
     repeated = np.zeros(rows.shape, dtype=np.bool_)
     repeated[0, len(context) :] = True
@@ -107,14 +110,15 @@ def predict_next(
     )
     prediction = model.predict(contexts.batch(np.zeros(1, dtype=np.int64)), decoding)
     image = Image.fromarray(to_bytes(prediction.images)[0])
-    return NextFrame(story.id, context, clean_text(prediction.texts[0]), image)
+    return NextFrame(story.id, context, clean_text(prediction.texts[0]), image, resize)
 
 
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
     """Write image.png, storyboard.png and prediction.json. Give what prediction.json says."""
     last = predicted.context[-1].image
     panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
-    panels.append(predicted_panel(unsquash(predicted.image, last.width / last.height), predicted.text))
+    shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
+    panels.append(predicted_panel(shown, predicted.text))
     save_picture(predicted.image, folder / "image.png")
     save_picture(draw_storyboard([panels]), folder / "storyboard.png")
     record = {
@@ -133,8 +137,7 @@ def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
     """Give each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
     folders: list[Path] = []
     for story in stories:
-        # 60 characters are at most 240 bytes, which every file system takes.
-        name = re.sub(r"[^\w.-]+", "_", story)[:60].strip("._") or "story"
+        name = file_name(story)
         folder, number = out / name, 2
         while folder in folders:
             folder = out / f"{name}_{number}"

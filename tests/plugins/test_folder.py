@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr_cli.api import Rejected, Story, VsrError
-from vsr_plugins.folder import FolderOptions, vsr_datasets
+from vsr_cli.api import Options, Rejected, Story, VsrError
+from vsr_plugins.folder import vsr_datasets
 from vsr_plugins.folder.reader import build
 from vsr_plugins.folder.story import natural
 
@@ -29,12 +29,12 @@ def pair(folder: Path, stem: str = "1", text: str | bytes = "Words.") -> Path:
     return make(folder, **{f"n{stem}_jpg": b"picture", f"n{stem}_txt": text})
 
 
-def read(source: Path, **options: object) -> list[Story | Rejected]:
-    return list(build(FolderOptions.model_validate(options)).read(str(source)))
+def read(source: Path) -> list[Story | Rejected]:
+    return list(build(Options()).read(str(source)))
 
 
-def one(source: Path, **options: object) -> Story:
-    (story,) = read(source, **options)
+def one(source: Path) -> Story:
+    (story,) = read(source)
     assert isinstance(story, Story)
     return story
 
@@ -50,8 +50,8 @@ def codes(story: Story) -> list[tuple[str, int | None]]:
     return [(note.code, note.frame) for note in story.notes]
 
 
-def problem(source: Path | None, **options: object) -> str:
-    dataset = build(FolderOptions.model_validate(options))
+def problem(source: Path | None) -> str:
+    dataset = build(Options())
     with pytest.raises(VsrError) as caught:
         dataset.read(None if source is None else str(source))
     message = str(caught.value)
@@ -248,34 +248,13 @@ def test_an_unreadable_folder_is_rejected(tmp_path: Path) -> None:
     assert [story.code for story in stories if isinstance(story, Rejected)] == ["unreadable_folder"]
 
 
-def test_groups(tmp_path: Path) -> None:
-    for name in ("a", "b", "c", "d"):
-        pair(tmp_path / "stories" / name)
-    table = make(tmp_path, ng_csv="\ufeffstory_folder,image_group\na,7\nb,7\nc,\nz,8\n") / "g.csv"
-    stories = [story for story in read(tmp_path / "stories", group_csv=table) if isinstance(story, Story)]
-    assert [story.group for story in stories] == ["7", "7", None, None]
-    assert [codes(story) for story in stories] == [[], [], [("no_group", None)], [("no_group", None)]]
-
-
-def test_group_csv_problems(tmp_path: Path) -> None:
-    pair(tmp_path / "stories" / "a")
-    source = tmp_path / "stories"
-    make(tmp_path, ng_csv="story_folder,image_group\na,1\na,2\n", nu_csv=b"story_folder,image_group\na,\xff\n")
-    assert "image_group" in problem(source, group_csv=tmp_path / "g.csv", group_column="imagegroup")
-    assert "known: story_folder, image_group" in problem(source, group_csv=tmp_path / "g.csv", story_column="q")
-    assert "line 3" in problem(source, group_csv=tmp_path / "g.csv")
-    assert "UTF-8" in problem(source, group_csv=tmp_path / "u.csv")
-    assert "cannot be read" in problem(source, group_csv=tmp_path / "none.csv")
-    assert "no column" in problem(source, group_csv=make(tmp_path, ne_csv="") / "e.csv")
-
-
 def test_describe_names_the_folder(tmp_path: Path) -> None:
-    assert build(FolderOptions()).describe(str(tmp_path)) == {"source": tmp_path.name}
+    assert build(Options()).describe(str(tmp_path)) == {"source": tmp_path.name}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the picture books are not here")
 def test_real_picture_books() -> None:
-    stories = [story for story in read(REAL, group_csv=REAL / "ATTRIBUTION.csv") if isinstance(story, Story)]
+    stories = [story for story in read(REAL) if isinstance(story, Story)]
     assert len(stories) == 241
     assert all(frame.image and frame.text for story in stories for frame in story.frames)
-    assert all(story.group and not story.notes for story in stories)
+    assert not any(story.notes for story in stories)

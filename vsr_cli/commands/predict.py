@@ -33,13 +33,16 @@ def run_predict(found: Registry, run: Run, sources: Sequence[Path], out: Path | 
     from ..prediction import output_folders, predict_next, write_prediction
 
     device = choose_device("auto")
-    image_size = int(run.config()["data"]["image_size"])
+    trained_on = run.config()["data"]
+    image_size, resize = int(trained_on["image_size"]), trained_on["resize"]
     model = load_model(run, found).to(device)
     decoding = Decoding()
     folders = output_folders([story.id for story in stories], out or run.folder / "predictions")
     for story, folder in zip(stories, folders, strict=True):
         try:
-            predicted = predict_next(model, story, image_size=image_size, decoding=decoding, device=device)
+            predicted = predict_next(
+                model, story, image_size=image_size, resize=resize, decoding=decoding, device=device
+            )
         except VsrError as error:
             mistakes.append(str(error))
             continue

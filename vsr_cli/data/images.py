@@ -1,4 +1,4 @@
-"""The one place where pictures are decoded: what a dataset holds becomes upright 8-bit RGB, or one error."""
+"""The one place where pictures are decoded: what a dataset holds becomes an upright 8-bit RGB square, or one error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import stat
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,13 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vsr_cli.errors import VsrError
+from ..config import Resize
+from ..errors import VsrError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """By content, not by name. Pillow's rarer parsers never see a file."""
 MAX_PIXELS = 64_000_000
 """Width times height, read from the header: such a picture needs some 200 MB decoded."""
 ORIENTATION_TAG = 0x0112
+BARS = (124, 116, 104)
+"""What letterbox fills up with: the mean colour of ImageNet, which the usual normalisation turns into zero, as a
+convolution's own padding is. Black would say something: it looks like night, or like the bars of a film.
+"""
+LONGEST = 8
+"""How many times as long as wide a squashed picture is stretched at most at its full width: one of 5000 x 1 would
+need gigabytes.
+"""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,6 +42,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each value of the EXIF orientation tag (EXIF 2.3, tag 0x0112); 1 is upright."""
+_TURNING = {_UPRIGHT[value] for value in (5, 6, 7, 8)}
+"""Those that make the width the height."""
 
 # What Pillow's parsers raise on damaged files: they check what they read only in part.
 _DAMAGE = (
@@ -73,21 +85,54 @@ def decode_image(source: Path | bytes, *, where: str, size: int | None = None) -
 
     `where` names the picture in messages. Raises ImageProblem.
     """
-    try:
-        with _open(source, where) as file:
-            return _decode(file, where, size)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(where, "it has too many pixels") from error
+    return _read(source, where, size)[0]
 
 
-def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Squash an RGB picture to (size, size, 3), whatever its shape, with Pillow's bicubic filter.
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the model sees it, and its measure before that."""
 
-    Pillow widens the filter by the scale where it shrinks, so the result is antialiased.
+    pixels: NDArray[np.uint8]
+    """(size, size, 3)."""
+    width: int
+    """Of the upright picture as its source holds it, in pixels."""
+    height: int
+
+
+def read_picture(source: Path | bytes, *, where: str, size: int, resize: Resize) -> Picture:
+    """Decode a picture and fit it into a square of `size` pixels. `where` names it in messages. Raises ImageProblem."""
+    image, (width, height) = _read(source, where, size)
+    return Picture(_fit(image, size, resize, measure=(width, height)), width, height)
+
+
+def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
+    """Fit an RGB picture of any shape into a square (size, size, 3), with Pillow's bicubic filter.
+
+    squash stretches the whole of it to the square, letterbox keeps its proportions and fills up with `BARS`, crop
+    takes the square in its middle. Pillow widens the filter by the scale where it shrinks, so the result is
+    antialiased.
     """
-    assert image.mode == "RGB", image.mode
-    assert size > 0
-    return np.array(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.uint8)
+    return _fit(image, size, resize, measure=image.size)
+
+
+def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) -> Image.Image:
+    """Undo `fit_image` for people, as far as that can be done.
+
+    `image` is a square that stands for a picture of `width` by `height`. squash is stretched back to these
+    proportions, without loss up to `LONGEST`, letterbox loses its bars, and crop stays as it is.
+    """
+    assert image.width == image.height, image.size
+    match resize:
+        case "squash":
+            ratio = max(width, height) / min(width, height)
+            longer, shorter = min(ratio, LONGEST), min(ratio, LONGEST) / ratio
+            sides = (longer, shorter) if width >= height else (shorter, longer)
+            stretched = (max(1, round(image.width * sides[0])), max(1, round(image.height * sides[1])))
+            return image.resize(stretched, Image.Resampling.BICUBIC)
+        case "letterbox":
+            return image.crop(_between_bars(width, height, image.width))
+        case "crop":
+            return image
 
 
 def digest_image(array: NDArray[np.uint8]) -> str:
@@ -96,6 +141,61 @@ def digest_image(array: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(f"{array.shape};".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:32]
+
+
+_ANGLES = np.outer(np.arange(8), 2 * np.arange(32) + 1) * np.pi / 64  # (8, 32)
+# Cosines as integers, so that a hash is the same on every machine; all rows but the first sum to zero.
+_COSINES = np.rint(4096 * np.cos(_ANGLES)).astype(np.int64)
+
+
+def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
+    """Give 64 bits that change little when a picture (H, W, 3) is encoded anew or resized a little.
+
+    The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the
+    discrete cosine transform of 32 x 32 grey values, whether each of the 8 x 8 lowest frequencies exceeds their
+    median. Zauner leaves out the lowest row and column; with them, stills of one scene were told apart a little better.
+    Pictures of one colour are all alike.
+    """
+    grey = Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX)
+    waves = _COSINES @ np.asarray(grey, dtype=np.int64) @ _COSINES.T  # (8, 8)
+    return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes())
+
+
+def _read(source: Path | bytes, where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Give an upright picture, and its width and height before any reduction."""
+    try:
+        with _open(source, where) as file:
+            return _decode(file, where, size)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(where, "it has too many pixels") from error
+
+
+def _fit(image: Image.Image, size: int, resize: Resize, *, measure: tuple[int, int]) -> NDArray[np.uint8]:
+    """Fit a picture into a square. `measure` is its width and height before it was reduced, as bars depend on them."""
+    assert image.mode == "RGB", image.mode
+    assert size > 0
+    match resize:
+        case "squash":
+            square = image.resize((size, size), Image.Resampling.BICUBIC)
+        case "letterbox":
+            left, top, right, bottom = _between_bars(*measure, size)
+            square = Image.new("RGB", (size, size), BARS)
+            square.paste(image.resize((right - left, bottom - top), Image.Resampling.BICUBIC), (left, top))
+        case "crop":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            # Cut before it is scaled, so that the filter takes nothing from beyond the square.
+            middle = image.crop((left, top, left + side, top + side))
+            square = middle.resize((size, size), Image.Resampling.BICUBIC)
+    return np.array(square, dtype=np.uint8)
+
+
+def _between_bars(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Give the part (left, top, right, bottom) of a square that a picture takes between the bars of letterbox."""
+    inner_width = max(1, round(size * width / max(width, height)))
+    inner_height = max(1, round(size * height / max(width, height)))
+    left, top = (size - inner_width) // 2, (size - inner_height) // 2
+    return left, top, left + inner_width, top + inner_height
 
 
 def _open(source: Path | bytes, where: str) -> IO[bytes]:
@@ -120,7 +220,7 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
         raise _unreadable(where, f"the file cannot be opened ({_reason(error)})") from error
 
 
-def _decode(file: IO[bytes], where: str, size: int | None) -> Image.Image:
+def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
     try:
         image: Image.Image = Image.open(file, formats=FORMATS)
     except _DAMAGE as error:
@@ -133,12 +233,14 @@ def _decode(file: IO[bytes], where: str, size: int | None) -> Image.Image:
         raise _too_large(where, f"it has {width} x {height} pixels")
     try:
         if size is not None:
-            # Twice the target leaves the filter of `resize_image` enough to work on.
+            # Twice the target leaves the filter of `fit_image` enough to work on.
             image.draft(None, (2 * size, 2 * size))
         image.load()
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
-        return rgb if upright is None else rgb.transpose(upright)
+        if upright is None:
+            return rgb, (width, height)
+        return rgb.transpose(upright), (height, width) if upright in _TURNING else (width, height)
     except _DAMAGE as error:
         if _says_truncated(error):
             raise _truncated(where) from error

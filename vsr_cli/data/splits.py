@@ -1,15 +1,27 @@
-"""Splitting stories into train, validation and test: by story or group first, windows second."""
+"""Splitting stories into train, validation and test: by story or group first, windows second. See docs/splits.md."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+from ..config import DataOptions
+from ..errors import VsrError
+from .membership import read_splits
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = ("test", "validation")
 """In the order in which a group of both would be held out."""
+SLACK = 0.05
+"""The share of what is wanted by which runs may miss it and still be chosen by the seed. Where groups are so large
+that all runs miss it by more, the nearest are taken.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,14 +34,43 @@ class Membership:
     """The split that the source itself puts the story in."""
 
 
-def assign_splits(stories: Mapping[str, Membership], *, validation: float, test: float, seed: int) -> dict[str, str]:
-    """Give each story its split.
+def assign_splits(stories: Mapping[str, Membership], options: DataOptions) -> dict[str, str | None]:
+    """Give each story, by its id, the split that `options.split` asks for. None: the split file does not list it.
 
-    A source's own test and validation stories stay there, and stories that it puts nowhere follow those of their
-    group that it does; where it has a test but no validation split, the validation is carved from its train
-    stories. Which groups are held out depends on their names and the seed, not on the order in which stories
-    come. A split that is asked for gets at least one group where there are enough of them, and train always
-    has one.
+    The answer depends on what the stories are called and on the seed, not on the order in which they come.
+
+    auto keeps to the source's split where it has one and holds out whole groups where it has none; official refuses
+    to go without it. group and block do not look at it: one holds out groups from all over, the other runs of
+    neighbours. file does as `options.split_file` says. The name of a split puts all stories there.
+
+    Raises VsrError if official finds no split in the source, if the split file cannot be read, lists no story or
+    parts a group.
+    """
+    shares = {"test": options.test, "validation": options.validation}
+    match options.split:
+        case "auto":
+            return dict(_as_the_source(stories, shares, options.seed))
+        case "official":
+            if not any(member.official for member in stories.values()):
+                raise VsrError("--split official: the source puts no story into a split; leave it to --split group")
+            return dict(_as_the_source(stories, shares, options.seed))
+        case "group":
+            return dict(_hold_out(stories, shares, options.seed))
+        case "block":
+            return dict(_hold_out_runs(stories, shares, options.seed))
+        case "file":
+            assert options.split_file is not None
+            return _as_listed(stories, options.split_file)
+        case split:
+            return dict.fromkeys(stories, split)
+
+
+def _as_the_source(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
+    """Keep to the source's split, where it has one.
+
+    Its own test and validation stories stay there, and stories that it puts nowhere follow those of their group that
+    it does; where it has a test but no validation split, the validation is carved from its train stories. A split
+    that is asked for gets at least one group where there are enough of them, and train always has one.
     """
     official = {split: {m.group for m in stories.values() if m.official == split} for split in SPLITS}
     assigned: dict[str, str] = {}
@@ -40,18 +81,18 @@ def assign_splits(stories: Mapping[str, Membership], *, validation: float, test:
         elif member.official and official["validation"]:
             assigned[story] = member.official
     free = {story: member for story, member in stories.items() if story not in assigned}
-    shares = {} if any(official.values()) else {"test": test}
+    wanted = {} if any(official.values()) else {"test": shares["test"]}
     if not official["validation"]:
-        shares["validation"] = validation
-    return {**assigned, **_hold_out(free, shares, seed)}
+        wanted["validation"] = shares["validation"]
+    return {**assigned, **_hold_out(free, wanted, seed)}
 
 
-def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
     """Give whole groups to the splits that want a share, passing over groups that are larger than what is wanted."""
     sizes = Counter(member.group for member in stories.values())
     remaining = sorted(sizes, key=lambda group: _rank(group, seed))
     split_of: dict[str, str] = {}
-    wanted = {split: max(1, round(share * len(stories))) for split, share in shares.items() if share > 0}
+    wanted = _wanted(shares, len(stories))
     splits = list(wanted)
     for index, split in enumerate(splits):
         kept_back = len(splits) - index  # a group for each split after this one, and for train
@@ -70,11 +111,95 @@ def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], se
     return {story: split_of.get(member.group, "train") for story, member in stories.items()}
 
 
+def _hold_out_runs(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
+    """Give a run of neighbouring groups to each split that wants a share; train is what lies before and after.
+
+    Groups stand in the natural order of their first stories. The runs are side by side, so that few groups have a
+    neighbour in another split.
+    """
+    groups = list(dict.fromkeys(stories[story].group for story in sorted(stories, key=natural)))
+    wanted = list(_wanted(shares, len(stories)).items())[: max(0, len(groups) - 1)]
+    if not wanted:
+        return dict.fromkeys(stories, "train")
+    sizes = Counter(member.group for member in stories.values())
+    before = [0, *accumulate(sizes[group] for group in groups)]  # stories before each group
+    counts = [count for _, count in wanted]
+    places = [_cut_runs(before, start, counts) for start in range(len(groups) - len(wanted) + 1)]
+    misses = [_miss(before, cuts, counts) for cuts in places]
+    near = max(min(misses), SLACK * sum(counts))
+    cuts = min(
+        (cuts for cuts, miss in zip(places, misses, strict=True) if miss <= near),
+        key=lambda cuts: _rank(groups[cuts[0]], seed),
+    )
+    split_of = {
+        group: split
+        for (split, _), (start, end) in zip(wanted, pairwise(cuts), strict=True)
+        for group in groups[start:end]
+    }
+    return {story: split_of.get(member.group, "train") for story, member in stories.items()}
+
+
+def _cut_runs(before: Sequence[int], start: int, counts: Sequence[int]) -> list[int]:
+    """Cut runs from the group `start` on that hold about as many stories as `counts` says, each a group at least.
+
+    `before` gives the number of stories before each group, and of all at its end. Gives the bounds of the runs.
+    """
+    groups = len(before) - 1
+    last = groups if start else groups - 1  # train has a group too
+    cuts = [start]
+    for place, count in enumerate(counts, start=1):
+        goal = before[cuts[-1]] + count
+        end = min(bisect_left(before, goal), groups)
+        if goal - before[end - 1] < before[end] - goal:
+            end -= 1
+        cuts.append(min(max(end, cuts[-1] + 1), last - (len(counts) - place)))
+    return cuts
+
+
+def _miss(before: Sequence[int], cuts: Sequence[int], counts: Sequence[int]) -> int:
+    """Give by how many stories runs are larger or smaller than wanted, in sum."""
+    return sum(
+        abs(before[end] - before[start] - count) for (start, end), count in zip(pairwise(cuts), counts, strict=True)
+    )
+
+
+def _as_listed(stories: Mapping[str, Membership], path: Path) -> dict[str, str | None]:
+    listed = read_splits(path, SPLITS)
+    assigned = {story: listed.get(story) for story in stories}
+    if not any(assigned.values()):
+        which = f"{len(stories)} stories, e.g. {min(stories, default='')!r}"
+        raise VsrError(f"{path}: lists none of the {which}; write the stories' ids in the column story")
+    first_of: dict[str, tuple[str, str]] = {}
+    for story in sorted(stories):
+        group, split = stories[story].group, assigned[story]
+        if split is None:
+            continue
+        other, of_other = first_of.setdefault(group, (story, split))
+        if of_other != split:
+            what = f"parts the group {group!r} ({other!r} is in {of_other}, {story!r} in {split})"
+            raise VsrError(f"{path}: {what}; put all of its stories into one split")
+    return assigned
+
+
+def _wanted(shares: Mapping[str, float], stories: int) -> dict[str, int]:
+    """Give how many stories each split wants that wants any."""
+    return {split: max(1, round(share * stories)) for split, share in shares.items() if share > 0}
+
+
 def _rank(group: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
-def count_splits(splits: Sequence[str]) -> dict[str, int]:
-    """Count members of each split, in the usual order, zero included."""
+def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """Give a sort key that counts: "2" before "10". Names that differ only in case or zeros stay apart."""
+    # Text and digits take turns, text first, so one never meets the other. Digits without zeros in front compare by
+    # length first: int() refuses some thousands of them.
+    parts = re.split(r"([0-9]+)", name.casefold())
+    digits = [part.lstrip("0") for part in parts]
+    return [(len(digits[at]), digits[at]) if at % 2 else part for at, part in enumerate(parts)], name
+
+
+def count_splits(splits: Iterable[str | None]) -> dict[str, int]:
+    """Count members of each split, in the usual order, zero included; those of none are not counted."""
     counts = Counter(splits)
     return {split: counts[split] for split in SPLITS}

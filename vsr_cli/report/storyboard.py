@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -52,17 +53,11 @@ def true_panel(image: Image.Image, caption: str) -> Panel:
     return Panel(image, caption, "what really followed", TRUTH)
 
 
-def unsquash(image: Image.Image, aspect: float) -> Image.Image:
-    """Stretch a model's square picture back to the proportions (width over height) of its story's pictures."""
-    width = max(PANEL_WIDTH, image.width)
-    return image.resize((width, max(1, round(width / aspect))), Image.Resampling.BICUBIC)
-
-
 def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     """Draw stories below each other, one row a story."""
-    label_font, caption_font = _font(LABEL_SIZE), _font(CAPTION_SIZE)
+    label_font, caption_font = load_font(LABEL_SIZE), load_font(CAPTION_SIZE)
     captions = [[_wrap(panel.caption, caption_font) for panel in row] for row in rows]
-    picture_heights = [max(_fit(panel.image)[1] for panel in row) for row in rows]
+    picture_heights = [max(panel_size(panel.image)[1] for panel in row) for row in rows]
     caption_heights = [max(len(lines) for lines in row) * LINE for row in captions]
     heights = [
         LABEL_SIZE + 10 + picture + 12 + caption
@@ -77,7 +72,7 @@ def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
         for column, (panel, lines) in enumerate(zip(row, lines_of, strict=True)):
             left = MARGIN + column * (PANEL_WIDTH + GAP)
             draw.text((left, top), panel.label.upper(), font=label_font, fill=panel.colour)
-            size = _fit(panel.image)
+            size = panel_size(panel.image)
             at = (left + (PANEL_WIDTH - size[0]) // 2, top + LABEL_SIZE + 10)
             board.paste(panel.image.convert("RGB").resize(size, Image.Resampling.LANCZOS), at)
             if panel.colour != FAINT:
@@ -97,16 +92,16 @@ def save_picture(image: Image.Image, path: Path) -> None:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int, style: Literal["", "-Bold", "-Oblique"] = "") -> ImageFont.FreeTypeFont:
     """Load DejaVu Sans, which matplotlib brings: Pillow's own font has no letters beyond ASCII."""
     found = find_spec("matplotlib")  # its folder is all that is wanted; importing it takes most of a second
     assert found
     assert found.submodule_search_locations
     fonts = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
+    return ImageFont.truetype(fonts / f"DejaVuSans{style}.ttf", size)
 
 
-def _fit(image: Image.Image) -> tuple[int, int]:
+def panel_size(image: Image.Image) -> tuple[int, int]:
     """Give the size at which a picture is shown."""
     height = PANEL_WIDTH * image.height / image.width
     if height > TALLEST * PANEL_WIDTH:

@@ -5,41 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vsr_cli.api import Dataset, Note, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Options, Rejected, Story, Survey, VsrError
 
-from . import FolderOptions
-from .groups import read_groups
 from .story import STORY_FILE, holds_pair, holds_story_files, natural, read_story, shown
 
 SHAPE = f"a story folder holds pairs such as 01.jpg and 01.txt, or a {STORY_FILE}"
 
 
-def build(options: FolderOptions) -> Dataset:
-    """Give the dataset. Nothing is read yet."""
-    return FolderDataset(options)
+def build(options: Options) -> Dataset:
+    """Give the dataset, which has no options. Nothing is read yet."""
+    return FolderDataset()
 
 
 class FolderDataset:
     """Stories from files. The source is a folder of story folders, or one story folder itself."""
 
-    def __init__(self, options: FolderOptions) -> None:
-        self.options = options
-
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories in natural order of their folders' names ("2" before "10").
 
-        Raises VsrError if the source is no folder or holds no story folder, or the group CSV is of no use.
+        Raises VsrError if the source is no folder or holds no story folder.
         """
-        folders = _story_folders(_folder(source))
-        options = self.options
-        groups = None
-        if options.group_csv is not None:
-            groups = read_groups(options.group_csv, group=options.group_column, story=options.story_column)
-        return _stories(folders, groups)
+        return map(read_story, _story_folders(_folder(source)))
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the source folder's name. Reads no story."""
         return {"source": shown(_folder(source).resolve().name)}
+
+    def survey(self, source: str | None) -> Survey:
+        """Count the story folders."""
+        return Survey(stories=len(_story_folders(_folder(source))))
 
 
 def _folder(source: str | None) -> Path:
@@ -74,16 +68,3 @@ def _reads_as(kind: Callable[[Path], bool], folder: Path) -> bool:
         return kind(folder)
     except OSError:
         return True  # not to be passed over: it is rejected by name when its turn comes
-
-
-def _stories(folders: list[Path], groups: Mapping[str, str] | None) -> Iterator[Story | Rejected]:
-    for folder in folders:
-        story = read_story(folder)
-        if isinstance(story, Rejected) or groups is None:
-            yield story
-            continue
-        name = shown(folder.resolve().name)
-        group = groups.get(name)
-        unlisted = Note(code="no_group", detail=f"the group CSV has no group for {name}: a group of its own")
-        notes = story.notes if group is not None else (*story.notes, unlisted)
-        yield Story(id=story.id, frames=story.frames, group=group, notes=notes)
