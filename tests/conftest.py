@@ -12,6 +12,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Keep the features that tests compute out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VSR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     """Seed torch where a test has loaded it, so that no test depends on those before it."""

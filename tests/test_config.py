@@ -20,6 +20,7 @@ MANIFEST = {
     "preset": "tiny",
     "visual": {"name": "tiny-cnn", "size": 48},
     "text": {"name": "tiny-text", "vocabulary_size": 777},
+    "features": {"precision": "half", "limit": 3.0},
 }
 
 
@@ -45,6 +46,7 @@ def test_each_layer_overrides_the_one_before(tmp_path):
     file.write_text("[visual]\nsize = 80\n[training]\nepochs = 3\nbatch_size = 5\n")
     assert resolve().parts["visual"].options.size not in (80, 48)
     assert resolve(preset=None, manifest=MANIFEST).parts["visual"].options.size == 48
+    assert resolve(preset=None, manifest=MANIFEST).features.precision == "half"
     everything = resolve(
         "training.epochs=9",
         preset=None,

@@ -230,13 +230,17 @@ def test_the_signature_names_what_the_scores_depend_on(model, prepared):
     assert facts["mode"] == "free-running"
     assert (facts["split"], facts["stories"], facts["windows"], facts["window"]) == ("test", "3", "3", "first")
     assert facts["data"] == prepared.fingerprint[:12]
+    assert (facts["resize"], facts["splitby"], facts["splitseed"]) == ("squash", "auto", "0")
     assert facts["decoding.method"] == "greedy"
 
 
-def test_data_of_another_image_size_is_refused_with_the_remedy(run, prepared):
+@pytest.mark.parametrize(("size", "resize"), [(96, "squash"), (32, "letterbox"), (96, "crop")])
+def test_data_of_another_image_size_or_fit_is_refused_with_the_remedy(run, prepared, size, resize):
     check_image_size(prepared, run.config())
-    with pytest.raises(VsrError, match=r"32 pixels, the run was trained at 96; .*--set data\.image_size=96"):
-        check_image_size(prepared, {"data": {"image_size": 96}})
+    with pytest.raises(VsrError) as error:
+        check_image_size(prepared, {"data": {"image_size": size, "resize": resize}})
+    assert "prepared at 32 pixels by squash" in str(error.value)
+    assert str(error.value).endswith(f"; prepare it with --resize {resize} --set data.image_size={size}")
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vsr_cli.api import Entity, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.api import Entity, Frame, Note, Rejected, Story, Survey, VsrError
 from vsr_cli.config import resolve_prepare
-from vsr_cli.data import preparing
-from vsr_cli.data.images import decode_image, resize_image
-from vsr_cli.data.prepared import open_prepared
+from vsr_cli.data import arrow
+from vsr_cli.data.chunks import Share
+from vsr_cli.data.images import read_picture
+from vsr_cli.data.prepared import newest_prepared, open_prepared
 from vsr_cli.data.preparing import prepare_stories
 from vsr_cli.layers import Layer, parse_set
 from vsr_cli.plugin.discovery import registry
@@ -60,11 +61,15 @@ def config(*assignments):
 
 
 def prepare(out, *stories, options=()):
+    return prepared_with_work(out, *stories, options=options)[0]
+
+
+def prepared_with_work(out, *stories, options=()):
     return prepare_stories(config(*options), Fake(*stories), None, out)
 
 
 def problems(prepared):
-    return [json.loads(line) for line in (prepared.folder / "problems.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (prepared.tables / "problems.jsonl").read_text().splitlines()]
 
 
 def contents(folder):
@@ -72,7 +77,7 @@ def contents(folder):
 
 
 def picture(encoded):
-    return resize_image(decode_image(encoded, where="test", size=SIZE), SIZE)
+    return read_picture(encoded, where="test", size=SIZE, resize="squash").pixels
 
 
 def test_what_is_kept_is_counted(tmp_path):
@@ -159,7 +164,7 @@ def test_identical_images_and_texts_are_stored_once(tmp_path):
 
 
 def test_the_same_words_at_other_places_keep_rows_and_texts_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "ROWS_A_BATCH", 3)
+    monkeypatch.setattr(arrow, "ROWS_A_BATCH", 3)
     told = [story("a", 6), change(story("b", 7), 1, image=None), change(story("c", 9), 0, text="a, frame 0.")]
     told = [change(told[0], 5, text=None), told[1], change(told[2], 4, image=told[0].frames[1].image)]
     prepared = prepare(tmp_path / "out", *told, options=["data.window=sliding"])
@@ -177,15 +182,16 @@ def test_the_same_words_at_other_places_keep_rows_and_texts_together(tmp_path, m
                 seen += 1
     assert seen == 5 * (1 + 1 + 5)
     assert len(frames.texts) == prepared.manifest["counts"]["texts"] == len(set(frames.texts))
-    assert len(frames.images) == prepared.manifest["counts"]["images"] == len(prepared.aspects)
+    assert len(frames.images) == prepared.manifest["counts"]["images"] == len(prepared.image_facts.width)
 
 
-def test_aspects_are_those_of_the_pictures_before_they_were_squashed(tmp_path):
+def test_sizes_are_those_of_the_pictures_in_the_source(tmp_path):
     told = change(story("a"), 3, image=png(9, width=60, height=20))
     prepared = prepare(tmp_path / "out", change(told, 0, image=png(10, width=10, height=40)))
     rows = prepared.windows("train").image_rows[0]
     assert prepared.frames.images.gather(rows).shape == (5, SIZE, SIZE, 3)
-    assert prepared.aspects[rows].tolist() == pytest.approx([0.25, 2, 2, 3, 2])
+    assert prepared.image_facts.width[rows].tolist() == [10, 24, 24, 60, 24]
+    assert prepared.image_facts.height[rows].tolist() == [40, 12, 12, 20, 12]
 
 
 def test_a_short_story_is_padded_on_demand_and_flagged(tmp_path):
@@ -215,17 +221,32 @@ def test_a_split_without_a_story_has_no_windows(tmp_path):
 
 
 def test_entities_are_kept_beside_their_text(tmp_path):
-    told = change(story("a"), 1, text="Mara waits.", entities=(Entity(kind="o", ids=("char1",), start=0, end=4),))
-    table = prepare(tmp_path / "out", told)._table("frames.arrow")
-    assert table["entities"][1].as_py() == [{"kind": "o", "ids": ["char1"], "start": 0, "end": 4}]
+    mara = Entity(kind="o", ids=("char1",), start=0, end=4)
+    told = change(story("a"), 1, text="Mara waits.", entities=(mara,))
+    assert prepare(tmp_path / "out", told).story("a").frames[1].entities == (mara,)
+
+
+def test_all_that_was_read_is_there_to_be_looked_at(tmp_path):
+    short = change(story("short", 3, group="g", source_characters=99), 1, text=None)
+    prepared = prepare(tmp_path / "out", story("a"), short, Rejected(where="x", code="no_frames", detail="none"))
+    kept, dropped = prepared.stories()
+    assert (kept.id, kept.split, kept.dropped, len(kept.frames)) == ("a", "train", None, 5)
+    assert (dropped.id, dropped.split, dropped.dropped) == ("short", None, "story_too_short")
+    assert (dropped.group, dropped.source_characters) == ("g", 99)
+    assert [frame.problem for frame in dropped.frames] == [None, "missing_text", None]
+    assert [frame.text for frame in dropped.frames] == ["short, frame 0.", None, "short, frame 2."]
+    picture_row = dropped.frames[1].image_row
+    assert np.array_equal(prepared.frames.images.gather(np.asarray([picture_row]))[0], picture(short.frames[1].image))
+    assert prepared.story("short") == dropped
+    with pytest.raises(VsrError, match="did you mean short"):
+        prepared.story("shor")
 
 
 def test_the_same_input_gives_the_same_fingerprint_and_files(tmp_path):
     told = [story("a", 8), change(story("b", 6), 5, text=None), story("c")]
     first, second = prepare(tmp_path / "1", *told), prepare(tmp_path / "2", *told)
     assert first.fingerprint == second.fingerprint
-    differing = {name for name, data in contents(first.folder).items() if contents(second.folder)[name] != data}
-    assert differing <= {"manifest.json"}
+    assert contents(first.folder) == contents(second.folder)
 
 
 @pytest.mark.parametrize(
@@ -261,23 +282,143 @@ def test_where_no_window_is_left_nothing_is_left_behind(tmp_path, told, words):
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt(), VsrError("broken source")])
-def test_a_failure_midway_leaves_the_older_folder_as_it_was(tmp_path, failure):
+def test_a_failure_midway_leaves_the_older_data_as_they_were(tmp_path, failure):
     old = prepare(tmp_path / "out", story("a"), story("b"))
     before = contents(old.folder)
     with pytest.raises(type(failure)):
-        prepare(old.folder, story("c"), failure)
-    assert contents(old.folder) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        prepare(old.folder, *many(12), failure)
+    after = contents(old.folder)
+    assert {name: after[name] for name in before} == before
+    assert open_prepared(old.folder).frames.texts[0] == "a, frame 0."
 
 
-def test_a_prepared_folder_is_replaced_whole(tmp_path):
-    old = prepare(tmp_path / "out", story("a"))
-    (old.folder / "features").mkdir()
-    (old.folder / "features" / "stale").write_text("of the older images")
-    prepare(old.folder, story("b"))
-    assert open_prepared(old.folder).frames.texts[0] == "b, frame 0."
-    assert not (old.folder / "features").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+def many(count):
+    return [story(f"story {number}") for number in range(count)]
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt(), VsrError("the line was cut")])
+def test_what_was_done_before_a_failure_is_not_done_again(tmp_path, failure):
+    told = many(40)
+    whole = prepare(tmp_path / "whole", *told)
+    with pytest.raises(type(failure)):
+        prepare(tmp_path / "out", *told[:30], failure)
+    with pytest.raises(VsrError, match="run the same 'vsr prepare' again"):
+        open_prepared(tmp_path / "out")
+    resumed, work = prepared_with_work(tmp_path / "out", *told)
+    assert 0 < work.made < 40
+    assert contents(resumed.folder) == contents(whole.folder)
+
+
+def test_the_same_again_is_no_work(tmp_path):
+    told = many(20)
+    first, work = prepared_with_work(tmp_path / "out", *told)
+    assert (work.stories, work.made, work.read, work.tables) == (20, 20, True, True)
+    times = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*") if path.name != "manifest.json"}
+    again, work = prepared_with_work(tmp_path / "out", *told)
+    assert (work.stories, work.made, work.tables) == (20, 0, False)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert again.manifest == first.manifest
+
+
+def test_a_changed_story_costs_its_chunk_alone_and_the_outcome_is_as_if_made_afresh(tmp_path):
+    told = many(40)
+    prepare(tmp_path / "out", *told)
+    told[17] = change(told[17], 2, text="Other words.")
+    del told[5]
+    told.insert(30, story("a newcomer"))
+    changed, work = prepared_with_work(tmp_path / "out", *told)
+    assert 0 < work.made < 40
+    assert contents(changed.folder) == contents(prepare(tmp_path / "afresh", *told).folder)
+
+
+def test_other_windows_or_splits_touch_no_picture(tmp_path):
+    told = many(20)
+    prepare(tmp_path / "out", *told)
+    other, work = prepared_with_work(tmp_path / "out", *told, options=["data.window=sliding", "data.split=test"])
+    assert (work.made, work.tables) == (0, True)
+    assert len(other.windows("test")) == 20
+    assert len(list(other.folder.glob("tables-*"))) == 1
+
+
+def test_another_size_of_picture_does(tmp_path):
+    prepare(tmp_path / "out", *many(4))
+    other, work = prepared_with_work(tmp_path / "out", *many(4), options=["data.image_size=32"])
+    assert work.made == 4
+    assert other.frames.images.gather(np.asarray([0])).shape == (1, 32, 32, 3)
+    assert len(list((other.folder / "chunks").glob("*.jsonl"))) == len(list((other.folder / "chunks").iterdir())) / 2
+
+
+class Sealed(Fake):
+    """A dataset that says when nothing has changed."""
+
+    reads = 0
+    state = "one"
+
+    def read(self, source):
+        self.reads += 1
+        return super().read(source)
+
+    def survey(self, source):
+        return Survey(stories=len(self.stories), state=self.state)
+
+
+def test_a_source_that_says_that_nothing_has_changed_is_not_read_again(tmp_path):
+    sealed = Sealed(*many(12))
+    first, _ = prepare_stories(config(), sealed, None, tmp_path / "out")
+    again, work = prepare_stories(config(), sealed, None, tmp_path / "out")
+    assert (sealed.reads, work.read, again.manifest) == (1, False, first.manifest)
+    _, work = prepare_stories(config("data.window=sliding"), sealed, None, tmp_path / "out")
+    assert (sealed.reads, work.tables) == (1, True)
+    sealed.state = "two"
+    prepare_stories(config(), sealed, None, tmp_path / "out")
+    assert sealed.reads == 2
+    next((tmp_path / "out" / "chunks").glob("*.safetensors")).write_bytes(b"damaged")
+    mended, work = prepare_stories(config(), sealed, None, tmp_path / "out")
+    assert (sealed.reads, work.read) == (3, True)
+    assert 0 < work.made < 12
+    assert contents(mended.folder) == contents(prepare_stories(config(), sealed, None, tmp_path / "new")[0].folder)
+
+
+def test_shards_put_together_are_the_whole(tmp_path):
+    told = many(40)
+    whole = prepare(tmp_path / "whole", *told)
+    made = 0
+    for index in range(3):
+        nothing, work = prepare_stories(
+            config(), Fake(*told), None, tmp_path / f"machine {index}", share=Share(index, 3)
+        )
+        assert nothing is None
+        made += work.made
+        for path in (tmp_path / f"machine {index}" / "chunks").iterdir():
+            (tmp_path / "out" / "chunks").mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "out" / "chunks" / path.name)
+    assert made == 40
+    (tmp_path / "machine 0" / "manifest.json").rename(tmp_path / "out" / "manifest.json")
+    merged, work = prepared_with_work(tmp_path / "out", *told)
+    assert (work.made, work.tables) == (0, True)
+    assert contents(merged.folder) == contents(whole.folder)
+
+
+def test_leftovers_of_a_kill_are_swept_away(tmp_path):
+    first = prepare(tmp_path / "out", *many(4))
+    before = contents(first.folder)
+    (first.folder / "chunks" / ".abc.jsonl.x1.jsonl").write_text("half")
+    (first.folder / ".tables-abc.x1").mkdir()
+    (first.folder / ".tables-abc.x1" / "frames.arrow").write_text("half")
+    (first.folder / ".manifest.json.x1.json").write_text("{")
+    assert contents(prepare(tmp_path / "out", *many(4)).folder) == before
+
+
+def test_unfinished_data_are_not_the_newest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = prepare(tmp_path / "data" / "done", *many(4))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "data" / "begun", *many(20), KeyboardInterrupt())
+    assert newest_prepared().resolve() == done.folder
+    other = prepare(tmp_path / "data" / "other", *many(3))
+    assert newest_prepared().resolve() == other.folder
+    prepare(done.folder, *many(4))
+    assert newest_prepared().resolve() == done.folder  # asked for last
 
 
 @pytest.mark.parametrize("mine", ["out", "out/thesis.txt", "out/manifest.json"])

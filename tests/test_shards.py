@@ -1,7 +1,6 @@
 import struct
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,49 +9,52 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from vsr_cli.data import shards
-from vsr_cli.data.shards import ArrayRows, ShardedArray, ShardWriter, folder_bytes
+from vsr_cli.data.shards import ArrayRows, ChosenRows, MappedRows, folder_bytes, map_shard, save_shard
 from vsr_cli.errors import VsrError
 
 
-def write(folder, rows, *, pieces=1):
-    writer = ShardWriter(folder)
-    for piece in np.array_split(rows, pieces):
-        writer.append(piece)
-    writer.close()
-    return writer
-
-
-def files(folder):
-    return sorted(folder.glob("rows-*.safetensors"))
+def written(folder, rows, *, per_shard):
+    """Write rows to shards of so many each, and open them."""
+    parts = [rows[start : start + per_shard] for start in range(0, len(rows), per_shard)]
+    paths = [folder / f"{number}.safetensors" for number in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        save_shard(path, {"rows": part})
+    return MappedRows(paths, [len(part) for part in parts], row_shape=rows.shape[1:], dtype=rows.dtype.type)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4, 3)])
-def test_rows_come_back_as_they_were_written(tmp_path, monkeypatch, dtype, shape):
+def test_rows_come_back_as_they_were_written(tmp_path, dtype, shape):
     rows = np.random.default_rng(0).integers(0, 200, (11, *shape)).astype(dtype)
-    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * max(1, rows[0].nbytes))
-    assert write(tmp_path / "rows", rows, pieces=4).count == 11
-    assert len(files(tmp_path / "rows")) == 4
-    read = ShardedArray(tmp_path / "rows")
+    read = written(tmp_path, rows, per_shard=3)
     assert len(read) == 11
-    assert read.row_shape == shape
     found = read.gather(np.arange(11))
     assert found.dtype == dtype
     assert np.array_equal(found, rows)
 
 
-def test_a_shard_boundary_that_falls_on_the_last_row_adds_no_empty_shard(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_BYTES", 4)
-    write(tmp_path, np.arange(8, dtype=np.uint8))
-    assert len(files(tmp_path)) == 2
-    assert len(ShardedArray(tmp_path)) == 8
+def test_tensors_of_every_kind_are_mapped_by_name(tmp_path):
+    tensors = {
+        "size": np.asarray([[3, 4]], np.int32),
+        "hash": np.asarray([2**64 - 1], np.uint64),
+        "empty": np.empty((0, 16), np.uint8),
+        "sliced": np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2],
+    }
+    save_shard(tmp_path / "some.safetensors", tensors)
+    mapped = map_shard(tmp_path / "some.safetensors")
+    assert mapped.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert mapped[name].dtype == tensor.dtype
+        assert np.array_equal(mapped[name], tensor)
 
 
-def test_more_than_a_hundred_shards_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_BYTES", 1)
-    rows = np.arange(120, dtype=np.uint8)
-    write(tmp_path, rows)
-    assert np.array_equal(ShardedArray(tmp_path).gather(np.arange(120)), rows)
+def test_more_shards_than_may_be_mapped_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "OPEN_MAPS", 5)
+    rows = np.arange(40, dtype=np.uint8)
+    read = written(tmp_path, rows, per_shard=2)
+    for _ in range(2):
+        assert np.array_equal(read.gather(np.arange(40)[::-1]), rows[::-1])
+    assert len(read._maps) == 5
 
 
 @settings(max_examples=40, deadline=None)
@@ -63,24 +65,24 @@ def test_gathering_is_numpys_fancy_indexing(data, count, per_shard, shape):
     size = int(np.prod(index_shape))
     drawn = data.draw(st.lists(st.integers(0, count - 1), min_size=size, max_size=size))
     indices = np.asarray(drawn, dtype=np.int64).reshape(index_shape)
-    with tempfile.TemporaryDirectory() as name, patch.object(shards, "SHARD_BYTES", per_shard * rows[0].nbytes):
-        write(Path(name), rows)
-        found = ShardedArray(Path(name)).gather(indices)
+    with tempfile.TemporaryDirectory() as name:
+        mapped = written(Path(name), rows, per_shard=per_shard)
+        found = mapped.gather(indices)
+        turned = ChosenRows(mapped, np.arange(count)[::-1]).gather(indices)
     assert found.shape == (*index_shape, *shape)
     assert np.array_equal(found, rows[indices])
     assert np.array_equal(ArrayRows(rows).gather(indices), found)
+    assert np.array_equal(turned, rows[::-1][indices])
 
 
 def test_what_is_gathered_is_a_copy(tmp_path):
-    write(tmp_path, np.zeros((3, 2), dtype=np.float32))
-    read = ShardedArray(tmp_path)
+    read = written(tmp_path, np.zeros((3, 2), dtype=np.float32), per_shard=2)
     read.gather(np.asarray([1]))[:] = 7
     assert not read.gather(np.asarray([0, 1, 2])).any()
 
 
 def one_shard(folder):
-    write(folder, np.arange(64, dtype=np.float32).reshape(8, 8))
-    return files(folder)[0]
+    return written(folder, np.arange(64, dtype=np.float32).reshape(8, 8), per_shard=8)
 
 
 def truncated_in_data(path):
@@ -135,17 +137,20 @@ def tensor_of_another_type(path):
     ids=lambda damage: getattr(damage, "__name__", None),
 )
 def test_a_damaged_or_foreign_shard_is_one_line_that_names_it(tmp_path, damage):
-    path = one_shard(tmp_path)
+    rows = one_shard(tmp_path)
+    path = tmp_path / "0.safetensors"
     damage(path)
-    with pytest.raises(VsrError, match="prepare the data anew") as raised:
-        ShardedArray(tmp_path)
+    with pytest.raises(VsrError, match="run 'vsr prepare' again") as raised:
+        rows.gather(np.asarray([0]))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_a_folder_without_shards_is_one_line(tmp_path):
-    with pytest.raises(VsrError, match="holds no rows"):
-        ShardedArray(tmp_path)
+def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "taken").write_text("a file, where a folder should be")
+    with pytest.raises((VsrError, OSError)):
+        save_shard(tmp_path / "taken" / "x.safetensors", {"rows": np.zeros(3, np.uint8)})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_the_bytes_of_a_folder_are_those_of_its_files(tmp_path):

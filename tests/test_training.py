@@ -12,7 +12,7 @@ from vsr_cli.api import VsrError
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
 from vsr_cli.commands.train import run_train
-from vsr_cli.config import TrainingOptions
+from vsr_cli.config import FeatureOptions, TrainingOptions
 from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.prepared import open_prepared
@@ -226,20 +226,21 @@ def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(data, 
         flags={"visual.name": "mobilenet_v2"},
         assignments=[*plain, "visual.weights=random", "training.epochs=1"],
     )
-    folders = data / "features"
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    folders = tmp_path / "cache" / "features"
     first = run_train(chosen, data, tmp_path / "1")
     images = len(open_prepared(data).frames.images)
     assert images <= sum(rows) <= images + 1  # one more to learn a row's size
     assert len(list(folders.iterdir())) == 1
-    written = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}
+    written = {path: path.stat().st_mtime_ns for path in folders.rglob("*.safetensors")}
     rows.clear()
     run_train(chosen, data, tmp_path / "2")  # the same seed, so the same random weights
     assert rows == []
-    assert {path: path.stat().st_mtime_ns for path in folders.rglob("*")} == written
+    assert {path: path.stat().st_mtime_ns for path in folders.rglob("*.safetensors")} == written
 
     model, prepared = load_model(first, registry()), open_prepared(data)
     windows, device = prepared.windows("train"), torch.device("cpu")
-    kept = features.frozen_features(prepared, model.visual, model.text, device=device)
+    kept = features.frozen_features(prepared, model.visual, model.text, device=device, options=FeatureOptions())
     assert rows == []  # a model that is read back finds them by their key
     afresh = features.Features(visual=None, text=None, tokens=kept.tokens)
     made = [

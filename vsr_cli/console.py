@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -44,8 +45,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
-def progress() -> Progress:
-    """Make a progress bar with its count and the time left, on stderr; it leaves no trace when it is done."""
+def progress(*further: ProgressColumn) -> Progress:
+    """Make a progress bar with its count, the time left and what else is asked for, on stderr.
+
+    It leaves no trace when it is done.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -53,6 +57,7 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        *further,
         console=err,
         transient=True,
         disable=not err.is_terminal,  # a log needs no bar, nor the empty line that it would leave

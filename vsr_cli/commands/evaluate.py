@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
-from ..config import CONTEXT_FRAMES
+from ..config import CONTEXT_FRAMES, FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
@@ -20,6 +20,9 @@ from ..plugin.registry import Registry
 from ..run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..data.prepared import Prepared
     from ..evaluation.evaluate import Evaluation
 
@@ -44,7 +47,8 @@ def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Seq
     check_image_size(prepared, run.config())
     device = choose_device("auto")
     model = load_model(run, found)
-    evaluation = evaluate(model, prepared, split, metrics, decoding=Decoding(), device=device)
+    features = FeatureOptions(**run.config()["features"])
+    evaluation = evaluate(model, prepared, split, metrics, decoding=Decoding(), device=device, feature_options=features)
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
     folder = run.folder / "evaluations" / split
     write_json(folder / "result.json", result)
@@ -87,28 +91,24 @@ def _write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> Non
 def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
     from PIL import Image
 
-    from ..report.storyboard import (
-        context_panel,
-        draw_storyboard,
-        predicted_panel,
-        save_picture,
-        true_panel,
-        unsquash,
-    )
+    from ..data.images import unfit_image
+    from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture, true_panel
+
+    facts = prepared.image_facts
+
+    def shown(pixels: NDArray[np.uint8], row: int) -> Image.Image:
+        """Show a square in the proportions of the picture in a row."""
+        width, height = int(facts.width[row]), int(facts.height[row])
+        return unfit_image(Image.fromarray(pixels), width=width, height=height, resize=prepared.resize)
 
     rows = []
     for index, text, image in evaluation.shown:
         image_rows = evaluation.windows.image_rows[index]
-        pictures = [
-            unsquash(Image.fromarray(picture), float(aspect))
-            for picture, aspect in zip(
-                prepared.frames.images.gather(image_rows), prepared.aspects[image_rows], strict=True
-            )
-        ]
+        pictures = list(map(shown, prepared.frames.images.gather(image_rows), image_rows))
         captions = [prepared.frames.texts[row] for row in evaluation.windows.text_rows[index]]
         start = int(evaluation.windows.starts[index]) + 1
         row = [context_panel(start + k, pictures[k], captions[k]) for k in range(CONTEXT_FRAMES)]
         row.append(true_panel(pictures[-1], captions[-1]))
-        row.append(predicted_panel(unsquash(Image.fromarray(image), float(prepared.aspects[image_rows[-2]])), text))
+        row.append(predicted_panel(shown(image, image_rows[-2]), text))
         rows.append(row)
     save_picture(draw_storyboard(rows), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -38,6 +38,18 @@ def _complete_split(incomplete: str) -> list[str]:
     return [name for name in SPLITS if name.startswith(incomplete)]
 
 
+def _choices(option: str) -> Callable[[str], list[str]]:
+    """Make a function that completes what an option of the data may be."""
+
+    def complete(incomplete: str) -> list[str]:
+        from ..config import DataOptions
+
+        names = get_args(DataOptions.model_fields[option].annotation)
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
 def _complete_preset(incomplete: str) -> list[str]:
     from ..layers import presets
 
@@ -64,6 +76,28 @@ Metrics = Annotated[
 Split = Annotated[
     str,
     typer.Option("--split", metavar="NAME", help="train, validation or test.", autocompletion=_complete_split),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        metavar="squash|letterbox|crop",
+        help="How a picture becomes square.",
+        autocompletion=_choices("resize"),
+    ),
+]
+SplitBy = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="NAME",
+        help="auto, official, group, block, file, or train, validation or test for all.",
+        autocompletion=_choices("split"),
+    ),
+]
+Groups = Annotated[
+    Path | None,
+    typer.Option("--groups", metavar="FILE", help="A CSV with columns story and group; a group never parts."),
 ]
 Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
 Preset = Annotated[

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich.progress import TextColumn
 from rich.table import Table
 
 from ..config import PrepareConfig, TrainingOptions, resolve_prepare
@@ -20,9 +21,13 @@ from ..plugin.registry import Registry
 from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
 
 if TYPE_CHECKING:
+    from ..api import Dataset
+    from ..data.chunks import Share
     from ..data.prepared import Prepared
+    from ..data.preparing import Work
 
 DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv"}
+NOTHING_FROZEN = "trains from its first layer, so there is nothing frozen to keep"
 PROBLEMS_SHOWN = 5
 """In the terminal; all of them are in a file."""
 
@@ -66,37 +71,117 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     """Read, check, cut, split and store the stories, then compute the encoders' frozen features."""
     import torch
 
-    from ..data.features import frozen_features
-    from ..data.preparing import prepare_stories
+    from ..data.features import keep_text, keep_visual
+    from ..data.splits import SPLITS
     from ..model.building import build_part
     from ..model.weights import choose_device
+
+    sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
+    # Encoders of random weights are then those that a train command of the default seed builds.
+    torch.manual_seed(TrainingOptions().seed)
+    dataset = open_dataset(config, source)
+    # Built before any story is read, so that weights which cannot be had cost no waiting.
+    visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
+    prepared, work = read_stories(config, dataset, source, folder)
+    assert prepared is not None
+    _say_work(prepared, work)
+    windows = [prepared.windows(split) for split in SPLITS]
+    kept: dict[str, Any] = {"device": choose_device("auto"), "options": config.features}
+    if visual.cache_key is None:
+        say(f"visual encoder {config.visual.name}: {NOTHING_FROZEN}")
+    keep_visual(prepared, visual, windows, **kept)
+    if not len(prepared.windows("train")):
+        # An encoder that learns its words has nothing to learn them from here, and would not be the run's.
+        say("no window is in the train split: features of texts are computed when a run is evaluated on them")
+        return prepared
+    text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
+    if text.cache_key is None:
+        say(f"text encoder {config.text.name}: {NOTHING_FROZEN}")
+    keep_text(prepared, text, windows, **kept)
+    return prepared
+
+
+def run_shard(config: PrepareConfig, source: str | None, folder: Path, shard: str) -> dict[str, Any]:
+    """Store one share of the pictures: "2/4" is the second of four. Give what was done, as JSON has it."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", shard)
+    if not match or int(match[1]) > int(match[2]):
+        raise VsrError(
+            f"--shard {shard}: not of the form i/n with i from 1 to n; the second of four shares is 2/4, for example"
+        )
+    from ..data.chunks import Share
+
+    share = Share(int(match[1]) - 1, int(match[2]))
+    _, work = read_stories(config, open_dataset(config, source), source, folder, share=share)
+    say(
+        f"shard {shard}: {work.made} stories stored in {folder}, {work.stories} read; once the chunks of all "
+        f"{share.of} shards are there, the same command without --shard puts them together"
+    )
+    return {"folder": str(folder), "shard": shard, "stories_read": work.stories, "stories_stored": work.made}
+
+
+def open_dataset(config: PrepareConfig, source: str | None) -> Dataset:
+    """Build the dataset that was chosen, and say under which licence it stands and what it will download."""
     from ..plugin.loading import build
 
-    dataset = build(config.dataset.provided, config.dataset.options)
+    dataset: Dataset = build(config.dataset.provided, config.dataset.options)
     facts = dataset.describe(source)
     if "licence" in facts:
         say(f"{config.dataset.name}: licence {facts['licence']}")
     if "download" in facts:
         say(f"{config.dataset.name}: downloads {facts['download']} once, into the Hugging Face cache")
-    sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
-    # Encoders of random weights are then those that a train command of the default seed builds.
-    torch.manual_seed(TrainingOptions().seed)
-    # Built before any story is read, so that weights which cannot be had cost no waiting.
-    visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
-    with progress() as bar:
-        task = bar.add_task("reading stories", total=config.data.limit or None)
-        prepared = prepare_stories(config, dataset, source, folder, on_story=lambda: bar.advance(task))
-    text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
-    for title, name, encoder in (("visual", config.visual.name, visual), ("text", config.text.name, text)):
-        if encoder.cache_key is None:
-            say(f"{title} encoder {name}: trains from its first layer, so there is nothing frozen to store")
-    frozen_features(prepared, visual, text, device=choose_device("auto"))
-    return prepared
+    if "stream" in facts:
+        say(f"{config.dataset.name}: streams {facts['stream']} from the hub each time, and keeps no copy of it")
+    return dataset
+
+
+def read_stories(
+    config: PrepareConfig,
+    dataset: Dataset,
+    source: str | None,
+    folder: Path,
+    *,
+    share: Share | None = None,
+    windowless: bool = False,
+) -> tuple[Prepared | None, Work]:
+    """Prepare the stories, all or a share, under a bar of stories, time left and bytes; see `prepare_stories`."""
+    from ..data.preparing import WHOLE, prepare_stories, survey_of
+
+    survey = survey_of(dataset, source)
+    totals = [total for total in (config.data.limit, survey.stories) if total]
+    with progress(TextColumn("{task.fields[size]}")) as bar:
+        task = bar.add_task("reading stories", total=min(totals, default=None), size="")
+
+        def show(work: Work) -> None:
+            bar.update(task, completed=work.stories, size=f"{work.bytes / 2**20:.0f} MiB")
+
+        return prepare_stories(
+            config,
+            dataset,
+            source,
+            folder,
+            survey=survey,
+            share=share or WHOLE,
+            windowless=windowless,
+            on_progress=show,
+        )
+
+
+def _say_work(prepared: Prepared, work: Work) -> None:
+    read = sum(prepared.manifest["counts"]["stories_kept"].values())
+    if not work.read:
+        say(f"{prepared.folder}: the source has not changed, so it was not read again")
+    elif not work.made:
+        say(f"{prepared.folder}: all {work.stories} stories are stored already, none has changed")
+    elif work.made < work.stories:
+        say(f"{prepared.folder}: {work.made} of {work.stories} stories were new or changed, or beside one that was")
+    if not work.made:
+        what = "made anew, since the options or the source changed" if work.tables else "as they were: nothing to do"
+        say(f"windows and splits of {read} stories: {what}")
 
 
 def show_prepared(prepared: Prepared) -> None:
     """Print what was kept, what was dropped and why."""
-    from ..data.shards import folder_bytes
+    from ..data.prepared import PROBLEMS
 
     counts = prepared.manifest["counts"]
     table = Table(title=escape(f"prepared in {prepared.folder}"), title_justify="left")
@@ -108,17 +193,15 @@ def show_prepared(prepared: Prepared) -> None:
     console.print(table)
     console.print(
         f"{counts['frames']} frames, {counts['images']} distinct images, {counts['texts']} distinct texts, "
-        f"{folder_bytes(prepared.folder) / 2**20:.0f} MiB"
+        f"{sum(prepared.manifest['bytes'].values()) / 2**20:.0f} MiB"
     )
     for what in ("stories", "windows"):
         for reason, count in sorted(counts[f"{what}_dropped"].items()):
             console.print(f"dropped: {count} {what}, {reason.replace('_', ' ')}")
     if counts["problems"]:
         found = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in counts["problems"].items())
-        path = prepared.folder / "problems.jsonl"
+        path = prepared.folder / PROBLEMS
         console.print(f"found on the way: {found}; each is listed in {path}", markup=False, soft_wrap=True)
-        with path.open(encoding="utf-8") as lines:
-            for line in itertools.islice(lines, PROBLEMS_SHOWN):
-                problem = json.loads(line)
-                frame = "" if problem["frame"] is None else f", frame {problem['frame'] + 1}"
-                console.print(f"  {problem['story']}{frame}: {problem['detail']}", markup=False, soft_wrap=True)
+        for problem in itertools.islice(prepared.problems(), PROBLEMS_SHOWN):
+            frame = "" if problem["frame"] is None else f", frame {problem['frame'] + 1}"
+            console.print(f"  {problem['story']}{frame}: {problem['detail']}", markup=False, soft_wrap=True)

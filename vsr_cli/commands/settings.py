@@ -55,8 +55,8 @@ def train_config(
     chosen = preset or (preset_of_file(config) if config else None)
     data_layers: list[Layer] = []
     if manifest is not None and chosen is None:
-        encoders = {section: manifest[section] for section in ("visual", "text")}
-        data_layers = [Layer("the prepared data", encoders)]
+        prepared_with = {section: manifest[section] for section in ("visual", "text", "features")}
+        data_layers = [Layer("the prepared data", prepared_with)]
         chosen = manifest["preset"]
     chosen = chosen or DEFAULT_PRESET
     layers = [preset_layer(chosen), *data_layers, *file_layers, *flag_layers(flags), *parse_set(assignments)]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
 from ..config import CONTEXT_FRAMES
-from .features import Features, RowsOf, image_tensor, text_rows, visual_rows
+from .features import Features, RowsOf, text_rows, visual_rows
 from .prepared import Frames, Windows
 from .shards import Rows
+
+RESIDENT_SHARE = 0.4
+"""Of a device's free memory, how much one array may take to lie there for good; what is left is the model's."""
+
+Take = Callable[[NDArray[np.int64]], torch.Tensor]
+"""Gives rows by index, of any shape: (*indices, *row), on the device."""
 
 
 class Contexts:
@@ -30,10 +38,10 @@ class Contexts:
         self._text_rows = windows.text_rows[:, :CONTEXT_FRAMES]
         self._story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)
         self._real = ~windows.repeated[:, :CONTEXT_FRAMES]
-        self._frames = frames
-        self._features = features
-        self._compute_visual = visual_rows(frames, visual, device)
-        self._compute_text = text_rows(features.tokens, text, device)
+        self._tokens = features.tokens
+        self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
+        self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
+        self._last_images = taking(frames.images, self._image_rows[:, -1], device)
         self._device = device
 
     def __len__(self) -> int:
@@ -43,25 +51,15 @@ class Contexts:
         """Give the contexts of the windows with these indices (B,)."""
         image_rows, text_rows = self._image_rows[indices], self._text_rows[indices]  # (B, K)
         return Context(
-            visual=self._gather(self._features.visual, self._compute_visual, image_rows),
-            text=self._gather(self._features.text, self._compute_text, text_rows),
-            text_ids=self._tensor(self._features.tokens.ids[text_rows]),
-            text_mask=self._tensor(self._features.tokens.mask[text_rows]),
-            mask=self._tensor(self._real[indices]),
-            last_image=unit_image(self._frames.images.gather(image_rows[:, -1]), self._device),
-            story=self._tensor(self._story[indices]),
-            text_row=self._tensor(text_rows),
+            visual=self._visual(image_rows),
+            text=self._text(text_rows),
+            text_ids=_tensor(self._tokens.ids[text_rows], self._device),
+            text_mask=_tensor(self._tokens.mask[text_rows], self._device),
+            mask=_tensor(self._real[indices], self._device),
+            last_image=_unit(self._last_images(image_rows[:, -1])),
+            story=_tensor(self._story[indices], self._device),
+            text_row=_tensor(text_rows, self._device),
         )
-
-    def _gather(self, kept: Rows | None, compute: RowsOf, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Give the features of rows (B, K): gathered where they are kept, else computed, (B, K, *F)."""
-        if kept is not None:
-            return self._tensor(kept.gather(rows)).float()
-        computed = compute(rows.reshape(-1))  # (B*K, *F)
-        return computed.reshape(*rows.shape, *computed.shape[1:])
-
-    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
 class Targets:
@@ -69,9 +67,9 @@ class Targets:
 
     def __init__(self, frames: Frames, windows: Windows, *, decoder: TextDecoder, device: torch.device) -> None:
         self._image_rows = windows.image_rows[:, CONTEXT_FRAMES]
-        texts = [frames.texts[row] for row in windows.text_rows[:, CONTEXT_FRAMES]]
+        texts = [frames.texts[row] for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()]
         self._tokens: TokenBatch = decoder.tokenize(texts)
-        self._frames = frames
+        self._images = taking(frames.images, self._image_rows, device)
         self._device = device
 
     def batch(self, indices: NDArray[np.int64]) -> Target:
@@ -79,12 +77,57 @@ class Targets:
         mask = self._tokens.mask[indices]
         longest = int(mask.sum(axis=1).max())
         return Target(
-            ids=torch.from_numpy(self._tokens.ids[indices][:, :longest]).to(self._device),
-            mask=torch.from_numpy(mask[:, :longest]).to(self._device),
-            image=unit_image(self._frames.images.gather(self._image_rows[indices]), self._device),
+            ids=_tensor(self._tokens.ids[indices][:, :longest], self._device),
+            mask=_tensor(mask[:, :longest], self._device),
+            image=_unit(self._images(self._image_rows[indices])),
         )
 
 
-def unit_image(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+def taking(rows: Rows, used: NDArray[np.int64], device: torch.device, *, budget: int | None = None) -> Take:
+    """Make the function that brings rows to the device.
+
+    Of the rows, only `used` will be asked for. They are gathered from their maps each time; on a device with memory of
+    its own they are laid there once, if they take no more than `budget` bytes (None: a share of what is free), and each
+    batch is then an index into them.
+    """
+    distinct = np.unique(used)
+    if budget is None:
+        budget = _free_bytes(device)
+    first = rows.gather(distinct[:1])
+    if not len(distinct) or first.nbytes * len(distinct) > budget:
+        return lambda wanted: _tensor(rows.gather(wanted), device)
+    resident = torch.empty((len(distinct), *first.shape[1:]), dtype=torch.from_numpy(first).dtype, device=device)
+    step = max(1, 2**26 // first.nbytes)  # 64 MiB on the host at a time
+    for start in range(0, len(distinct), step):
+        part = rows.gather(distinct[start : start + step])
+        resident[start : start + len(part)] = _tensor(part, device)
+    place = np.full(int(distinct[-1]) + 1, -1, np.int64)
+    place[distinct] = np.arange(len(distinct))
+    return lambda wanted: resident[_tensor(place[wanted], device)]
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Say how much one array may take for good on a device; nothing where its memory is the host's."""
+    return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
+
+
+def _features(kept: Rows | None, compute: RowsOf, used: NDArray[np.int64], device: torch.device) -> Take:
+    """Make the function that gives features (B, K, *F) of rows (B, K): taken where they are kept, else computed."""
+    if kept is not None:
+        take = taking(kept, used, device)
+        return lambda rows: take(rows).float()
+
+    def computed(rows: NDArray[np.int64]) -> torch.Tensor:
+        features = compute(rows.reshape(-1))  # (B*K, *F)
+        return features.reshape(*rows.shape, *features.shape[1:])
+
+    return computed
+
+
+def _tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def _unit(images: torch.Tensor) -> torch.Tensor:
     """Turn images (B, H, W, 3) uint8 into (B, 3, H, W) float in [0, 1]."""
-    return image_tensor(images, device).float() / 255
+    return images.movedim(-1, -3).float() / 255

@@ -1,52 +1,71 @@
-"""The prepared folder: what `vsr prepare` writes and everything after it reads.
+"""The prepared folder: what `vsr prepare` writes and everything after it reads. docs/prepared.md describes it.
 
-    manifest.json       format, source, counts, what was dropped and why, preprocessing, encoders
-    images/             distinct images, (H, W, 3) uint8, in safetensors shards
-    frames.arrow        one row a frame: story, index, text, image_row, aspect (width/height), text_row, entities
-    windows.arrow       one row a window: story, split, the five frames' rows in frames.arrow, padded
-    problems.jsonl      every defect found, one JSON object a line
-    features/KIND-KEY/  an encoder's frozen features, one row an image or a text
+    manifest.json       format, source, counts, what was dropped and why, preprocessing, encoders; written last
+    problems.jsonl      every defect found, one JSON object a line (a copy of the table)
+    chunks/             pictures and records of a few stories each, named after their content: see `chunks`
+    tables-KEY/         what was made of them, named after all that it depends on
+        stories.arrow   one row a story: story, split, group, dropped (why it is in no split), its frames, analysis
+        frames.arrow    one row a frame: story (its row), index, image_row, text_row, problem, entities
+        images.arrow    one row a distinct picture: where its pixels are, its size in the source, digest, hash
+        texts.arrow     one row a distinct text
+        windows.arrow   one row a window: story, split, the five frames' rows in frames.arrow, padded
+        problems.jsonl  every defect found, one JSON object a line
 
-Both tables are Arrow IPC streams: `datasets.Dataset.from_file` opens them too.
+The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.from_file` opens them too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from ..api import Entity
+from ..config import Resize
 from ..errors import VsrError, nearest
 from ..files import read_json
-from .shards import Rows, ShardedArray
+from .chunks import Chunk
+from .shards import ChosenRows, MappedRows, Rows
 from .splits import SPLITS
 from .windows import WINDOW_FRAMES
 
-FORMAT = 1
+FORMAT = 2
+FINISHED, UNFINISHED = "finished", "unfinished"
+MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
 DATA = Path("data")
 
-ENTITY = pa.struct([("kind", pa.string()), ("ids", pa.list_(pa.string())), ("start", pa.int32()), ("end", pa.int32())])
-FRAME_SCHEMA = pa.schema(
-    [
-        ("story", pa.string()),
-        ("index", pa.int32()),
-        ("text", pa.string()),
-        ("image_row", pa.int64()),
-        ("aspect", pa.float32()),
-        ("text_row", pa.int64()),
-        ("entities", pa.list_(ENTITY)),
-    ]
-)
-WINDOW_SCHEMA = pa.schema(
-    [("story", pa.string()), ("split", pa.string()), ("frames", pa.list_(pa.int64())), ("padded", pa.bool_())]
-)
+
+class Texts(Sequence[str]):
+    """Texts in a memory-mapped column, made into strings as they are asked for."""
+
+    def __init__(self, column: Any, rows: NDArray[np.int64] | None = None) -> None:
+        self._column = column
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._column) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        return str(self._column[at if self._rows is None else int(self._rows[at])].as_py())
+
+    def take(self, rows: NDArray[np.int64]) -> Texts:
+        """Give a selection of the texts, read no sooner than these."""
+        return Texts(self._column, rows if self._rows is None else self._rows[rows])
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,50 @@ class Frames:
     images: Rows
     """(n, H, W, 3) uint8."""
     texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of each distinct image besides its pixels, (n,) each."""
+
+    width: NDArray[np.int32]
+    """In the source, upright, in pixels."""
+    height: NDArray[np.int32]
+    digest: NDArray[np.uint8]
+    """(n, 16): of the prepared pixels."""
+    hash: NDArray[np.uint64]
+    """Perceptual: see `images.perceptual_hash`."""
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """A frame as it is kept."""
+
+    index: int
+    text: str | None
+    text_row: int
+    """-1 where there is no text."""
+    image_row: int
+    """-1 where there is no image."""
+    entities: tuple[Entity, ...]
+    problem: str | None
+    """The code of what keeps the frame out of every window, if anything does."""
+
+
+@dataclass(frozen=True)
+class StoredStory:
+    """A story as it is kept, those that are in no split included."""
+
+    id: str
+    split: str | None
+    group: str
+    dropped: str | None
+    """The code of the reason why the story is in no split."""
+    source_characters: int | None
+    """See `Story.source_characters`."""
+    analysis: dict[str, Any] | None
+    """`Story.analysis` as JSON has it."""
+    frames: tuple[StoredFrame, ...]
 
 
 @dataclass(frozen=True)
@@ -96,9 +159,20 @@ class Prepared:
     _windows: dict[str, Windows] = field(default_factory=dict, init=False, compare=False)
 
     @property
+    def tables(self) -> Path:
+        """The folder of the tables."""
+        return self.folder / str(self.manifest["tables"])
+
+    @property
     def image_size(self) -> int:
         """H = W of the images, in pixels."""
         return int(self.manifest["data"]["image_size"])
+
+    @property
+    def resize(self) -> Resize:
+        """How the pictures of the source were made into squares."""
+        resize: Resize = self.manifest["data"]["resize"]
+        return resize
 
     @property
     def fingerprint(self) -> str:
@@ -107,20 +181,28 @@ class Prepared:
 
     @cached_property
     def frames(self) -> Frames:
-        """The distinct images (mapped) and texts (in memory)."""
-        return Frames(ShardedArray(self.folder / "images"), self._first("text_row", "text").to_pylist())
+        """The distinct images and texts, both mapped."""
+        kept = read_json(self.tables / "chunks.json", what="a table of a prepared folder")
+        stored = MappedRows(
+            [Chunk(self.folder / CHUNKS, key).pictures for key, images in kept if images],
+            [images for _, images in kept if images],
+            row_shape=(self.image_size, self.image_size, 3),
+            dtype=np.uint8,
+        )
+        rows = self._table("images.arrow")["stored_row"].to_numpy()
+        return Frames(ChosenRows(stored, rows), Texts(self._table("texts.arrow")["text"]))
 
     @cached_property
-    def aspects(self) -> NDArray[np.float32]:
-        """Width over height of each distinct image before it was squashed."""
-        aspects: NDArray[np.float32] = self._first("image_row", "aspect").to_numpy()
-        return aspects
-
-    def _first(self, row: str, column: str) -> Any:
-        """Give a column of frames.arrow by the rows that another one numbers, -1 being none."""
-        table = self._table("frames.arrow")
-        rows, first = np.unique(table[row].to_numpy(), return_index=True)
-        return table[column].take(first[rows >= 0])
+    def image_facts(self) -> ImageFacts:
+        """Sizes, digests and perceptual hashes of the distinct images."""
+        table = self._table("images.arrow")
+        digests = b"".join(table["digest"].to_pylist())
+        return ImageFacts(
+            width=table["width"].to_numpy(),
+            height=table["height"].to_numpy(),
+            digest=np.frombuffer(digests, np.uint8).reshape(-1, 16),
+            hash=table["hash"].to_numpy(),
+        )
 
     def windows(self, split: str) -> Windows:
         """Give the windows of a split. Raises VsrError if there is no such split."""
@@ -130,10 +212,58 @@ class Prepared:
             self._windows[split] = self._read_windows(split)
         return self._windows[split]
 
-    def training_texts(self) -> list[str]:
+    def training_texts(self) -> Sequence[str]:
         """Give the distinct texts of the training windows, targets included, in their order."""
-        rows = np.unique(self.windows("train").text_rows)
-        return [self.frames.texts[row] for row in rows]
+        texts = self.frames.texts
+        assert isinstance(texts, Texts)
+        return texts.take(np.unique(self.windows("train").text_rows))
+
+    def stories(self) -> Iterator[StoredStory]:
+        """Yield all stories that were read, in their order."""
+        for batch in self._table("stories.arrow").to_batches():
+            for row in batch.to_pylist():
+                yield self._stored(row)
+
+    def story(self, name: str) -> StoredStory:
+        """Give a story by its id. Raises VsrError if there is none of this id, with the nearest."""
+        table = self._table("stories.arrow")
+        found = table.filter(pa.compute.equal(table["story"], name))
+        if not len(found):
+            near = nearest(name, set(table["story"].to_pylist())) if len(table) <= 10_000 else "check its id"
+            raise VsrError(f"{self.folder}: holds no story {name!r}; {near}")
+        return self._stored(found.slice(0, 1).to_pylist()[0])
+
+    def problems(self) -> Iterator[dict[str, Any]]:
+        """Yield the defects that were found: story, frame (from 0, None: the whole story), code, detail."""
+        with (self.tables / PROBLEMS).open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def _stored(self, row: dict[str, Any]) -> StoredStory:
+        frames = self._table("frames.arrow").slice(row["first_frame"], row["frames"]).to_pylist()
+        texts = self.frames.texts
+        return StoredStory(
+            id=row["story"],
+            split=row["split"],
+            group=row["group"],
+            dropped=row["dropped"],
+            source_characters=row["source_characters"],
+            analysis=json.loads(row["analysis"]) if row["analysis"] else None,
+            frames=tuple(
+                StoredFrame(
+                    index=frame["index"],
+                    text=texts[frame["text_row"]] if frame["text_row"] >= 0 else None,
+                    text_row=frame["text_row"],
+                    image_row=frame["image_row"],
+                    entities=tuple(
+                        Entity(kind=found["kind"], ids=tuple(found["ids"]), start=found["start"], end=found["end"])
+                        for found in frame["entities"]
+                    ),
+                    problem=frame["problem"],
+                )
+                for frame in frames
+            ),
+        )
 
     def _read_windows(self, split: str) -> Windows:
         table = self._table("windows.arrow")
@@ -148,23 +278,41 @@ class Prepared:
         return Windows(table["story"].to_pylist(), image_rows[rows], text_rows[rows], repeated, starts)
 
     def _table(self, name: str) -> Any:
-        path = self.folder / name
+        path = self.tables / name
         try:
             with pa.memory_map(str(path)) as source:
                 return pa.ipc.open_stream(source).read_all()
         except (OSError, pa.ArrowInvalid) as error:
-            raise VsrError(f"{path}: cannot be read ({error}); prepare the data anew") from error
+            raise VsrError(
+                f"{path}: cannot be read ({error}); remove {self.tables} and run 'vsr prepare' again"
+            ) from error
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared folder. Raises VsrError if it is not one."""
-    manifest = read_json(folder / "manifest.json", what="a folder that 'vsr prepare' wrote")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise VsrError(f"{folder}: prepared by another version of vsr; prepare the data anew")
+    """Open a prepared folder. Raises VsrError if it is not one, or preparing it has not come to its end."""
+    manifest = read_manifest(folder)
+    if manifest["status"] == UNFINISHED:
+        raise VsrError(f"{folder}: preparing it has not finished; run the same 'vsr prepare' again, and it goes on")
     return Prepared(folder, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a prepared folder, finished or not. Raises VsrError if it is not one of this format."""
+    manifest = read_json(folder / MANIFEST, what="a folder that 'vsr prepare' wrote")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data anew")
+    return manifest
 
 
 def newest_prepared() -> Path | None:
     """Find the newest prepared folder under data/."""
-    manifests = sorted(DATA.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
-    return manifests[-1].parent if manifests else None
+    manifests = sorted(DATA.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return next((path.parent for path in manifests if _is_finished(path.parent)), None)
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        open_prepared(folder)
+    except VsrError:
+        return False  # something else, or of another version
+    return True

@@ -1,183 +1,55 @@
-"""Reading a dataset's stories once, checking them, and writing the prepared folder."""
+"""Preparing a dataset: chunks of what is new, tables over all of them, and the manifest last.
+
+Nothing that a reader uses is ever changed in place: chunks and tables are named after their content, and the manifest,
+which names the tables, is replaced in one step. So a kill at any moment leaves either the older data whole or a folder
+that the next `prepare` completes to the same bytes.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import itertools
 import json
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
 from .. import __version__
-from ..api import Dataset, Rejected, Story
+from ..api import Dataset, HasSurvey, Rejected, Story, Survey
 from ..config import DataOptions, PrepareConfig
 from ..errors import VsrError
-from ..files import replacing_folder, write_json
-from ..run import now
-from .images import ImageProblem, decode_image, digest_image, resize_image
-from .prepared import FORMAT, FRAME_SCHEMA, WINDOW_SCHEMA, Prepared, open_prepared
-from .shards import ShardWriter
-from .splits import SPLITS, Membership, assign_splits, count_splits
-from .windows import Window, cut_windows
+from ..files import read_json, replacing, replacing_folder, write_json
+from .chunks import Chunk, Made, Share, make_chunks
+from .membership import read_groups, read_splits
+from .prepared import CHUNKS, FINISHED, FORMAT, MANIFEST, PROBLEMS, UNFINISHED, Prepared, read_manifest
+from .splits import SPLITS
+from .tables import reasons_of, write_tables
 
-ROWS_A_BATCH = 1024
-"""How many frames are held before they are written to frames.arrow."""
-
-
-@dataclass(frozen=True)
-class Digitised:
-    """A story with its images decoded and, for each frame, what keeps it out of a window (None: nothing)."""
-
-    story: Story
-    images: list[NDArray[np.uint8] | None]
-    aspects: list[float | None]
-    """Width over height of each picture before it was squashed."""
-    problems: list[str | None]
-    details: list[dict[str, Any]]
-
-
-def digitise(story: Story, image_size: int) -> Digitised:
-    """Decode a story's images to (H, W, 3). A frame that lacks a half, or whose image is bad, is marked."""
-    images: list[NDArray[np.uint8] | None] = []
-    aspects: list[float | None] = []
-    problems: list[str | None] = []
-    details: list[dict[str, Any]] = [
-        {"story": story.id, "frame": note.frame, "code": note.code, "detail": note.detail} for note in story.notes
-    ]
-    for index, frame in enumerate(story.frames):
-        image: NDArray[np.uint8] | None = None
-        aspect: float | None = None
-        problem = None if frame.text and frame.text.strip() else "missing_text"
-        if frame.text and not problem and not _is_unicode(frame.text):
-            problem = "unreadable_text"
-            why = "the text holds half of a character (a lone surrogate); write it anew as UTF-8"
-            details.append({"story": story.id, "frame": index, "code": problem, "detail": why})
-        if frame.image is None:
-            problem = "missing_image"
-        else:
-            where = str(frame.image) if isinstance(frame.image, Path) else f"story {story.id}, frame {index + 1}"
-            try:
-                picture = decode_image(frame.image, where=where, size=image_size)
-                image, aspect = resize_image(picture, image_size), picture.width / picture.height
-            except ImageProblem as error:
-                problem = error.code
-                details.append({"story": story.id, "frame": index, "code": error.code, "detail": str(error)})
-        images.append(image)
-        aspects.append(aspect)
-        problems.append(problem)
-    return Digitised(story, images, aspects, problems, details)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+WHOLE = Share()
 
 
 @dataclass
-class Tally:
-    """What was read, kept and dropped so far."""
+class Work:
+    """What preparing has done so far, for those who watch."""
 
-    read: int = 0
-    dropped_stories: Counter[str] = field(default_factory=Counter)
-    dropped_windows: Counter[str] = field(default_factory=Counter)
-    problems: Counter[str] = field(default_factory=Counter)
-    frames: int = 0
+    stories: int = 0
+    """Read."""
+    made: int = 0
+    """Stories whose chunks had to be made."""
+    bytes: int = 0
+    """Of the chunks that are there, made or found."""
+    read: bool = True
+    """False where the source says of itself that nothing has changed."""
+    tables: bool = False
+    """Whether the tables had to be made."""
 
 
-class _Tables:
-    """Gathers distinct images and texts, frames and windows while stories stream by."""
-
-    def __init__(self, folder: Path) -> None:
-        self._images = ShardWriter(folder / "images")
-        self._image_rows: dict[str, int] = {}
-        self._text_rows: dict[str, int] = {}
-        self._sink = pa.OSFile(str(folder / "frames.arrow"), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, FRAME_SCHEMA)
-        self._pending: list[dict[str, Any]] = []
-        self._digest = hashlib.sha256()
-        self.frames = 0
-        self.windows: list[tuple[str, tuple[int, ...], bool]] = []
-
-    def add(self, item: Digitised, windows: Iterable[Window]) -> None:
-        first = self.frames
-        frames = zip(item.story.frames, item.images, item.aspects, strict=True)
-        for index, (frame, image, aspect) in enumerate(frames):
-            text = frame.text  # as it is: entities point into it
-            if not text or not text.strip() or not _is_unicode(text):
-                text = None
-            row = {
-                "story": item.story.id,
-                "index": index,
-                "text": text,
-                "image_row": self._image_row(image),
-                "aspect": aspect,
-                "text_row": -1 if text is None else self._text_rows.setdefault(text, len(self._text_rows)),
-                "entities": [
-                    {"kind": entity.kind, "ids": list(entity.ids), "start": entity.start, "end": entity.end}
-                    for entity in frame.entities
-                ],
-            }
-            self._digest.update(json.dumps(row, sort_keys=True).encode())
-            self._pending.append(row)
-            self.frames += 1
-        for window in windows:
-            self.windows.append((item.story.id, tuple(first + frame for frame in window.frames), window.padded))
-        if len(self._pending) >= ROWS_A_BATCH:
-            self._flush()
-
-    def _image_row(self, image: NDArray[np.uint8] | None) -> int:
-        if image is None:
-            return -1
-        digest = digest_image(image)
-        self._digest.update(digest.encode())
-        row = self._image_rows.setdefault(digest, len(self._image_rows))
-        if row == self._images.count:
-            self._images.append(image[None])
-        return row
-
-    def _flush(self) -> None:
-        self._writer.write_batch(pa.RecordBatch.from_pylist(self._pending, schema=FRAME_SCHEMA))
-        self._pending = []
-
-    def close(self, folder: Path, split_of: dict[str, str]) -> str:
-        """Write what is left and the windows. Give the fingerprint of it all."""
-        if self._pending:
-            self._flush()
-        self._writer.close()
-        self._sink.close()
-        self._images.close()
-        rows = [
-            {"story": story, "split": split_of[story], "frames": list(frames), "padded": padded}
-            for story, frames, padded in self.windows
-        ]
-        table = pa.Table.from_pylist(rows, schema=WINDOW_SCHEMA)
-        with (
-            pa.OSFile(str(folder / "windows.arrow"), "wb") as sink,
-            pa.ipc.new_stream(sink, WINDOW_SCHEMA) as writer,
-        ):
-            writer.write_table(table)
-        self._digest.update(json.dumps(rows, sort_keys=True).encode())
-        return self._digest.hexdigest()[:32]
-
-    @property
-    def images(self) -> int:
-        return self._images.count
-
-    @property
-    def texts(self) -> int:
-        return len(self._text_rows)
+def survey_of(dataset: Dataset, source: str | None) -> Survey:
+    """Ask a dataset what it can tell of a source without reading it; nothing where it cannot be asked."""
+    return dataset.survey(source) if isinstance(dataset, HasSurvey) else Survey()
 
 
 def prepare_stories(
@@ -186,121 +58,190 @@ def prepare_stories(
     source: str | None,
     out: Path,
     *,
-    on_story: Callable[[], None] = lambda: None,
-) -> Prepared:
-    """Read a dataset and write the prepared folder, whole or not at all.
+    survey: Survey | None = None,
+    share: Share = WHOLE,
+    windowless: bool = False,
+    on_progress: Callable[[Work], None] = lambda work: None,
+) -> tuple[Prepared | None, Work]:
+    """Read a dataset and write the prepared folder. Gives it with word of what had to be done.
 
-    Raises VsrError if no window is left, or `out` exists and is something else.
+    Of a share of the chunks, only these are made, and there is None to give: a later call without one puts all
+    shares together. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
+    exists and is something else.
     """
-    if out.exists() and not _is_prepared(out) and (not out.is_dir() or any(out.iterdir())):
-        raise VsrError(f"--out {out}: exists and is not a prepared folder; name another, nothing is overwritten")
-    with replacing_folder(out) as folder:
-        manifest = _fill(folder, config, dataset, source, on_story)
-        write_json(folder / "manifest.json", manifest)
-    return Prepared(out, manifest)
-
-
-def _is_prepared(folder: Path) -> bool:
+    old = _look_at(out)
+    groups, listed = _groups(config.data), _listed(config.data)  # read first: a mistake in them costs no waiting
+    survey = survey or survey_of(dataset, source)
+    work = Work()
+    if old is None:
+        write_json(out / MANIFEST, {"format": FORMAT, "status": UNFINISHED})
     try:
-        open_prepared(folder)
+        reading = _reading(config, source, survey)
+        keys = _known_chunks(out, old, reading) if share == WHOLE else None
+        work.read = keys is None
+        if keys is None:
+            limit = config.data.limit or None
+            stories = itertools.islice(dataset.read(source), limit)
+            keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
+        if share != WHOLE:
+            return None, work
+        chunks = [Chunk(out / CHUNKS, key) for key in keys]
+        name, summary = _tables(out, chunks, config.data, {"groups": groups, "splits": listed}, work)
+        counts = summary["counts"]
+        if not any(counts["windows_kept"].values()) and not (windowless and counts["stories_read"]):
+            work.made = 0
+            raise VsrError(_nothing_left(source, counts))
     except VsrError:
-        return False
-    return True
-
-
-def _fill(
-    folder: Path, config: PrepareConfig, dataset: Dataset, source: str | None, on_story: Callable[[], None]
-) -> dict[str, Any]:
-    tally = Tally()
-    tables = _Tables(folder)
-    members: dict[str, Membership] = {}
-    seen: set[str] = set()
-    with (folder / "problems.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as problem_lines:
-
-        def report(detail: dict[str, Any]) -> None:
-            tally.problems[detail["code"]] += 1
-            problem_lines.write(json.dumps(detail, ensure_ascii=False) + "\n")
-
-        limit = config.data.limit or None
-        for item in _digitised(itertools.islice(dataset.read(source), limit), config.data):
-            tally.read += 1
-            on_story()
-            if isinstance(item, Rejected):
-                tally.dropped_stories[item.code] += 1
-                report({"story": item.where, "frame": None, "code": item.code, "detail": item.detail})
-                continue
-            for detail in item.details:
-                report(detail)
-            story = item.story
-            if story.id in seen:
-                tally.dropped_stories["duplicate_story_id"] += 1
-                why = "another story has this id"
-                report({"story": story.id, "frame": None, "code": "duplicate_story_id", "detail": why})
-                continue
-            if story.split not in (None, *SPLITS):
-                tally.dropped_stories["unknown_split"] += 1
-                why = f"the dataset puts it in a split called {story.split!r}; there are {', '.join(SPLITS)}"
-                report({"story": story.id, "frame": None, "code": "unknown_split", "detail": why})
-                continue
-            seen.add(story.id)
-            cut = cut_windows(item.problems, window=config.data.window, short=config.data.short)
-            if not cut.windows:
-                tally.dropped_stories[cut.dropped[0]] += 1
-                continue
-            tally.dropped_windows.update(cut.dropped)
-            members[story.id] = Membership(story.group or story.id, story.split)
-            tables.add(item, cut.windows)
-    if not tables.windows:
-        raise VsrError(_nothing_left(source, tally))
-    split_of = assign_splits(members, validation=config.data.validation, test=config.data.test, seed=config.data.seed)
-    fingerprint = tables.close(folder, split_of)
-    return {
+        if old is None and not work.made:
+            shutil.rmtree(out)  # it was not there before, and nothing in it would help the next try
+        raise
+    manifest = {
         "format": FORMAT,
+        "status": FINISHED,
         "vsr": __version__,
-        "created": now(),
-        "fingerprint": fingerprint,
+        "fingerprint": summary["fingerprint"],
+        "tables": name,
         "preset": config.preset,
         "dataset": config.dataset.record(),
         "source": dict(dataset.describe(source)),
+        "reading": reading,
         "data": config.data.model_dump(mode="json"),
         "visual": config.visual.record(),
         "text": config.text.record(),
-        "counts": {
-            "stories_read": tally.read,
-            "stories_kept": count_splits(list(split_of.values())),
-            "stories_dropped": dict(tally.dropped_stories),
-            "windows_kept": count_splits([split_of[story] for story, _, _ in tables.windows]),
-            "windows_dropped": dict(tally.dropped_windows),
-            "windows_padded": sum(padded for _, _, padded in tables.windows),
-            "groups": len({member.group for member in members.values()}),
-            "frames": tables.frames,
-            "images": tables.images,
-            "texts": tables.texts,
-            "problems": dict(tally.problems),
-        },
+        "features": config.features.model_dump(mode="json"),
+        "counts": summary["counts"],
+        "bytes": {"chunks": work.bytes, "tables": _size(out / name)},
+    }
+    _publish(out / name / PROBLEMS, out / PROBLEMS)
+    if manifest == old:
+        (out / MANIFEST).touch()  # the newest prepared data is the one that was asked for last
+    else:
+        write_json(out / MANIFEST, manifest)
+    _sweep(out, name, set(keys))
+    return Prepared(out, manifest), work
+
+
+def _look_at(out: Path) -> dict[str, Any] | None:
+    """Give the manifest of what is at `out`; None where nothing is. Raises VsrError if it is something else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        return read_manifest(out)
+    except VsrError as error:
+        raise VsrError(
+            f"--out {out}: exists and is not a prepared folder of this version of vsr; name another, "
+            "nothing is overwritten"
+        ) from error
+
+
+def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[str, Any]:
+    """Name all that the chunks depend on, as far as it can be told before reading."""
+    return {
+        "source": source,
+        "state": survey.state,
+        "dataset": config.dataset.record(),
+        "limit": config.data.limit,
+        "image_size": config.data.image_size,
+        "resize": config.data.resize,
+        "vsr": __version__,
     }
 
 
-def _nothing_left(source: str | None, tally: Tally) -> str:
+def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]) -> list[str] | None:
+    """Give the chunks of the last time, where the source says that they would be the same and all are there."""
+    if old is None or old.get("reading") != reading or reading["state"] is None:
+        return None
+    keys = _chunk_keys(out / old["tables"])
+    return keys if keys and all(Chunk(out / CHUNKS, key).is_whole() for key in keys) else None
+
+
+def _chunk_keys(tables: Path) -> list[str]:
+    return [key for key, _ in read_json(tables / "chunks.json", what="a table of a prepared folder")]
+
+
+def _read(
+    stories: Iterator[Story | Rejected],
+    folder: Path,
+    options: DataOptions,
+    share: Share,
+    work: Work,
+    on_progress: Callable[[Work], None],
+) -> list[str]:
+    def on_story() -> None:
+        work.stories += 1
+        on_progress(work)
+
+    keys: list[str] = []
+    for made in make_chunks(stories, folder, options, share=share, on_story=on_story):
+        if made is not None:
+            _count(made, work)
+            keys.append(made.chunk.key)
+            on_progress(work)
+    return keys
+
+
+def _count(made: Made, work: Work) -> None:
+    work.made += made.stories if made.new else 0
+    work.bytes += made.chunk.pictures.stat().st_size + made.chunk.stories.stat().st_size
+
+
+def _groups(options: DataOptions) -> Mapping[str, str] | None:
+    if options.group_csv is None:
+        return None
+    return read_groups(options.group_csv, group=options.group_column, story=options.story_column)
+
+
+def _listed(options: DataOptions) -> Mapping[str, str] | None:
+    return None if options.split_file is None else read_splits(options.split_file, SPLITS)
+
+
+def _tables(
+    out: Path, chunks: list[Chunk], options: DataOptions, files: Mapping[str, Any], work: Work
+) -> tuple[str, dict[str, Any]]:
+    """Make the tables where they are not there yet. Give their folder's name and what they say in sum."""
+    digest = hashlib.sha256(f"tables/{FORMAT};{__version__};".encode())
+    digest.update(json.dumps([chunk.key for chunk in chunks]).encode())
+    digest.update(options.model_dump_json().encode())
+    digest.update(json.dumps(files, sort_keys=True).encode())
+    name = f"tables-{digest.hexdigest()[:16]}"
+    if not (out / name).is_dir():
+        with replacing_folder(out / name) as folder:
+            write_json(folder / "summary.json", write_tables(folder, chunks, options, files["groups"]))
+        work.tables = True
+    if not work.bytes:
+        work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
+    summary: dict[str, Any] = read_json(out / name / "summary.json", what="a table of a prepared folder")
+    return name, summary
+
+
+def _publish(table: Path, copy: Path) -> None:
+    """Lay a copy of a table for people where they look first; an unchanged one stays as it is."""
+    if not (copy.is_file() and filecmp.cmp(table, copy, shallow=False)):
+        with replacing(copy) as temporary:
+            shutil.copyfile(table, temporary)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _sweep(out: Path, tables: str, keys: set[str]) -> None:
+    """Remove what the manifest no longer leads to, and what a kill has left half-written."""
+    for path in (out / CHUNKS).iterdir():
+        if path.name.split(".")[0] not in keys:
+            path.unlink()
+    for path in out.iterdir():
+        if path.name.startswith((".tables-", "tables-")) and path.name != tables:
+            shutil.rmtree(path)
+        elif path.name.startswith((f".{MANIFEST}.", f".{PROBLEMS}.")):
+            path.unlink()
+
+
+def _nothing_left(source: str | None, counts: dict[str, Any]) -> str:
     where = source or "the dataset"
-    if not tally.read:
+    if not counts["stories_read"]:
         return f"{where}: holds no story; see 'vsr prepare --help' for what a story folder looks like"
-    reasons = ", ".join(f"{count} {reason}" for reason, count in tally.dropped_stories.most_common())
-    return f"{where}: no story is left of {tally.read} ({reasons}); a window needs five frames with image and text each"
-
-
-def _digitised(stories: Iterable[Story | Rejected], options: DataOptions) -> Iterator[Digitised | Rejected]:
-    """Decode stories on all cores, in order, with a bounded number in flight. Pillow decodes without the GIL."""
-    workers = os.cpu_count() or 1
-    pending: deque[Future[Digitised] | Rejected] = deque()
-
-    def settle(item: Future[Digitised] | Rejected) -> Digitised | Rejected:
-        return item if isinstance(item, Rejected) else item.result()
-
-    with ThreadPoolExecutor(workers) as pool:
-        for story in stories:
-            pending.append(story if isinstance(story, Rejected) else pool.submit(digitise, story, options.image_size))
-            if len(pending) > 2 * workers:
-                yield settle(pending.popleft())
-        while pending:
-            yield settle(pending.popleft())
+    return (
+        f"{where}: no story is left of {counts['stories_read']} ({reasons_of(counts)}); "
+        "a window needs five frames with image and text each"
+    )

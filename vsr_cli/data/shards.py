@@ -1,89 +1,117 @@
-"""Arrays too large for memory: rows in safetensors files of bounded size, read through memory maps."""
+"""Arrays too large for memory: rows in safetensors files, read through memory maps."""
 
 from __future__ import annotations
 
 import json
 import struct
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ..errors import VsrError
-from ..files import writing
+from ..files import replacing, writing
 
-SHARD_BYTES = 64 * 2**20
-"""How much a writer holds in memory before it writes a shard."""
-_DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32}
-_TENSOR = "rows"
-
-
-class ShardWriter:
-    """Writes rows of one shape and type to a folder, in order."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._rows: list[NDArray[Any]] = []
-        self._bytes = 0
-        self._shards = 0
-        self.count = 0
-        """Rows so far."""
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Add rows (n, *row). A shard is written when enough have come together."""
-        for row in rows:
-            self._rows.append(row)
-            self._bytes += row.nbytes
-            if self._bytes >= SHARD_BYTES:
-                self._flush()
-        self.count += len(rows)
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        path = self._folder / f"rows-{self._shards:05d}.safetensors"
-        with writing(path):
-            save_file({_TENSOR: np.ascontiguousarray(np.stack(self._rows))}, path)
-        self._shards += 1
-        self._rows, self._bytes = [], 0
+ROWS = "rows"
+"""The tensor of a shard that its rows are in; others may stand beside it."""
+OPEN_MAPS = 2048
+"""Shards that are mapped at a time: a system allows some 65,000 maps a process, and a collection may have more."""
+_DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32, "I32": np.int32, "I64": np.int64, "U64": np.uint64}
 
 
-class ShardedArray:
-    """Rows (n, *row) in the shards of a folder. Nothing is read before it is asked for."""
+def save_shard(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write the tensors of a shard, whole or not at all. Raises VsrError if they cannot be written."""
+    with replacing(path) as temporary, writing(path):
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary)
 
-    def __init__(self, folder: Path) -> None:
-        self._shards = [_map_rows(path) for path in sorted(folder.glob("rows-*.safetensors"))]
-        if not self._shards:
-            raise VsrError(f"{folder}: holds no rows-*.safetensors; prepare the data anew")
-        self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
+
+def map_shard(path: Path) -> dict[str, NDArray[Any]]:
+    """Map the tensors of a safetensors file: eight bytes of header length, a JSON header, the data.
+
+    The library reads tensors whole or by slice; only a map lets a batch touch just its own rows.
+    Raises VsrError if the file is not whole.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = dict(json.loads(file.read(length)))
+        header.pop("__metadata__", None)
+        tensors: dict[str, NDArray[Any]] = {}
+        for name, entry in header.items():
+            dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+            if 0 in shape:
+                tensors[name] = np.empty(shape, dtype)  # an empty map is none
+            else:
+                offset = 8 + length + entry["data_offsets"][0]
+                tensors[name] = np.memmap(path, mode="r", dtype=dtype, shape=shape, offset=offset)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, struct.error, MemoryError) as error:
+        raise VsrError(
+            f"{path}: not a shard of vsr or cut short ({error}); remove the file and run 'vsr prepare' again"
+        ) from error
+    return tensors
+
+
+class Rows(Protocol):
+    """Rows (n, *row), wherever they are."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the rows with these indices, of any shape: (*indices, *row)."""
+        ...
+
+
+class MappedRows:
+    """Rows (n, *row) that lie one after the other in the shards of some files. Nothing is read before it is asked for.
+
+    `counts` says how many rows are in each file, `row_shape` and `dtype` what a row is.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], counts: Sequence[int], *, row_shape: tuple[int, ...], dtype: type[np.generic]
+    ) -> None:
+        self.row_shape = row_shape
+        self.dtype = dtype
+        self._paths = list(paths)
+        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self._maps: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
-        return tuple(self._shards[0].shape[1:])
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the rows with these indices, of any shape: (*indices, *row)."""
         flat = rows.reshape(-1)
         shards = np.searchsorted(self._starts, flat, side="right") - 1
-        found = np.empty((len(flat), *self.row_shape), dtype=self._shards[0].dtype)
-        for index in np.unique(shards):
+        found = np.empty((len(flat), *self.row_shape), dtype=self.dtype)
+        for index in np.unique(shards).tolist():
             here = shards == index
-            found[here] = self._shards[index][flat[here] - self._starts[index]]
+            found[here] = self._map(index)[flat[here] - self._starts[index]]
         return found.reshape(*rows.shape, *self.row_shape)
+
+    def _map(self, index: int) -> NDArray[Any]:
+        if index in self._maps:
+            self._maps.move_to_end(index)
+            return self._maps[index]
+        path = self._paths[index]
+        mapped = map_shard(path).get(ROWS)
+        expected = (int(self._starts[index + 1] - self._starts[index]), *self.row_shape)
+        if mapped is None or mapped.shape != expected or mapped.dtype != self.dtype:
+            raise VsrError(f"{path}: does not hold the rows that it should; remove it and run 'vsr prepare' again")
+        self._maps[index] = mapped
+        if len(self._maps) > OPEN_MAPS:
+            self._maps.popitem(last=False)
+        return mapped
 
 
 class ArrayRows:
-    """Rows that are in memory already, with the same reading as a ShardedArray."""
+    """Rows that are in memory already, with the same reading as MappedRows."""
 
     def __init__(self, rows: NDArray[Any]) -> None:
         self._rows = rows
@@ -97,29 +125,21 @@ class ArrayRows:
         return found
 
 
-Rows = ShardedArray | ArrayRows
+class ChosenRows:
+    """Some rows of others, by index: row i is row `chosen[i]` there. -1: it is not there, and must not be asked for."""
 
+    def __init__(self, rows: Rows, chosen: NDArray[np.int64]) -> None:
+        self._rows = rows
+        self._chosen = chosen
 
-def _map_rows(path: Path) -> NDArray[Any]:
-    """Map the one tensor of a safetensors file: eight bytes of header length, a JSON header, the data.
+    def __len__(self) -> int:
+        return len(self._chosen)
 
-    The library reads tensors whole or by slice; only a map lets a batch touch just its own rows.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        entry = header[_TENSOR]
-        mapped: NDArray[Any] = np.memmap(
-            path,
-            mode="r",
-            dtype=_DTYPES[entry["dtype"]],
-            shape=tuple(entry["shape"]),
-            offset=8 + length + entry["data_offsets"][0],
-        )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, struct.error, MemoryError) as error:
-        raise VsrError(f"{path}: not a shard of vsr or cut short ({error}); prepare the data anew") from error
-    return mapped
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the rows with these indices, of any shape: (*indices, *row)."""
+        chosen = self._chosen[rows]
+        assert chosen.min(initial=0) >= 0, "a row was asked for that is not kept"
+        return self._rows.gather(chosen)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Decoding, Metric, Sample
-from ..config import CONTEXT_FRAMES
+from ..config import CONTEXT_FRAMES, FeatureOptions
 from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import frozen_features
@@ -91,6 +91,7 @@ def evaluate(
     *,
     decoding: Decoding,
     device: torch.device,
+    feature_options: FeatureOptions | None = None,
     show: int = 6,
 ) -> Evaluation:
     """Predict every window of a split and score the predictions and the copy-last floor.
@@ -106,7 +107,9 @@ def evaluate(
         )
     runnable, unavailable = build_metrics(choices)
     model.to(device).eval()
-    features = frozen_features(prepared, model.visual, model.text, device=device)
+    features = frozen_features(
+        prepared, model.visual, model.text, device=device, options=feature_options or FeatureOptions(), splits=[split]
+    )
     contexts = Contexts(
         prepared.frames, windows, visual=model.visual, text=model.text, features=features, device=device
     )
@@ -163,7 +166,9 @@ def signature(prepared: Prepared, split: str, stories: int, windows: int, decodi
         "stories": stories,
         "windows": windows,
         "window": prepared.manifest["data"]["window"],
+        "resize": prepared.resize,
         "data": prepared.fingerprint[:12],
+        "splitby": prepared.manifest["data"]["split"],
         "splitseed": prepared.manifest["data"]["seed"],
         **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
     }
@@ -243,10 +248,10 @@ def _batches(count: int) -> Iterator[NDArray[np.int64]]:
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:
-    """Raise VsrError if data was prepared at another image size than a run was trained on."""
-    wanted = int(run_config["data"]["image_size"])
-    if prepared.image_size != wanted:
+    """Raise VsrError if data's images were made to another size, or otherwise, than those a run was trained on."""
+    size, resize = int(run_config["data"]["image_size"]), run_config["data"]["resize"]
+    if (prepared.image_size, prepared.resize) != (size, resize):
         raise VsrError(
-            f"{prepared.folder}: prepared at {prepared.image_size} pixels, the run was trained at {wanted}; "
-            f"prepare it with --set data.image_size={wanted}"
+            f"{prepared.folder}: prepared at {prepared.image_size} pixels by {prepared.resize}, the run was trained at "
+            f"{size} by {resize}; prepare it with --resize {resize} --set data.image_size={size}"
         )

@@ -1,0 +1,82 @@
+"""`vsr cache`: the frozen features that all prepared data and runs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ..console import fail, print_json, say
+from ..console import out as console
+from .options import Json
+from .words import examples
+
+cache_app = typer.Typer(no_args_is_help=True, help="The frozen features that all prepared data and runs share.")
+
+
+@cache_app.command("list", epilog=examples("vsr cache list", "vsr cache list --json"))
+def cache_list(as_json: Json = False) -> None:
+    """List what is kept of each encoder, the longest unused first."""
+    from ..data.cache_care import kept_features
+    from ..data.feature_cache import cache_folder
+
+    found = kept_features()
+    if as_json:
+        print_json({"folder": str(cache_folder()), "features": [kept.record() for kept in found]})
+        return
+    table = Table(title=f"{cache_folder()}: {sum(kept.bytes for kept in found) / 2**20:.0f} MiB", title_justify="left")
+    for column in ("features", "a row", "precision", "shards", "MiB", "unused for"):
+        table.add_column(column, justify="right" if column in ("shards", "MiB", "unused for") else "left")
+    for kept in found:
+        shape = "x".join(map(str, kept.facts.get("row_shape", ["?"])))
+        row = f"{shape}, real tokens" if kept.facts.get("tokens") else shape
+        precision = str(kept.facts.get("precision", "?"))
+        idle = f"{kept.idle_days:.1f} days"
+        table.add_row(kept.name, row, precision, str(kept.shards), f"{kept.bytes / 2**20:.0f}", idle)
+    console.print(table)
+
+
+@cache_app.command("verify", epilog=examples("vsr cache verify", "vsr cache verify --repair"))
+def cache_verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged; it is computed anew.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read all of it and check that it is whole and unchanged. Exit code 1 if something is damaged."""
+    from ..data.cache_care import kept_features, remove_damaged, verify
+
+    found = kept_features()
+    damaged = [line for kept in found for line in verify(kept)]
+    if repair:
+        for kept in found:
+            remove_damaged(kept)
+    if as_json:
+        print_json({"sets": len(found), "damaged": damaged, "removed": repair and bool(damaged)})
+    else:
+        for line in damaged:
+            fail(line)
+        state = f"{len(damaged)} damaged{', removed' if repair and damaged else ''}" if damaged else "all whole"
+        say(f"{len(found)} sets of features, {sum(kept.shards for kept in found)} shards: {state}")
+    if damaged and not repair:
+        raise typer.Exit(1)
+
+
+@cache_app.command("prune", epilog=examples("vsr cache prune --unused-days 30", "vsr cache prune --to 5"))
+def cache_prune(
+    unused_days: Annotated[
+        float | None, typer.Option("--unused-days", min=0, metavar="N", help="Remove what was not used for N days.")
+    ] = None,
+    to: Annotated[
+        float | None, typer.Option("--to", min=0, metavar="GIB", help="Remove the longest unused until this is left.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make room: with neither option, everything is removed. What is needed again is computed again."""
+    from ..data.cache_care import prune
+
+    limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30
+    removed = prune(unused_days=unused_days, to_bytes=limit)
+    if as_json:
+        print_json({"removed": [kept.record() for kept in removed]})
+    else:
+        say(f"removed {len(removed)} sets of features, {sum(kept.bytes for kept in removed) / 2**20:.0f} MiB")

@@ -1,0 +1,115 @@
+"""Looking after the frozen-feature cache: what is in it, whether it is whole, and making room."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import VsrError
+from ..files import read_json
+from .feature_cache import ABOUT, FEATURES, FeatureSet, cache_folder
+from .shards import ROWS, folder_bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A set of features in the cache."""
+
+    name: str
+    folder: Path
+    facts: dict[str, Any]
+    """What its about.json says; empty where that is damaged."""
+    shards: int
+    bytes: int
+    idle_days: float
+    """Since it was last added to or read."""
+
+    def record(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        counted = {"shards": self.shards, "bytes": self.bytes, "idle_days": round(self.idle_days, 2)}
+        return {"name": self.name, **self.facts, **counted}
+
+
+def kept_features() -> list[Kept]:
+    """List the sets in the cache, the one longest unused first."""
+    folder = cache_folder() / FEATURES
+    found = [_look(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+    return sorted(found, key=lambda kept: -kept.idle_days)
+
+
+def _look(folder: Path) -> Kept:
+    shards = list(folder.glob("*.safetensors"))
+    used = max((path.stat().st_mtime for path in [*shards, folder / ABOUT] if path.exists()), default=0.0)
+    return Kept(
+        name=folder.name,
+        folder=folder,
+        facts=_facts(folder) or {},
+        shards=len(shards),
+        bytes=folder_bytes(folder),
+        idle_days=max(0.0, (time.time() - used) / 86_400),
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    try:
+        facts = read_json(folder / ABOUT, what="a set of features")
+    except VsrError:
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def verify(kept: Kept) -> Iterator[str]:
+    """Yield a line on each file of a set that is damaged: cut short, of another shape, or not a finite number."""
+    facts = _facts(kept.folder)
+    if facts is None or not {"row_shape", "precision", "tokens"} <= facts.keys():
+        yield f"{kept.folder / ABOUT}: missing or damaged, so the set cannot be read"
+        return
+    features = FeatureSet(
+        kept.folder, row_shape=tuple(facts["row_shape"]), precision=facts["precision"], tokens=facts["tokens"]
+    )
+    for path in sorted(kept.folder.glob("*.safetensors")):
+        try:
+            shard = features.open_shard(path)
+        except VsrError as error:
+            yield str(error)
+            continue
+        if not all(np.isfinite(part).all() for part in np.array_split(shard[ROWS], max(1, len(shard[ROWS]) // 1024))):
+            yield f"{path}: holds numbers that are not finite"
+        elif features.checksum(shard) != shard["checksum"].tobytes():
+            yield f"{path}: its content has changed since it was written"
+
+
+def remove_damaged(kept: Kept) -> int:
+    """Remove the damaged files of a set, or the whole set where it cannot be read. Give how many bytes that freed."""
+    before = kept.bytes
+    for line in list(verify(kept)):
+        path = Path(line.partition(": ")[0])
+        if path.name == ABOUT:
+            shutil.rmtree(kept.folder)
+            return before
+        path.unlink(missing_ok=True)
+    return before - folder_bytes(kept.folder)
+
+
+def prune(*, unused_days: float | None, to_bytes: float | None) -> list[Kept]:
+    """Remove the sets unused for so many days, then the longest unused until the cache is no larger than asked.
+
+    Gives what was removed. Whatever needs it later computes it anew.
+    """
+    removed = []
+    sets = kept_features()
+    total = sum(kept.bytes for kept in sets)
+    for kept in sets:
+        too_old = unused_days is not None and kept.idle_days >= unused_days
+        too_much = to_bytes is not None and total > to_bytes
+        if too_old or too_much:
+            shutil.rmtree(kept.folder)
+            total -= kept.bytes
+            removed.append(kept)
+    return removed

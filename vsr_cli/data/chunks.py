@@ -1,0 +1,203 @@
+"""Chunks: a few stories' pictures and records in two files that are named after their content.
+
+Stories are gathered into chunks as they are read. A chunk's name is a digest of all that its files depend on, so a
+chunk that is there need not be made again: after a kill, `prepare` goes on where it stopped; of a changed source, only
+the chunks of changed stories are made anew; several machines make a share each, and their files are simply put
+together. Since a chunk ends where the digest of a story's id says so, a story more or less moves no other boundary.
+
+    chunks/KEY.safetensors   rows (n, H, W, 3) uint8: distinct pictures; digest (n, 16) uint8 and hash (n,) uint64
+                             (perceptual) of each; size (n, 2) int32, width and height in the source
+    chunks/KEY.jsonl         one line a story, see `digitising.stored`; it is written last, so it says that all is there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..api import Rejected, Story
+from ..config import DataOptions
+from ..errors import VsrError
+from ..files import replacing
+from .digitising import Digitised, Still, content_of, digitise, stored
+from .shards import ROWS, map_shard, save_shard
+
+FORMAT = 1
+"""Changes whenever the same story would be stored in another way."""
+STORIES_A_CHUNK = 8
+"""On average: every story ends its chunk with this chance, by its id."""
+FRAMES_A_CHUNK = 96
+BYTES_A_CHUNK = 32 * 2**20
+"""Bounds after which a chunk ends: frames, and bytes of encoded pictures that are held in memory."""
+NO_PICTURES = np.empty((0, 0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of the chunks that this process makes: every `of`-th, beginning with number `index` (from 0)."""
+
+    index: int = 0
+    of: int = 1
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.of == self.index
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk on disk."""
+
+    folder: Path
+    key: str
+
+    @property
+    def pictures(self) -> Path:
+        """The file of its pictures."""
+        return self.folder / f"{self.key}.safetensors"
+
+    @property
+    def stories(self) -> Path:
+        """The file of its stories' records."""
+        return self.folder / f"{self.key}.jsonl"
+
+    def is_whole(self) -> bool:
+        """Whether both files are there and the pictures' is not cut short."""
+        try:
+            map_shard(self.pictures)
+        except VsrError:
+            return False
+        return self.stories.is_file()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Read the stories' records. Raises VsrError if the file is damaged."""
+        try:
+            with self.stories.open(encoding="utf-8") as lines:
+                for line in lines:
+                    yield json.loads(line)
+        except (OSError, ValueError) as error:
+            raise VsrError(
+                f"{self.stories}: cannot be read ({error}); remove it and run 'vsr prepare' again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Made:
+    """Word of one chunk as it is done."""
+
+    chunk: Chunk
+    stories: int
+    new: bool
+    """Whether it had to be made; else it was there."""
+
+
+def make_chunks(
+    stories: Iterable[Story | Rejected],
+    folder: Path,
+    options: DataOptions,
+    *,
+    share: Share,
+    on_story: Callable[[], None],
+) -> Iterator[Made | None]:
+    """Make the chunks of a stream of stories that are not there yet, and yield word of each in the stories' order.
+
+    None stands for a chunk of another machine's share. Pictures are decoded on all cores (Pillow decodes without the
+    GIL) while further stories are read; three chunks at most are held in memory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pending: deque[tuple[Made, list[Future[Digitised] | Rejected]] | None] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        for number, members in enumerate(_grouped(stories, on_story)):
+            if number in share:
+                made, futures = _begin(members, folder, options, pool)
+                pending.append((made, futures))
+            else:
+                pending.append(None)
+            if len(pending) > 2:
+                yield _settle(pending.popleft())
+        while pending:
+            yield _settle(pending.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _grouped(stories: Iterable[Story | Rejected], on_story: Callable[[], None]) -> Iterator[list[Story | Rejected]]:
+    members: list[Story | Rejected] = []
+    frames = size = 0
+    for item in stories:
+        on_story()
+        members.append(item)
+        if isinstance(item, Story):
+            frames += len(item.frames)
+            size += sum(len(frame.image) for frame in item.frames if isinstance(frame.image, bytes))
+        name = item.where if isinstance(item, Rejected) else item.id
+        ends = hashlib.sha256(name.encode(errors="backslashreplace")).digest()[0] % STORIES_A_CHUNK == 0
+        if ends or frames >= FRAMES_A_CHUNK or size >= BYTES_A_CHUNK:
+            yield members
+            members, frames, size = [], 0, 0
+    if members:
+        yield members
+
+
+def _begin(
+    members: Sequence[Story | Rejected], folder: Path, options: DataOptions, pool: ThreadPoolExecutor
+) -> tuple[Made, list[Future[Digitised] | Rejected]]:
+    digest = hashlib.sha256(f"chunk/{FORMAT};{options.image_size};{options.resize};".encode())
+    for item in members:
+        digest.update(content_of(item))
+    chunk = Chunk(folder, digest.hexdigest()[:32])
+    if chunk.is_whole():
+        return Made(chunk, len(members), new=False), []
+    size, resize = options.image_size, options.resize
+    futures: list[Future[Digitised] | Rejected] = [
+        item if isinstance(item, Rejected) else pool.submit(digitise, item, size=size, resize=resize)
+        for item in members
+    ]
+    return Made(chunk, len(members), new=True), futures
+
+
+def _settle(begun: tuple[Made, list[Future[Digitised] | Rejected]] | None) -> Made | None:
+    if begun is None:
+        return None
+    made, futures = begun
+    if made.new:
+        _write(made.chunk, [item if isinstance(item, Rejected) else item.result() for item in futures])
+    return made
+
+
+def _write(chunk: Chunk, members: Sequence[Digitised | Rejected]) -> None:
+    rows: dict[bytes, int] = {}
+    stills: list[Still] = []
+    lines: list[str] = []
+    for item in members:
+        if isinstance(item, Rejected):
+            lines.append(json.dumps(stored(item)))
+            continue
+        for frame, still in zip(item.record["frames"], item.stills, strict=True):
+            if still is not None:
+                frame["image"] = rows.setdefault(still.digest, len(rows))
+                if len(rows) > len(stills):
+                    stills.append(still)
+        lines.append(json.dumps(item.record))
+    save_shard(
+        chunk.pictures,
+        {
+            ROWS: np.stack([still.picture.pixels for still in stills]) if stills else NO_PICTURES,
+            "digest": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 16),
+            "hash": np.asarray([still.hash for still in stills], np.uint64),
+            "size": np.asarray([(still.picture.width, still.picture.height) for still in stills], np.int32).reshape(
+                -1, 2
+            ),
+        },
+    )
+    with replacing(chunk.stories) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,164 @@
+"""The frozen-feature cache: what frozen halves of encoders gave, kept by content and shared by all data and runs.
+
+A set of features is that of one encoder, by its `cache_key`, in one precision. In it a row is found by the digest of
+the picture or text that it was made from, so neither another prepared folder nor another order of its stories costs
+anything. Shards are added and never changed: a kill loses the shard that was being made, and no more.
+
+    FOLDER/features/KIND-KEY-PRECISION/about.json         what it is, for people
+    FOLDER/features/KIND-KEY-PRECISION/NAME.safetensors   digest (n, 16) uint8; rows (n, *F), or for features of tokens
+                                                          rows (all real tokens, *F) and length (n,) int32;
+                                                          checksum (16,) of these
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import VsrError
+from ..files import read_json, write_json
+from .shards import ROWS, map_shard, save_shard
+from .tables import distinct
+
+FOLDER_VARIABLE = "VSR_CACHE"
+FEATURES = "features"
+ABOUT = "about.json"
+SHARD_BYTES = 32 * 2**20
+"""How large a shard is at most; it is held in memory while it is made."""
+ROWS_A_SHARD = (32, 512)
+"""How few and how many rows it has at least and at most, whatever their size."""
+
+Precision = Literal["single", "half"]
+DTYPES: dict[str, type[np.generic]] = {"single": np.float32, "half": np.float16}
+
+
+def cache_folder() -> Path:
+    """Give the folder that VSR_CACHE names, or `vsr` in the user's cache folder."""
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vsr"
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """The features of one encoder in one precision."""
+
+    folder: Path
+    row_shape: tuple[int, ...]
+    """F; for features of tokens (L, *F)."""
+    precision: Precision
+    tokens: bool
+    """Whether a row is the features of a text's tokens, of which only the real ones are kept."""
+
+    @property
+    def rows_a_shard(self) -> int:
+        """How many rows a shard should have."""
+        least, most = ROWS_A_SHARD
+        return max(least, min(most, SHARD_BYTES // self.row_bytes))
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of a row of full length, in bytes."""
+        return max(1, int(np.prod(self.row_shape)) * np.dtype(DTYPES[self.precision]).itemsize)
+
+    @classmethod
+    def known(cls, folder: Path, precision: Precision) -> FeatureSet | None:
+        """Give a set that is in the cache, None where it is not or does not say what it is."""
+        try:
+            facts = read_json(folder / ABOUT, what="a set of features")
+            shape, tokens = tuple(map(int, facts["row_shape"])), bool(facts["tokens"])
+        except (VsrError, KeyError, TypeError, ValueError):
+            return None
+        return cls(folder, row_shape=shape, precision=precision, tokens=tokens)
+
+    def describe(self, **facts: Any) -> None:
+        """Say what the set is in a file, for whoever opens it later, and for people."""
+        shape = {"row_shape": list(self.row_shape), "precision": self.precision, "tokens": self.tokens}
+        write_json(self.folder / ABOUT, {**facts, **shape})
+
+    def add(self, digests: NDArray[np.uint8], features: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:
+        """Add a shard: digests (n, 16) and features (n, *row_shape), or of all real tokens with `lengths` (n,)."""
+        name = hashlib.sha256(digests.tobytes()).hexdigest()[:32]
+        tensors = {ROWS: features.astype(DTYPES[self.precision], copy=False), "digest": digests}
+        if lengths is not None:
+            tensors["length"] = lengths.astype(np.int32)
+        tensors["checksum"] = np.frombuffer(self.checksum(tensors), np.uint8)
+        save_shard(self.folder / f"{name}.safetensors", tensors)
+
+    def find(self, digests: NDArray[np.uint8]) -> tuple[FeatureRows, NDArray[np.int64]]:
+        """Give the rows of the set and where among them each of some digests (n, 16) is, (n,): -1 where it is not."""
+        shards = [self.open_shard(path) for path in sorted(self.folder.glob("*.safetensors"))]
+        if shards:
+            (self.folder / ABOUT).touch()  # its time says when the set was last used
+        kept = [np.array(shard["digest"]) for shard in shards]
+        count = sum(map(len, kept))
+        numbers, first = distinct(np.concatenate([*kept, digests]))
+        at = first[numbers[count:]]
+        return FeatureRows(self, shards), np.where(at < count, at, -1)
+
+    def open_shard(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Map a shard. Raises VsrError if it is cut short or is not one of the set."""
+        shard = map_shard(path)
+        lacking = {ROWS, "digest", "checksum", *(["length"] if self.tokens else [])} - shard.keys()
+        if not lacking:
+            rows, count = shard[ROWS], len(shard["digest"])
+            shape = (count, *self.row_shape)
+            if self.tokens:
+                shape = (int(shard["length"].sum()), *self.row_shape[1:])
+                lacking = lacking if len(shard["length"]) == count else {"length"}
+            if rows.shape != shape or rows.dtype != DTYPES[self.precision]:
+                lacking = {ROWS}
+        if lacking:
+            raise VsrError(f"{path}: damaged, or of another encoder; 'vsr cache verify --repair' removes such files")
+        return shard
+
+    @staticmethod
+    def checksum(shard: Mapping[str, NDArray[Any]]) -> bytes:
+        """Digest what a shard holds, 16 bytes."""
+        digest = hashlib.sha256()
+        for name in (ROWS, "digest", "length"):
+            if name in shard:
+                digest.update(np.ascontiguousarray(shard[name]).data)
+        return digest.digest()[:16]
+
+
+class FeatureRows:
+    """The rows (n, *row_shape) of a set, mapped."""
+
+    def __init__(self, features: FeatureSet, shards: Sequence[dict[str, NDArray[Any]]]) -> None:
+        self._row_shape = features.row_shape
+        self._dtype = DTYPES[features.precision]
+        self._rows = [shard[ROWS] for shard in shards]
+        self._starts = np.concatenate([[0], np.cumsum([len(shard["digest"]) for shard in shards])]).astype(np.int64)
+        self._lengths = [np.array(shard["length"], np.int64) if features.tokens else None for shard in shards]
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the rows with these indices, of any shape: (*indices, *row). Tokens that are not real are zeros."""
+        flat = rows.reshape(-1)
+        shards = np.searchsorted(self._starts, flat, side="right") - 1
+        found = np.zeros((len(flat), *self._row_shape), dtype=self._dtype)
+        for index in np.unique(shards).tolist():
+            here = np.flatnonzero(shards == index)
+            inside = flat[here] - self._starts[index]
+            lengths = self._lengths[index]
+            if lengths is None:
+                found[here] = self._rows[index][inside]
+            else:
+                ends = np.cumsum(lengths)
+                token = np.arange(self._row_shape[0])
+                real = token < lengths[inside, None]  # (rows, L)
+                source = (ends - lengths)[inside, None] + token  # (rows, L): of the tokens of the shard
+                row, column = np.nonzero(real)
+                found[here[row], column] = self._rows[index][source[real]]
+        return found.reshape(*rows.shape, *self._row_shape)
