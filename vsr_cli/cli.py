@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
+from .commands.cache import cache_app
+from .commands.data_app import data_app
 from .commands.options import (
     Assignments,
     BatchSize,
@@ -18,13 +20,16 @@ from .commands.options import (
     Dataset,
     Epochs,
     Fusion,
+    Groups,
     ImageDecoder,
     Json,
     Metrics,
     Out,
     Preset,
+    Resize,
     RunFolder,
     Split,
+    SplitBy,
     Temporal,
     Text,
     TextDecoder,
@@ -48,6 +53,8 @@ plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and wha
 config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
+app.add_typer(cache_app, name="cache")
+app.add_typer(data_app, name="data")
 
 
 def _part_flags(**flags: Any) -> dict[str, Any]:
@@ -73,7 +80,7 @@ def vsr(
 @app.command(
     epilog=examples(
         "vsr prepare",
-        "vsr prepare my_stories/ --window sliding",
+        "vsr prepare my_stories/ --window sliding --resize letterbox --groups series.csv",
         "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
         "vsr prepare --dataset story-reasoning --limit 500",
     )
@@ -93,6 +100,13 @@ def prepare(
         str | None,
         typer.Option("--short", metavar="drop|pad", help="What to do with stories of under five frames."),
     ] = None,
+    resize: Resize = None,
+    split: SplitBy = None,
+    groups: Groups = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Store one share of the pictures, as one of several machines."),
+    ] = None,
     preset: Preset = None,
     visual: Visual = None,
     text: Text = None,
@@ -101,7 +115,14 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Read stories, check them, cut windows, split them, and store images, texts and frozen features."""
-    from .commands.prepare import default_dataset, default_folder, prepare_config, run_prepare, show_prepared
+    from .commands.prepare import (
+        default_dataset,
+        default_folder,
+        prepare_config,
+        run_prepare,
+        run_shard,
+        show_prepared,
+    )
     from .commands.settings import registry
 
     found = registry()
@@ -110,10 +131,19 @@ def prepare(
         "data.limit": limit,
         "data.window": window,
         "data.short": short,
+        "data.resize": resize,
+        "data.split": split,
+        "data.group_csv": groups,
         **_part_flags(visual=visual, text=text),
     }
     config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
-    prepared = run_prepare(config, source, out or default_folder(source, name))
+    folder = out or default_folder(source, name)
+    if shard is not None:
+        done = run_shard(config, source, folder, shard)
+        if as_json:
+            print_json(done)
+        return
+    prepared = run_prepare(config, source, folder)
     if as_json:
         print_json({"folder": str(prepared.folder), **prepared.manifest})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -57,6 +58,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_name(story: str) -> str:
+    """Give the name of a file or folder after a story, with nothing in it that leads away."""
+    # 60 characters are at most 240 bytes, which every file system takes.
+    return re.sub(r"[^\w.-]+", "_", story)[:60].strip("._") or "story"
 
 
 @contextmanager

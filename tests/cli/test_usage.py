@@ -7,7 +7,11 @@ import sys
 
 import pytest
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "demo", "plugins list", "plugins show", "config show")
+COMMANDS = (
+    *("prepare", "train", "evaluate", "predict", "demo"),
+    *("data lint", "data stats", "data show", "cache list", "cache verify", "cache prune"),
+    *("plugins list", "plugins show", "config show"),
+)
 
 
 def light(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -157,6 +157,7 @@ class Prepared:
     folder: Path
     manifest: dict[str, Any]
     _windows: dict[str, Windows] = field(default_factory=dict, init=False, compare=False)
+    _tables: dict[str, Any] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def tables(self) -> Path:
@@ -278,14 +279,15 @@ class Prepared:
         return Windows(table["story"].to_pylist(), image_rows[rows], text_rows[rows], repeated, starts)
 
     def _table(self, name: str) -> Any:
-        path = self.tables / name
-        try:
-            with pa.memory_map(str(path)) as source:
-                return pa.ipc.open_stream(source).read_all()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise VsrError(
-                f"{path}: cannot be read ({error}); remove {self.tables} and run 'vsr prepare' again"
-            ) from error
+        if name not in self._tables:
+            path = self.tables / name
+            try:
+                with pa.memory_map(str(path)) as source:
+                    self._tables[name] = pa.ipc.open_stream(source).read_all()
+            except (OSError, pa.ArrowInvalid) as error:
+                remedy = f"remove {self.tables} and run 'vsr prepare' again"
+                raise VsrError(f"{path}: cannot be read ({error}); {remedy}") from error
+        return self._tables[name]
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -16,6 +16,7 @@ from ..config import CONTEXT_FRAMES, FeatureOptions
 from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import frozen_features
+from ..data.lint import target_in_context
 from ..data.prepared import Frames, Prepared, Windows
 from ..errors import VsrError
 from ..layers import Choice
@@ -57,9 +58,7 @@ class Evaluation:
 
 def leave_out_leaks(windows: Windows) -> tuple[Windows, Leaks]:
     """Leave out windows whose target's text or image is among their inputs, and padded ones."""
-    context, target = np.s_[:, :CONTEXT_FRAMES], np.s_[:, CONTEXT_FRAMES:]
-    text = (windows.text_rows[context] == windows.text_rows[target]).any(axis=1)  # (W,)
-    image = (windows.image_rows[context] == windows.image_rows[target]).any(axis=1)
+    text, image = target_in_context(windows.text_rows), target_in_context(windows.image_rows)  # (W,)
     padded = windows.repeated.any(axis=1)
     leaks = Leaks(int(text.sum()), int(image.sum()), int(padded.sum()))
     return windows.take(np.flatnonzero(~(text | image | padded))), leaks

@@ -55,9 +55,7 @@ def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDi
     model.to(accelerator.device)
     save_assets(model, run.assets)
     save_weights(model, run.folder / "frozen.safetensors", frozen=True)
-    features = frozen_features(
-        prepared, model.visual, model.text, device=accelerator.device, options=config.features
-    )
+    features = frozen_features(prepared, model.visual, model.text, device=accelerator.device, options=config.features)
     training = _split(model, prepared, windows, features, accelerator.device)
     validation = _split(model, prepared, prepared.windows("validation"), features, accelerator.device)
 

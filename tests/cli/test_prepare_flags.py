@@ -1,0 +1,90 @@
+"""How pictures become square and stories fall into splits, as it is typed."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def stories(write_story, tmp_path):
+    for number in range(1, 9):
+        write_story(tmp_path / f"mine/{number}", 5, size=(64, 32))
+    return tmp_path / "mine"
+
+
+def test_the_flags_reach_the_prepared_data(vsr, place, stories, tmp_path):
+    rows = [f"{number},{'odd' if number % 2 else 'even'}" for number in range(1, 8)]
+    (tmp_path / "groups.csv").write_text("\n".join(["story,group", *rows]))
+    line = f"prepare {stories} --preset tiny --out {tmp_path / 'out'} --json"
+    answer = vsr(f"{line} --resize letterbox --split group --groups {tmp_path / 'groups.csv'}")
+    assert answer.code == 0, answer.err
+    said = json.loads(answer.out)
+    assert (said["data"]["resize"], said["data"]["split"]) == ("letterbox", "group")
+    assert said["data"]["group_csv"] == str(tmp_path / "groups.csv")
+    assert said["counts"]["groups"] == 3
+    assert said["counts"]["problems"] == {"no_group": 1}
+    assert sorted(said["counts"]["stories_kept"].values()) == [1, 3, 4]
+
+
+def test_stories_that_a_split_file_leaves_out_are_counted(vsr, place, stories, tmp_path):
+    (tmp_path / "splits.csv").write_text("story,split\n1,test\n2,train\n3,train\n")
+    files = f"--split file --set data.split_file={tmp_path / 'splits.csv'}"
+    answer = vsr(f"prepare {stories} --preset tiny --out {tmp_path / 'out'} --json {files}")
+    assert answer.code == 0, answer.err
+    counts = json.loads(answer.out)["counts"]
+    assert counts["stories_kept"] == {"train": 2, "validation": 0, "test": 1}
+    assert counts["stories_dropped"] == {"not_in_split_file": 5}
+
+
+def test_a_run_is_not_scored_on_pictures_that_were_fitted_otherwise(vsr, place, stories, tmp_path):
+    out = tmp_path / "out"
+    assert vsr(f"prepare {stories} --preset tiny --resize crop --out {out}").code == 0
+    answer = vsr(f"evaluate --data {out} --metrics mse")
+    assert answer.code == 2
+    (error,) = answer.errors
+    assert "by crop" in error
+    assert "prepare it with --resize squash" in error
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "crop"])
+def test_a_run_scores_and_predicts_as_its_pictures_were_fitted(vsr, place, stories, tmp_path, resize):
+    out, run = tmp_path / "out", tmp_path / "run"
+    made = vsr(f"prepare {stories} --preset tiny --resize {resize} --split block --out {out}")
+    assert made.code == 0, made.err
+    trained = vsr(f"train --data {out} --out {run}")
+    assert trained.code == 0, trained.err
+    scored = vsr(f"evaluate --run {run} --metrics mse --json")
+    assert scored.code == 0, scored.err
+    assert f"|resize:{resize}|" in json.loads(scored.out)["signature"]
+    assert "|splitby:block|" in json.loads(scored.out)["signature"]
+    assert vsr(f"predict {stories / '1'} --run {run}").code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("--resize stretch", "'letterbox'"),
+        ("--split blocks", "'block'"),
+        ("--split file", "data.split_file"),
+        ("--split official", "the source puts no story into a split"),
+        ("--groups nowhere.csv", "nowhere.csv"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_data(vsr, place, stories, tmp_path, line, part):
+    answer = vsr(f"prepare {stories} --preset tiny --out {tmp_path / 'out'} {line}")
+    assert answer.code == 2
+    (error,) = answer.errors
+    assert part in error
+    assert not list(tmp_path.glob("out/**/windows.arrow"))
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [("--resize ", ["squash", "letterbox", "crop"]), ("--split b", ["block"]), ("--split t", ["train", "test"])],
+)
+def test_the_shell_completes_what_they_take(vsr, empty, monkeypatch, line, names):
+    words = f"vsr prepare {line}"
+    monkeypatch.setenv("_VSR_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert set(vsr("").out.split()) == set(names)

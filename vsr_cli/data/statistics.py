@@ -1,0 +1,199 @@
+"""What a data set is like: lengths, markup, sizes, vocabulary and repetition, of each split and of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lint import target_in_context
+from .prepared import Prepared, StoredStory, Windows
+from .splits import HELD_OUT, SPLITS
+from .words import CountTokens, words_of
+
+ALL = "all"
+LENGTHS = (32, 64, 128)
+"""In tokens: usual limits of what a text encoder reads and a decoder writes."""
+TEXTS_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of one split, or of all."""
+
+    frames: NDArray[np.int64]
+    """By story."""
+    words: NDArray[np.int64]
+    """By frame that has a text."""
+    tokens: NDArray[np.int64]
+    """By frame that has a text."""
+    vocabulary: Counter[str]
+    """How often each word occurs, in lower case."""
+    clean_characters: int
+    """Of the texts of those stories whose source has markup."""
+    source_characters: int
+    """Of the same stories in their source, markup included."""
+    sizes: NDArray[np.int64]
+    """(n, 2): width and height in the source of each distinct picture."""
+    same_text: NDArray[np.bool_]
+    """By two neighbouring frames that have a text each: whether it is the same."""
+    same_image: NDArray[np.bool_]
+    target_text: NDArray[np.bool_]
+    """By window: whether the text of its target is among its inputs."""
+    target_image: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is held of a story until it is measured."""
+
+    text_rows: NDArray[np.int64]
+    image_rows: NDArray[np.int64]
+    """Both by frame, -1 where there is none."""
+    clean_characters: int
+    source_characters: int
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """Of each distinct text, by its row."""
+
+    words: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+
+def measure(prepared: Prepared, count_tokens: CountTokens) -> dict[str, Measures]:
+    """Measure the stories of each split and, as "all", of all three. Stories that are in none are left out."""
+    told: dict[str, list[_Told]] = {split: [] for split in SPLITS}
+    for story in prepared.stories():
+        if story.split:
+            told[story.split].append(_told(story))
+    lengths = _lengths(prepared.frames.texts, count_tokens)
+    windows = {split: prepared.windows(split) for split in SPLITS}
+    measures = {split: _measure(prepared, told[split], [windows[split]], lengths) for split in SPLITS}
+    measures[ALL] = _measure(prepared, [*chain(*told.values())], [*windows.values()], lengths)
+    return measures
+
+
+def summary(measures: Mapping[str, Measures]) -> dict[str, dict[str, Any]]:
+    """Give measures in numbers, as JSON has them. Shares are between 0 and 1, and None where there is nothing."""
+    seen = measures["train"].vocabulary or None
+    return {name: _numbers(of, seen=seen if name in HELD_OUT else None) for name, of in measures.items()}
+
+
+def _told(story: StoredStory) -> _Told:
+    marked = story.source_characters is not None
+    return _Told(
+        text_rows=np.asarray([frame.text_row for frame in story.frames], dtype=np.int64),
+        image_rows=np.asarray([frame.image_row for frame in story.frames], dtype=np.int64),
+        clean_characters=sum(len(frame.text or "") for frame in story.frames) if marked else 0,
+        source_characters=story.source_characters or 0,
+    )
+
+
+def _lengths(texts: Sequence[str], count_tokens: CountTokens) -> _Lengths:
+    """Count the words and tokens of each distinct text."""
+    tokens: list[int] = []
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        tokens += count_tokens(texts[start : start + TEXTS_AT_A_TIME])
+    words = [len(words_of(text)) for text in texts]
+    return _Lengths(np.asarray(words, dtype=np.int64), np.asarray(tokens, dtype=np.int64))
+
+
+def _measure(prepared: Prepared, stories: Sequence[_Told], windows: Sequence[Windows], lengths: _Lengths) -> Measures:
+    text_rows = _present([story.text_rows for story in stories])
+    images = np.unique(_present([story.image_rows for story in stories]))
+    vocabulary: Counter[str] = Counter()
+    for row, count in Counter(text_rows.tolist()).items():
+        for word in words_of(prepared.frames.texts[row]):
+            vocabulary[word] += count
+    facts = prepared.image_facts
+    return Measures(
+        frames=np.asarray([len(story.text_rows) for story in stories], dtype=np.int64),
+        words=lengths.words[text_rows],
+        tokens=lengths.tokens[text_rows],
+        vocabulary=vocabulary,
+        clean_characters=sum(story.clean_characters for story in stories),
+        source_characters=sum(story.source_characters for story in stories),
+        sizes=np.stack([facts.width[images], facts.height[images]], axis=1).astype(np.int64),
+        same_text=_same([story.text_rows for story in stories]),
+        same_image=_same([story.image_rows for story in stories]),
+        target_text=np.concatenate([target_in_context(cut.text_rows) for cut in windows]),
+        target_image=np.concatenate([target_in_context(cut.image_rows) for cut in windows]),
+    )
+
+
+def _present(rows_of: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    rows = np.concatenate([np.empty(0, np.int64), *rows_of])
+    return rows[rows >= 0]
+
+
+def _same(rows_of: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """Compare each two neighbouring frames of each story that both have a row."""
+    pairs = [(rows[1:] == rows[:-1])[(rows[1:] >= 0) & (rows[:-1] >= 0)] for rows in rows_of]
+    return np.concatenate([np.empty(0, np.bool_), *pairs])
+
+
+def _numbers(measured: Measures, *, seen: Mapping[str, int] | None) -> dict[str, Any]:
+    sizes, vocabulary = measured.sizes, measured.vocabulary
+    running = vocabulary.total()
+    unseen = None if seen is None else [count for word, count in vocabulary.items() if word not in seen]
+    return {
+        "stories": len(measured.frames),
+        "frames": int(measured.frames.sum()),
+        "windows": len(measured.target_text),
+        "frames_a_story": _spread(measured.frames),
+        "words_a_frame": _spread(measured.words),
+        "tokens_a_frame": _spread(measured.tokens),
+        "longer_than": {str(length): _share(measured.tokens > length) for length in LENGTHS},
+        "markup_share": _rounded(1 - measured.clean_characters / measured.source_characters)
+        if measured.source_characters
+        else None,
+        "words": running,
+        "distinct_words": len(vocabulary),
+        "distinct_words_seen_once": _share([count == 1 for count in vocabulary.values()]),
+        "distinct_words_not_in_train": None if unseen is None else _ratio(len(unseen), len(vocabulary)),
+        "words_not_in_train": None if unseen is None else _ratio(sum(unseen), running),
+        "images": len(sizes),
+        "image_size": _commonest(sizes),
+        "image_width": _spread(sizes[:, 0]),
+        "image_height": _spread(sizes[:, 1]),
+        "image_proportion": _spread(sizes[:, 0] / sizes[:, 1]),
+        "same_text_as_before": _share(measured.same_text),
+        "same_image_as_before": _share(measured.same_image),
+        "target_text_in_context": _share(measured.target_text),
+        "target_image_in_context": _share(measured.target_image),
+    }
+
+
+def _spread(values: NDArray[Any]) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    numbers = {"least": values.min(), "median": np.median(values), "mean": values.mean(), "greatest": values.max()}
+    return {name: _rounded(number) for name, number in numbers.items()}
+
+
+def _commonest(sizes: NDArray[np.int64]) -> dict[str, float] | None:
+    """Give the size that most pictures have, and the share of them that have it."""
+    if not len(sizes):
+        return None
+    kinds, counts = np.unique(sizes, axis=0, return_counts=True)
+    width, height = kinds[counts.argmax()].tolist()
+    return {"width": width, "height": height, "share": _rounded(counts.max() / len(sizes))}
+
+
+def _share(found: Sequence[bool] | NDArray[np.bool_]) -> float | None:
+    return _ratio(int(np.count_nonzero(found)), len(found))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return _rounded(part / whole) if whole else None
+
+
+def _rounded(number: float) -> float:
+    return round(float(number), 4)

@@ -1,0 +1,208 @@
+"""Who and what a story speaks of, in colour: each id has its own, in the text and round its place in the picture."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from PIL import Image, ImageDraw
+
+from ..api import Box, Entity
+from ..config import Resize
+from ..data.prepared import StoredFrame, StoredStory
+from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PAPER, load_font
+
+COLOURS = (
+    "#1565c0", "#c2410c", "#2e7d32", "#8e24aa", "#b0125b", "#00707a", "#8a5a00", "#4a55b8", "#a31515", "#566400",
+    "#6d4c41", "#455a64",
+)  # fmt: skip
+"""Of the first ids of a story. All stand out from the paper by 4.5 to 1 or more, as WCAG 2 asks of text."""
+BOX_WIDTH = 3
+UNDERLINE = 2
+LONGEST = 2000
+"""Characters of a text that are shown: some fifty lines."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a character of a text is written."""
+
+    colour: str = INK
+    font: Literal["", "-Bold", "-Oblique"] = ""
+    underlined: bool = False
+
+
+PLAIN = Style()
+
+
+def colour_of(number: int) -> str:
+    """Give the colour of a story's id by its number, from 0. No two are alike."""
+    if number < len(COLOURS):
+        return COLOURS[number]
+    # Each step by the golden ratio leads to the hue farthest from those before it.
+    hue = number * 0.618034 % 1
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, 0.22, 0.9))
+
+
+def colours_of(story: StoredStory) -> dict[str, str]:
+    """Give each id of a story its colour, in the order in which the ids first appear."""
+    ids: dict[str, None] = {}
+    for frame in story.frames:
+        ids.update(dict.fromkeys(name for entity in frame.entities for name in entity.ids))
+        ids.update(dict.fromkeys(name for name, _ in boxes_of(story, frame.index)))
+    return {name: colour_of(number) for number, name in enumerate(ids)}
+
+
+def names_of(story: StoredStory) -> dict[str, str]:
+    """Say of each id what it stands for: a name, else a description, else what the text first calls it."""
+    names: dict[str, str] = {}
+    for analysed in (story.analysis or {}).get("frames", ()):
+        for described in (*analysed["characters"], *analysed["things"]):
+            if what := described.get("name") or described["description"]:
+                names.setdefault(described["id"], what)
+    for frame in story.frames:
+        for entity in frame.entities:
+            if entity.kind != "action" and len(entity.ids) == 1:
+                names.setdefault(entity.ids[0], (frame.text or "")[entity.start : entity.end])
+    return names
+
+
+def boxes_of(story: StoredStory, index: int) -> Iterator[tuple[str, Box]]:
+    """Yield the ids that have a box in a frame's picture, with the box in pixels of the source."""
+    frames = (story.analysis or {}).get("frames", ())
+    if index < len(frames):
+        for described in (*frames[index]["characters"], *frames[index]["things"]):
+            if described["box"]:
+                left, top, right, bottom = described["box"]
+                yield described["id"], (left, top, right, bottom)
+
+
+def place_box(box: Box, source: tuple[int, int], *, resize: Resize, shown: tuple[int, int]) -> Box | None:
+    """Give the place of a box of the source's picture in the picture shown, None where nothing of it is shown.
+
+    `source` and `shown` are (width, height); `shown` is of what `unfit_image` gives, at whatever scale.
+    """
+    left, top = 0, 0
+    width, height = source
+    if resize == "crop":
+        side = min(source)
+        left, top = (width - side) // 2, (height - side) // 2
+        width = height = side
+    across, down = shown[0] / width, shown[1] / height
+    placed = (
+        max(0, round((box[0] - left) * across)),
+        max(0, round((box[1] - top) * down)),
+        min(shown[0], round((box[2] - left) * across)),
+        min(shown[1], round((box[3] - top) * down)),
+    )
+    return placed if placed[0] < placed[2] and placed[1] < placed[3] else None
+
+
+def outline(picture: Image.Image, boxes: Iterable[tuple[str, Box]], colours: Mapping[str, str]) -> Image.Image:
+    """Draw boxes onto a copy of a picture, each in its id's colour and under the id."""
+    drawn = picture.copy()
+    draw, font = ImageDraw.Draw(drawn), load_font(LABEL_SIZE, "-Bold")
+    for name, (left, top, right, bottom) in boxes:
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=colours[name], width=BOX_WIDTH)
+        label = one_line(name)
+        width, height = round(font.getlength(label)) + 8, LABEL_SIZE + 4
+        # Above the box where there is room, so that it hides nothing of a small one; never beyond the edge.
+        left, top = max(0, min(left, picture.width - width)), top - height if top >= height else top
+        draw.rectangle((left, top, left + width - 1, top + height), fill=colours[name])
+        draw.text((left + 4, top + 1), label, font=font, fill=PAPER)
+    return drawn
+
+
+def styles_of(frame: StoredFrame, colours: Mapping[str, str]) -> list[Style]:
+    """Say how each character of a frame's text is written; of entities in each other, the inner one holds.
+
+    Words of several ids have the colours of all, a stretch each.
+    """
+    styles = [PLAIN] * len(frame.text or "")
+    for entity in frame.entities:
+        length = entity.end - entity.start
+        for number, name in enumerate(entity.ids):
+            start = entity.start + length * number // len(entity.ids)
+            end = entity.start + length * (number + 1) // len(entity.ids)
+            styles[start:end] = [_style(entity, colours[name])] * (end - start)
+    return styles
+
+
+def _style(entity: Entity, colour: str) -> Style:
+    if entity.kind == "action":
+        return Style(colour, underlined=True)
+    return Style(colour, "-Oblique" if entity.kind == "landmark" else "-Bold")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text in its styles, broken into lines."""
+
+    text: str
+    styles: Sequence[Style]
+    lines: Sequence[tuple[int, int]]
+    """Where each line begins and ends in the text."""
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return LINE * len(self.lines)
+
+    def draw(self, draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
+        """Draw it with its upper left corner at a place."""
+        for number, (start, end) in enumerate(self.lines):
+            x, y = float(left), top + number * LINE
+            for style, text in _runs(self.text, self.styles, start, end):
+                font = load_font(CAPTION_SIZE, style.font)
+                draw.text((x, y), text, font=font, fill=style.colour)
+                width = font.getlength(text)
+                if style.underlined:
+                    under = y + CAPTION_SIZE + 3
+                    draw.rectangle((x, under, x + width, under + UNDERLINE - 1), fill=style.colour)
+                x += width
+
+
+def break_caption(text: str, styles: Sequence[Style], *, width: int) -> Caption:
+    """Break a text into lines of at most `width` pixels; a word that is too long alone is broken too.
+
+    Of a text over `LONGEST` characters the beginning is shown.
+    """
+    if len(text) > LONGEST:
+        text, styles = f"{text[:LONGEST]} …", [*styles[:LONGEST], PLAIN, PLAIN]
+    lines: list[tuple[int, int]] = []
+    start = end = 0
+    for word in re.finditer(r"\S+", text):
+        if end == start:
+            start = word.start()
+        elif _width(text, styles, start, word.end()) > width:
+            lines.append((start, end))
+            start = word.start()
+        end = word.end()
+        while _width(text, styles, start, end) > width:
+            fits = start + 1
+            while _width(text, styles, start, fits + 1) <= width:
+                fits += 1
+            lines.append((start, fits))
+            start = fits
+    if end > start:
+        lines.append((start, end))
+    return Caption(text, styles, lines)
+
+
+def _width(text: str, styles: Sequence[Style], start: int, end: int) -> float:
+    return sum(load_font(CAPTION_SIZE, style.font).getlength(run) for style, run in _runs(text, styles, start, end))
+
+
+def one_line(text: str) -> str:
+    """Write a text with single spaces for all of its white space: a font takes no line break."""
+    return " ".join(text.split())
+
+
+def _runs(text: str, styles: Sequence[Style], start: int, end: int) -> Iterator[tuple[Style, str]]:
+    """Part a stretch of a text into pieces of one style; all white space is written as spaces."""
+    for style, run in groupby(range(start, end), key=styles.__getitem__):
+        yield style, "".join(" " if text[at].isspace() else text[at] for at in run)

@@ -1,0 +1,176 @@
+"""One story on one page: all its frames, with who and what they speak of in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..data.images import unfit_image
+from ..data.prepared import Prepared, StoredFrame, StoredStory
+from .entities import (
+    LONGEST,
+    PLAIN,
+    Caption,
+    Style,
+    boxes_of,
+    break_caption,
+    colours_of,
+    names_of,
+    one_line,
+    outline,
+    place_box,
+    styles_of,
+)
+from .storyboard import (
+    ACCENT,
+    CAPTION_SIZE,
+    FAINT,
+    GAP,
+    INK,
+    LABEL_SIZE,
+    LINE,
+    MARGIN,
+    PANEL_WIDTH,
+    PAPER,
+    load_font,
+    panel_size,
+)
+
+COLUMNS = 5
+LEAST_COLUMNS = 3
+"""That the page is wide enough for at least."""
+TITLE_SIZE = 20
+TITLE_HEIGHT = 52
+LABEL_HEIGHT = LABEL_SIZE + 10
+CAPTION_GAP = 12
+NO_PICTURE = (PANEL_WIDTH, 168)
+EMPTY = "#ecebe5"
+KINDS = "bold: characters and things; underlined: what they do; slanted: places"
+
+
+def frame_picture(prepared: Prepared, frame: StoredFrame) -> Image.Image | None:
+    """Give a frame's picture in the proportions of its source, None where it has none."""
+    if frame.image_row < 0:
+        return None
+    facts, row = prepared.image_facts, frame.image_row
+    square = Image.fromarray(prepared.frames.images.gather(np.asarray([row], dtype=np.int64))[0])
+    width, height = int(facts.width[row]), int(facts.height[row])
+    return unfit_image(square, width=width, height=height, resize=prepared.resize)
+
+
+def draw_story(prepared: Prepared, story: StoredStory) -> Image.Image:
+    """Draw all frames of a story in rows of five, each over its text, and below them what the colours stand for."""
+    colours = colours_of(story)
+    panels = [_panel(prepared, story, frame, colours) for frame in story.frames]
+    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
+    legend = _legend(colours, names_of(story))
+    columns = max(LEAST_COLUMNS, *map(len, rows))
+    legend_lines = -(-len(legend) // columns)
+    height = TITLE_HEIGHT + sum(_height(row) + 2 * GAP for row in rows) + (legend_lines + 1) * LINE
+    board = Image.new("RGB", (2 * MARGIN + columns * (PANEL_WIDTH + GAP) - GAP, 2 * MARGIN + height), PAPER)
+    draw = ImageDraw.Draw(board)
+    _draw_title(draw, story)
+    top = MARGIN + TITLE_HEIGHT
+    for row in rows:
+        for column, panel in enumerate(row):
+            panel.draw(board, (_left(column), top), picture_height=_picture_height(row))
+        top += _height(row) + 2 * GAP
+    for number, entry in enumerate(legend):
+        entry.draw(draw, _left(number % columns), top + number // columns * LINE)
+    if legend:
+        draw.text((MARGIN, top + legend_lines * LINE + 8), KINDS, font=load_font(LABEL_SIZE), fill=FAINT)
+    return board
+
+
+def _left(column: int) -> int:
+    return MARGIN + column * (PANEL_WIDTH + GAP)
+
+
+@dataclass(frozen=True)
+class _StoryPanel:
+    """One frame as it is drawn."""
+
+    label: str
+    label_colour: str
+    picture: Image.Image
+    caption: Caption
+
+    def draw(self, board: Image.Image, at: tuple[int, int], *, picture_height: int) -> None:
+        """Draw it with its upper left corner at a place, its text below the highest picture of its row."""
+        (left, top), draw = at, ImageDraw.Draw(board)
+        draw.text((left, top), self.label.upper(), font=load_font(LABEL_SIZE), fill=self.label_colour)
+        board.paste(self.picture, (left + (PANEL_WIDTH - self.picture.width) // 2, top + LABEL_HEIGHT))
+        self.caption.draw(draw, left, top + LABEL_HEIGHT + picture_height + CAPTION_GAP)
+
+
+def _panel(prepared: Prepared, story: StoredStory, frame: StoredFrame, colours: Mapping[str, str]) -> _StoryPanel:
+    label = f"frame {frame.index + 1}"
+    if frame.problem:
+        label += f": {frame.problem.replace('_', ' ')}"
+    picture = frame_picture(prepared, frame)
+    if picture is None:
+        shown = _no_picture()
+    else:
+        shown = picture.resize(panel_size(picture), Image.Resampling.LANCZOS)
+        source = int(prepared.image_facts.width[frame.image_row]), int(prepared.image_facts.height[frame.image_row])
+        placed = [
+            (name, place_box(box, source, resize=prepared.resize, shown=shown.size))
+            for name, box in boxes_of(story, frame.index)
+        ]
+        shown = outline(shown, [(name, box) for name, box in placed if box], colours)
+    if frame.text is None:
+        text = "no text"
+        styles: Sequence[Style] = [Style(FAINT, "-Oblique")] * len(text)
+    else:
+        text, styles = frame.text, styles_of(frame, colours)
+    caption = break_caption(text, styles, width=PANEL_WIDTH)
+    return _StoryPanel(label, ACCENT if frame.problem else FAINT, shown, caption)
+
+
+def _no_picture() -> Image.Image:
+    empty = Image.new("RGB", NO_PICTURE, EMPTY)
+    middle = (NO_PICTURE[0] // 2, NO_PICTURE[1] // 2)
+    ImageDraw.Draw(empty).text(middle, "no image", font=load_font(LABEL_SIZE, "-Oblique"), fill=FAINT, anchor="mm")
+    return empty
+
+
+def _picture_height(row: Sequence[_StoryPanel]) -> int:
+    return max(panel.picture.height for panel in row)
+
+
+def _height(row: Sequence[_StoryPanel]) -> int:
+    return LABEL_HEIGHT + _picture_height(row) + CAPTION_GAP + max(panel.caption.height for panel in row)
+
+
+def _draw_title(draw: ImageDraw.ImageDraw, story: StoredStory) -> None:
+    font = load_font(TITLE_SIZE, "-Bold")
+    title = _cut(one_line(story.id), font, 2 * PANEL_WIDTH)
+    draw.text((MARGIN, MARGIN), title, font=font, fill=INK)
+    where = f"{story.split} split" if story.split else f"in no split: {str(story.dropped).replace('_', ' ')}"
+    at = (MARGIN + font.getlength(title) + GAP, MARGIN + TITLE_SIZE - LABEL_SIZE)
+    draw.text(at, f"{where}, {len(story.frames)} frames", font=load_font(LABEL_SIZE), fill=FAINT)
+
+
+def _legend(colours: Mapping[str, str], names: Mapping[str, str]) -> list[Caption]:
+    """Give a line for each id, in its colour, with what it stands for."""
+    entries = []
+    for name, colour in colours.items():
+        shown = f"{one_line(name)} "
+        room = PANEL_WIDTH - load_font(CAPTION_SIZE, "-Bold").getlength(shown)
+        meaning = _cut(one_line(names.get(name, "")), load_font(CAPTION_SIZE), room)
+        styles = [Style(colour, "-Bold")] * len(shown) + [PLAIN] * len(meaning)
+        entries.append(Caption(shown + meaning, styles, [(0, len(styles))]))
+    return entries
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Cut a text that is wider than `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    text = text[:LONGEST]
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
