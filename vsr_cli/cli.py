@@ -14,7 +14,6 @@ from .commands.data_app import data_app
 from .commands.options import (
     Assignments,
     BatchSize,
-    Component,
     Config,
     Data,
     Dataset,
@@ -35,6 +34,7 @@ from .commands.options import (
     TextDecoder,
     Visual,
 )
+from .commands.plugins import plugins_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
@@ -49,7 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth.",
 )
-plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and what each component takes.")
 config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
@@ -263,33 +262,6 @@ def demo(out: Out = None) -> None:
     from .commands.settings import registry
 
     run_demo(registry(), out or Path("demo"))
-
-
-@plugins_app.command("list", epilog=examples("vsr plugins list", "vsr plugins list --json"))
-def plugins_list(as_json: Json = False) -> None:
-    """List the installed components by kind."""
-    from .commands.plugins import list_record, show_list
-    from .commands.settings import registry
-
-    found = registry()
-    if as_json:
-        print_json(list_record(found))
-    else:
-        show_list(found)
-
-
-@plugins_app.command("show", epilog=examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
-def plugins_show(name: Component, as_json: Json = False) -> None:
-    """Show what a component is for, and its options with their types and defaults."""
-    from .commands.plugins import show_component, show_record
-    from .commands.settings import registry
-
-    entries = registry().find_all(name)
-    if as_json:
-        print_json([show_record(entry) for entry in entries])
-        return
-    for entry in entries:
-        show_component(entry)
 
 
 @config_app.command(

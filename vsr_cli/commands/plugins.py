@@ -5,13 +5,41 @@ from __future__ import annotations
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import typer
 from pydantic_core import PydanticUndefined
 from rich.markup import escape
 from rich.table import Table
 
 from ..console import out as console
+from ..console import print_json
 from ..plugin.kinds import KIND_OF, KINDS
 from ..plugin.registry import Provided, Registry
+from .options import Component, Json
+from .settings import registry
+from .words import examples
+
+plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and what each component takes.")
+
+
+@plugins_app.command("list", epilog=examples("vsr plugins list", "vsr plugins list --json"))
+def plugins_list(as_json: Json = False) -> None:
+    """List the installed components by kind."""
+    found = registry()
+    if as_json:
+        print_json(list_record(found))
+    else:
+        show_list(found)
+
+
+@plugins_app.command("show", epilog=examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
+def plugins_show(name: Component, as_json: Json = False) -> None:
+    """Show what a component is for, and its options with their types and defaults."""
+    entries = registry().find_all(name)
+    if as_json:
+        print_json([show_record(entry) for entry in entries])
+        return
+    for entry in entries:
+        show_component(entry)
 
 
 def list_record(found: Registry) -> dict[str, Any]:
