@@ -15,7 +15,8 @@ from vsr_cli.config import FeatureOptions, resolve_prepare
 from vsr_cli.data import feature_cache, features
 from vsr_cli.data.cache_care import kept_features, prune, remove_damaged, verify
 from vsr_cli.data.chunks import Share
-from vsr_cli.data.features import Company, frozen_features, keep_text, keep_visual
+from vsr_cli.data.company import Company
+from vsr_cli.data.features import frozen_features, keep_text, keep_visual
 from vsr_cli.data.preparing import prepare_stories
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer
@@ -210,7 +211,7 @@ def test_processes_share_the_work(tmp_path, monkeypatch):
     encoders = [Visual(), Visual()]
 
     def work(number):
-        company = Company(Share(number, 2), wait=lambda: barrier.wait(30))
+        company = Company(Share(number, 2), Share(number, 2), wait=lambda: barrier.wait(30))
         options = FeatureOptions()
         return keep_visual(prepared, encoders[number], windows, device=CPU, options=options, company=company)
 

@@ -38,6 +38,7 @@ from .commands.plugins import plugins_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
+from .launch import is_main
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -143,6 +144,8 @@ def prepare(
             print_json(done)
         return
     prepared = run_prepare(config, source, folder)
+    if not is_main():
+        return
     if as_json:
         print_json({"folder": str(prepared.folder), **prepared.manifest})
     else:

@@ -16,6 +16,7 @@ from ..config import PrepareConfig, TrainingOptions, resolve_prepare
 from ..console import out as console
 from ..console import progress, say
 from ..errors import VsrError
+from ..launch import is_main
 from ..layers import parse_set, preset_layer
 from ..plugin.registry import Registry
 from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
@@ -68,10 +69,15 @@ def default_folder(source: str | None, dataset: str) -> Path:
 
 
 def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prepared:
-    """Read, check, cut, split and store the stories, then compute the encoders' frozen features."""
+    """Read, check, cut, split and store the stories, then compute the encoders' frozen features.
+
+    Processes that a launcher has started share the decoding and the features among them.
+    """
     import torch
 
+    from ..data.company import company
     from ..data.features import keep_text, keep_visual
+    from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
     from ..model.building import build_part
     from ..model.weights import choose_device
@@ -82,11 +88,16 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     dataset = open_dataset(config, source)
     # Built before any story is read, so that weights which cannot be had cost no waiting.
     visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
-    prepared, work = read_stories(config, dataset, source, folder)
-    assert prepared is not None
-    _say_work(prepared, work)
+    together = company()
+    if together.share.of > 1:
+        read_stories(config, dataset, source, folder, share=together.share)
+        together.wait()
+    if is_main():
+        _say_work(*read_stories(config, dataset, source, folder))
+    together.wait()
+    prepared = open_prepared(folder)
     windows = [prepared.windows(split) for split in SPLITS]
-    kept: dict[str, Any] = {"device": choose_device("auto"), "options": config.features}
+    kept: dict[str, Any] = {"device": choose_device("auto"), "options": config.features, "company": together}
     if visual.cache_key is None:
         say(f"visual encoder {config.visual.name}: {NOTHING_FROZEN}")
     keep_visual(prepared, visual, windows, **kept)
@@ -166,7 +177,8 @@ def read_stories(
         )
 
 
-def _say_work(prepared: Prepared, work: Work) -> None:
+def _say_work(prepared: Prepared | None, work: Work) -> None:
+    assert prepared is not None, "only of a share nothing is given"
     read = sum(prepared.manifest["counts"]["stories_kept"].values())
     if not work.read:
         say(f"{prepared.folder}: the source has not changed, so it was not read again")

@@ -19,6 +19,7 @@ from ..api import TextEncoder, TokenBatch, VisualEncoder
 from ..config import FeatureOptions
 from ..console import progress, say
 from .chunks import Share
+from .company import ALONE, Company
 from .feature_cache import FEATURES, FeatureRows, FeatureSet, cache_folder
 from .prepared import Frames, Prepared, Windows
 from .shards import ChosenRows, Rows, folder_bytes
@@ -39,17 +40,6 @@ class Features:
     """(texts, *F); None likewise."""
     tokens: TokenBatch
     """Every text's tokens, (texts, L)."""
-
-
-@dataclass(frozen=True)
-class Company:
-    """The processes that compute features together: each takes its share, and all wait until every share is there."""
-
-    share: Share
-    wait: Callable[[], None] = lambda: None
-
-
-ALONE = Company(Share())
 
 
 def frozen_features(
@@ -201,7 +191,7 @@ def _kept(
         if not fits:
             return None
         features.describe(kind=kind, key=key)
-        _compute(features, kind, used[missing], digests[missing], make, company.share)
+        _compute(features, kind, used[missing], digests[missing], make, company.local_share)
         company.wait()
         rows, at = features.find(digests)
         assert at.min() >= 0, "a share of the features is missing"

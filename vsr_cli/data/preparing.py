@@ -92,7 +92,7 @@ def prepare_stories(
             work.made = 0
             raise VsrError(_nothing_left(source, counts))
     except VsrError:
-        if old is None and not work.made:
+        if old is None and not work.made and share == WHOLE:
             shutil.rmtree(out)  # it was not there before, and nothing in it would help the next try
         raise
     manifest = {
@@ -123,7 +123,7 @@ def prepare_stories(
 
 def _look_at(out: Path) -> dict[str, Any] | None:
     """Give the manifest of what is at `out`; None where nothing is. Raises VsrError if it is something else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(_is_begun(path) for path in out.iterdir())):
         return None
     try:
         return read_manifest(out)
@@ -132,6 +132,11 @@ def _look_at(out: Path) -> dict[str, Any] | None:
             f"--out {out}: exists and is not a prepared folder of this version of vsr; name another, "
             "nothing is overwritten"
         ) from error
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether a file is a manifest that another process is writing at this moment, or was when it was killed."""
+    return path.name.startswith(f".{MANIFEST}.")
 
 
 def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def _sweep(out: Path, tables: str, keys: set[str]) -> None:
     for path in out.iterdir():
         if path.name.startswith((".tables-", "tables-")) and path.name != tables:
             shutil.rmtree(path)
-        elif path.name.startswith((f".{MANIFEST}.", f".{PROBLEMS}.")):
+        elif _is_begun(path) or path.name.startswith(f".{PROBLEMS}."):
             path.unlink()
 
 

@@ -1,0 +1,36 @@
+"""Processes that a launcher has started to prepare data together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..launch import process_count
+from .chunks import Share
+
+
+@dataclass(frozen=True)
+class Company:
+    """The processes that work together: each takes its share, and all wait until every share is done."""
+
+    share: Share
+    """Of the chunks, which all machines write to one folder."""
+    local_share: Share
+    """Of the features, which each machine writes to a cache of its own."""
+    wait: Callable[[], None]
+
+
+ALONE = Company(Share(), Share(), wait=lambda: None)
+
+
+def company() -> Company:
+    """Join the processes that torchrun or `accelerate launch` has started, if any."""
+    if process_count() == 1:
+        return ALONE
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    machine = Share(state.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes)))
+    return Company(Share(state.process_index, state.num_processes), machine, wait=state.wait_for_everyone)
