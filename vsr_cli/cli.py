@@ -30,6 +30,7 @@ from .commands.options import (
     TextDecoder,
     Visual,
 )
+from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
@@ -48,6 +49,7 @@ plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and wha
 config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
+app.add_typer(runs_app, name="runs")
 
 
 def _part_flags(**flags: Any) -> dict[str, Any]:
