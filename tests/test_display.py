@@ -42,8 +42,8 @@ def seen(shown, width=100):
     return console.file.getvalue().splitlines()
 
 
-def begun(shown, epochs=3):
-    shown.begin(torch.nn.Linear(2, 2), epochs=epochs, steps_an_epoch=4, windows=14)
+def begun(shown, epochs=3, **further):
+    shown.begin(torch.nn.Linear(2, 2), epochs=epochs, steps_an_epoch=4, windows=14, **further)
 
 
 def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
@@ -70,8 +70,8 @@ def test_the_time_left_is_that_of_the_steps_which_this_process_takes(monkeypatch
     terminal(monkeypatch)
     with TrainingDisplay() as shown:
         clock(monkeypatch, 10.0)
-        begun(shown)  # at 0 s
-        shown.step(3, 2, LOSSES)  # at 10 s, as training that goes on in the third epoch: two more steps of ten seconds
+        begun(shown, taken=9)  # at 0 s
+        shown.step(3, 2, LOSSES)  # at 10 s: the tenth step of twelve, and the first that was timed
         assert seen(shown)[-1].endswith("0:20 left")
 
 

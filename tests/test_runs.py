@@ -57,6 +57,15 @@ def test_a_summary_says_how_far_a_run_came(tmp_path):
     assert json.loads(json.dumps(found.record()))["folder"] == str(folder)
 
 
+def test_the_best_epoch_is_that_of_the_loss_which_the_run_watches(tmp_path):
+    rows = [row(1, 5.0), row(2, 3.0)]
+    rows[1]["validation"]["text"] = 9.0
+    config = recorded()
+    config["training"]["best_metric"] = "text"
+    found = summarise(write_run(tmp_path / "a", started="1", rows=rows, config=config))
+    assert (found.best_epoch, found.best_validation) == (1, 4.0)
+
+
 def test_runs_come_newest_first_and_what_is_no_run_is_passed_over(tmp_path):
     write_run(tmp_path / "z-older", started="2026-03-01T10:00:00")
     write_run(tmp_path / "a-newer", started="2026-03-02T10:00:00")
@@ -161,9 +170,9 @@ def lines_of(table, width):
 
 def test_the_best_epoch_is_marked_and_the_first_of_equals():
     rows = [row(1, 5.0), row(2, 3.0), row(3, 3.0)]
-    assert best_row(rows) is rows[1]
-    assert best_row([row(1), row(2)]) is None
-    marked = [line for line in lines_of(epoch_table(rows, epochs=3, width=80), 80) if "*" in line]
+    assert best_row(rows, "loss") is rows[1]
+    assert best_row([row(1), row(2)], "loss") is None
+    marked = [line for line in lines_of(epoch_table(rows, epochs=3, best=rows[1], width=80), 80) if "*" in line]
     assert len(marked) == 1
     assert "2/3" in marked[0]
 
@@ -171,7 +180,7 @@ def test_the_best_epoch_is_marked_and_the_first_of_equals():
 @pytest.mark.parametrize("width", [30, 40, 60, 100])
 def test_a_table_is_no_wider_than_its_terminal_and_keeps_what_matters(width):
     rows = [row(epoch, 5.0 - epoch) for epoch in (1, 2, 3)]
-    lines = lines_of(epoch_table(rows, epochs=3, width=width), width)
+    lines = lines_of(epoch_table(rows, epochs=3, best=rows[2], width=width), width)
     assert len(lines) == 4
     assert lines[0].split()[:3] == ["epoch", "loss", "validation"]
     assert ("windows/s" in lines[0]) == (width >= 60)
@@ -180,7 +189,7 @@ def test_a_table_is_no_wider_than_its_terminal_and_keeps_what_matters(width):
 
 def test_a_long_history_keeps_its_ends_and_its_best_epoch():
     rows = [row(epoch, abs(epoch - 40.0)) for epoch in range(1, 101)]
-    lines = lines_of(epoch_table(rows, epochs=100, width=80, most=12), 80)
+    lines = lines_of(epoch_table(rows, epochs=100, best=best_row(rows, "loss"), width=80, most=12), 80)
     epochs = [line.split()[0] for line in lines[1:]]
     assert len(epochs) == 12
     assert (epochs[0], epochs[-1]) == ("1/100", "100/100")

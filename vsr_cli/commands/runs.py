@@ -15,7 +15,7 @@ from rich.markup import escape
 from ..console import out as console
 from ..console import print_json, say, warn
 from ..errors import VsrError
-from ..report.history import clock, epoch_table, number, read_history
+from ..report.history import best_row, clock, epoch_table, number, read_history, watched_loss
 from ..report.runs import (
     KILLED,
     Change,
@@ -107,7 +107,8 @@ def runs_show(
         console.print(_change_table(changed, width=console.width))
     if history:
         _head("epochs")
-        console.print(epoch_table(history, epochs=summary.epochs_wanted, width=console.width))
+        best = best_row(history, watched_loss(config))
+        console.print(epoch_table(history, epochs=summary.epochs_wanted, best=best, width=console.width))
     if results:
         _head("scores, each beside that of copying the last frame")
         console.print(_score_table(results, width=console.width))

@@ -53,10 +53,15 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def best_row(rows: Sequence[Row]) -> Row | None:
-    """Give the epoch of the lowest validation loss, the first of equals; None where nothing was held out."""
-    held = [row for row in rows if row.get("validation")]
-    return min(held, key=lambda row: float(row["validation"]["loss"]), default=None)
+def best_row(rows: Sequence[Row], watched: str) -> Row | None:
+    """Give the epoch at which the watched validation loss was lowest, the first of equals; None where it never was."""
+    held = [row for row in rows if watched in row["validation"]]
+    return min(held, key=lambda row: float(row["validation"][watched]), default=None)
+
+
+def watched_loss(config: Mapping[str, Any]) -> str:
+    """Name the validation loss that decides which epoch of a run is the best."""
+    return str(config.get("training", {}).get("best_metric", "loss"))
 
 
 def losses_of(rows: Sequence[Row]) -> list[str]:
@@ -66,10 +71,15 @@ def losses_of(rows: Sequence[Row]) -> list[str]:
 
 
 def epoch_table(
-    rows: Sequence[Row], *, epochs: int, width: int, running: Row | None = None, most: int = SHOWN
+    rows: Sequence[Row],
+    *,
+    epochs: int,
+    best: Row | None,
+    width: int,
+    running: Row | None = None,
+    most: int = SHOWN,
 ) -> Table:
     """Show at most so many epochs as a table, the best one marked, and below them the one that is running."""
-    best = best_row(rows)
     shown = _shortened(rows, best, most)
     styles = ["bold" if row and row is best else "" for row in shown]
     if running:
@@ -79,7 +89,7 @@ def epoch_table(
     for name in losses_of(every):
         columns.append(Column(name, [number(row["train"].get(name)) if row else "" for row in shown], rank=2))
     columns[1:2] = [replace(column, rank=0) for column in columns[1:2]]
-    if best is not None:
+    if any(row["validation"] for row in every):
         held = Column("validation", [_held(row, best=row is best) if row else "" for row in shown])
         columns.insert(2, held)
     rates = [row and row["learning_rate"] for row in shown]

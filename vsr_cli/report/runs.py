@@ -18,7 +18,7 @@ from ..layers import preset_layer
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..plugin.registry import Registry
 from ..run import Run
-from .history import best_row, read_history
+from .history import best_row, read_history, watched_loss
 
 UNREADABLE = "unreadable"
 KILLED = "killed"
@@ -42,6 +42,7 @@ class RunSummary:
     epochs_wanted: int = 0
     best_epoch: int | None = None
     best_validation: float | None = None
+    """The validation loss that is watched, at its lowest."""
     seconds: float = 0.0
     """What its epochs took."""
     problem: str | None = None
@@ -68,7 +69,8 @@ def summarise(folder: Path) -> RunSummary:
     run = Run(folder)
     try:
         facts, config, rows = run.facts(), run.config(), read_history(run.history)
-        best = best_row(rows)
+        watched = watched_loss(config)
+        best = best_row(rows, watched)
         return RunSummary(
             folder=folder,
             status=KILLED if facts["status"] == "running" and not _is_held(folder) else str(facts["status"]),
@@ -79,12 +81,12 @@ def summarise(folder: Path) -> RunSummary:
             epochs_done=rows[-1]["epoch"] if rows else 0,
             epochs_wanted=int(config["training"]["epochs"]),
             best_epoch=best["epoch"] if best else None,
-            best_validation=best["validation"]["loss"] if best else None,
+            best_validation=best["validation"][watched] if best else None,
             seconds=sum(row["seconds"] for row in rows),
         )
     except VsrError as error:
         problem = str(error)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{folder}: its config.json or run.json lacks something that a run has ({error})"
     return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
 

@@ -54,12 +54,13 @@ class TrainingDisplay:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        self._best: Row | None = None
         self._running: _Running | None = None
         self._sums: dict[str, float] = {}
         self._counted = 0
         self._epochs = self._steps = self._windows = 0
         self._begun = self._epoch_begun = time.perf_counter()
-        self._skipped: int | None = None
+        self._taken = 0
         self._live = Live(console=err, refresh_per_second=4, get_renderable=self._render)
 
     def __enter__(self) -> TrainingDisplay:
@@ -74,21 +75,26 @@ class TrainingDisplay:
         self._live.stop()
 
     def begin(
-        self, model: nn.Module, *, epochs: int, steps_an_epoch: int, windows: int, processes: int, taken: int
+        self,
+        model: nn.Module,
+        *,
+        epochs: int,
+        steps_an_epoch: int,
+        windows: int,
+        processes: int = 1,
+        taken: int = 0,
     ) -> None:
-        """Say what is about to be trained; `taken` steps were so before."""
+        """Say what is about to be trained, by how many processes; `taken` steps have been taken before."""
         trained = sum(item.numel() for item in model.parameters() if item.requires_grad)
         frozen = sum(item.numel() for item in model.parameters() if not item.requires_grad)
-        shared = f", shared by {processes} processes" if processes > 1 else ""
+        together = f", {processes} processes" if processes > 1 else ""
+        before = f", {taken} steps taken before" if taken else ""
         say(
             f"{trained / 1e6:.1f} M parameters to train, {frozen / 1e6:.1f} M frozen; "
-            f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps{shared}"
+            f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps{together}{before}"
         )
-        if taken:
-            epoch, step = divmod(taken, steps_an_epoch)
-            say(f"going on after epoch {epoch}" if step == 0 else f"going on after step {step} of epoch {epoch + 1}")
-        self._epochs, self._steps, self._before = epochs, steps_an_epoch, taken
-        self._started = time.perf_counter()
+        self._epochs, self._steps, self._windows, self._taken = epochs, steps_an_epoch, windows, taken
+        self._begun = self._epoch_begun = time.perf_counter()
 
     def step(self, epoch: int, step: int, losses: Mapping[str, float], *, learning_rate: float | None = None) -> None:
         """Show the step that has just been taken."""
@@ -96,8 +102,6 @@ class TrainingDisplay:
             return
         now = time.perf_counter()
         taken = (epoch - 1) * self._steps + step
-        if self._skipped is None:
-            self._skipped = taken - 1  # by the training that this one goes on from
         every = self._epochs * self._steps
         self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
         self._counted += 1
@@ -108,12 +112,13 @@ class TrainingDisplay:
             "learning_rate": learning_rate,
             "windows_per_second": self._windows * self._counted / self._steps / max(1e-9, now - self._epoch_begun),
         }
-        left = (now - self._begun) / (taken - self._skipped) * (every - taken)
+        left = (now - self._begun) / (taken - self._taken) * (every - taken)
         self._running = _Running(row, step, taken / every, left)
 
     def epoch(self, row: EpochRow, *, best: bool) -> None:
         """Add an epoch to the table."""
         self._rows.append(asdict(row))
+        self._best = self._rows[-1] if best else self._best
         self._running, self._sums, self._counted, self._epoch_begun = None, {}, 0, time.perf_counter()
         if self._live.is_started:
             return
@@ -123,15 +128,12 @@ class TrainingDisplay:
 
     def _render(self) -> RenderableType:
         """Draw the table as wide and high as the terminal is now; called by the live display, in its thread."""
-        rows, running = list(self._rows), self._running
+        rows, best, running = list(self._rows), self._best, self._running
         if not rows and running is None:
             return Text()
-        if running is None and not self._live.is_started:
-            return epoch_table(rows, epochs=self._epochs, width=err.width)
-        most = max(1, min(SHOWN, err.height - ROOM))
-        table = epoch_table(
-            rows, epochs=self._epochs, width=err.width, running=running.row if running else None, most=most
-        )
+        most = max(1, min(SHOWN, err.height - ROOM)) if self._live.is_started else SHOWN
+        row = running.row if running else None
+        table = epoch_table(rows, epochs=self._epochs, best=best, width=err.width, running=row, most=most)
         return Group(table, self._progress(running)) if running else table
 
     def _progress(self, running: _Running) -> Table:
