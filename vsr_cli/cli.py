@@ -28,6 +28,7 @@ from .commands.options import (
     Temporal,
     Text,
     TextDecoder,
+    Track,
     Visual,
 )
 from .commands.runs import runs_app
@@ -141,6 +142,7 @@ def train(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
     out: Out = None,
@@ -150,7 +152,7 @@ def train(
     from .commands.train import find_data, prepare_embedded, run_train
 
     found = registry()
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
     folder = find_data(data)
     # Resolved before the data is made, so that a misspelt word costs no waiting.
     settings = _train_config(found, folder, preset, config, flags, assignments)
@@ -279,6 +281,7 @@ def config_show(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
 ) -> None:
@@ -288,7 +291,7 @@ def config_show(
     from .commands.settings import registry
     from .commands.train import find_data
 
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
     settings = _train_config(registry(), find_data(data), preset, config, flags, assignments)
     typer.echo(json.dumps(settings.record(), indent=2))
 
@@ -302,6 +305,7 @@ def _train_flags(
     image_decoder: str | None,
     epochs: int | None,
     batch_size: int | None,
+    track: list[str] | None,
 ) -> dict[str, Any]:
     parts = _part_flags(
         visual=visual,
@@ -311,7 +315,7 @@ def _train_flags(
         text_decoder=text_decoder,
         image_decoder=image_decoder,
     )
-    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size}
+    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
 
 
 def _train_config(

@@ -53,6 +53,10 @@ class ObjectiveOptions(Options):
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
 
 
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
+"""The experiment trackers that accelerate knows."""
+
+
 class TrainingOptions(Options):
     """How the model is trained."""
 
@@ -68,6 +72,7 @@ class TrainingOptions(Options):
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="mixed precision: auto is bf16 on a GPU that has it, else none"
     )
+    track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
 
 
 COMMON: dict[str, type[Options]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -42,6 +42,12 @@ def _complete_preset(incomplete: str) -> list[str]:
     from ..layers import presets
 
     return [name for name in presets() if name.startswith(incomplete)]
+
+
+def _complete_tracker(incomplete: str) -> list[str]:
+    from ..config import Tracker
+
+    return [name for name in get_args(Tracker) if name.startswith(incomplete)]
 
 
 Visual = Annotated[str | None, _names("visual")]
@@ -84,5 +90,14 @@ RunFolder = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Feed an experiment tracker too: tensorboard, wandb, mlflow …; may be given many times.",
+        autocompletion=_complete_tracker,
+    ),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Windows a step.")]

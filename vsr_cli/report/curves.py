@@ -38,11 +38,12 @@ def draw_curves(run: Run) -> Path | None:
 def _figure(rows: Sequence[Row], *, title: str, best: Row | None) -> Any:
     # Importing matplotlib takes most of a second. Without pyplot there is no display to look for.
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = losses_of(rows)
     lines = -(-(len(names) + 1) // COLUMNS)
-    figure = Figure(figsize=(PANEL[0] * COLUMNS, PANEL[1] * lines + 0.7), facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(PANEL[0] * COLUMNS, PANEL[1] * lines + 0.7), facecolor=PAPER, layout=layout)
     figure.suptitle(title, x=0.012, ha="left", color=INK, fontsize=14, fontweight="bold")
     axes = figure.subplots(lines, COLUMNS, squeeze=False).flat
     for name in names:
