@@ -23,6 +23,7 @@ from .commands.options import (
     Metrics,
     Out,
     Preset,
+    Resume,
     RunFolder,
     Split,
     Temporal,
@@ -129,6 +130,8 @@ def prepare(
         "vsr train --temporal gru",
         "vsr train --data data/my_stories --epochs 20 --temporal lstm",
         "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
+        "vsr train --resume runs/mine --epochs 40",
+        "torchrun --nproc-per-node 4 -m vsr_cli train --temporal gru",
     )
 )
 def train(
@@ -146,13 +149,20 @@ def train(
     assignments: Assignments = None,
     config: Config = None,
     out: Out = None,
+    resume: Resume = None,
 ) -> None:
-    """Train a model, watch its losses fall, and write a run folder."""
+    """Train a model, watch its losses fall, and write a run folder. Or go on with a run that was interrupted."""
     from .commands.settings import registry
-    from .commands.train import find_data, prepare_embedded, run_train
+    from .commands.train import find_data, prepare_embedded, resume_train, run_train
 
     found = registry()
     flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
+    if resume is not None:
+        given = {"--preset": preset, "--config": config, "--out": out}
+        _refuse_settings(resume, flags | {"training.epochs": None}, given, assignments or [])
+        run = resume_train(found, resume, data=data, epochs=epochs)
+        say(f"next: vsr evaluate --run {run.folder}")
+        return
     folder = find_data(data)
     # Resolved before the data is made, so that a misspelt word costs no waiting.
     settings = _train_config(found, folder, preset, config, flags, assignments)
@@ -318,6 +328,20 @@ def _train_flags(
     return {**parts, "training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
 
 
+def _refuse_settings(resume: Path, flags: dict[str, Any], others: dict[str, Any], assignments: list[str]) -> None:
+    """Raise VsrError if settings are given for a run that is resumed: it has its own."""
+    from .commands.settings import flag_layers
+
+    given = [layer.where for layer in flag_layers(flags)]
+    given += [f"{name} {value}" for name, value in others.items() if value is not None]
+    given += [f"--set {text}" for text in assignments]
+    if given:
+        raise VsrError(
+            f"--resume {resume}: the settings are the run's own (given: {', '.join(given)}); "
+            "leave them out, only --epochs and --data may be given"
+        )
+
+
 def _train_config(
     found: Any,
     folder: Path | None,
@@ -338,7 +362,10 @@ def _train_config(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
+    """
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

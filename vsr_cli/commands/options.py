@@ -100,4 +100,10 @@ Track = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Windows a step.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with this run; only --epochs and --data may be given with it."),
+]
