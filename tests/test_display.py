@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def begun(shown, epochs=3, **further):
 
 def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
     terminal(monkeypatch)
-    with TrainingDisplay() as shown:
+    with TrainingDisplay(watched="loss") as shown:
         begun(shown)
         shown.epoch(epoch_row(1), best=True)
         shown.step(2, 1, LOSSES, learning_rate=2e-3)
@@ -68,16 +69,28 @@ def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
 
 def test_the_time_left_is_that_of_the_steps_which_this_process_takes(monkeypatch):
     terminal(monkeypatch)
-    with TrainingDisplay() as shown:
+    with TrainingDisplay(watched="loss") as shown:
         clock(monkeypatch, 10.0)
         begun(shown, taken=9)  # at 0 s
         shown.step(3, 2, LOSSES)  # at 10 s: the tenth step of twelve, and the first that was timed
         assert seen(shown)[-1].endswith("0:20 left")
 
 
+def test_the_epochs_before_a_resumption_are_shown(monkeypatch):
+    terminal(monkeypatch)
+    earlier = [asdict(epoch_row(epoch, validation)) for epoch, validation in ((1, 3.0), (2, 2.0))]
+    with TrainingDisplay(watched="loss") as shown:
+        begun(shown, taken=8, earlier=earlier)
+        shown.epoch(epoch_row(3, 4.0), best=False)
+        lines = seen(shown)
+    assert [line.split()[0] for line in lines] == ["epoch", "1/3", "2/3", "3/3"]
+    assert "2.0000 *" in lines[2]
+    assert "4.0000" in lines[3]
+
+
 def test_what_stays_on_the_terminal_is_the_finished_epochs(monkeypatch):
     written = terminal(monkeypatch)
-    with contextlib.suppress(KeyboardInterrupt), TrainingDisplay() as shown:
+    with contextlib.suppress(KeyboardInterrupt), TrainingDisplay(watched="loss") as shown:
         begun(shown)
         shown.epoch(epoch_row(1), best=True)
         shown.step(2, 1, LOSSES)
@@ -92,7 +105,7 @@ def test_what_stays_on_the_terminal_is_the_finished_epochs(monkeypatch):
 @pytest.mark.parametrize(("width", "height"), [(100, 10), (40, 24), (34, 8)])
 def test_what_is_drawn_fits_the_terminal(monkeypatch, width, height):
     terminal(monkeypatch, width=width, height=height)
-    with TrainingDisplay() as shown:
+    with TrainingDisplay(watched="loss") as shown:
         begun(shown, epochs=50)
         for epoch in range(1, 31):
             shown.epoch(epoch_row(epoch), best=epoch == 1)
@@ -109,7 +122,7 @@ def test_a_log_has_one_line_an_epoch(monkeypatch):
     monkeypatch.setattr(display, "err", console)
     lines = []
     monkeypatch.setattr(display, "say", lines.append)
-    with TrainingDisplay() as shown:
+    with TrainingDisplay(watched="loss") as shown:
         begun(shown)
         for epoch in (1, 2):
             for step in (1, 2, 3, 4):

@@ -67,7 +67,7 @@ def test_a_finished_run_has_all_its_files(run):
 
 def test_a_run_holds_no_python_path_and_no_pickle(run):
     files = [path for path in run.folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors"}
+    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors", ".png"}
     for path in files:
         if path.name != "run.json":  # which says how the run was started
             held = path.read_bytes()

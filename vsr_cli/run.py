@@ -6,6 +6,7 @@ assets/PART/      what a part needs beside weights (a tokenizer, a backbone's co
 frozen.safetensors, checkpoints/{last,best}/model.safetensors    the weights that never change, and those that do
 checkpoints/last/state.{json,safetensors}    what else training needs to go on exactly where it was
 history.jsonl     one line an epoch
+curves.png        the same to look at, drawn when training ends
 evaluations/, predictions/
 """
 

@@ -15,6 +15,7 @@ from ..files import write_json
 from ..launch import is_main, process_count
 from ..plugin.registry import Registry
 from ..run import Run, create_run, now, open_to_resume, remove_leftovers, versions
+from ..training.tracking import check_installed
 
 
 def find_data(folder: Path | None) -> Path | None:
@@ -46,6 +47,7 @@ def prepare_embedded(found: Registry) -> Path:
 
 def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     """Train, showing the losses as they fall. Gives the finished run."""
+    check_installed(config.training.track)
     record = config.record() | {"data": _data_facts(read_manifest(data))}
     distributions = {section: choice.provided.distribution for section, choice in config.parts.items()}
     # Where several processes train, the main one alone makes the folder, and tells the others what it is called.
@@ -71,6 +73,7 @@ def resume_train(found: Registry, folder: Path, *, data: Path | None, epochs: in
     if facts["status"] == "finished" and (epochs is None or epochs == config.training.epochs):
         say(f"{folder} is finished: there is nothing to do; --epochs N, above {config.training.epochs}, trains on")
         return run
+    check_installed(config.training.track)
     data = _data_of(run, record, data)
     config = replace(config, training=config.training.model_copy(update={"epochs": epochs or config.training.epochs}))
     other = {name: version for name, version in versions().items() if facts["versions"].get(name) != version}
@@ -106,13 +109,18 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         from ..training.display import TrainingDisplay
         from ..training.loop import train
         from ..training.processes import one_voice, same_run, start
+        from ..training.tracking import tracking
 
         stack.enter_context(one_voice())
         accelerator = start(config.training)
         run = same_run(run, accelerator)
         stack.enter_context(_saying_how_to_go_on(run))
-        display = stack.enter_context(TrainingDisplay())
-        train(config, open_prepared(data), run=run, display=display, accelerator=accelerator)
+        if is_main():
+            stack.enter_context(_drawing_curves(run))
+        trackers = stack.enter_context(tracking(config.training.track if is_main() else (), run, config.record()))
+        display = stack.enter_context(TrainingDisplay(watched=config.training.best_metric))
+        prepared = open_prepared(data)
+        train(config, prepared, run=run, display=display, trackers=trackers, accelerator=accelerator)
     return run
 
 
@@ -122,6 +130,29 @@ def _note_resumption(run: Run, config: TrainConfig, data: Path) -> None:
     write_json(run.folder / "config.json", run.config() | {"training": config.training.model_dump(mode="json")})
     resumed = [*run.facts().get("resumed", []), {"at": now(), "epochs": config.training.epochs, "versions": versions()}]
     run.update(status="running", ended=None, data=str(data.resolve()), resumed=resumed)
+
+
+@contextmanager
+def _drawing_curves(run: Run) -> Iterator[None]:
+    """Draw the curves however training ends, unless someone presses Ctrl-C again, to have the prompt back at once."""
+    from ..training.stopping import Interrupted
+
+    try:
+        yield
+    except (Interrupted, VsrError):
+        _draw_curves(run)
+        raise
+    _draw_curves(run)
+
+
+def _draw_curves(run: Run) -> None:
+    from ..report.curves import draw_curves
+
+    try:
+        if path := draw_curves(run):
+            say(f"curves {path}")
+    except (VsrError, OSError) as error:
+        warn(f"the curves cannot be drawn ({error}); what was trained is not touched by that")
 
 
 @contextmanager

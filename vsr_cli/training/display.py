@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from torch import nn
 
 from ..console import err, say
-from ..report.history import SHOWN, Row, clock, epoch_table
+from ..report.history import SHOWN, Row, best_row, clock, epoch_table
 
 ROOM = 6
 """Lines of a terminal that are not for finished epochs: the table's head, the running epoch, what was typed."""
@@ -52,7 +52,9 @@ class _Running:
 class TrainingDisplay:
     """A live table in a terminal; in a log, one line an epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, watched: str) -> None:
+        """Begin with no epoch; `watched` is the validation loss that decides which one is the best."""
+        self._watched = watched
         self._rows: list[Row] = []
         self._best: Row | None = None
         self._running: _Running | None = None
@@ -83,8 +85,12 @@ class TrainingDisplay:
         windows: int,
         processes: int = 1,
         taken: int = 0,
+        earlier: Sequence[Row] = (),
     ) -> None:
-        """Say what is about to be trained, by how many processes; `taken` steps have been taken before."""
+        """Say what is about to be trained, by how many processes.
+
+        Where training goes on, `taken` steps and the `earlier` epochs are those before.
+        """
         trained = sum(item.numel() for item in model.parameters() if item.requires_grad)
         frozen = sum(item.numel() for item in model.parameters() if not item.requires_grad)
         together = f", {processes} processes" if processes > 1 else ""
@@ -94,6 +100,8 @@ class TrainingDisplay:
             f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps{together}{before}"
         )
         self._epochs, self._steps, self._windows, self._taken = epochs, steps_an_epoch, windows, taken
+        self._rows = list(earlier)
+        self._best = best_row(self._rows, self._watched)
         self._begun = self._epoch_begun = time.perf_counter()
 
     def step(self, epoch: int, step: int, losses: Mapping[str, float], *, learning_rate: float | None = None) -> None:

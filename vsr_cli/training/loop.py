@@ -18,6 +18,7 @@ from ..errors import VsrError
 from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
 from ..model.weights import rebuild_model, save_weights
+from ..report.history import Row, read_history
 from ..run import Run, now
 from .checkpoints import Checkpoints
 from .display import EpochRow, TrainingDisplay
@@ -27,10 +28,17 @@ from .processes import add_gradients, copy_main, exchange, exchange_objects, in_
 from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
 from .stopping import Interrupted, Wish, listening
+from .tracking import Trackers
 
 
 def train(
-    config: TrainConfig, prepared: Prepared, *, run: Run, display: TrainingDisplay, accelerator: Accelerator
+    config: TrainConfig,
+    prepared: Prepared,
+    *,
+    run: Run,
+    display: TrainingDisplay,
+    trackers: Trackers,
+    accelerator: Accelerator,
 ) -> StoryModel:
     """Train a model on prepared data and leave everything in the run folder.
 
@@ -63,8 +71,10 @@ def train(
     progress = Progress(windows_a_step=together * options.accumulate, windows_a_pass=together)
     if resuming:
         progress = checkpoints.restore_last()
+    earlier: list[Row] = []
     if accelerator.is_main_process:
         run.cut_history(progress.history_bytes)
+        earlier += read_history(run.history)
     meeting = Meeting(accelerator)
     if accelerator.num_processes > 1:
         model.alignment.gather = meeting
@@ -77,6 +87,7 @@ def train(
         windows=len(training),
         processes=accelerator.num_processes,
         taken=(progress.epoch - 1) * steps + progress.step,
+        earlier=earlier,
     )
 
     kept = time.monotonic()
@@ -100,6 +111,7 @@ def train(
                 optimizer.zero_grad()
                 progress.took_step(losses, windows=len(indices), seconds=time.perf_counter() - started)
                 display.step(epoch, progress.step, losses, learning_rate=optimizer.param_groups[0]["lr"])
+                trackers.log({"batch": losses}, step=taken + 1)
                 due = time.monotonic() - kept >= 60 * options.checkpoint_minutes
                 if _keep_and_stop(wish, checkpoints, progress, due=due):
                     kept = time.monotonic()
@@ -122,6 +134,7 @@ def train(
             checkpoints.save_last(progress, row)
             kept = time.monotonic()
             display.epoch(row, best=best)
+            trackers.log(asdict(row), step=row.steps)
     if accelerator.is_main_process:
         run.update(status="finished", ended=now())
     accelerator.end_training()
