@@ -16,6 +16,7 @@ from .commands.options import (
     Config,
     Data,
     Dataset,
+    DryRun,
     Epochs,
     Fusion,
     ImageDecoder,
@@ -130,6 +131,7 @@ def prepare(
         "vsr train --temporal gru",
         "vsr train --data data/my_stories --epochs 20 --temporal lstm",
         "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
+        "vsr train --epochs 20 --dry-run",
         "vsr train --resume runs/mine --epochs 40",
         "torchrun --nproc-per-node 4 -m vsr_cli train --temporal gru",
     )
@@ -150,26 +152,34 @@ def train(
     config: Config = None,
     out: Out = None,
     resume: Resume = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model, watch its losses fall, and write a run folder. Or go on with a run that was interrupted."""
+    from .commands.plan import run_plan, show_plan
+    from .commands.runs import tell_run
     from .commands.settings import registry
     from .commands.train import find_data, prepare_embedded, resume_train, run_train
 
     found = registry()
     flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
     if resume is not None:
+        if dry_run:
+            raise VsrError("--dry-run: plans a training from its start; leave out --resume, or --dry-run")
         given = {"--preset": preset, "--config": config, "--out": out}
         _refuse_settings(resume, flags | {"training.epochs": None}, given, assignments or [])
-        run = resume_train(found, resume, data=data, epochs=epochs)
-        say(f"next: vsr evaluate --run {run.folder}")
+        tell_run(resume_train(found, resume, data=data, epochs=epochs), as_json=as_json)
         return
     folder = find_data(data)
     # Resolved before the data is made, so that a misspelt word costs no waiting.
     settings = _train_config(found, folder, preset, config, flags, assignments)
+    if dry_run:
+        plan = run_plan(settings, folder)
+        print_json(plan.record()) if as_json else show_plan(plan)
+        return
     if folder is None:
-        folder = prepare_embedded(found)
-    run = run_train(settings, folder, out)
-    say(f"next: vsr evaluate --run {run.folder}")
+        folder = prepare_embedded(found, show=not as_json)
+    tell_run(run_train(settings, folder, out), as_json=as_json)
 
 
 @app.command(

@@ -103,6 +103,10 @@ Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passe
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what it would take, in memory, disk and time, from a few steps, and stop."),
+]
 Resume = Annotated[
     Path | None,
     typer.Option("--resume", metavar="RUN", help="Go on with this run; only --epochs and --data may be given with it."),

@@ -15,6 +15,7 @@ from rich.markup import escape
 from ..console import out as console
 from ..console import print_json, say, warn
 from ..errors import VsrError
+from ..launch import is_main
 from ..report.history import best_row, clock, epoch_table, number, read_history, watched_loss
 from ..report.runs import (
     KILLED,
@@ -118,6 +119,14 @@ def runs_show(
     _head("next")
     for line in following:
         _line(line)
+
+
+def tell_run(run: Run, *, as_json: bool) -> None:
+    """Say what to type next with a run that has just been trained, or give its summary as JSON."""
+    if not as_json:
+        say(f"next: vsr evaluate --run {run.folder}")
+    elif is_main():
+        print_json(summarise(run.folder).record())
 
 
 def _find(run: Path | None) -> Path:

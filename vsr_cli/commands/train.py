@@ -32,8 +32,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return open_prepared(folder).manifest
 
 
-def prepare_embedded(found: Registry) -> Path:
-    """Prepare the embedded dataset, since there is nothing else to train on."""
+def prepare_embedded(found: Registry, *, show: bool) -> Path:
+    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds."""
     from .prepare import default_folder, prepare_config, run_prepare, show_prepared
 
     if process_count() > 1:
@@ -41,7 +41,9 @@ def prepare_embedded(found: Registry) -> Path:
     say("nothing is prepared under data/ yet: preparing the embedded dataset, storyworld, with the tiny preset")
     config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=[])
     folder = default_folder(None, "storyworld")
-    show_prepared(run_prepare(config, None, folder))
+    prepared = run_prepare(config, None, folder)
+    if show:
+        show_prepared(prepared)
     return folder
 
 
