@@ -31,7 +31,8 @@ from .plan_features import FeatureNeed, plan_features
 from .progress import Progress, in_parts, shuffled
 
 TIMED_STEPS = 4
-"""After a first one, which is slower than those that follow. The median is what counts."""
+"""At least, and more while they take less than TIMED_SECONDS together. A first one, which is slower, does not count."""
+TIMED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +168,10 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     )
     model.train()
     kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
-    timed = [trial.timed(steps[number % len(steps)], learn=True) for number in range(TIMED_STEPS)]
+    step_seconds = _typical_seconds(trial, steps, learn=True)
     memory = _memory(trial, steps[0], kept_for_backward)
     model.eval()
-    looked = [trial.timed(steps[0][: progress.windows_a_pass], learn=False) for _ in range(TIMED_STEPS)]
+    batch_seconds = _typical_seconds(trial, [step[: progress.windows_a_pass] for step in steps], learn=False)
     held_out = len(prepared.windows("validation"))
     return Plan(
         data=prepared.folder,
@@ -184,8 +185,8 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         features=needs,
         disk=_disk(model, optimizer),
         memory=memory,
-        step_seconds=median(timed),
-        validation_seconds=median(looked) * math.ceil(held_out / progress.windows_a_pass),
+        step_seconds=step_seconds,
+        validation_seconds=batch_seconds * math.ceil(held_out / progress.windows_a_pass),
     )
 
 
@@ -221,6 +222,14 @@ class _Trial:
         self.take(indices, learn=learn)
         device.synchronize()
         return time.perf_counter() - begun
+
+
+def _typical_seconds(trial: _Trial, steps: Sequence[NDArray[np.int64]], *, learn: bool) -> float:
+    """Give the median time of some steps, which one that was disturbed does not change."""
+    times: list[float] = []
+    while len(times) < TIMED_STEPS or sum(times) < TIMED_SECONDS:
+        times.append(trial.timed(steps[len(times) % len(steps)], learn=learn))
+    return median(times)
 
 
 def _kept_for_backward(trial: _Trial, indices: NDArray[np.int64]) -> int:
