@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,70 @@ def _same_random_numbers():
     """Seed torch where a test has loaded it, so that no test depends on those before it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> list[str]:
+    """Give settings with which the tiny preset trains in a second."""
+    return [
+        "model.width=16",
+        "visual.size=32",
+        "text.channels=16",
+        "text.vocabulary_size=500",
+        "text_decoder.length=24",
+        "image_decoder.channels=16",
+        "training.device=cpu",
+        "training.batch_size=4",
+        "training.epochs=2",
+    ]
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepare ten small stories, of which one is held out for validation and one for the test."""
+    from vsr_cli.commands.prepare import prepare_config, run_prepare
+    from vsr_cli.plugin.discovery import registry
+
+    assignments = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
+    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
+    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+
+
+@pytest.fixture(scope="session")
+def train_small(small_data: Path, small_settings: list[str]) -> Callable:
+    """Train a small model: train_small(folder, "training.epochs=3") gives the run."""
+    from vsr_cli.commands.settings import train_config
+    from vsr_cli.commands.train import run_train
+    from vsr_cli.data.prepared import open_prepared
+    from vsr_cli.plugin.discovery import registry
+
+    def train(out: Path, *assignments: str, data: Path = small_data):
+        manifest = open_prepared(data).manifest
+        settings = [*small_settings, *assignments]
+        config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=settings)
+        return run_train(config, data, out)
+
+    return train
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Let something happen in the model's n-th training step: at_step(3, act), where act takes and gives the losses."""
+    from vsr_cli.model.story_model import StoryModel
+
+    forward, calls, acts = StoryModel.forward, [], {}
+
+    def changed(self, context, target):
+        losses = forward(self, context, target)
+        if not self.training:
+            return losses
+        calls.append(None)
+        return acts.get(len(calls), lambda same: same)(losses)
+
+    def arrange(step: int, act: Callable) -> None:
+        calls.clear()
+        acts.clear()
+        acts[step] = act
+        monkeypatch.setattr(StoryModel, "forward", changed)
+
+    return arrange

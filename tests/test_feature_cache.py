@@ -16,7 +16,7 @@ from vsr_cli.data import feature_cache, features
 from vsr_cli.data.cache_care import kept_features, prune, remove_damaged, verify
 from vsr_cli.data.chunks import Share
 from vsr_cli.data.company import Company
-from vsr_cli.data.features import frozen_features, keep_text, keep_visual
+from vsr_cli.data.features import frozen_features, keep, wanted_text, wanted_visual
 from vsr_cli.data.preparing import prepare_stories
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer
@@ -103,7 +103,11 @@ def windows_of(prepared):
 
 
 def visual_of(prepared, encoder, **options):
-    return keep_visual(prepared, encoder, windows_of(prepared), device=CPU, options=FeatureOptions(**options))
+    return keep(wanted_visual(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions(**options))
+
+
+def text_of(prepared, encoder):
+    return keep(wanted_text(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions())
 
 
 NAMES = [f"story {number}" for number in range(9)]
@@ -137,13 +141,13 @@ def test_other_data_with_the_same_pictures_share_them_and_only_new_ones_are_comp
 def test_only_pictures_of_the_windows_are_encoded(tmp_path):
     prepared, encoder = prepared_of(tmp_path / "a", *NAMES), Visual()
     test = prepared.windows("test")
-    keep_visual(prepared, encoder, [test], device=CPU, options=FeatureOptions())
+    keep(wanted_visual(prepared, encoder, [test], device=CPU), FeatureOptions())
     assert encoder.seen == len(np.unique(test.image_rows)) + 1 < 54
 
 
 def test_of_tokens_only_the_real_ones_are_kept_and_the_others_are_zeros(tmp_path, cache):
     prepared, encoder = prepared_of(tmp_path / "a", *NAMES), Text()
-    kept = keep_text(prepared, encoder, windows_of(prepared), device=CPU, options=FeatureOptions())
+    kept = text_of(prepared, encoder)
     texts = list(prepared.frames.texts)
     tokens = encoder.tokenize(texts)
     truth = np.where(tokens.mask[..., None], tokens.ids[..., None] + np.arange(3.0), 0)
@@ -212,8 +216,7 @@ def test_processes_share_the_work(tmp_path, monkeypatch):
 
     def work(number):
         company = Company(Share(number, 2), Share(number, 2), wait=lambda: barrier.wait(30))
-        options = FeatureOptions()
-        return keep_visual(prepared, encoders[number], windows, device=CPU, options=options, company=company)
+        return keep(wanted_visual(prepared, encoders[number], windows, device=CPU), FeatureOptions(), company=company)
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(work, range(2)))
@@ -225,7 +228,7 @@ def test_processes_share_the_work(tmp_path, monkeypatch):
 def test_what_is_in_the_cache_can_be_listed_verified_and_pruned(tmp_path, cache):
     prepared = prepared_of(tmp_path / "a", *NAMES)
     visual_of(prepared, Visual())
-    keep_text(prepared, Text(), windows_of(prepared), device=CPU, options=FeatureOptions())
+    text_of(prepared, Text())
     by_name = {kept.name: kept for kept in kept_features()}
     assert by_name.keys() == {"visual-abc-single", "text-tok-single"}
     assert by_name["visual-abc-single"].facts["row_shape"] == [4]

@@ -15,15 +15,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_processes_of_a_launcher_leave_what_one_alone_leaves(tmp_path: Path) -> None:
     line = ["-m", "vsr_cli", "prepare", "--preset", "tiny", "--set", "dataset.stories=40", "--json"]
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--rdzv-endpoint",
-        "localhost:0",
-    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "VSR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     for started, out in ((launcher, "together"), ([sys.executable], "alone")):
         ended = subprocess.run(

@@ -17,48 +17,17 @@ from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.building import build_part
-from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
-from vsr_cli.training.loop import _rate
+from vsr_cli.training.schedule import rate_share
 from vsr_plugins.torchvision_encoders.model import TorchvisionEncoder
 
-SMALL = [
-    "model.width=16",
-    "visual.size=32",
-    "text.channels=16",
-    "text.vocabulary_size=500",
-    "text_decoder.length=24",
-    "image_decoder.channels=16",
-    "training.device=cpu",
-    "training.batch_size=4",
-]
-
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Prepare ten small stories, of which one is held out for validation and one for the test."""
-    assignments = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
-    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
-    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
-
-
-def config(data, *assignments):
-    manifest = open_prepared(data).manifest
-    return train_config(
-        registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=[*SMALL, *assignments]
-    )
-
-
-def trained(data, out, *assignments):
-    return run_train(config(data, "training.epochs=2", *assignments), data, out)
-
-
-@pytest.fixture(scope="module")
-def run(data, tmp_path_factory):
+def run(train_small, tmp_path_factory):
     """Train for six epochs."""
-    return run_train(config(data, "training.epochs=6"), data, tmp_path_factory.mktemp("runs") / "run")
+    return train_small(tmp_path_factory.mktemp("runs") / "run", "training.epochs=6")
 
 
 def history(run):
@@ -80,8 +49,8 @@ def test_history_holds_the_mean_of_each_loss(run):
             assert losses["loss"] == pytest.approx(weighted, rel=1e-4)
 
 
-def test_every_window_is_seen_in_every_epoch(run, data):
-    windows = len(open_prepared(data).windows("train"))
+def test_every_window_is_seen_in_every_epoch(run, small_data):
+    windows = len(open_prepared(small_data).windows("train"))
     assert [row["steps"] for row in history(run)] == [epoch * math.ceil(windows / 4) for epoch in range(1, 7)]
 
 
@@ -96,9 +65,9 @@ def test_a_finished_run_has_all_its_files(run):
         assert json.loads((run.checkpoint(which) / "epoch.json").read_text()) == row
 
 
-def test_a_run_holds_no_python_path_and_no_pickle(run, data):
+def test_a_run_holds_no_python_path_and_no_pickle(run):
     files = [path for path in run.folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors"}
+    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors", ".png"}
     for path in files:
         if path.name != "run.json":  # which says how the run was started
             held = path.read_bytes()
@@ -117,9 +86,9 @@ def test_each_weight_is_in_exactly_one_file(run):
     assert frozen.keys() == frozen_names(model) == set()
 
 
-def test_the_same_seed_gives_the_same_weights_and_losses_to_the_bit(data, tmp_path):
-    one, two = trained(data, tmp_path / "1"), trained(data, tmp_path / "2")
-    other = trained(data, tmp_path / "3", "training.seed=1")
+def test_the_same_seed_gives_the_same_weights_and_losses_to_the_bit(train_small, tmp_path):
+    one, two = train_small(tmp_path / "1"), train_small(tmp_path / "2")
+    other = train_small(tmp_path / "3", "training.seed=1")
     weights = [(run.checkpoint("last") / "model.safetensors").read_bytes() for run in (one, two, other)]
     assert weights[0] == weights[1]
     assert weights[0] != weights[2]
@@ -127,27 +96,11 @@ def test_the_same_seed_gives_the_same_weights_and_losses_to_the_bit(data, tmp_pa
         assert (first["train"], first["validation"]) == (second["train"], second["validation"])
 
 
-def at_step(monkeypatch, step, act):
-    """Let the model do something else at the n-th training step."""
-    calls = {"train": 0}
-    forward = StoryModel.forward
-
-    def changed(self, context, target):
-        losses = forward(self, context, target)
-        if self.training:
-            calls["train"] += 1
-            if calls["train"] == step:
-                return act(losses)
-        return losses
-
-    monkeypatch.setattr(StoryModel, "forward", changed)
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_with_one_line_that_names_the_step(data, tmp_path, monkeypatch, value):
-    at_step(monkeypatch, 9, lambda losses: losses | {"image": losses["image"] * value})
+def test_a_loss_that_is_not_finite_stops_with_one_line_that_names_the_step(train_small, at_step, tmp_path, value):
+    at_step(9, lambda losses: losses | {"image": losses["image"] * value})
     with pytest.raises(VsrError, match=r"the image loss is (nan|inf) at epoch 2, step 2") as raised:
-        trained(data, tmp_path / "run")
+        train_small(tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert "training.learning_rate" in str(raised.value)
     run = Run(tmp_path / "run")
@@ -159,46 +112,30 @@ def test_a_loss_that_is_not_finite_stops_with_one_line_that_names_the_step(data,
     )
 
 
-def interrupt(losses):
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("step", [2, 9], ids=["first epoch", "second epoch"])
-def test_an_interruption_keeps_the_weights_of_that_moment(data, tmp_path, monkeypatch, step):
-    at_step(monkeypatch, step, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        trained(data, tmp_path / "run")
-    run = Run(tmp_path / "run")
-    assert run.facts()["status"] == "interrupted"
-    assert "ended" in run.facts()
-    interrupted = load_file(run.checkpoint("last") / "model.safetensors")
-    assert load_model(run, registry(), which="last").state_dict().keys() == interrupted.keys()
-    monkeypatch.undo()
-    initial = trained(data, tmp_path / "whole", "training.epochs=1", "training.learning_rate=1e-30")
-    untrained = load_file(initial.checkpoint("last") / "model.safetensors")
-    assert any(not torch.equal(interrupted[name], untrained[name]) for name in untrained)
-
-
-def test_without_a_validation_split_the_last_weights_are_used(data, tmp_path):
+def test_without_a_validation_split_the_last_weights_are_used(train_small, tmp_path):
     assignments = ["dataset.stories=3", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
     assignments += ["data.validation=0", "data.test=0"]
     made = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
-    run = trained(run_prepare(made, None, tmp_path / "data").folder, tmp_path / "run")
+    run = train_small(tmp_path / "run", data=run_prepare(made, None, tmp_path / "data").folder)
     assert history(run)[-1]["validation"] == {}
     assert not run.checkpoint("best").exists()
     assert load_model(run, registry()).state_dict().keys()
 
 
-def test_a_run_folder_is_never_overwritten(data, run):
+def test_a_run_folder_is_never_overwritten(train_small, run):
     before = (run.folder / "run.json").read_bytes()
     with pytest.raises(VsrError, match="nothing is overwritten"):
-        trained(data, run.folder)
+        train_small(run.folder)
     assert (run.folder / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("cosine", 0.0)])
 def test_the_rate_rises_over_the_warm_up_and_then_follows_its_schedule(schedule, last):
-    rate = _rate(TrainingOptions(warmup=0.1, schedule=schedule), 100)
+    options = TrainingOptions(warmup=0.1, schedule=schedule)
+
+    def rate(step):
+        return rate_share(options, step=step, steps=100)
+
     assert [rate(step) for step in range(10)] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rate(10) == pytest.approx(1.0)
     assert rate(100) == pytest.approx(last)
@@ -207,7 +144,9 @@ def test_the_rate_rises_over_the_warm_up_and_then_follows_its_schedule(schedule,
 
 
 @pytest.mark.slow
-def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(data, tmp_path, monkeypatch):
+def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(
+    small_data, small_settings, tmp_path, monkeypatch
+):
     rows = []
     frozen = TorchvisionEncoder.frozen
 
@@ -216,8 +155,8 @@ def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(data, 
         return frozen(self, pixels)
 
     monkeypatch.setattr(TorchvisionEncoder, "frozen", counted)
-    plain = [item for item in SMALL if not item.startswith("visual.")]
-    manifest = open_prepared(data).manifest
+    plain = [item for item in small_settings if not item.startswith("visual.")]
+    manifest = open_prepared(small_data).manifest
     chosen = train_config(
         registry(),
         manifest=manifest,
@@ -228,17 +167,17 @@ def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(data, 
     )
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     folders = tmp_path / "cache" / "features"
-    first = run_train(chosen, data, tmp_path / "1")
-    images = len(open_prepared(data).frames.images)
+    first = run_train(chosen, small_data, tmp_path / "1")
+    images = len(open_prepared(small_data).frames.images)
     assert images <= sum(rows) <= images + 1  # one more to learn a row's size
     assert len(list(folders.iterdir())) == 1
     written = {path: path.stat().st_mtime_ns for path in folders.rglob("*.safetensors")}
     rows.clear()
-    run_train(chosen, data, tmp_path / "2")  # the same seed, so the same random weights
+    run_train(chosen, small_data, tmp_path / "2")  # the same seed, so the same random weights
     assert rows == []
     assert {path: path.stat().st_mtime_ns for path in folders.rglob("*.safetensors")} == written
 
-    model, prepared = load_model(first, registry()), open_prepared(data)
+    model, prepared = load_model(first, registry()), open_prepared(small_data)
     windows, device = prepared.windows("train"), torch.device("cpu")
     kept = features.frozen_features(prepared, model.visual, model.text, device=device, options=FeatureOptions())
     assert rows == []  # a model that is read back finds them by their key
@@ -257,8 +196,8 @@ def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(data, 
     assert other.cache_key != model.visual.cache_key  # other random weights share nothing
 
 
-def test_the_log_has_a_line_for_each_epoch(data, tmp_path, capsys):
-    trained(data, tmp_path / "run")
+def test_the_log_has_a_line_for_each_epoch(train_small, tmp_path, capsys):
+    train_small(tmp_path / "run")
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
     assert len(lines) == 2
     assert "validation" in lines[0]

@@ -17,6 +17,7 @@ from .commands.options import (
     Config,
     Data,
     Dataset,
+    DryRun,
     Epochs,
     Fusion,
     Groups,
@@ -26,15 +27,18 @@ from .commands.options import (
     Out,
     Preset,
     Resize,
+    Resume,
     RunFolder,
     Split,
     SplitBy,
     Temporal,
     Text,
     TextDecoder,
+    Track,
     Visual,
 )
 from .commands.plugins import plugins_app
+from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
@@ -55,6 +59,7 @@ app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
+app.add_typer(runs_app, name="runs")
 
 
 def _part_flags(**flags: Any) -> dict[str, Any]:
@@ -158,6 +163,9 @@ def prepare(
         "vsr train --temporal gru",
         "vsr train --data data/my_stories --epochs 20 --temporal lstm",
         "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
+        "vsr train --epochs 20 --dry-run",
+        "vsr train --resume runs/mine --epochs 40",
+        "torchrun --nproc-per-node 4 -m vsr_cli train --temporal gru",
     )
 )
 def train(
@@ -171,23 +179,39 @@ def train(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
     out: Out = None,
+    resume: Resume = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
-    """Train a model, watch its losses fall, and write a run folder."""
+    """Train a model, watch its losses fall, and write a run folder. Or go on with a run that was interrupted."""
+    from .commands.plan import run_plan, show_plan
+    from .commands.runs import tell_run
     from .commands.settings import registry
-    from .commands.train import find_data, prepare_embedded, run_train
+    from .commands.train import find_data, prepare_embedded, resume_train, run_train
 
     found = registry()
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
+    if resume is not None:
+        if dry_run:
+            raise VsrError("--dry-run: plans a training from its start; leave out --resume, or --dry-run")
+        given = {"--preset": preset, "--config": config, "--out": out}
+        _refuse_settings(resume, flags | {"training.epochs": None}, given, assignments or [])
+        tell_run(resume_train(found, resume, data=data, epochs=epochs), as_json=as_json)
+        return
     folder = find_data(data)
     # Resolved before the data is made, so that a misspelt word costs no waiting.
     settings = _train_config(found, folder, preset, config, flags, assignments)
+    if dry_run:
+        plan = run_plan(settings, folder)
+        print_json(plan.record()) if as_json else show_plan(plan)
+        return
     if folder is None:
-        folder = prepare_embedded(found)
-    run = run_train(settings, folder, out)
-    say(f"next: vsr evaluate --run {run.folder}")
+        folder = prepare_embedded(found, show=not as_json)
+    tell_run(run_train(settings, folder, out), as_json=as_json)
 
 
 @app.command(
@@ -282,6 +306,7 @@ def config_show(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
 ) -> None:
@@ -291,7 +316,7 @@ def config_show(
     from .commands.settings import registry
     from .commands.train import find_data
 
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size)
+    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
     settings = _train_config(registry(), find_data(data), preset, config, flags, assignments)
     typer.echo(json.dumps(settings.record(), indent=2))
 
@@ -305,6 +330,7 @@ def _train_flags(
     image_decoder: str | None,
     epochs: int | None,
     batch_size: int | None,
+    track: list[str] | None,
 ) -> dict[str, Any]:
     parts = _part_flags(
         visual=visual,
@@ -314,7 +340,21 @@ def _train_flags(
         text_decoder=text_decoder,
         image_decoder=image_decoder,
     )
-    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size}
+    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
+
+
+def _refuse_settings(resume: Path, flags: dict[str, Any], others: dict[str, Any], assignments: list[str]) -> None:
+    """Raise VsrError if settings are given for a run that is resumed: it has its own."""
+    from .commands.settings import flag_layers
+
+    given = [layer.where for layer in flag_layers(flags)]
+    given += [f"{name} {value}" for name, value in others.items() if value is not None]
+    given += [f"--set {text}" for text in assignments]
+    if given:
+        raise VsrError(
+            f"--resume {resume}: the settings are the run's own (given: {', '.join(given)}); "
+            "leave them out, only --epochs and --data may be given"
+        )
 
 
 def _train_config(
@@ -337,7 +377,10 @@ def _train_config(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
+    """
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

@@ -100,21 +100,34 @@ class ObjectiveOptions(Options):
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
 
 
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
+"""The experiment trackers that accelerate knows."""
+
+
 class TrainingOptions(Options):
     """How the model is trained."""
 
     epochs: int = Field(10, ge=1, description="passes over the training windows")
-    batch_size: int = Field(16, ge=1, description="windows a step")
+    batch_size: int = Field(16, ge=1, description="windows a process takes in one forward pass")
+    accumulate: int = Field(1, ge=1, description="forward passes a step, whose gradients are added up")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at its highest")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
+    best_metric: Literal["loss", "text", "image", "alignment"] = Field(
+        "loss", description="the validation loss that decides which checkpoint is the best"
+    )
+    patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")
+    checkpoint_minutes: float = Field(
+        10, ge=0, description="minutes between checkpoints within an epoch; 0 writes one after each step"
+    )
     seed: int = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="mixed precision: auto is bf16 on a GPU that has it, else none"
     )
+    track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
 
 
 COMMON: dict[str, type[Options]] = {

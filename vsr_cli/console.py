@@ -17,9 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .launch import speaks
+
 # soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Where a launcher has started several processes, what each of them would say alike is said once a machine.
+err = Console(stderr=True, highlight=False, quiet=not speaks())
 
 
 def say(message: str) -> None:

@@ -34,30 +34,60 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path` to fill; it takes the folder's place when the block ends well.
 
-    An older folder is moved aside first and removed last; if the new one cannot take its place, it comes back.
+    No system call puts one folder in the place of another that is full. So the new one, when it is whole, first takes
+    the name under which `whole_folder` looks for it: from that moment it is the one that counts. Then the older one
+    goes, and the new one takes its name. A process that is killed at any moment leaves a whole folder, the older or
+    the newer. With `to_disk`, a machine that loses its power does so too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _finish_replacing(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
-        if path.exists():
-            older = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.rename(older / path.name)
-            try:
-                temporary.rename(path)
-            except OSError:
-                (older / path.name).rename(path)
-                raise
-            finally:
-                shutil.rmtree(older)
-        else:
-            temporary.rename(path)
+        if to_disk:
+            for written in (*temporary.rglob("*"), temporary):
+                _flush(written)
+        temporary.rename(_newer(path) if path.exists() else path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    _finish_replacing(path)
+    if to_disk:
+        _flush(path.parent)
+
+
+def whole_folder(path: Path) -> Path:
+    """Give the place of a folder that `replacing_folder` writes, which may have been cut short between two names."""
+    return _newer(path) if _newer(path).is_dir() else path
+
+
+def _newer(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _finish_replacing(path: Path) -> None:
+    """Put a whole newer folder in the place of the older one, where that has not been done yet."""
+    if not _newer(path).is_dir():
+        return
+    if path.exists():
+        older = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+        path.rename(older / path.name)
+        _newer(path).rename(path)
+        shutil.rmtree(older)
+    else:
+        _newer(path).rename(path)
+
+
+def _flush(path: Path) -> None:
+    """Have what was written to a file or folder reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_name(story: str) -> str:

@@ -4,17 +4,22 @@ config.json       the complete configuration: registry names, never import paths
 run.json          status, command line, seed, versions, prepared data, plugin distributions
 assets/PART/      what a part needs beside weights (a tokenizer, a backbone's configuration)
 frozen.safetensors, checkpoints/{last,best}/model.safetensors    the weights that never change, and those that do
+checkpoints/last/state.{json,safetensors}    what else training needs to go on exactly where it was
 history.jsonl     one line an epoch
+curves.png        the same to look at, drawn when training ends
 evaluations/, predictions/
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +28,7 @@ from typing import Any
 
 from . import __version__
 from .errors import VsrError
-from .files import read_json, write_json
+from .files import read_json, whole_folder, write_json
 
 RUNS = Path("runs")
 FORMAT = 1
@@ -50,9 +55,14 @@ class Run:
         """One JSON object a line: an epoch's losses."""
         return self.folder / "history.jsonl"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints "last" and "best" are written."""
+        return self.folder / "checkpoints"
+
     def checkpoint(self, which: str) -> Path:
-        """Give the folder of a checkpoint, "last" or "best"."""
-        return self.folder / "checkpoints" / which
+        """Give the folder to read a checkpoint from, "last" or "best"; it is whole if it is there."""
+        return whole_folder(self.checkpoints / which)
 
     def config(self) -> dict[str, Any]:
         """Read config.json. Raises VsrError if the folder is not a run."""
@@ -78,14 +88,44 @@ class Run:
         try:
             yield
         except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.update(status=status, ended=now())
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            with suppress(OSError):  # a full disk, perhaps, of which the error that ended the work tells more
+                self.update(status="interrupted" if stopped else "failed", ended=now())
             raise
 
-    def append_history(self, row: Mapping[str, Any]) -> None:
-        """Add a line to history.jsonl."""
-        with self.history.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training this run. Raises VsrError if one does so already."""
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems know no locks
+                try:
+                    # The system takes the lock away however this process ends, so that none is ever left behind.
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise VsrError(
+                        f"{self.folder}: another process is training this run; wait for it, or stop it first"
+                    ) from error
+            yield
+        finally:
+            os.close(handle)
+
+    def append_history(self, row: Mapping[str, Any]) -> int:
+        """Add a line to history.jsonl. Gives its length, in bytes. Raises VsrError if it cannot be written."""
+        try:
+            with self.history.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise VsrError(
+                f"{self.history}: cannot be written ({error.strerror}); free some space, then go on with "
+                f"'vsr train --resume {self.folder}'"
+            ) from error
+        return self.history.stat().st_size
+
+    def cut_history(self, length: int) -> None:
+        """Cut history.jsonl to its first bytes, as many as it had at a checkpoint."""
+        if self.history.exists():
+            os.truncate(self.history, length)
 
     def _read(self, name: str) -> dict[str, Any]:
         value = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
@@ -147,12 +187,38 @@ def open_run(folder: Path | None) -> Run:
             raise VsrError(f"--run {folder}: there is no such folder; 'vsr train' makes one under {RUNS}/")
         run.config()
         if run.facts()["status"] not in ("finished", "interrupted"):
-            raise VsrError(f"--run {folder}: its training has not finished (status: {run.facts()['status']})")
+            raise VsrError(
+                f"--run {folder}: its training has not finished (status: {run.facts()['status']}); "
+                f"wait for it, or go on with 'vsr train --resume {folder}'"
+            )
         return run
     finished = [run for run in map(Run, sorted(RUNS.glob("*"))) if _is_finished(run)]
     if not finished:
         raise VsrError(f"{RUNS}/: no finished run here; train one with 'vsr train', or name one with --run DIR")
     return max(finished, key=lambda run: str(run.facts()["ended"]))
+
+
+def open_to_resume(folder: Path) -> Run:
+    """Open a run that is to be trained on, however its training ended. Raises VsrError if the folder is not a run."""
+    if not folder.is_dir():
+        raise VsrError(f"--resume {folder}: there is no such folder; 'vsr train' makes runs under {RUNS}/")
+    run = Run(folder)
+    run.config()
+    run.facts()
+    return run
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what a killed process has left half-written, and all that it had built where there is no checkpoint."""
+    if not run.checkpoint("last").is_dir():
+        shutil.rmtree(run.assets, ignore_errors=True)
+    whole = [run.checkpoint(which) for which in ("last", "best")]
+    for folder in (run.folder, run.checkpoints):
+        for left in folder.glob(".*"):
+            if left.is_dir() and left not in whole:
+                shutil.rmtree(left)
+            elif left.is_file():
+                left.unlink()
 
 
 def _is_finished(run: Run) -> bool:

@@ -62,7 +62,7 @@ def test_all_mistakes_are_told_at_once(vsr, empty):
         ("predict data", "01.jpg and 01.txt"),
         ("predict data/storyworld/manifest.json", "not a folder"),
         ("prepare nowhere", "nowhere: there is no such folder"),
-        ("prepare runs --preset tiny --out elsewhere", "01.jpg and 01.txt"),
+        ("prepare data --preset tiny --out elsewhere", "01.jpg and 01.txt"),
         ("prepare --dataset foldr", "did you mean folder?"),
         ("prepare --window middle", "'sliding'"),
         ("plugins show gruu", "did you mean gru?"),

@@ -56,6 +56,12 @@ def _complete_preset(incomplete: str) -> list[str]:
     return [name for name in presets() if name.startswith(incomplete)]
 
 
+def _complete_tracker(incomplete: str) -> list[str]:
+    from ..config import Tracker
+
+    return [name for name in get_args(Tracker) if name.startswith(incomplete)]
+
+
 Visual = Annotated[str | None, _names("visual")]
 Text = Annotated[str | None, _names("text")]
 Fusion = Annotated[str | None, _names("fusion")]
@@ -118,5 +124,24 @@ RunFolder = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Feed an experiment tracker too: tensorboard, wandb, mlflow …; may be given many times.",
+        autocompletion=_complete_tracker,
+    ),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Windows a step.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what it would take, in memory, disk and time, from a few steps, and stop."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with this run; only --epochs and --data may be given with it."),
+]

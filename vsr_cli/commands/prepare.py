@@ -76,7 +76,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     import torch
 
     from ..data.company import company
-    from ..data.features import keep_text, keep_visual
+    from ..data.features import keep, wanted_text, wanted_visual
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
     from ..model.building import build_part
@@ -97,10 +97,10 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     together.wait()
     prepared = open_prepared(folder)
     windows = [prepared.windows(split) for split in SPLITS]
-    kept: dict[str, Any] = {"device": choose_device("auto"), "options": config.features, "company": together}
+    device = choose_device("auto")
     if visual.cache_key is None:
         say(f"visual encoder {config.visual.name}: {NOTHING_FROZEN}")
-    keep_visual(prepared, visual, windows, **kept)
+    keep(wanted_visual(prepared, visual, windows, device=device), config.features, company=together)
     if not len(prepared.windows("train")):
         # An encoder that learns its words has nothing to learn them from here, and would not be the run's.
         say("no window is in the train split: features of texts are computed when a run is evaluated on them")
@@ -108,7 +108,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {NOTHING_FROZEN}")
-    keep_text(prepared, text, windows, **kept)
+    keep(wanted_text(prepared, text, windows, device=device), config.features, company=together)
     return prepared
 
 

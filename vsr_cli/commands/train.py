@@ -1,15 +1,21 @@
-"""`vsr train`: a model out of prepared data."""
+"""`vsr train`: a model out of prepared data, in one go or in several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import TrainConfig
-from ..console import say
+from ..config import TrainConfig, resolve_recorded
+from ..console import say, warn
+from ..errors import VsrError
+from ..files import write_json
+from ..launch import is_main, process_count
 from ..plugin.registry import Registry
-from ..run import Run, create_run
+from ..run import Run, create_run, now, open_to_resume, remove_leftovers, versions
+from ..training.tracking import check_installed
 
 
 def find_data(folder: Path | None) -> Path | None:
@@ -26,32 +32,151 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return open_prepared(folder).manifest
 
 
-def prepare_embedded(found: Registry) -> Path:
-    """Prepare the embedded dataset, since there is nothing else to train on."""
+def prepare_embedded(found: Registry, *, show: bool) -> Path:
+    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds."""
     from .prepare import default_folder, prepare_config, run_prepare, show_prepared
 
+    if process_count() > 1:
+        raise VsrError("data/: nothing is prepared yet; run 'vsr prepare' once before several processes train")
     say("nothing is prepared under data/ yet: preparing the embedded dataset, storyworld, with the tiny preset")
     config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=[])
     folder = default_folder(None, "storyworld")
-    show_prepared(run_prepare(config, None, folder))
+    prepared = run_prepare(config, None, folder)
+    if show:
+        show_prepared(prepared)
     return folder
 
 
 def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     """Train, showing the losses as they fall. Gives the finished run."""
+    check_installed(config.training.track)
     record = config.record() | {"data": _data_facts(read_manifest(data))}
     distributions = {section: choice.provided.distribution for section, choice in config.parts.items()}
-    run = create_run(out, config=record, data=data, distributions=distributions)
-    say(f"run {run.folder}, on {data}")
+    # Where several processes train, the main one alone makes the folder, and tells the others what it is called.
+    run = create_run(out, config=record, data=data, distributions=distributions) if is_main() else None
+    return _train(config, data, run)
 
-    with run.recording_failure():
+
+def resume_train(found: Registry, folder: Path, *, data: Path | None, epochs: int | None) -> Run:
+    """Go on with a run from its last checkpoint, or from its start where there is none yet. Gives the finished run.
+
+    Its settings are the run's own; `epochs` may be more than it has. Raises VsrError if they are fewer, or if the data
+    is not what the run was trained on.
+    """
+    run = open_to_resume(folder)
+    record, facts = run.config(), run.facts()
+    config = resolve_recorded(
+        found, record, where=str(folder / "config.json"), distributions=facts["distributions"].values()
+    )
+    if epochs is not None and epochs < config.training.epochs:
+        raise VsrError(
+            f"--epochs {epochs}: {folder} is to have {config.training.epochs}; a run that is resumed can only have more"
+        )
+    if facts["status"] == "finished" and (epochs is None or epochs == config.training.epochs):
+        say(f"{folder} is finished: there is nothing to do; --epochs N, above {config.training.epochs}, trains on")
+        return run
+    check_installed(config.training.track)
+    data = _data_of(run, record, data)
+    config = replace(config, training=config.training.model_copy(update={"epochs": epochs or config.training.epochs}))
+    other = {name: version for name, version in versions().items() if facts["versions"].get(name) != version}
+    if other:
+        listed = ", ".join(f"{name} {facts['versions'].get(name, 'none')}, now {new}" for name, new in other.items())
+        warn(f"the run began with other versions ({listed}): what follows may differ in the last digits")
+    return _train(config, data, run, resumed=True)
+
+
+def _data_of(run: Run, record: Mapping[str, Any], folder: Path | None) -> Path:
+    """Find the data of a run to resume. Raises VsrError if it is gone or no longer the same."""
+    data = folder or Path(run.facts()["data"])
+    if not data.is_dir():
+        raise VsrError(f"{data}: the data that {run.folder} is trained on is not there; name it with --data DIR")
+    if read_manifest(data)["fingerprint"] != record["data"]["fingerprint"]:
+        raise VsrError(
+            f"{data}: this is not the data that {run.folder} was trained on (its fingerprint differs); "
+            "name that with --data DIR, or train anew"
+        )
+    return data
+
+
+def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = False) -> Run:
+    """Train a run that has been created or opened; None in a process that has yet to learn which one it is."""
+    with ExitStack() as stack:
+        if run and is_main():
+            stack.enter_context(run.alone())
+            stack.enter_context(run.recording_failure())
+            if resumed:
+                _note_resumption(run, config, data)
+            say(f"run {run.folder}, on {data}")
         from ..data.prepared import open_prepared
         from ..training.display import TrainingDisplay
         from ..training.loop import train
+        from ..training.processes import one_voice, same_run, start
+        from ..training.tracking import tracking
 
-        with TrainingDisplay() as display:
-            train(config, open_prepared(data), run, display)
+        stack.enter_context(one_voice())
+        accelerator = start(config.training)
+        run = same_run(run, accelerator)
+        stack.enter_context(_saying_how_to_go_on(run))
+        if is_main():
+            stack.enter_context(_drawing_curves(run))
+        trackers = stack.enter_context(tracking(config.training.track if is_main() else (), run, config.record()))
+        display = stack.enter_context(TrainingDisplay(watched=config.training.best_metric))
+        prepared = open_prepared(data)
+        train(config, prepared, run=run, display=display, trackers=trackers, accelerator=accelerator)
     return run
+
+
+def _note_resumption(run: Run, config: TrainConfig, data: Path) -> None:
+    """Write into the run that it goes on from here, for how long, and on which data."""
+    remove_leftovers(run)
+    write_json(run.folder / "config.json", run.config() | {"training": config.training.model_dump(mode="json")})
+    resumed = [*run.facts().get("resumed", []), {"at": now(), "epochs": config.training.epochs, "versions": versions()}]
+    run.update(status="running", ended=None, data=str(data.resolve()), resumed=resumed)
+
+
+@contextmanager
+def _drawing_curves(run: Run) -> Iterator[None]:
+    """Draw the curves however training ends, unless someone presses Ctrl-C again, to have the prompt back at once."""
+    from ..training.stopping import Interrupted
+
+    try:
+        yield
+    except (Interrupted, VsrError):
+        _draw_curves(run)
+        raise
+    _draw_curves(run)
+
+
+def _draw_curves(run: Run) -> None:
+    from ..report.curves import draw_curves
+
+    try:
+        if path := draw_curves(run):
+            say(f"curves {path}")
+    except (VsrError, OSError) as error:
+        warn(f"the curves cannot be drawn ({error}); what was trained is not touched by that")
+
+
+@contextmanager
+def _saying_how_to_go_on(run: Run) -> Iterator[None]:
+    from ..training.processes import OthersLost
+    from ..training.stopping import Interrupted
+
+    command = f"vsr train --resume {run.folder}"
+    try:
+        yield
+    except Interrupted as stop:
+        say(f"interrupted after step {stop.step} of epoch {stop.epoch}, and all is kept; go on with: {command}")
+        raise
+    except KeyboardInterrupt:
+        if run.checkpoint("last").is_dir():
+            say(f"stopped at once; go on from the last checkpoint with: {command}")
+        raise
+    except OthersLost as error:
+        raise VsrError(
+            f"{run.folder}: another process of this training has ended or cannot be reached ({error}); "
+            f"go on from the last checkpoint with '{command}'"
+        ) from error
 
 
 def _data_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -54,21 +55,52 @@ def frozen_features(
 ) -> Features:
     """Give an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
     windows = [prepared.windows(split) for split in splits]
-    kept_visual = keep_visual(prepared, visual, windows, device=device, options=options, company=company)
-    kept_text = keep_text(prepared, text, windows, device=device, options=options, company=company)
-    return Features(visual=kept_visual, text=kept_text, tokens=text.tokenize(prepared.frames.texts))
+    return Features(
+        visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
+        text=keep(wanted_text(prepared, text, windows, device=device), options, company=company),
+        tokens=text.tokenize(prepared.frames.texts),
+    )
 
 
-def keep_visual(
-    prepared: Prepared,
-    encoder: VisualEncoder,
-    windows: Sequence[Windows],
-    *,
-    device: torch.device,
-    options: FeatureOptions,
-    company: Company = ALONE,
-) -> Rows | None:
-    """Give the features of all images of some windows by the images' rows; None where they are not to be kept."""
+Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]
+"""Gives the features of some rows (n, *F), and where they are of tokens, how many of each row are real."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The features that some windows need of one encoder, and how one of them is made."""
+
+    kind: Literal["visual", "text"]
+    key: str
+    """The encoder's cache key."""
+    rows: NDArray[np.int64]
+    """(n,) which of the distinct images or texts."""
+    digests: NDArray[np.uint8]
+    """(n, 16) of these."""
+    count: int
+    """How many distinct images or texts there are in all."""
+    make: Make
+
+    def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
+        """Give the set in the cache, its rows, and the place of each wanted one among them, -1: not there."""
+        features = FeatureSet.known(self._folder(options), options.precision)
+        if features is None:
+            return None, None, np.full(len(self.rows), -1, np.int64)
+        return features, *features.find(self.digests)
+
+    def set_like(self, features: NDArray[np.float32], *, tokens: bool, options: FeatureOptions) -> FeatureSet:
+        """Give the set that such features (n, *F) will be kept in. It need not be there yet."""
+        shape, precision = features.shape[1:], options.precision
+        return FeatureSet(self._folder(options), row_shape=shape, precision=precision, tokens=tokens)
+
+    def _folder(self, options: FeatureOptions) -> Path:
+        return cache_folder() / FEATURES / f"{self.kind}-{self.key}-{options.precision}"
+
+
+def wanted_visual(
+    prepared: Prepared, encoder: VisualEncoder, windows: Sequence[Windows], *, device: torch.device
+) -> Wanted | None:
+    """Say what all images of some windows need; None where nothing is frozen."""
     if encoder.cache_key is None:
         return None
     frames = prepared.frames
@@ -78,21 +110,13 @@ def keep_visual(
         return np.concatenate([to_array(compute(part)) for part in _parts(rows)]), None
 
     used = _used([each.image_rows for each in windows])
-    return _kept(
-        "visual", encoder.cache_key, used, prepared.image_facts.digest[used], len(frames.images), make, options, company
-    )
+    return Wanted("visual", encoder.cache_key, used, prepared.image_facts.digest[used], len(frames.images), make)
 
 
-def keep_text(
-    prepared: Prepared,
-    encoder: TextEncoder,
-    windows: Sequence[Windows],
-    *,
-    device: torch.device,
-    options: FeatureOptions,
-    company: Company = ALONE,
-) -> Rows | None:
-    """Give the features of all texts of some windows by the texts' rows; None where they are not to be kept.
+def wanted_text(
+    prepared: Prepared, encoder: TextEncoder, windows: Sequence[Windows], *, device: torch.device
+) -> Wanted | None:
+    """Say what all texts of some windows need; None where nothing is frozen.
 
     Of features (N, L, *F), one vector or more a token, only those of real tokens are kept, and the others are zeros.
     """
@@ -109,20 +133,43 @@ def keep_text(
         found = np.concatenate([to_array(compute(part)) for part in _parts(order)])
         features = np.empty_like(found)
         features[order] = found
-        if features.ndim < 3 or features.shape[1] != tokens.mask.shape[1]:
-            return features, None
-        return features, lengths
+        of_tokens = features.ndim >= 3 and features.shape[1] == tokens.mask.shape[1]
+        return features, lengths if of_tokens else None
 
     used = _used([each.text_rows for each in windows])
-    digests = np.frombuffer(
-        b"".join(hashlib.sha256(texts[row].encode()).digest()[:16] for row in used.tolist()), np.uint8
-    ).reshape(-1, 16)
-    return _kept("text", encoder.cache_key, used, digests, len(texts), make, options, company)
+    digests = b"".join(hashlib.sha256(texts[row].encode()).digest()[:16] for row in used.tolist())
+    digest_rows = np.frombuffer(digests, np.uint8).reshape(-1, 16)
+    return Wanted("text", encoder.cache_key, used, digest_rows, len(texts), make)
+
+
+def keep(wanted: Wanted | None, options: FeatureOptions, *, company: Company = ALONE) -> Rows | None:
+    """Give wanted features by the rows of their images or texts, computing and keeping what is missing.
+
+    None where nothing is wanted or the cache's limit does not allow it: then they are computed for each batch.
+    """
+    if wanted is None or not len(wanted.rows):
+        return None
+    features, rows, at = wanted.look_up(options)
+    if features is None:
+        first, lengths = wanted.make(wanted.rows[:1])  # what a row looks like, only the encoder knows
+        features = wanted.set_like(first, tokens=lengths is not None, options=options)
+    if len(missing := np.flatnonzero(at < 0)):
+        allowed = _announce(features, wanted.kind, len(missing), options)
+        company.wait()  # until all have seen the same things missing
+        if not allowed:
+            return None
+        features.describe(kind=wanted.kind, key=wanted.key)
+        _compute(features, wanted, missing, company.local_share)
+        company.wait()
+        rows, at = features.find(wanted.digests)
+        assert at.min() >= 0, "a share of the features is missing"
+    assert rows is not None
+    chosen = np.full(wanted.count, -1, np.int64)
+    chosen[wanted.rows] = at
+    return ChosenRows(rows, chosen)
 
 
 RowsOf = Callable[[NDArray[np.int64]], torch.Tensor]
-Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]
-"""Gives the features of some rows (n, *F), and where they are of tokens, how many of each row are real."""
 
 
 def visual_rows(frames: Frames, encoder: VisualEncoder, device: torch.device) -> RowsOf:
@@ -166,75 +213,37 @@ def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
-def _kept(
-    kind: Literal["visual", "text"],
-    key: str,
-    used: NDArray[np.int64],
-    digests: NDArray[np.uint8],
-    count: int,
-    make: Make,
-    options: FeatureOptions,
-    company: Company,
-) -> Rows | None:
-    if not len(used):
-        return None
-    folder = cache_folder() / FEATURES / f"{kind}-{key}-{options.precision}"
-    features = FeatureSet.known(folder, options.precision)
-    if features is None:
-        first, lengths = make(used[:1])  # what a row looks like, only the encoder knows
-        shape, tokens = first.shape[1:], lengths is not None
-        features = FeatureSet(folder, row_shape=shape, precision=options.precision, tokens=tokens)
-    rows, at = features.find(digests)
-    if len(missing := np.flatnonzero(at < 0)):
-        fits = _fits(features, kind, len(missing), options)
-        company.wait()  # until all have seen the same things missing
-        if not fits:
-            return None
-        features.describe(kind=kind, key=key)
-        _compute(features, kind, used[missing], digests[missing], make, company.local_share)
-        company.wait()
-        rows, at = features.find(digests)
-        assert at.min() >= 0, "a share of the features is missing"
-    return _by_row(rows, at, used, count)
+def room_for(size: int, options: FeatureOptions) -> bool:
+    """Whether the cache may grow by so many bytes."""
+    return folder_bytes(cache_folder() / FEATURES) + size <= options.limit * 2**30
 
 
-def _by_row(rows: FeatureRows, at: NDArray[np.int64], used: NDArray[np.int64], count: int) -> ChosenRows:
-    chosen = np.full(count, -1, np.int64)
-    chosen[used] = at
-    return ChosenRows(rows, chosen)
-
-
-def _fits(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:
-    """Say what is about to be written, and whether the limit allows it."""
-    size, limit = features.row_bytes * count, options.limit * 2**30
-    there = folder_bytes(cache_folder() / FEATURES)
-    if there + size <= limit:
+def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:
+    """Say what is about to be written, and give whether the limit allows it."""
+    size = features.row_bytes * count
+    if room_for(size, options):
         say(f"frozen {kind} features: {count} {WHAT[kind]}, at most {size / 2**20:.0f} MiB, to {features.folder}")
         return True
     say(
-        f"frozen {kind} features: {size / 2**20:.0f} MiB more than the {there / 2**20:.0f} MiB in {cache_folder()} "
-        f"would pass the limit of {options.limit:g} GiB, so they are computed anew for each batch; raise "
-        "--set features.limit=GiB, halve them with --set features.precision=half, or make room with 'vsr cache prune'"
+        f"frozen {kind} features: {size / 2**20:.0f} MiB more in {cache_folder()} would pass the limit of "
+        f"{options.limit:g} GiB, so they are computed anew for each batch; raise --set features.limit=GiB, "
+        "halve them with --set features.precision=half, or make room with 'vsr cache prune'"
     )
     return False
 
 
-def _compute(
-    features: FeatureSet,
-    kind: str,
-    rows: NDArray[np.int64],
-    digests: NDArray[np.uint8],
-    make: Make,
-    share: Share,
-) -> None:
+def _compute(features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], share: Share) -> None:
     size = features.rows_a_shard
+    rows, digests, what = wanted.rows[missing], wanted.digests[missing], WHAT[wanted.kind]
+    starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
     with progress() as bar:
-        starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
-        task = bar.add_task(f"encoding {WHAT[kind]}", total=sum(min(size, len(rows) - start) for start in starts))
+        task = bar.add_task(f"encoding {what}", total=sum(min(size, len(rows) - start) for start in starts))
         for start in starts:
-            made = [make(part) for part in _steps(rows[start : start + size])]
+            made = []
+            for part in _steps(rows[start : start + size]):
+                made.append(wanted.make(part))
+                bar.advance(task, len(part))
             found = np.concatenate([part for part, _ in made])
-            bar.advance(task, len(found))
             here = digests[start : start + size]
             if not features.tokens:
                 features.add(here, found, None)

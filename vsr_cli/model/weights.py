@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..config import resolve_recorded
+from ..config import TrainConfig, resolve_recorded
 from ..errors import VsrError
 from ..files import replacing, writing
 from ..plugin.registry import Registry
@@ -65,8 +65,15 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
         where=str(run.folder / "config.json"),
         distributions=run.facts()["distributions"].values(),
     )
-    model = build_model(config, image_size=int(record["data"]["image_size"]), assets=run.assets)
-    checkpoint = run.checkpoint(which) if run.checkpoint(which).is_dir() else run.checkpoint("last")
+    if not run.checkpoint(which).is_dir():
+        which = "last"
+    return rebuild_model(run, config, image_size=int(record["data"]["image_size"]), which=which)
+
+
+def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str) -> StoryModel:
+    """Build a run's model from its assets and load a checkpoint. Raises VsrError if the weights do not fit."""
+    model = build_model(config, image_size=image_size, assets=run.assets)
+    checkpoint = run.checkpoint(which)
     state = load_weights(run.folder / "frozen.safetensors") | load_weights(checkpoint / "model.safetensors")
     try:
         model.load_state_dict(state)

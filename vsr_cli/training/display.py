@@ -1,19 +1,24 @@
-"""What people watch while a model trains: a table that grows by a row an epoch, above the step that is running."""
+"""What people watch while a model trains: a table of the epochs whose last row is the one that is running."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import TracebackType
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from torch import nn
 
 from ..console import err, say
+from ..report.history import SHOWN, Row, best_row, clock, epoch_table
+
+ROOM = 6
+"""Lines of a terminal that are not for finished epochs: the table's head, the running epoch, what was typed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,75 +37,116 @@ class EpochRow:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Running:
+    """The epoch that is running, as far as it has come."""
+
+    row: Row
+    step: int
+    done: float
+    """The share of all steps that are done."""
+    left: float
+    """Seconds until the training's end, at the speed so far."""
+
+
 class TrainingDisplay:
     """A live table in a terminal; in a log, one line an epoch."""
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[EpochRow, bool]] = []
-        self._line = Text()
-        self._live = Live(console=err, refresh_per_second=4, transient=False)
-        self._started = time.perf_counter()
-        self._epochs = self._steps = 0
+    def __init__(self, *, watched: str) -> None:
+        """Begin with no epoch; `watched` is the validation loss that decides which one is the best."""
+        self._watched = watched
+        self._rows: list[Row] = []
+        self._best: Row | None = None
+        self._running: _Running | None = None
+        self._sums: dict[str, float] = {}
+        self._counted = 0
+        self._epochs = self._steps = self._windows = 0
+        self._begun = self._epoch_begun = time.perf_counter()
+        self._taken = 0
+        self._live = Live(console=err, refresh_per_second=4, get_renderable=self._render)
 
     def __enter__(self) -> TrainingDisplay:
-        if err.is_terminal:
+        if err.is_terminal and not err.is_dumb_terminal:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live.is_started:
-            self._line = Text()
-            self._live.update(self._table(), refresh=True)
-            self._live.stop()
+        self._running = None
+        self._live.stop()
 
-    def begin(self, model: nn.Module, *, epochs: int, steps_an_epoch: int, windows: int) -> None:
-        """Say what is about to be trained."""
+    def begin(
+        self,
+        model: nn.Module,
+        *,
+        epochs: int,
+        steps_an_epoch: int,
+        windows: int,
+        processes: int = 1,
+        taken: int = 0,
+        earlier: Sequence[Row] = (),
+    ) -> None:
+        """Say what is about to be trained, by how many processes.
+
+        Where training goes on, `taken` steps and the `earlier` epochs are those before.
+        """
         trained = sum(item.numel() for item in model.parameters() if item.requires_grad)
         frozen = sum(item.numel() for item in model.parameters() if not item.requires_grad)
+        together = f", {processes} processes" if processes > 1 else ""
+        before = f", {taken} steps taken before" if taken else ""
         say(
             f"{trained / 1e6:.1f} M parameters to train, {frozen / 1e6:.1f} M frozen; "
-            f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps"
+            f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps{together}{before}"
         )
-        self._epochs, self._steps = epochs, steps_an_epoch
-        self._started = time.perf_counter()
+        self._epochs, self._steps, self._windows, self._taken = epochs, steps_an_epoch, windows, taken
+        self._rows = list(earlier)
+        self._best = best_row(self._rows, self._watched)
+        self._begun = self._epoch_begun = time.perf_counter()
 
-    def step(self, epoch: int, step: int, losses: Mapping[str, float]) -> None:
+    def step(self, epoch: int, step: int, losses: Mapping[str, float], *, learning_rate: float | None = None) -> None:
         """Show the step that has just been taken."""
         if not self._live.is_started:
             return
-        done = ((epoch - 1) * self._steps + step) / (self._epochs * self._steps)
-        left = (time.perf_counter() - self._started) * (1 - done) / done
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self._line = Text(f"epoch {epoch}, step {step}/{self._steps}  {terms}  {_clock(left)} left", style="dim")
-        self._live.update(Group(self._table(), self._line))
+        now = time.perf_counter()
+        taken = (epoch - 1) * self._steps + step
+        every = self._epochs * self._steps
+        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
+        self._counted += 1
+        row = {
+            "epoch": epoch,
+            "train": {name: value / self._counted for name, value in self._sums.items()},
+            "validation": {},
+            "learning_rate": learning_rate,
+            "windows_per_second": self._windows * self._counted / self._steps / max(1e-9, now - self._epoch_begun),
+        }
+        left = (now - self._begun) / (taken - self._taken) * (every - taken)
+        self._running = _Running(row, step, taken / every, left)
 
     def epoch(self, row: EpochRow, *, best: bool) -> None:
         """Add an epoch to the table."""
-        self._rows.append((row, best))
+        self._rows.append(asdict(row))
+        self._best = self._rows[-1] if best else self._best
+        self._running, self._sums, self._counted, self._epoch_begun = None, {}, 0, time.perf_counter()
         if self._live.is_started:
-            self._live.update(Group(self._table(), self._line))
             return
         train = "  ".join(f"{name} {value:.4f}" for name, value in row.train.items())
         held = f"  validation {row.validation['loss']:.4f}{' *' if best else ''}" if row.validation else ""
         say(f"epoch {row.epoch}/{self._epochs}  {train}{held}  {row.windows_per_second:.1f} windows/s")
 
-    def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 1))
-        for title in ("epoch", "loss", "text", "image", "alignment", "validation", "rate", "windows/s"):
-            table.add_column(title, justify="right")
-        for row, best in self._rows:
-            held = f"{row.validation['loss']:.4f}{' *' if best else '  '}" if row.validation else "-"
-            table.add_row(
-                f"{row.epoch}/{self._epochs}",
-                *(f"{row.train[name]:.4f}" for name in ("loss", "text", "image", "alignment")),
-                held,
-                f"{row.learning_rate:.1e}",
-                f"{row.windows_per_second:.1f}",
-            )
-        return table
+    def _render(self) -> RenderableType:
+        """Draw the table as wide and high as the terminal is now; called by the live display, in its thread."""
+        rows, best, running = list(self._rows), self._best, self._running
+        if not rows and running is None:
+            return Text()
+        most = max(1, min(SHOWN, err.height - ROOM)) if self._live.is_started else SHOWN
+        row = running.row if running else None
+        table = epoch_table(rows, epochs=self._epochs, best=best, width=err.width, running=row, most=most)
+        return Group(table, self._progress(running)) if running else table
 
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+    def _progress(self, running: _Running) -> Table:
+        step = f"step {running.step}/{self._steps}" if running.step < self._steps else "ending the epoch"
+        line = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(total=1.0, completed=running.done, width=max(4, min(40, err.width - len(step) - 16)))
+        line.add_row(step, bar, f"{clock(running.left)} left")
+        return line

@@ -4,175 +4,203 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ..config import TrainConfig, TrainingOptions
-from ..data.batches import Contexts, Targets
-from ..data.features import Features, frozen_features
-from ..data.prepared import Prepared, Windows
+from ..config import TrainConfig
+from ..console import say
+from ..data.features import frozen_features
+from ..data.prepared import Prepared
 from ..errors import VsrError
-from ..files import replacing_folder, write_json
 from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
-from ..model.weights import choose_device, save_weights
+from ..model.weights import rebuild_model, save_weights
+from ..report.history import Row, read_history
 from ..run import Run, now
+from .checkpoints import Checkpoints
 from .display import EpochRow, TrainingDisplay
+from .gradients import Measurer, Split, open_split
+from .meeting import Meeting
+from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn
+from .progress import Progress, in_parts, shuffled
+from .schedule import rate_share, set_rate
+from .stopping import Interrupted, Wish, listening
+from .tracking import Trackers
 
 
-@dataclass(frozen=True)
-class _Split:
-    """The batches of one split."""
-
-    contexts: Contexts
-    targets: Targets
-
-    def __len__(self) -> int:
-        return len(self.contexts)
-
-
-def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDisplay) -> StoryModel:
+def train(
+    config: TrainConfig,
+    prepared: Prepared,
+    *,
+    run: Run,
+    display: TrainingDisplay,
+    trackers: Trackers,
+    accelerator: Accelerator,
+) -> StoryModel:
     """Train a model on prepared data and leave everything in the run folder.
 
-    Ctrl-C keeps the weights of that moment as the last checkpoint and goes on up.
-    Raises VsrError if there is nothing to train on or a loss is no longer a finite number.
+    Goes on from the run's last checkpoint, if there is one. Raises Interrupted after a signal has asked to stop, when
+    all is kept; VsrError if there is nothing to train on or a loss is no longer a finite number; OthersLost if another
+    process of the same training is gone.
     """
     options = config.training
-    windows = prepared.windows("train")
-    if not len(windows):
+    if not len(prepared.windows("train")):
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
-    device = choose_device(options.device)
-    accelerator = Accelerator(mixed_precision=_precision(options, device), cpu=device.type == "cpu")
+    if options.patience and not len(prepared.windows("validation")):
+        raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
     set_seed(options.seed)
-    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
-    model.to(accelerator.device)
-    save_assets(model, run.assets)
-    save_weights(model, run.folder / "frozen.safetensors", frozen=True)
-    features = frozen_features(prepared, model.visual, model.text, device=accelerator.device, options=config.features)
-    training = _split(model, prepared, windows, features, accelerator.device)
-    validation = _split(model, prepared, prepared.windows("validation"), features, accelerator.device)
+    resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)
+    with in_turn(accelerator):
+        model = _build(config, prepared, run, resuming=resuming, main=accelerator.is_main_process)
+        model.to(accelerator.device)
+    copy_main(model, accelerator)
+    features = frozen_features(
+        prepared,
+        model.visual,
+        model.text,
+        device=accelerator.device,
+        options=config.features,
+        splits=("train", "validation"),
+        company=company_of(accelerator),
+    )
+    training = open_split(model, prepared, "train", features, device=accelerator.device)
+    validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-    steps_an_epoch = math.ceil(len(training) / options.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(options, steps_an_epoch * options.epochs))
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-    order = np.random.default_rng(options.seed)
-    best = math.inf
-    display.begin(model, epochs=options.epochs, steps_an_epoch=steps_an_epoch, windows=len(training))
+    optimizer = accelerator.prepare(optimizer)
+    checkpoints = Checkpoints(run, model, optimizer, accelerator)
+    if accelerator.num_processes > 1:
+        set_seed(options.seed + accelerator.process_index)  # what one process drops out another need not
+    together = options.batch_size * accelerator.num_processes
+    progress = Progress(windows_a_step=together * options.accumulate, windows_a_pass=together)
+    if resuming:
+        progress = checkpoints.restore_last()
+    earlier: list[Row] = []
+    if accelerator.is_main_process:
+        run.cut_history(progress.history_bytes)
+        earlier += read_history(run.history)
+    meeting = Meeting(accelerator)
+    if accelerator.num_processes > 1:
+        model.alignment.gather = meeting
+    measurer = Measurer(model, config.model.width, accelerator, progress, meeting)
+    steps = progress.steps_an_epoch(len(training))
+    display.begin(
+        model,
+        epochs=options.epochs,
+        steps_an_epoch=steps,
+        windows=len(training),
+        processes=accelerator.num_processes,
+        taken=(progress.epoch - 1) * steps + progress.step,
+        earlier=earlier,
+    )
 
-    try:
-        for epoch in range(1, options.epochs + 1):
-            started = time.perf_counter()
-            sums: dict[str, float] = {}
+    kept = time.monotonic()
+    with listening() as wish:
+        for epoch in range(progress.epoch, options.epochs + 1):
+            if options.patience and progress.epochs_since_best >= options.patience:
+                say(f"ending after epoch {epoch - 1}: {options.best_metric} no better for {options.patience} epochs")
+                break
             model.train()
-            for step, indices in enumerate(_shuffled(len(training), options.batch_size, order), start=1):
-                context, target = training.contexts.batch(indices), training.targets.batch(indices)
-                with accelerator.autocast():
-                    losses = wrapped(context, target)
-                values = _values(losses, run, epoch, step)
-                accelerator.backward(losses["loss"])
+            order = shuffled(len(training), seed=options.seed, epoch=epoch)
+            for indices in in_parts(order, progress.windows_a_step, start=progress.step):
+                started = time.perf_counter()
+                losses = measurer.measure(training, indices, learn=True)
+                _check_finite(losses, run, epoch=epoch, step=progress.step + 1)
+                add_gradients(trained, accelerator)
                 if options.clip_gradient:
                     accelerator.clip_grad_norm_(trained, options.clip_gradient)
+                taken = (epoch - 1) * steps + progress.step
+                set_rate(optimizer, rate_share(options, step=taken, steps=steps * options.epochs))
                 optimizer.step()
-                schedule.step()
                 optimizer.zero_grad()
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value * len(indices)
-                display.step(epoch, step, values)
-            seconds = time.perf_counter() - started
+                progress.took_step(losses, windows=len(indices), seconds=time.perf_counter() - started)
+                display.step(epoch, progress.step, losses, learning_rate=optimizer.param_groups[0]["lr"])
+                trackers.log({"batch": losses}, step=taken + 1)
+                due = time.monotonic() - kept >= 60 * options.checkpoint_minutes
+                if _keep_and_stop(wish, checkpoints, progress, due=due):
+                    kept = time.monotonic()
+
+            held_out = _validate(measurer, validation, progress.windows_a_step // options.accumulate, wish, checkpoints)
             row = EpochRow(
                 epoch=epoch,
-                steps=epoch * steps_an_epoch,
-                train={name: value / len(training) for name, value in sums.items()},
-                validation=_validate(model, validation, options.batch_size),
-                learning_rate=float(schedule.get_last_lr()[0]),
-                windows_per_second=len(training) / seconds,
-                seconds=seconds,
+                steps=epoch * steps,
+                train={name: value / len(training) for name, value in progress.sums.items()},
+                validation=held_out,
+                learning_rate=float(optimizer.param_groups[0]["lr"]),
+                windows_per_second=len(training) / progress.seconds,
+                seconds=progress.seconds,
             )
-            run.append_history(asdict(row))
-            _checkpoint(model, run, "last", row)
+            length = run.append_history(asdict(row)) if accelerator.is_main_process else 0
             # Without a validation split the last weights are the only ones there is a reason to prefer.
-            if row.validation and row.validation["loss"] < best:
-                best = row.validation["loss"]
-                _checkpoint(model, run, "best", row)
-            display.epoch(row, best=bool(row.validation) and best == row.validation["loss"])
-    except KeyboardInterrupt:
-        with replacing_folder(run.checkpoint("last")) as folder:
-            save_weights(model, folder / "model.safetensors", frozen=False)
-        raise
-    run.update(status="finished", ended=now())
+            best = progress.took_epoch(held_out.get(options.best_metric), history_bytes=length)
+            if best:
+                checkpoints.save_best(row)
+            checkpoints.save_last(progress, row)
+            kept = time.monotonic()
+            display.epoch(row, best=best)
+            trackers.log(asdict(row), step=row.steps)
+    if accelerator.is_main_process:
+        run.update(status="finished", ended=now())
+    accelerator.end_training()
     return model.eval()
 
 
-def _precision(options: TrainingOptions, device: torch.device) -> str:
-    if options.precision != "auto":
-        return options.precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool, main: bool) -> StoryModel:
+    """Build the model, from scratch or from the last checkpoint; the main process keeps what never changes."""
+    if resuming:
+        return rebuild_model(run, config, image_size=prepared.image_size, which="last")
+    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+    if main:
+        save_assets(model, run.assets)
+        save_weights(model, run.folder / "frozen.safetensors", frozen=True)
+    return model
 
 
-def _split(model: StoryModel, prepared: Prepared, windows: Windows, features: Features, device: torch.device) -> _Split:
-    contexts = Contexts(
-        prepared.frames, windows, visual=model.visual, text=model.text, features=features, device=device
-    )
-    return _Split(contexts, Targets(prepared.frames, windows, decoder=model.text_decoder, device=device))
+def _seen_alike(resuming: bool, run: Run, prepared: Prepared, accelerator: Accelerator) -> bool:
+    """Give whether there is a checkpoint to go on from. Raises VsrError if processes see different folders."""
+    seen = exchange_objects((resuming, prepared.fingerprint), accelerator)
+    for index, (has_checkpoint, fingerprint) in enumerate(seen):
+        if fingerprint != seen[0][1]:
+            raise VsrError(f"{prepared.folder}: process {index} has other data there than the main one; copy it anew")
+        if has_checkpoint != seen[0][0]:
+            raise VsrError(f"{run.folder}: process {index} does not see this folder; resume where all machines do")
+    return resuming
 
 
-def _rate(options: TrainingOptions, steps: int) -> Callable[[int], float]:
-    """Make the learning rate as a share of its highest, by step: linear warm-up, then constant or a cosine."""
-    warmup = math.ceil(options.warmup * steps)
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if options.schedule == "constant":
-            return 1.0
-        done = (step - warmup) / max(1, steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    return share
+def _keep_and_stop(wish: Wish, checkpoints: Checkpoints, progress: Progress, *, due: bool) -> bool:
+    """Write the last checkpoint where it is due. Gives whether it was; raises Interrupted if someone wants to stop."""
+    everyones = exchange([float(wish.signal), float(due)], checkpoints.accelerator)
+    signal = int(max(wanted for wanted, _ in everyones))
+    due = bool(everyones[0][1])  # the main process's clock is the one that counts
+    if signal or due:
+        checkpoints.save_last(progress)
+    if signal:
+        raise Interrupted(signal, epoch=progress.epoch, step=progress.step)
+    return due
 
 
-def _shuffled(count: int, size: int, order: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    indices = order.permutation(count)
-    for start in range(0, count, size):
-        yield indices[start : start + size]
-
-
-def _values(losses: Mapping[str, Tensor], run: Run, epoch: int, step: int) -> dict[str, float]:
-    """Bring the losses to the host in one transfer. Raises VsrError if one is not a finite number."""
-    values = dict(zip(losses, torch.stack([loss.detach().float() for loss in losses.values()]).tolist(), strict=True))
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
+def _check_finite(losses: dict[str, float], run: Run, *, epoch: int, step: int) -> None:
+    """Raise VsrError if a loss is not a finite number, naming the first of the sum's terms that is not."""
+    broken = [name for name in reversed(losses) if not math.isfinite(losses[name])]
     if broken:
         kept = run.checkpoint("last") if run.checkpoint("last").is_dir() else "none yet"
         raise VsrError(
-            f"{run.folder}: the {broken[0]} loss is {values[broken[0]]} at epoch {epoch}, step {step}; "
+            f"{run.folder}: the {broken[0]} loss is {losses[broken[0]]} at epoch {epoch}, step {step}; "
             f"try a smaller --set training.learning_rate (last good checkpoint: {kept})"
         )
-    return values
 
 
-@torch.no_grad()
-def _validate(model: StoryModel, split: _Split, batch_size: int) -> dict[str, float]:
-    """Give the mean losses over a split, teacher-forced; empty where the split is."""
-    model.eval()
+def _validate(measurer: Measurer, split: Split, size: int, wish: Wish, checkpoints: Checkpoints) -> dict[str, float]:
+    """Give the mean losses over a split, teacher-forced, in batches of `size`; empty where the split is."""
+    measurer.model.eval()
     sums: dict[str, float] = {}
     # One fixed shuffle: windows in their order are of one story, whose frames make harder negatives than training's.
-    for indices in _shuffled(len(split), batch_size, np.random.default_rng(0)):
-        losses = model(split.contexts.batch(indices), split.targets.batch(indices))
-        for name, loss in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(loss) * len(indices)
+    for indices in in_parts(shuffled(len(split), seed=0, epoch=0), size):
+        for name, value in measurer.measure(split, indices, learn=False).items():
+            sums[name] = sums.get(name, 0.0) + value * len(indices)
+        _keep_and_stop(wish, checkpoints, measurer.progress, due=False)
     return {name: value / len(split) for name, value in sums.items()}
-
-
-def _checkpoint(model: StoryModel, run: Run, which: str, row: EpochRow) -> None:
-    with replacing_folder(run.checkpoint(which)) as folder:
-        save_weights(model, folder / "model.safetensors", frozen=False)
-        write_json(folder / "epoch.json", asdict(row))

@@ -1,0 +1,74 @@
+"""`vsr runs`, as it is typed, on a run that was trained as it is typed."""
+
+import json
+import shutil
+
+import pytest
+
+
+def test_list_shows_a_line_a_run(place, vsr):
+    (run,) = (place / "runs").iterdir()
+    answer = vsr("runs list")
+    assert (answer.code, answer.err) == (0, "")
+    head, line = answer.out.splitlines()
+    assert head.split()[:2] == ["run", "status"]
+    assert line.split()[:2] == [run.name, "finished"]
+    assert "1/1" in line
+    (record,) = json.loads(vsr("runs list --json").out)
+    assert record["folder"] == f"runs/{run.name}"
+    assert record["epochs_done"] == record["epochs_wanted"] == record["best_epoch"] == 1
+    assert record["parts"]["temporal"] == "gru"
+
+
+def test_show_tells_settings_epochs_files_and_what_to_type_next(place, vsr):
+    (run,) = (place / "runs").iterdir()
+    by_default, by_name, by_path = vsr("runs show"), vsr(f"runs show {run.name}"), vsr(f"runs show {run}/")
+    assert (by_default.code, by_default.err) == (0, "")
+    assert by_name.out == by_default.out
+    assert by_path.code == 0
+    for part in ("by vsr train --temporal gru", "1/1", "history.jsonl", f"vsr evaluate --run runs/{run.name}"):
+        assert part in by_default.out
+    assert "--resume" not in by_default.out
+    record = json.loads(vsr("runs show --json").out)
+    assert [row["epoch"] for row in record["history"]] == [1]
+    assert record["config"] == json.loads((run / "config.json").read_text())
+    assert record["files"]["history"].endswith("history.jsonl")
+
+
+def test_show_gives_the_scores_of_evaluations(place, vsr):
+    assert vsr("evaluate --metrics bleu").code == 0
+    record = json.loads(vsr("runs show --json").out)
+    (evaluation,) = [each for each in record["evaluations"] if each["split"] == "test"]
+    assert evaluation["scores"]["bleu"].keys() == {"value", "copy-last", "beats", "scale"}
+    assert "bleu" in vsr("runs show").out
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
+def test_a_run_that_did_not_finish_can_be_resumed_by_the_line_that_show_gives(place, vsr, tmp_path, status):
+    (run,) = (place / "runs").iterdir()
+    copy = shutil.copytree(run, tmp_path / "cut short")
+    facts = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(facts | {"status": status}))
+    following = json.loads(vsr(f"runs show '{copy}' --json").out)["next"]
+    assert following[0] == f"vsr train --resume '{copy}'"
+    shutil.rmtree(copy / "checkpoints")
+    assert not [line for line in json.loads(vsr(f"runs show '{copy}' --json").out)["next"] if "--resume" in line]
+
+
+def test_runs_are_listed_of_another_folder_and_where_there_are_none(empty, vsr, place):
+    (run,) = (place / "runs").iterdir()
+    shutil.copytree(run, empty / "demo" / "one")
+    answer = vsr(f"runs list {empty / 'demo'} --json")
+    assert [record["folder"] for record in json.loads(answer.out)] == [str(empty / "demo" / "one")]
+
+
+def test_where_there_is_no_run_list_says_so_and_show_is_a_mistake(empty, vsr):
+    answer = vsr("runs list")
+    assert (answer.code, answer.out) == (0, "")
+    assert "no run here yet" in answer.err
+    assert json.loads(vsr("runs list --json").out) == []
+    assert vsr("runs list absent").errors == ["absent: there is no such folder; name one that holds run folders"]
+    assert vsr("runs show").errors == ["runs/: no run here; train one with 'vsr train', or name the folder of one"]
+    assert len(vsr("runs show absent").errors) == 1
+    (empty / "stories").mkdir()
+    assert "this is not a run" in vsr("runs show stories").errors[0]

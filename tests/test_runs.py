@@ -1,0 +1,204 @@
+"""What `vsr runs` knows of runs, from folders that are written here and were never trained."""
+
+import fcntl
+import io
+import json
+import os
+
+import pytest
+from rich.console import Console
+
+from vsr_cli.api import VsrError
+from vsr_cli.commands.settings import train_config
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.plugin.registry import Registry
+from vsr_cli.report.history import best_row, epoch_table, read_history
+from vsr_cli.report.runs import changes, differing_parts, evaluations, is_run, summaries, summarise
+from vsr_cli.run import Run
+
+PARTS = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
+
+
+def row(epoch, validation=None):
+    return {
+        "epoch": epoch,
+        "steps": 10 * epoch,
+        "train": {"loss": 9.0 / epoch, "text": 8.0 / epoch},
+        "validation": {} if validation is None else {"loss": validation, "text": validation - 1},
+        "learning_rate": 1e-3,
+        "windows_per_second": 100.0,
+        "seconds": 60.0,
+    }
+
+
+def recorded(*assignments, **flags):
+    """Give a configuration as a run records it."""
+    chosen = train_config(
+        registry(), manifest=None, preset="tiny", config=None, flags=flags, assignments=list(assignments)
+    )
+    return chosen.record()
+
+
+def write_run(folder, *, started, status="finished", rows=(), config=None):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config or recorded()))
+    facts = {"format": 1, "status": status, "started": started, "data": "/stories/mine", "argv": ["/bin/vsr", "train"]}
+    (folder / "run.json").write_text(json.dumps(facts))
+    (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return folder
+
+
+def test_a_summary_says_how_far_a_run_came(tmp_path):
+    folder = write_run(tmp_path / "a", started="2026-03-01T10:00:00", rows=[row(1, 5.0), row(2, 3.0), row(3, 4.0)])
+    found = summarise(folder)
+    assert (found.status, found.epochs_done, found.epochs_wanted) == ("finished", 3, 5)
+    assert (found.best_epoch, found.best_validation, found.seconds) == (2, 3.0, 180.0)
+    assert found.parts.keys() == set(PARTS)
+    assert json.loads(json.dumps(found.record()))["folder"] == str(folder)
+
+
+def test_the_best_epoch_is_that_of_the_loss_which_the_run_watches(tmp_path):
+    rows = [row(1, 5.0), row(2, 3.0)]
+    rows[1]["validation"]["text"] = 9.0
+    config = recorded()
+    config["training"]["best_metric"] = "text"
+    found = summarise(write_run(tmp_path / "a", started="1", rows=rows, config=config))
+    assert (found.best_epoch, found.best_validation) == (1, 4.0)
+
+
+def test_runs_come_newest_first_and_what_is_no_run_is_passed_over(tmp_path):
+    write_run(tmp_path / "z-older", started="2026-03-01T10:00:00")
+    write_run(tmp_path / "a-newer", started="2026-03-02T10:00:00")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").write_text("")
+    write_run(tmp_path / ".half", started="2026-03-03T10:00:00")
+    assert [run.folder.name for run in summaries(tmp_path)] == ["a-newer", "z-older"]
+    assert not is_run(tmp_path / "notes")
+    assert summaries(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("run.json", "{", "run.json"),
+        ("run.json", '{"format": 1}', "lacks something"),
+        ("run.json", '{"format": 99}', "format 99"),
+        ("config.json", "[]", "config.json"),
+        ("config.json", '{"training": {}}', "lacks something"),
+        ("history.jsonl", "once upon a time\n", "history.jsonl, line 1"),
+        ("history.jsonl", '{"epoch": 1}\n', "history.jsonl, line 1"),
+        ("history.jsonl", "3\n", "history.jsonl, line 1"),
+    ],
+)
+def test_a_damaged_run_is_listed_last_with_the_reason(tmp_path, name, content, said):
+    write_run(tmp_path / "whole", started="2026-03-01T10:00:00")
+    folder = write_run(tmp_path / "damaged", started="2026-03-02T10:00:00")
+    (folder / name).write_text(content)
+    whole, damaged = summaries(tmp_path)
+    assert (whole.status, whole.problem) == ("finished", None)
+    assert damaged.status == "unreadable"
+    assert said in damaged.problem
+
+
+def test_an_epoch_that_was_being_written_is_not_read(tmp_path):
+    folder = write_run(tmp_path / "a", started="2026-03-01T10:00:00", rows=[row(1)])
+    with (folder / "history.jsonl").open("a") as lines:
+        lines.write(json.dumps(row(2))[:40])
+    assert [each["epoch"] for each in read_history(folder / "history.jsonl")] == [1]
+    assert read_history(folder / "absent.jsonl") == []
+
+
+def test_a_run_that_says_it_is_running_was_killed_unless_a_process_holds_it(tmp_path):
+    folder = write_run(tmp_path / "a", started="2026-03-01T10:00:00", status="running")
+    assert summarise(folder).status == "killed"
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert summarise(folder).status == "running"
+    os.close(handle)
+    assert summarise(folder).status == "killed"
+
+
+def test_the_parts_that_differ_are_named_and_the_temporal_model_always(tmp_path):
+    write_run(tmp_path / "a", started="1", config=recorded())
+    assert differing_parts(summaries(tmp_path)) == ["temporal"]
+    write_run(tmp_path / "b", started="2", config=recorded(**{"visual.name": "resnet50"}))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "run.json").write_text("{")
+    assert differing_parts(summaries(tmp_path)) == ["visual", "temporal"]
+
+
+def test_changes_are_what_neither_the_preset_nor_a_component_says_by_itself():
+    assert changes(registry(), recorded()) == []
+    config = recorded("temporal.layers=2", "training.epochs=7", **{"temporal.name": "lstm"})
+    assert [(change.setting, change.value, change.preset) for change in changes(registry(), config)] == [
+        ("temporal.name", "lstm", "gru"),
+        ("temporal.layers", 2, 1),
+        ("training.epochs", 7, 5),
+    ]
+
+
+def test_changes_can_be_told_without_the_plugin_or_the_preset():
+    config = recorded("temporal.layers=2", **{"temporal.name": "lstm"})
+    told = {change.setting: change.value for change in changes(Registry(provided=()), config)}
+    assert told["temporal.layers"] == 2
+    assert "training.epochs" not in told
+    told = {change.setting: change.preset for change in changes(registry(), config | {"preset": "of-tomorrow"})}
+    assert told["temporal.name"] is None
+    assert "temporal.hidden" not in told
+
+
+def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
+    folder = write_run(tmp_path / "a", started="1")
+    bleu = {"value": 3.5, "scale": "0..100", "floors": {"copy-last": {"value": 2.5, "beats": True}}}
+    result = {
+        "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},
+    }  # fmt: skip
+    for split, text in (("test", json.dumps(result)), ("validation", "{}"), ("train", "{")):
+        (folder / "evaluations" / split).mkdir(parents=True)
+        (folder / "evaluations" / split / "result.json").write_text(text)
+    found, problems = evaluations(Run(folder))
+    assert [each["split"] for each in found] == ["test"]
+    assert found[0]["scores"] == {"bleu": {"value": 3.5, "copy-last": 2.5, "beats": True, "scale": "0..100"}}
+    assert len(problems) == 2
+
+
+def lines_of(table, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue().splitlines()
+
+
+def test_the_best_epoch_is_marked_and_the_first_of_equals():
+    rows = [row(1, 5.0), row(2, 3.0), row(3, 3.0)]
+    assert best_row(rows, "loss") is rows[1]
+    assert best_row([row(1), row(2)], "loss") is None
+    marked = [line for line in lines_of(epoch_table(rows, epochs=3, best=rows[1], width=80), 80) if "*" in line]
+    assert len(marked) == 1
+    assert "2/3" in marked[0]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 100])
+def test_a_table_is_no_wider_than_its_terminal_and_keeps_what_matters(width):
+    rows = [row(epoch, 5.0 - epoch) for epoch in (1, 2, 3)]
+    lines = lines_of(epoch_table(rows, epochs=3, best=rows[2], width=width), width)
+    assert len(lines) == 4
+    assert lines[0].split()[:3] == ["epoch", "loss", "validation"]
+    assert ("windows/s" in lines[0]) == (width >= 60)
+    assert max(map(len, lines)) <= width
+
+
+def test_a_long_history_keeps_its_ends_and_its_best_epoch():
+    rows = [row(epoch, abs(epoch - 40.0)) for epoch in range(1, 101)]
+    lines = lines_of(epoch_table(rows, epochs=100, best=best_row(rows, "loss"), width=80, most=12), 80)
+    epochs = [line.split()[0] for line in lines[1:]]
+    assert len(epochs) == 12
+    assert (epochs[0], epochs[-1]) == ("1/100", "100/100")
+    assert epochs.count("…") == 2
+    assert "40/100" in epochs
+
+
+def test_a_history_line_of_another_kind_is_a_mistake_that_names_the_line(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text(json.dumps(row(1)) + "\n" + json.dumps(row(2) | {"epoch": "two"}) + "\n")
+    with pytest.raises(VsrError, match=r"history\.jsonl, line 2"):
+        read_history(path)

@@ -1,0 +1,177 @@
+"""What the runs in a folder are and how far they came: read from their files alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..config import COMMON
+from ..errors import VsrError
+from ..files import read_json
+from ..layers import preset_layer
+from ..plugin.kinds import KIND_OF, MODEL_PARTS
+from ..plugin.registry import Registry
+from ..run import Run
+from .history import best_row, read_history, watched_loss
+
+UNREADABLE = "unreadable"
+KILLED = "killed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run in a few words."""
+
+    folder: Path
+    status: str
+    """As run.json has it, or "unreadable", or "killed": no process is training it, though run.json says "running"."""
+    started: str = ""
+    """An ISO time with its offset."""
+    ended: str | None = None
+    data: str = ""
+    """The prepared folder that it was trained on."""
+    parts: Mapping[str, str]
+    """The component of each part of the model."""
+    epochs_done: int = 0
+    epochs_wanted: int = 0
+    best_epoch: int | None = None
+    best_validation: float | None = None
+    """The validation loss that is watched, at its lowest."""
+    seconds: float = 0.0
+    """What its epochs took."""
+    problem: str | None = None
+    """Why it cannot be read, where it cannot."""
+
+    def record(self) -> dict[str, Any]:
+        """Give it for machines."""
+        return {**vars(self), "folder": str(self.folder), "parts": dict(self.parts)}
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run, whole or damaged, rather than something else."""
+    return not folder.name.startswith(".") and any((folder / name).is_file() for name in ("run.json", "config.json"))
+
+
+def summaries(folder: Path) -> list[RunSummary]:
+    """Summarise the runs that lie in a folder, the newest first, unreadable ones last; other things are passed over."""
+    found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
+    return sorted(found, key=lambda run: (not run.problem, run.started), reverse=True)
+
+
+def summarise(folder: Path) -> RunSummary:
+    """Summarise one run. One that cannot be read has the reason in `problem`."""
+    run = Run(folder)
+    try:
+        facts, config, rows = run.facts(), run.config(), read_history(run.history)
+        watched = watched_loss(config)
+        best = best_row(rows, watched)
+        return RunSummary(
+            folder=folder,
+            status=KILLED if facts["status"] == "running" and not _is_held(folder) else str(facts["status"]),
+            started=str(facts["started"]),
+            ended=facts.get("ended"),
+            data=str(facts["data"]),
+            parts={part: str(config[part]["name"]) for part in MODEL_PARTS},
+            epochs_done=rows[-1]["epoch"] if rows else 0,
+            epochs_wanted=int(config["training"]["epochs"]),
+            best_epoch=best["epoch"] if best else None,
+            best_validation=best["validation"][watched] if best else None,
+            seconds=sum(row["seconds"] for row in rows),
+        )
+    except VsrError as error:
+        problem = str(error)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{folder}: its config.json or run.json lacks something that a run has ({error})"
+    return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process holds the lock of a run folder, as one that trains does; True where that cannot be known."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def differing_parts(runs: Sequence[RunSummary]) -> list[str]:
+    """Name the parts in which some runs differ, the temporal model always among them."""
+    whole = [run.parts for run in runs if run.parts]
+    return [part for part in MODEL_PARTS if part == "temporal" or len({parts[part] for parts in whole}) > 1]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting of a run that is not its preset's."""
+
+    setting: str
+    value: Any
+    preset: Any
+    """What the preset says, or what the component does by itself; None also where it says nothing."""
+
+
+def changes(found: Registry, config: Mapping[str, Any]) -> list[Change]:
+    """Compare a run's configuration with its preset and with the defaults of its components.
+
+    Where a component is not installed, its defaults are unknown and all of its options are given.
+    """
+    try:
+        preset = preset_layer(str(config.get("preset"))).values
+    except VsrError:
+        preset = {}  # of another version of vsr
+    changed = []
+    for section in (*MODEL_PARTS, *COMMON):
+        given = config.get(section)
+        if section == "data" or not isinstance(given, dict):
+            continue
+        said = preset.get(section, {})
+        name = given.get("name")
+        if name != said.get("name"):
+            changed.append(Change(f"{section}.name", name, said.get("name")))
+            said = {}
+        before = _defaults(found, section, name, {key: value for key, value in said.items() if key != "name"})
+        changed += [
+            Change(f"{section}.{key}", value, before.get(key))
+            for key, value in given.items()
+            if key != "name" and (key not in before or before[key] != value)
+        ]
+    return changed
+
+
+def _defaults(found: Registry, section: str, name: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options of a section that a preset's words lead to."""
+    try:
+        options = found.find(section, str(name)).component.options if section in KIND_OF else COMMON[section]
+        return options.model_validate(said).model_dump(mode="json")
+    except (VsrError, ValidationError):
+        return dict(said)
+
+
+def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the results of a run's evaluations, and say of those that cannot be read why."""
+    results, problems = [], []
+    for path in sorted((run.folder / "evaluations").rglob("result.json")):
+        try:
+            result = read_json(path, what="an evaluation's result")
+            scores = {name: _headline(score) for name, score in result["metrics"].items() if "value" in score}
+            counts = {key: result[key] for key in ("split", "stories", "windows")}
+            results.append({"folder": str(path.parent), **counts, "scores": scores})
+        except VsrError as error:
+            problems.append(str(error))
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(f"{path}: not an evaluation's result, it lacks something ({error}); evaluate anew")
+    return results, problems
+
+
+def _headline(score: Mapping[str, Any]) -> dict[str, Any]:
+    floor = score["floors"]["copy-last"]
+    return {"value": score["value"], "copy-last": floor["value"], "beats": floor["beats"], "scale": score["scale"]}

@@ -1,0 +1,295 @@
+"""What a training would take: sizes counted, memory and time measured on a few real steps. Nothing is written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..config import TrainConfig
+from ..data.prepared import Prepared
+from ..errors import VsrError
+from ..model.building import build_model
+from ..model.story_model import StoryModel
+from ..model.weights import frozen_names
+from .gradients import Measurer, Split, open_split
+from .meeting import Meeting
+from .plan_features import FeatureNeed, plan_features
+from .progress import Progress, in_parts, shuffled
+
+TIMED_STEPS = 4
+"""At least, and more while they take less than TIMED_SECONDS together. A first one, which is slower, does not count."""
+TIMED_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSize:
+    """How many parameters a part of the model has."""
+
+    part: str
+    component: str | None
+    """None for what belongs to no part: the alignment loss."""
+    trained: int
+    frozen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """What a run folder will hold, in bytes."""
+
+    frozen_weights: int
+    """Written once."""
+    trained_weights: int
+    """In each of the two checkpoints."""
+    optimizer: int
+    """In the last checkpoint alone."""
+
+    @property
+    def run(self) -> int:
+        """All of it, while the last checkpoint is being replaced."""
+        return self.frozen_weights + 3 * self.trained_weights + 2 * self.optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a step holds at once on the training device, in bytes."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    """What the forward pass keeps for the backward pass, and on a GPU all else that comes and goes."""
+
+    @property
+    def together(self) -> int:
+        """The sum, without torch itself and its libraries."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a training would take."""
+
+    data: Path
+    windows: Mapping[str, int]
+    """By split."""
+    epochs: int
+    steps_an_epoch: int
+    windows_a_step: int
+    device: str
+    precision: str
+    parts: Sequence[PartSize]
+    features: Sequence[FeatureNeed]
+    disk: Disk
+    memory: Memory
+    step_seconds: float
+    validation_seconds: float
+    """For all of the split, once."""
+
+    @property
+    def feature_seconds(self) -> float:
+        """To compute the features that are not kept yet."""
+        return sum(need.seconds for need in self.features)
+
+    @property
+    def epoch_seconds(self) -> float:
+        """With its validation, without its checkpoints."""
+        return self.steps_an_epoch * self.step_seconds + self.validation_seconds
+
+    @property
+    def training_seconds(self) -> float:
+        """All of it, features included."""
+        return self.feature_seconds + self.epochs * self.epoch_seconds
+
+    def record(self) -> dict[str, Any]:
+        """Give it for machines."""
+        return {
+            "data": str(self.data),
+            "windows": dict(self.windows),
+            "epochs": self.epochs,
+            "steps_an_epoch": self.steps_an_epoch,
+            "windows_a_step": self.windows_a_step,
+            "device": self.device,
+            "precision": self.precision,
+            "parameters": [asdict(part) for part in self.parts],
+            "features": [need.record() for need in self.features],
+            "disk_bytes": {**asdict(self.disk), "run": self.disk.run},
+            "memory_bytes": {**asdict(self.memory), "together": self.memory.together},
+            "seconds": {
+                "features": self.feature_seconds,
+                "step": self.step_seconds,
+                "validation": self.validation_seconds,
+                "epoch": self.epoch_seconds,
+                "training": self.training_seconds,
+            },
+        }
+
+
+def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accelerator) -> Plan:
+    """Build the model, take a few steps on real batches, and forget it all. Writes nothing anywhere.
+
+    Raises VsrError if there is nothing to train on, or a single window does not fit in memory.
+    """
+    options = config.training
+    count = len(prepared.windows("train"))
+    if not count:
+        raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
+    set_seed(options.seed)
+    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+    model.to(accelerator.device)
+    progress = Progress(windows_a_step=options.batch_size * options.accumulate, windows_a_pass=options.batch_size)
+    order = shuffled(count, seed=options.seed, epoch=1)
+    steps = list(islice(in_parts(order, progress.windows_a_step), TIMED_STEPS))
+    sample = np.sort(np.concatenate(steps))
+    features, needs = plan_features(prepared, model, sample=sample, device=accelerator.device, options=config.features)
+    training = open_split(model, prepared, "train", features, device=accelerator.device)
+
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    optimizer = accelerator.prepare(optimizer)
+    trial = _Trial(
+        measurer=Measurer(model, config.model.width, accelerator, progress, Meeting(accelerator)),
+        split=training,
+        optimizer=optimizer,
+        trained=trained,
+        clip=options.clip_gradient,
+    )
+    model.train()
+    kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
+    step_seconds = _typical_seconds(trial, steps, learn=True)
+    memory = _memory(trial, steps[0], kept_for_backward)
+    model.eval()
+    batch_seconds = _typical_seconds(trial, [step[: progress.windows_a_pass] for step in steps], learn=False)
+    held_out = len(prepared.windows("validation"))
+    return Plan(
+        data=prepared.folder,
+        windows={"train": count, "validation": held_out},
+        epochs=options.epochs,
+        steps_an_epoch=progress.steps_an_epoch(count),
+        windows_a_step=progress.windows_a_step,
+        device=str(accelerator.device),
+        precision=accelerator.mixed_precision,
+        parts=_part_sizes(config, model),
+        features=needs,
+        disk=_disk(model, optimizer),
+        memory=memory,
+        step_seconds=step_seconds,
+        validation_seconds=batch_seconds * math.ceil(held_out / progress.windows_a_pass),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """Takes steps as training does, of which nothing is kept."""
+
+    measurer: Measurer
+    split: Split
+    optimizer: Optimizer
+    trained: Sequence[nn.Parameter]
+    clip: float
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.measurer.accelerator.device
+        return device
+
+    def take(self, indices: NDArray[np.int64], *, learn: bool) -> None:
+        self.measurer.measure(self.split, indices, learn=learn)
+        if not learn:
+            return
+        if self.clip:
+            self.measurer.accelerator.clip_grad_norm_(self.trained, self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def timed(self, indices: NDArray[np.int64], *, learn: bool) -> float:
+        """Give the seconds that it takes."""
+        device = torch.get_device_module(self.device)
+        device.synchronize()
+        begun = time.perf_counter()
+        self.take(indices, learn=learn)
+        device.synchronize()
+        return time.perf_counter() - begun
+
+
+def _typical_seconds(trial: _Trial, steps: Sequence[NDArray[np.int64]], *, learn: bool) -> float:
+    """Give the median time of some steps, which one that was disturbed does not change."""
+    times: list[float] = []
+    while len(times) < TIMED_STEPS or sum(times) < TIMED_SECONDS:
+        times.append(trial.timed(steps[len(times) % len(steps)], learn=learn))
+    return median(times)
+
+
+def _kept_for_backward(trial: _Trial, indices: NDArray[np.int64]) -> int:
+    """Take a first step in one pass, and add up what its forward pass keeps for the backward pass, in bytes."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in trial.measurer.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        trial.take(indices, learn=True)
+    return sum(kept.values())
+
+
+def _memory(trial: _Trial, indices: NDArray[np.int64], kept_for_backward: int) -> Memory:
+    """Give what a step holds; where the device keeps count of its memory, the sum is what was in use at the peak."""
+    model = trial.measurer.model
+    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    gradients = sum(parameter.nbytes for parameter in trial.trained)
+    optimizer = _optimizer_bytes(trial.optimizer)
+    activations = kept_for_backward
+    if trial.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trial.device)
+        trial.take(indices, learn=True)
+        peak = torch.cuda.max_memory_allocated(trial.device)
+        activations = max(0, peak - weights - gradients - optimizer)
+    return Memory(weights=weights, gradients=gradients, optimizer=optimizer, activations=activations)
+
+
+def _part_sizes(config: TrainConfig, model: StoryModel) -> list[PartSize]:
+    """Count the parameters of each part, one that several share with the first of them, and then all others."""
+    modules: dict[str, nn.Module] = {part: getattr(model, part) for part in config.parts}
+    names = {part: choice.name for part, choice in config.parts.items()}
+    counted: set[nn.Parameter] = set()
+    sizes = []
+    for part, module in {**modules, "alignment": model}.items():
+        own = set(module.parameters()) - counted
+        counted |= own
+        trained = sum(parameter.numel() for parameter in own if parameter.requires_grad)
+        frozen = sum(parameter.numel() for parameter in own if not parameter.requires_grad)
+        sizes.append(PartSize(part=part, component=names.get(part), trained=trained, frozen=frozen))
+    return sizes
+
+
+def _disk(model: StoryModel, optimizer: Optimizer) -> Disk:
+    frozen = frozen_names(model)
+    sizes = {name: tensor.nbytes for name, tensor in model.state_dict().items()}
+    return Disk(
+        frozen_weights=sum(size for name, size in sizes.items() if name in frozen),
+        trained_weights=sum(size for name, size in sizes.items() if name not in frozen),
+        optimizer=_optimizer_bytes(optimizer),
+    )
+
+
+def _optimizer_bytes(optimizer: Optimizer) -> int:
+    return sum(
+        value.nbytes for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
+    )

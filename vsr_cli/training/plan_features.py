@@ -1,0 +1,117 @@
+"""What a training will ask of the frozen-feature cache, found out without writing to it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..config import FeatureOptions
+from ..data.features import Features, Wanted, keep, room_for, wanted_text, wanted_visual
+from ..data.prepared import Prepared
+from ..data.shards import ArrayRows, Rows
+from ..model.story_model import StoryModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureNeed:
+    """What one encoder's frozen half must have given before the first step, and how much of it is kept already."""
+
+    kind: Literal["visual", "text"]
+    folder: Path
+    rows: int
+    """How many images or texts."""
+    missing: int
+    """Those of them that are not kept yet."""
+    row_bytes: int = 0
+    """What one that is missing will take, at most."""
+    seconds_a_row: float = 0.0
+    """What one that is missing takes to compute."""
+    fits: bool = True
+    """Whether there is room to keep what is missing; where there is none, it is computed anew in each step."""
+
+    @property
+    def missing_bytes(self) -> int:
+        """What the cache will grow by, at most."""
+        return self.missing * self.row_bytes if self.fits else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it will take to compute what is missing, before the first step."""
+        return self.missing * self.seconds_a_row if self.fits else 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Give it for machines."""
+        sums = {"missing_bytes": self.missing_bytes, "seconds": self.seconds}
+        return {**vars(self), "folder": str(self.folder), **sums}
+
+
+def plan_features(
+    prepared: Prepared,
+    model: StoryModel,
+    *,
+    sample: NDArray[np.int64],
+    device: torch.device,
+    options: FeatureOptions,
+) -> tuple[Features, list[FeatureNeed]]:
+    """Say what is to be computed, and give the features of some training windows (n,) as if it had been.
+
+    Where something is missing, what those windows need is computed to time it, and held in memory alone.
+    """
+    needed = [prepared.windows(split) for split in ("train", "validation")]
+    sampled = [prepared.windows("train").take(sample)]
+    visual, visual_need = _plan(
+        wanted_visual(prepared, model.visual, needed, device=device),
+        wanted_visual(prepared, model.visual, sampled, device=device),
+        options,
+    )
+    text, text_need = _plan(
+        wanted_text(prepared, model.text, needed, device=device),
+        wanted_text(prepared, model.text, sampled, device=device),
+        options,
+    )
+    needs = [need for need in (visual_need, text_need) if need]
+    return Features(visual=visual, text=text, tokens=model.text.tokenize(prepared.frames.texts)), needs
+
+
+def _plan(
+    wanted: Wanted | None, sample: Wanted | None, options: FeatureOptions
+) -> tuple[Rows | None, FeatureNeed | None]:
+    if wanted is None or sample is None:
+        return None, None
+    known, _, at = wanted.look_up(options)
+    missing = int((at < 0).sum())
+    if known is not None and not missing:
+        return keep(wanted, options), FeatureNeed(kind=wanted.kind, folder=known.folder, rows=len(at), missing=0)
+    sample.make(sample.rows[:1])  # the first time is slower than those that follow
+    begun = time.perf_counter()
+    values, lengths = sample.make(sample.rows)
+    seconds = time.perf_counter() - begun
+    features = wanted.set_like(values, tokens=lengths is not None, options=options)
+    need = FeatureNeed(
+        kind=wanted.kind,
+        folder=features.folder,
+        rows=len(wanted.rows),
+        missing=missing,
+        row_bytes=features.row_bytes,
+        seconds_a_row=seconds / len(sample.rows),
+        fits=room_for(features.row_bytes * missing, options),
+    )
+    return _HeldRows(sample.rows, values), need
+
+
+class _HeldRows(ArrayRows):
+    """Some rows, held in memory and asked for by their places (n,), in order, among all rows."""
+
+    def __init__(self, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
+        super().__init__(rows)
+        self._places = places
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the rows with these places, of any shape: (*indices, *row)."""
+        return super().gather(np.searchsorted(self._places, rows))

@@ -1,0 +1,67 @@
+"""How far a run has come, and which windows each of its steps takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run has come. It changes at each step, and a checkpoint holds it as it is."""
+
+    windows_a_step: int
+    """Of all processes and forward passes together."""
+    windows_a_pass: int
+    """Of all processes in one forward pass; it shrinks where that does not fit memory."""
+    epoch: int = 1
+    """The epoch under way, from 1."""
+    step: int = 0
+    """Steps taken in it."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Each loss added up over the windows of the epoch so far."""
+    seconds: float = 0.0
+    """Time spent on the steps of the epoch so far."""
+    best: float | None = None
+    """The best value of the watched validation loss."""
+    epochs_since_best: int = 0
+    history_bytes: int = 0
+    """Length of history.jsonl."""
+
+    def steps_an_epoch(self, windows: int) -> int:
+        """Give the number of steps in which that many windows are seen once."""
+        return math.ceil(windows / self.windows_a_step)
+
+    def took_step(self, losses: Mapping[str, float], *, windows: int, seconds: float) -> None:
+        """Note a step over some windows, with their mean losses."""
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * windows
+        self.seconds += seconds
+        self.step += 1
+
+    def took_epoch(self, watched: float | None, *, history_bytes: int) -> bool:
+        """Note that the epoch is over. Gives whether the watched validation loss, if there is one, is the best yet."""
+        better = watched is not None and (self.best is None or watched < self.best)
+        if better:
+            self.best, self.epochs_since_best = watched, 0
+        else:
+            self.epochs_since_best += 1
+        self.epoch, self.step = self.epoch + 1, 0
+        self.sums, self.seconds = {}, 0.0
+        self.history_bytes = history_bytes
+        return better
+
+
+def shuffled(windows: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Give the order (windows,) of an epoch. It follows from seed and epoch alone, so that none need be kept."""
+    return np.random.default_rng([seed, epoch]).permutation(windows)
+
+
+def in_parts(indices: NDArray[np.int64], size: int, *, start: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield runs of at most `size` indices, from the one numbered `start` on."""
+    for begin in range(start * size, len(indices), size):
+        yield indices[begin : begin + size]
