@@ -9,6 +9,7 @@ say so at the next of these places, and none is left waiting for it (docs/decisi
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -156,7 +157,8 @@ def _reaching_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of which torch.distributed's own errors are kinds
-        raise OthersLost(" ".join(str(error).split())[:200]) from error
+        first = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
+        raise OthersLost(first or type(error).__name__) from error
 
 
 @contextmanager
@@ -167,6 +169,8 @@ def one_voice() -> Iterator[None]:
     except VsrError:
         if process_count() > 1:
             err.quiet = not _is_first_to_speak()
+            # The launcher may be ending all processes already, since one of them is gone.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if not err.quiet else signal.SIG_DFL)
         raise
 
 
