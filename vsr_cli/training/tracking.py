@@ -96,7 +96,7 @@ def _tracker(name: str, run: Run) -> GeneralTracker:
     if kind.requires_logging_directory:
         return kind(name, run.folder)
     further = {
-        "dvclive": {"dir": str(run.folder / name)},
+        "dvclive": {"dir": str(run.folder / name), "dvcyaml": None},
         "mlflow": {"run_name": run.name},
         "trackio": {"name": run.name},
         "wandb": {"name": run.name, "dir": str(run.folder)},
