@@ -3,7 +3,7 @@
 Every process takes a share of each step's windows, computes its part of the step's gradient, and adds the parts up
 before the optimizer's step, so that all hold the same weights at all times. Processes wait for each other in the
 functions of this module and nowhere else, least of all inside a backward pass: one that runs out of memory can then
-say so at the next of these places, and none is left waiting for it (docs/decisions/0007).
+say so at the next of these places, and none is left waiting for it (docs/decisions/0010).
 """
 
 from __future__ import annotations
