@@ -73,6 +73,18 @@ def test_the_best_epoch_is_marked_in_every_loss(tmp_path, panels):
         assert "at the best epoch" in drawn[name].get_title("right")
 
 
+def test_a_loss_that_fell_steeply_is_drawn_by_its_logarithm(tmp_path, panels):
+    run = write_history(tmp_path / "run", 3, held_out=False)
+    rows = read_history(run.history)
+    for row, loss in zip(rows, (9.0, 1.0, 0.9), strict=True):
+        row["train"]["text"] = loss
+    rows[0]["train"]["image"] = -1.0  # of which there is no logarithm
+    run.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn = panels(run)
+    assert drawn["text"].get_yscale() == "log"
+    assert drawn["alignment"].get_yscale() == drawn["image"].get_yscale() == "linear"
+
+
 @pytest.mark.parametrize("epochs", [1, 100])
 def test_without_a_validation_split_the_training_is_drawn_alone(tmp_path, panels, epochs):
     run = write_history(tmp_path / "run", epochs, held_out=False)

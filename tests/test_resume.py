@@ -26,6 +26,12 @@ STEPS = 7
 """Of an epoch; the runs here have two."""
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Draw no curves: it takes longer than the training, and is not what is resumed."""
+    monkeypatch.setattr("vsr_cli.commands.train._draw_curves", lambda run: None)
+
+
 @pytest.fixture(scope="module")
 def whole(train_small, tmp_path_factory):
     """A run that nothing disturbs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -36,8 +37,19 @@ def warn(message: str) -> None:
     err.print(message, markup=False, soft_wrap=True)
 
 
+OTHERS_TURN = 10.0
+"""Seconds that a quiet process leaves to the one that speaks."""
+
+
 def fail(message: str) -> None:
-    """Tell of a mistake that ends the work, on stderr."""
+    """Tell of a mistake that ends the work, on stderr.
+
+    Of several processes that make the same one, the one that is not quiet tells of it and ends, and the launcher then
+    ends the others while they wait here. One that is left over is the only one to know.
+    """
+    if err.quiet:
+        time.sleep(OTHERS_TURN)
+        err.quiet = False
     for line in message.splitlines():
         err.print("[bold red]error:[/bold red] ", end="")
         err.print(line, markup=False, soft_wrap=True)

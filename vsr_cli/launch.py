@@ -1,20 +1,31 @@
-"""Whether this process is one of several that a launcher started, as torchrun and accelerate say in the environment."""
+"""Whether this process is one of several that a launcher started, as the environment says. Needs no torch for it.
+
+The names are torchrun's and accelerate's, then those of the MPI programs that accelerate knows.
+"""
 
 from __future__ import annotations
 
 import os
 
+COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+INDEX = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+LOCAL_INDEX = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
+
 
 def process_count() -> int:
     """How many processes work together, on all machines."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number(COUNT, alone=1)
 
 
 def is_main() -> bool:
     """Whether this is the process that writes files."""
-    return os.environ.get("RANK", "0") == "0"
+    return process_count() == 1 or _number(INDEX, alone=0) == 0
 
 
 def speaks() -> bool:
     """Whether this is the process of its machine that tells people what happens."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return process_count() == 1 or _number(LOCAL_INDEX, alone=0) == 0
+
+
+def _number(names: tuple[str, ...], *, alone: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), alone)

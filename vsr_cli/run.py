@@ -212,13 +212,13 @@ def remove_leftovers(run: Run) -> None:
     """Remove what a killed process has left half-written, and all that it had built where there is no checkpoint."""
     if not run.checkpoint("last").is_dir():
         shutil.rmtree(run.assets, ignore_errors=True)
-    whole = [run.checkpoint(which) for which in ("last", "best")]
-    for folder in (run.folder, run.checkpoints):
-        for left in folder.glob(".*"):
-            if left.is_dir() and left not in whole:
+    for name in ("config.json", "run.json", "frozen.safetensors"):
+        for left in run.folder.glob(f".{name}.*"):
+            left.unlink()
+    for which in ("last", "best"):
+        for left in run.checkpoints.glob(f".{which}.*"):
+            if left != run.checkpoint(which):
                 shutil.rmtree(left)
-            elif left.is_file():
-                left.unlink()
 
 
 def _is_finished(run: Run) -> bool:

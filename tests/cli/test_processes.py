@@ -33,7 +33,8 @@ def start(words: list[str], folder: Path, **options: object) -> subprocess.Popen
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_training_keeps_what_was_finished(place, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_training_keeps_what_was_finished(place, tmp_path, number, code):
     """The run is marked, its last weights load, and `predict` and `evaluate` take it when it is named."""
     run = tmp_path / "run"
     process = start(["train", "--epochs", "100000", "--set", "model.width=32", "--out", str(run)], place)
@@ -42,14 +43,15 @@ def test_ctrl_c_while_training_keeps_what_was_finished(place, tmp_path):
             if (run / "checkpoints/last/epoch.json").is_file() or process.poll() is not None:
                 break
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert not out
     assert "Traceback" not in err
     assert "interrupted" in err.splitlines()[-1]
+    assert f"go on with: vsr train --resume {run}" in err.splitlines()[-1]
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     epochs = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
     assert epochs == list(range(1, len(epochs) + 1))

@@ -16,6 +16,9 @@ TRAINING, VALIDATION = "#3f6fa3", ACCENT
 PANEL = (4.2, 2.9)
 """Width and height of a panel, in inches."""
 COLUMNS = 3
+STEEP = 4
+"""How many times its lowest value a loss may be and still be drawn on a plain scale: a first epoch that is far above
+all others would leave the rest a flat line, and it is there that training and validation part."""
 LINED = 40
 """Epochs up to which each has a point of its own on the line."""
 
@@ -58,17 +61,32 @@ def _figure(rows: Sequence[Row], *, title: str, best: Row | None) -> Any:
 def _draw_loss(axes: Any, rows: Sequence[Row], name: str, best: Row | None) -> None:
     weighted = " (weighted sum)" if name == "loss" else ""
     _prepare(axes, f"{name}{weighted}", rows)
+    drawn: list[float] = []
     for split, colour in (("train", TRAINING), ("validation", VALIDATION)):
-        points = [(row["epoch"], row[split][name]) for row in rows if name in row[split]]
-        if not points:
+        held = [row for row in rows if name in row[split]]
+        values = [row[split][name] for row in held]
+        if not held:
             continue
-        epochs, values = zip(*points, strict=True)
+        epochs = [row["epoch"] for row in held]
         axes.plot(epochs, values, color=colour, linewidth=1.8, marker="o", markersize=_marker(rows))
+        drawn += values
+    if 0 < STEEP * min(drawn) < max(drawn):
+        _scale_by_logarithm(axes)
     if best is not None and name in best["validation"]:
         value = best["validation"][name]
         axes.axvline(best["epoch"], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         axes.plot([best["epoch"]], [value], marker="*", markersize=13, color=VALIDATION, markeredgecolor=PAPER)
         axes.set_title(f"{number(value)} at the best epoch", loc="right", color=VALIDATION, fontsize=9)
+
+
+def _scale_by_logarithm(axes: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("logarithmic", color=FAINT, fontsize=8)
 
 
 def _draw_rate(axes: Any, rows: Sequence[Row]) -> None:

@@ -135,6 +135,7 @@ class Measurer:
         """
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         own = np.array_split(everyones, processes)[index]
+        sharing = min(processes, len(everyones))
         if not len(own):
             self.model.alignment.gather_without_frames(self.width)
             return None
@@ -143,7 +144,7 @@ class Measurer:
         weights = self.model.weights.model_dump()
         parts: dict[str, Tensor] = {}
         for name, counts in split.counts.items():
-            counted = counts[everyones].sum() / processes if name in ONE_LOSS_OF_ALL else counts[own].sum()
+            counted = counts[everyones].sum() / sharing if name in ONE_LOSS_OF_ALL else counts[own].sum()
             parts[name] = losses[name] * float(counted / counts[step].sum())
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         if learn:

@@ -43,15 +43,15 @@ class Meeting:
 class _Everyones(torch.autograd.Function):
     """All-gather, with a gradient that needs no message.
 
-    The gradient of a gather is the sum of what every process has for one's own rows. Here each process computes the
-    same loss of all rows and counts 1/processes of it, so that what the others have is what it has itself.
+    The gradient of a gather is the sum of what every process has for one's own rows. Here all that bring rows compute
+    the same loss of all rows, and each counts its fraction of it, so that what the others have is what it has itself.
     """
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, rows: list[int], accelerator: Accelerator) -> Tensor:
         index = accelerator.process_index
         ctx.rows = slice(sum(rows[:index]), sum(rows[: index + 1]))
-        ctx.processes = len(rows)
+        ctx.sharing = sum(count > 0 for count in rows)
         longest = max(rows)
         padded = functional.pad(own, (0, 0) * (own.dim() - 1) + (0, longest - len(own)))  # (longest, *F)
         everyones = gather_equal(padded, accelerator)  # (processes, longest, *F)
@@ -59,4 +59,4 @@ class _Everyones(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0][ctx.rows] * ctx.processes, None, None
+        return gradients[0][ctx.rows] * ctx.sharing, None, None

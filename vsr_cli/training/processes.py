@@ -3,12 +3,13 @@
 Every process takes a share of each step's windows, computes its part of the step's gradient, and adds the parts up
 before the optimizer's step, so that all hold the same weights at all times. Processes wait for each other in the
 functions of this module and nowhere else, least of all inside a backward pass: one that runs out of memory can then
-say so at the next of these places, and none is left waiting for it (docs/decisions/0007).
+say so at the next of these places, and none is left waiting for it (docs/decisions/0010).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -169,7 +170,8 @@ def _reaching_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of which torch.distributed's own errors are kinds
-        raise OthersLost(" ".join(str(error).split())[:200]) from error
+        first = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
+        raise OthersLost(first or type(error).__name__) from error
 
 
 @contextmanager
@@ -180,6 +182,8 @@ def one_voice() -> Iterator[None]:
     except VsrError:
         if process_count() > 1:
             err.quiet = not _is_first_to_speak()
+            # The launcher may be ending all processes already, since one of them is gone.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if not err.quiet else signal.SIG_DFL)
         raise
 
 

@@ -95,8 +95,8 @@ def _tracker(name: str, run: Run) -> GeneralTracker:
     kind = LOGGER_TYPE_TO_CLASS[name]
     if kind.requires_logging_directory:
         return kind(name, run.folder)
-    further = {
-        "dvclive": {"dir": str(run.folder / name)},
+    further: dict[str, dict[str, Any]] = {
+        "dvclive": {"dir": str(run.folder / name), "dvcyaml": None},
         "mlflow": {"run_name": run.name},
         "trackio": {"name": run.name},
         "wandb": {"name": run.name, "dir": str(run.folder)},
