@@ -1,0 +1,40 @@
+"""What can be typed about evaluations that are there already. The commands stand beside `vsr evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import print_json, say
+from .options import Data, Json, Split
+from .report import MOST
+from .words import examples
+
+results_app = typer.Typer()
+
+
+@results_app.command(
+    epilog=examples("vsr report", "vsr report runs/mine --split validation", "vsr report runs/mine --windows 100")
+)
+def report(
+    run: Annotated[
+        Path | None, typer.Argument(help="A run, or what 'vsr score' wrote; else the newest run under runs/.")
+    ] = None,
+    split: Split = "test",
+    data: Data = None,
+    most: Annotated[
+        int, typer.Option("--windows", metavar="N", min=1, help="Storyboards at most, evenly chosen.")
+    ] = MOST,
+    as_json: Json = False,
+) -> None:
+    """Make a page of an evaluation, in one file: scores with floors, losses, storyboards; and the same as Markdown."""
+    from .report import run_report
+
+    page, text = run_report(run, data, split, most=most)
+    if as_json:
+        print_json({"page": str(page), "markdown": str(text)})
+    else:
+        typer.echo(page)
+        say(f"for a terminal or a pull request: {text}")

@@ -1,0 +1,38 @@
+"""How a difference between two scores is said, in words and digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
+
+
+def verdict(lead: Sequence[float] | None) -> str:
+    """Say what the 95 % interval of a lead means: how much better we are than they, whatever the metric's direction.
+
+    An interval that holds 0 tells nothing, nor does one with an end that is no number; None: there is no interval.
+    """
+    if lead is None:
+        return CANNOT_TELL
+    low, high = lead
+    return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
+
+
+def verdict_on_floor(floor: Mapping[str, Any], direction: str) -> str:
+    """Say whether the model is better than a floor of result.json."""
+    if floor["beats"]:
+        return BETTER
+    if floor["ci95"] is None or direction == "one":
+        return CANNOT_TELL  # which of two is nearer to 1, their difference does not say
+    low, high = floor["ci95"]
+    return verdict([low, high] if direction == "higher" else [-high, -low])
+
+
+def short(value: float | None) -> str:
+    """Write a score with three digits that count."""
+    if value is None:
+        return "–"
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"

@@ -1,0 +1,38 @@
+"""What a report says of an evaluation, for pages and Markdown alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .evaluated import Evaluated
+from .verdicts import short
+
+LEFT_OUT = "left_out"
+"""Among the leaks: how many windows are left out in all."""
+MEANING_OF_FLOOR = {
+    "copy-last": "the last picture and text of the story, said again",
+    "nearest": "what followed in the training story whose beginning is most alike",
+    "typical": "the most typical text and the mean picture of the training stories",
+    "shuffled": "the same model, given the beginning of another story",
+}
+
+
+def described_floors(evaluated: Evaluated) -> dict[str, str]:
+    """Give the floors of an evaluation with what each does, as far as that is known."""
+    names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"])
+    return {name: MEANING_OF_FLOOR.get(name, "") for name in names}
+
+
+def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
+    """Give how many windows leak, by reason, without the reasons of which there are none."""
+    return {reason.replace("_", " "): n for reason, n in leaks.items() if n and reason != LEFT_OUT}
+
+
+def teacher_forced_numbers(result: Mapping[str, Any]) -> dict[str, str]:
+    """Give the losses and the perplexity that were measured with teacher forcing, by name; none where none were."""
+    block = result.get("teacher_forced")
+    if not block:
+        return {}
+    losses = {name if name == "loss" else f"{name} loss": value for name, value in block["losses"].items()}
+    return {name: short(value) for name, value in {**losses, "perplexity": block["perplexity"]}.items()}
