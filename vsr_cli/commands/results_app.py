@@ -8,11 +8,16 @@ from typing import Annotated
 import typer
 
 from ..console import print_json, say
-from .options import Data, Json, Split
+from .options import Assignments, Data, Json, Split
 from .report import MOST
 from .words import examples
 
 results_app = typer.Typer()
+
+Evaluated = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN…", help="Runs, or folders that 'vsr score' wrote; the first is the measure."),
+]
 
 
 @results_app.command(
@@ -38,3 +43,18 @@ def report(
     else:
         typer.echo(page)
         say(f"for a terminal or a pull request: {text}")
+
+
+@results_app.command(
+    epilog=examples("vsr compare runs/gru runs/lstm", "vsr compare runs/gru scores/theirs --split test --json")
+)
+def compare(places: Evaluated, split: Split = "test", assignments: Assignments = None, as_json: Json = False) -> None:
+    """Compare evaluations of the same windows: differences with intervals, and what differs in the settings."""
+    from .compare import run_compare, show_comparison
+    from .settings import registry
+
+    result = run_compare(registry(), places, split, assignments or [])
+    if as_json:
+        print_json(result)
+    else:
+        show_comparison(result)

@@ -143,7 +143,7 @@ def _chart(name: str, history: Sequence[Mapping[str, Any]]) -> Chart | None:
         part: [(row["epoch"], row[part][name]) for row in history if _is_number(row[part].get(name))]
         for part in ("train", "validation")
     }
-    values = [value for points in series.values() for _, value in points]
+    values: list[float] = [value for points in series.values() for _, value in points]
     if not values:
         return None
     first, final = history[0]["epoch"], history[-1]["epoch"]
