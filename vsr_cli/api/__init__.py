@@ -3,7 +3,7 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
-from .metrics import Comparison, Metric, Sample, SpaceMetric
+from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
@@ -63,6 +63,7 @@ __all__ = [
     "Note",
     "Options",
     "Phase",
+    "ReadsReferences",
     "Rejected",
     "Sample",
     "Setting",

@@ -31,6 +31,9 @@ class Metric(Protocol):
     corpus score, a floor and a bootstrap over stories all come from one pass with memory that does not grow
     with the images. Raise VsrError from `build` where the metric cannot run here, saying what it lacks and
     how to get it: the table then shows it as unavailable.
+
+    A score that would change if a window were counted twice (how many words are distinct) has an attribute
+    `resampled = False`: it is given without an interval.
     """
 
     scale: str
@@ -52,6 +55,15 @@ class Metric(Protocol):
 
         The headline has the metric's own name; further ones add to it ("rouge", "rouge-1").
         """
+        ...
+
+
+@runtime_checkable
+class ReadsReferences(Protocol):
+    """A metric that wants to know all references before it measures a window, e.g. to count how rare words are."""
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Read the references of all windows that will be measured; called once, first."""
         ...
 
 

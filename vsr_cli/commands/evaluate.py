@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_METRICS = ("bleu", "rouge", "meteor")
 ALL = "all"
 """In place of metrics' names: every one that is installed."""
+COMMON = 4
+"""The floors that every metric has, and that have columns."""
 SHOWN = 6
 """How many windows are drawn as storyboards."""
 
@@ -82,7 +85,12 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     if not result["held_out"]:
         title += ", of the split that the model learned from: no result"
     console.print(_table(result["metrics"], title))
-    console.print("+ the model beats this floor: the 95 % interval of how much better it is, over stories, is above 0")
+    for name, score in result["metrics"].items():
+        if "scale" in score:
+            console.print(f"{name}: {_words(score)}", markup=False)
+    console.print(
+        "below each score: its 95 % interval over stories; +: the model beats this floor, surely; -: it does not"
+    )
     for score in result["metrics"].values():
         if "unavailable" in score:
             warn(score["unavailable"])
@@ -103,24 +111,45 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
 
 
 def _table(metrics: Mapping[str, Any], title: str) -> Table:
-    floors = list(dict.fromkeys(name for name, _ in _floors(metrics)))
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("metric", "model", "95 %", *floors, "ceiling", "scale"):
-        table.add_column(column, justify="left" if column in ("metric", "scale") else "right")
+    floors = _common_floors(metrics)
+    # Narrow enough for 80 columns.
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in ("metric", "model", *floors, "ceiling"):
+        table.add_column(
+            column, justify="left" if column == "metric" else "right", no_wrap=column in ("metric", "model")
+        )
     for name, score in metrics.items():
         if "unavailable" in score:
             table.add_row(name, "unavailable")
             continue
-        between = "too few stories" if score["ci95"] is None else "{:.3g} to {:.3g}".format(*score["ci95"])
+        between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
         cells = [_floor_cell(score["floors"].get(floor)) for floor in floors]
         top = "" if score["ceiling"] is None else f"{score['ceiling']:.4g}"
-        table.add_row(name, f"{score['value']:.4g}", between, *cells, top, escape(score["scale"]))
+        table.add_row(name, f"{score['value']:.4g}\n[dim]{between}[/dim]", *cells, top)
     return table
 
 
 def _floors(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for score in metrics.values():
         yield from score.get("floors", {}).items()
+
+
+def _common_floors(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the floors that every metric has; the others would not fit the width."""
+    scored = [score["floors"] for score in metrics.values() if "floors" in score]
+    return [name for name in scored[0] if all(name in floors for floors in scored)][:COMMON] if scored else []
+
+
+def _words(score: Mapping[str, Any]) -> str:
+    """Say of a metric what stands in no column: its scale, its other scores, its other floors."""
+    words = [score["scale"]]
+    words += [f"{name} {value:.4g}" for name, value in score["further"].items() if value is not None]
+    others = list(score["floors"].items())[COMMON:]
+    return "; ".join([*words, *(f"floor {name} {_plain_cell(floor)}" for name, floor in others)])
+
+
+def _plain_cell(floor: Mapping[str, Any]) -> str:
+    return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {'+' if floor['beats'] else '-'}"
 
 
 def _floor_cell(floor: Mapping[str, Any] | None) -> str:

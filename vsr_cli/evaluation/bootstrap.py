@@ -48,7 +48,13 @@ def resampled_scores(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Give each headline score of each series on each resample, (resamples,): the same stories for all, so paired."""
+    """Give each headline score of each series on each resample, (resamples,): the same stories for all, so paired.
+
+    Nothing is given of a metric that cannot be resampled, and nothing at all where there are too few stories.
+    """
+    metrics = {name: metric for name, metric in metrics.items() if getattr(metric, "resampled", True)}
+    if len(set(stories)) < LEAST_STORIES:
+        return {}
     scores = {
         name: {series: np.empty(resamples) for series in statistics[name] if series != "ceiling"} for name in metrics
     }
@@ -73,8 +79,8 @@ def score_series(
 ) -> dict[str, Any]:
     """Give the scores of one metric: the model's, beside each floor and whether it beats it, and the ceiling.
 
-    `resampled` holds each series' headline on each resample (None: too few stories for intervals, so that nothing is
-    said to be beaten). A floor is beaten if the interval of how much better the model is lies above 0.
+    `resampled` holds each series' headline on each resample (None: there are no intervals, and nothing is said to be
+    beaten). A floor is beaten if the interval of how much better the model is lies above 0.
     """
     (headline, value), *further = metric.combine(statistics["model"]).items()
     assert headline == name, f"the first score of {name} is called {headline}"

@@ -11,7 +11,7 @@ import torch
 
 from .. import __version__
 from ..api import Decoding, SpaceMetric
-from ..config import CONTEXT_FRAMES, FeatureOptions
+from ..config import FeatureOptions
 from ..data.batches import Contexts, Targets
 from ..data.features import Features, frozen_features
 from ..data.prepared import Prepared, Windows
@@ -19,12 +19,13 @@ from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
-from .bootstrap import LEAST_STORIES, RESAMPLES, SEED, resampled_scores, score_series
+from .bootstrap import RESAMPLES, SEED
+from .cells import metric_cells, prediction_lines
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, ceiling, copy_last, nearest_context, shuffled, typical
 from .leaks import Leak, audit
 from .predicting import predict_all
 from .scoring import Statistics, build_metrics, measure, measure_in_spaces
-from .series import Series, Truth, read_truth
+from .series import Series, read_truth
 from .spaces import Spaces, Vectors
 from .teacher_forced import teacher_forced
 from .training import Training, look_at_training
@@ -42,7 +43,7 @@ class Evaluation:
     windows: Windows
     """The scored windows."""
     images: Rows
-    """The predicted pictures, (W, H, W, 3) uint8."""
+    """The predicted pictures, (W, H, W, 3) uint8; (0, ...) where none are predicted."""
 
 
 def evaluate(
@@ -110,13 +111,8 @@ def evaluate(
 
     stories = len(set(windows.stories))
     facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
-    resampled = resampled_scores(metrics, statistics, windows.stories) if stories >= LEAST_STORIES else None
     cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
-    for name, metric in metrics.items():
-        cell = score_series(name, metric, statistics[name], resampled[name] if resampled else None)
-        cell["signature"] = f"metric:{name}|{metric.signature}|{signature(facts)}"
-        lacking = {each: {"unavailable": what.reason} for each, what in series.items() if isinstance(what, Unavailable)}
-        cells[name] = cell | {"floors": {**cell["floors"], **lacking}}
+    cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
     targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device)
     result = {
         "signature": signature(facts),
@@ -132,8 +128,8 @@ def evaluate(
             "signature": signature({**facts, "mode": "teacher-forced"}),
         },
     }
-    scores = _scores_by_window(metrics, statistics, len(windows))
-    return Evaluation(result, _lines(windows, answers, truth, scores), statistics, found.leaks, windows, answers.images)
+    lines = prediction_lines(windows, answers, truth, metrics=metrics, statistics=statistics)
+    return Evaluation(result, lines, statistics, found.leaks, windows, answers.images)
 
 
 def signature(facts: Mapping[str, object]) -> str:
@@ -196,29 +192,6 @@ def _training(
         training, model.visual, model.text, device=device, options=options, splits=["train"]
     )
     return look_at_training(training, windows, features, spaces)
-
-
-def _scores_by_window(metrics: Mapping[str, Any], statistics: Statistics, count: int) -> dict[str, list[float]]:
-    return {
-        name: [metric.combine(statistics[name]["model"][row : row + 1])[name] for row in range(count)]
-        for name, metric in metrics.items()
-    }
-
-
-def _lines(
-    windows: Windows, answers: Series, truth: Truth, scores: Mapping[str, Sequence[float]]
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "story": story,
-            "start": start,
-            "context": list(range(start + 1, start + 1 + CONTEXT_FRAMES)),
-            "prediction": answers.texts[row],
-            "reference": truth.references[row],
-            "scores": {name: values[row] for name, values in scores.items()},
-        }
-        for row, (story, start) in enumerate(zip(windows.stories, windows.starts.tolist(), strict=True))
-    ]
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Comparison, Metric, SpaceMetric
+from ..api import Comparison, Metric, ReadsReferences, SpaceMetric
 from ..config import CONTEXT_FRAMES
 from ..console import progress
 from ..data.prepared import Windows
@@ -42,6 +42,9 @@ def measure(metrics: Mapping[str, Metric], series: Mapping[str, Series], truth: 
     found: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {each: [] for each in series} for name in metrics}
     if not metrics:
         return {}
+    for metric in metrics.values():
+        if isinstance(metric, ReadsReferences):
+            metric.read_references(truth.references)
     with progress() as bar:
         task = bar.add_task("scoring", total=count * len(series))
         for start in range(0, count, BATCH):
