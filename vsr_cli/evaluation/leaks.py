@@ -100,12 +100,11 @@ def within(windows: Windows, texts: Sequence[str]) -> dict[str, NDArray[np.bool_
     """
     rows, back = np.unique(windows.text_rows, return_inverse=True)
     forms: dict[str, int] = {}
-    padded: NDArray[np.bool_] = windows.repeated.any(axis=1)
     numbers = np.array([forms.setdefault(clean_text(texts[row]), len(forms)) for row in rows.tolist()], np.int64)
     return {
         "target_text_in_context": target_in_context(numbers[back.reshape(windows.text_rows.shape)]),
         "target_image_in_context": target_in_context(windows.image_rows),
-        "padded": padded,
+        "padded": np.logical_or.reduce(windows.repeated, axis=1),
     }
 
 

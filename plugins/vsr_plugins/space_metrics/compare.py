@@ -27,8 +27,9 @@ class Similarity:
 
     def measure_in_space(self, comparison: Comparison) -> NDArray[np.float64]:
         """Give the cosine of each window, (n, 1)."""
-        cosines = (_unit(comparison.predicted) * _unit(comparison.reference)).sum(axis=1, dtype=np.float64)
-        return cosines.reshape(-1, 1)
+        products = _unit(comparison.predicted) * _unit(comparison.reference)  # (n, d)
+        cosines: NDArray[np.float64] = products.sum(axis=1, keepdims=True, dtype=np.float64)
+        return cosines
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Give the mean cosine."""

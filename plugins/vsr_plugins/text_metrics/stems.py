@@ -15,4 +15,4 @@ class PorterStems:
 
     def stem(self, word: str) -> str:
         """Give the stem of a word, in lower case."""
-        return self._stem(word)
+        return str(self._stem(word))
