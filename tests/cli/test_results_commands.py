@@ -1,4 +1,4 @@
-"""`vsr report`, as it is typed, on a run that `vsr train` and `vsr evaluate` made."""
+"""`vsr report`, `compare` and `score`, as they are typed, on a run that `vsr train` and `vsr evaluate` made."""
 
 import json
 import shutil
@@ -52,3 +52,37 @@ def test_mistakes_are_one_line(vsr, evaluated, line, said):
 
 def test_help_shows_examples(vsr):
     assert "vsr report" in vsr("report --help").out.partition("Examples")[2]
+
+
+def test_compare_and_score_as_they_are_typed(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    lines = (evaluated / "evaluations/test/predictions.jsonl").read_text().splitlines()
+    theirs = [
+        {"story": line["story"], "window": line["start"], "text": line["prediction"]} for line in map(json.loads, lines)
+    ]
+    Path("theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in theirs))
+
+    answer = vsr(f"score theirs.jsonl --data {data} --metrics bleu mse")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("# theirs: test split")
+    assert "mse is unavailable" in answer.out
+    result = json.loads(vsr(f"score theirs.jsonl --data {data} --metrics bleu --json").out)
+    own = json.loads((evaluated / "evaluations/test/result.json").read_text())
+    assert result["metrics"]["bleu"]["value"] == own["metrics"]["bleu"]["value"]
+    assert set(result) == {*own, "missing"}
+
+    answer = vsr("compare runs/mine scores/theirs")
+    assert answer.code == 0, answer.err
+    assert "cannot tell" in answer.out
+    assert "mse is not compared" in answer.err
+    found = json.loads(vsr("compare runs/mine scores/theirs --json").out)
+    assert found["metrics"]["bleu"]["scores"][1]["difference"] == 0
+
+    Path("theirs.jsonl").write_text(json.dumps(theirs[0]) + "\n")
+    missing = vsr(f"score theirs.jsonl --data {data}")
+    assert missing.code == 2
+    assert "windows are missing" in missing.errors[0]
+    answer = vsr(f"score theirs.jsonl --data {data} --metrics bleu --allow-missing --out scores/few")
+    assert answer.code == 0, answer.err
+    assert "are not predicted" in answer.err
+    assert "was not scored on the windows of" in vsr("compare runs/mine scores/few").errors[0]

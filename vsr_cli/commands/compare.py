@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,6 +19,12 @@ from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
 
+MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
+LEGEND = (
+    "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
+)
+LEAST_NAME = 12
+"""Characters that a run's name has at least: a longer one goes on below."""
 STYLE_OF_WORD = {"better": "green", "worse": "red", "cannot tell": "dim"}
 
 
@@ -64,29 +71,24 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
 def show_comparison(result: Mapping[str, Any]) -> None:
     """Print the table of scores, and what differs in the configurations."""
     names = _names(result["runs"])
-    counted = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
-    table = Table(title=f"{counted}, free-running", title_justify="left")
-    table.add_column("metric")
-    for number, name in enumerate(names):
-        table.add_column(escape(name), justify="right")
-        if number:
-            table.add_column(escape(f"less {names[0]}"), justify="right")
-            table.add_column("so it is")
+    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("metric", min_width=LEAST_NAME, overflow="fold")
+    for column in ("score", "95 %", "difference", "95 %", "so it is"):
+        table.add_column(escape(column), justify="left" if column == "so it is" else "right", no_wrap=True)
     for metric, cell in result["metrics"].items():
-        row = [f"{metric} ({escape(cell['scale'])})"]
-        for number, score in enumerate(cell["scores"]):
-            row.append(_with_interval(score["value"], score["ci95"]))
-            if number:
+        table.add_row(f"[bold]{metric}[/bold] {MARK_OF_DIRECTION[cell['better']]}")
+        for name, score in zip(names, cell["scores"], strict=True):
+            row = [f" {escape(name)}", f"{score['value']:.4g}", _between(score["ci95"])]
+            if "word" in score:
                 style = STYLE_OF_WORD[score["word"]]
-                row += [_with_interval(score["difference"], score["difference_ci95"], sign="+")]
-                row += [f"[{style}]{score['word']}[/{style}]"]
-        table.add_row(*row)
+                row += [f"{score['difference']:+.2g}", _between(score["difference_ci95"], sign="+")]
+                row.append(f"[{style}]{score['word']}[/{style}]")
+            table.add_row(*row)
     console.print(table)
-    console.print(
-        "in brackets: 95 % intervals over stories, the same stories drawn for all", soft_wrap=True, markup=False
-    )
+    console.print(LEGEND, soft_wrap=True, markup=False)
     if result["configurations"]:
-        different = Table(title="what differs", title_justify="left")
+        different = Table(title="what differs", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for column in ("setting", *names):
             different.add_column(escape(column))
         for key, values in result["configurations"].items():
@@ -102,9 +104,9 @@ def _names(places: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(places)
 
 
-def _with_interval(value: float, interval: Sequence[float] | None, *, sign: str = "") -> str:
-    shown = f"{value:{sign}.4g}"
-    return escape(f"{shown} [{interval[0]:{sign}.3g}, {interval[1]:{sign}.3g}]") if interval else shown
+def _between(interval: Sequence[float] | None, *, sign: str = "") -> str:
+    digits = 2 if sign else 3
+    return f"{interval[0]:{sign}.{digits}g}..{interval[1]:{sign}.{digits}g}" if interval else "-"
 
 
 def _said(value: Any) -> str:

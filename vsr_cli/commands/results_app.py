@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ..console import print_json, say
-from .options import Assignments, Data, Json, Split
+from .options import Assignments, Data, Json, Metrics, Out, Split
 from .report import MOST
-from .words import examples
+from .words import SeveralMetrics, examples
 
 results_app = typer.Typer()
 
@@ -58,3 +58,44 @@ def compare(places: Evaluated, split: Split = "test", assignments: Assignments =
         print_json(result)
     else:
         show_comparison(result)
+
+
+@results_app.command(
+    cls=SeveralMetrics,
+    epilog=examples(
+        "vsr score theirs.jsonl --data data/my_stories",
+        "vsr score theirs.jsonl --data data/my_stories --metrics all --out scores/theirs",
+        "vsr compare runs/mine scores/theirs",
+    ),
+)
+def score(
+    file: Annotated[
+        Path,
+        typer.Argument(help="JSON lines: story, window (its first frame, from 0), text, image (a path beside it)."),
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The prepared stories that were predicted.")],
+    split: Split = "test",
+    metrics: Metrics = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Score what is there, and say how many windows are not.")
+    ] = False,
+    assignments: Assignments = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Score predictions that another system made, as a run's are: on the same windows, beside the same floors."""
+    from ..config import resolve_metrics
+    from ..layers import parse_set
+    from .evaluate import ALL, DEFAULT_METRICS
+    from .score import run_score, show_score
+    from .settings import comma_separated, registry
+
+    found = registry()
+    names = comma_separated(metrics or DEFAULT_METRICS)
+    choices = resolve_metrics(found, found.names("metrics") if ALL in names else names, parse_set(assignments or []))
+    place, result = run_score(file, data, split, choices, out=out, allow_missing=allow_missing)
+    if as_json:
+        print_json(result)
+    else:
+        show_score(place, split)
+        say(f"next: vsr report {place}, or vsr compare RUN {place}")

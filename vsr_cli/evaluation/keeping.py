@@ -24,7 +24,7 @@ LARGEST = 224
 def keep_evaluation(folder: Path, evaluation: Evaluation, result: Mapping[str, Any]) -> None:
     """Write all files of an evaluation but its storyboards, the result last."""
     with replacing_folder(folder / PICTURES) as pictures:
-        for row in pictured(len(evaluation.windows)).tolist():
+        for row in pictured(len(evaluation.images)).tolist():
             picture = Image.fromarray(evaluation.images.gather(np.array([row]))[0])
             picture.thumbnail((LARGEST, LARGEST))
             picture.save(pictures / picture_name(row), quality=85)

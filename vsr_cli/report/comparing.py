@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
 from ..errors import VsrError
-from ..evaluation.bootstrap import LEAST_STORIES, goodness, interval, resampled_scores
+from ..evaluation.bootstrap import goodness, interval, resampled_scores
 from .evaluated import Evaluated
 from .verdicts import verdict
 
@@ -103,13 +103,9 @@ def compare(
                     f"{each.place}: its {name} was measured with other options; "
                     f"give them as they were, with --set metrics.{name}.KEY=VALUE"
                 )
-    enough = len(set(stories)) >= LEAST_STORIES
-    resampled = resampled_scores(metrics, statistics, stories) if enough else None
+    resampled = resampled_scores(metrics, statistics, stories)
     return {
-        name: [
-            _score(values[name], None if resampled is None else resampled[name], number, metric)
-            for number in range(len(evaluations))
-        ]
+        name: [_score(values[name], resampled.get(name), number, metric) for number in range(len(evaluations))]
         for name, metric in metrics.items()
     }
 
@@ -145,13 +141,18 @@ def configuration_differences(evaluations: Sequence[Evaluated]) -> dict[str, lis
 
     These are the runs' configurations, and what the scores' signatures say of decoding and the like.
     """
-    settings = [
-        {**_flat(each.configuration() or {}), **{f"signature.{name}": value for name, value in each.facts.items()}}
-        for each in evaluations
-    ]
-    keys = dict.fromkeys(key for each in settings for key in each)
-    found = {key: [each.get(key) for each in settings] for key in keys}
-    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+    configurations = [each.configuration() for each in evaluations]
+    configured = [_flat(each) for each in configurations if each is not None]
+    # What has no configuration, as others' predictions have none, differs in every setting: that would tell nothing.
+    keys = [key for key in dict.fromkeys(key for each in configured for key in each) if _differ(configured, key)]
+    found = {key: [None if each is None else _flat(each).get(key) for each in configurations] for key in keys}
+    signed = [{f"signature.{name}": value for name, value in each.facts.items()} for each in evaluations]
+    keys = [key for key in dict.fromkeys(key for each in signed for key in each) if _differ(signed, key)]
+    return found | {key: [each.get(key) for each in signed] for key in keys}
+
+
+def _differ(settings: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return any(each.get(key) != settings[0].get(key) for each in settings)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..files import replacing
 from .evaluated import Evaluated
 from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
 from .html_gallery import gallery
-from .words import LEFT_OUT, described_floors, leaks_found, teacher_forced_numbers
+from .words import LEFT_OUT, described_floors, how_predicted, leaks_found, teacher_forced_numbers
 
 TEMPLATES = "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -53,6 +53,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
         result=result,
         figures=[metric_figure(name, cell) for name, cell in evaluated.available.items()],
         unavailable={name: cell["unavailable"] for name, cell in result["metrics"].items() if "unavailable" in cell},
+        how=how_predicted(evaluated),
         floors=described_floors(evaluated),
         leaks=leaks_found(result["leaks"]),
         left_out=result["leaks"].get(LEFT_OUT),

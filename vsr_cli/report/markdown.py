@@ -8,7 +8,7 @@ from typing import Any
 
 from .evaluated import Evaluated
 from .verdicts import BETTER, CANNOT_TELL, WORSE, short, verdict_on_floor
-from .words import described_floors, leaks_found, teacher_forced_numbers
+from .words import described_floors, how_predicted, leaks_found, teacher_forced_numbers
 
 MARK_OF_VERDICT = {BETTER: "✓", WORSE: "✗", CANNOT_TELL: "≈"}
 LEGEND = (
@@ -26,7 +26,7 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
     lines = [
         f"# {plain(evaluated.name)}: {result['split']} split",
         "",
-        f"{result['windows']} windows of {result['stories']} stories, free-running.",
+        f"{result['windows']} windows of {result['stories']} stories, {how_predicted(evaluated)}.",
         "",
         *_table(evaluated),
         "",
@@ -39,6 +39,8 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
     for name, cell in result["metrics"].items():
         if "unavailable" in cell:
             lines.append(f"- {name} is unavailable: {plain(cell['unavailable'])}")
+    if missing := result.get("missing"):
+        lines.append(f"- **{missing} windows are not predicted and not in the scores**")
     if leaks := leaks_found(result["leaks"]):
         lines.append("- leaks: " + ", ".join(f"{count} {reason}" for reason, count in leaks.items()))
     if numbers := teacher_forced_numbers(result):

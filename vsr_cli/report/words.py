@@ -18,6 +18,11 @@ MEANING_OF_FLOOR = {
 }
 
 
+def how_predicted(evaluated: Evaluated) -> str:
+    """Say how the predictions came about: those of others are taken as they are."""
+    return "predicted elsewhere" if evaluated.facts.get("mode") == "given" else "free-running"
+
+
 def described_floors(evaluated: Evaluated) -> dict[str, str]:
     """Give the floors of an evaluation with what each does, as far as that is known."""
     names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"])
