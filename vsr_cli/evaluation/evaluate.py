@@ -13,7 +13,7 @@ from .. import __version__
 from ..api import Decoding, SpaceMetric
 from ..config import FeatureOptions
 from ..data.batches import Contexts, Targets
-from ..data.features import Features, frozen_features
+from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
@@ -76,22 +76,30 @@ def evaluate(
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
-    options = feature_options or FeatureOptions()
-    features = frozen_features(prepared, model.visual, model.text, device=device, options=options, splits=[split])
-    parts: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": features, "device": device}
-    contexts = Contexts(prepared.frames, windows, **parts)
+    encoders: dict[str, Any] = {"visual": model.visual, "text": model.text}
+    how: dict[str, Any] = {"device": device, "options": feature_options or FeatureOptions()}
+    splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
+    features = frozen_features(prepared, **encoders, **how, splits=splits)
+    contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
     truth = read_truth(prepared.frames, windows)
 
     spaces = Spaces(model, device)
     vectors = WindowVectors(
         spaces.images(prepared.frames.images, everything.image_rows, kept=features.visual),
-        spaces.texts(prepared.frames.texts, everything.text_rows, kept=features.text),
+        spaces.texts(features.tokens, everything.text_rows, kept=features.text),
     )
     scored = WindowVectors(vectors.visual[found.kept], vectors.text[found.kept])
     if in_spaces:
         answers = _placed(answers, spaces)
-    learned = _training(training, model, spaces, options, device)
+    learned: Training | Unavailable
+    if len(training.windows("train")):
+        if training is not prepared:
+            features = frozen_features(training, **encoders, **how, splits=["train"])
+        learned = look_at_training(training, training.windows("train"), features, spaces)
+    else:
+        remedy = "name the data that was trained on with --data"
+        learned = Unavailable(f"{training.folder} has no training windows; {remedy}")
     series: dict[str, Series | Unavailable] = {"model": answers}
     series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
     series["nearest"] = learned if isinstance(learned, Unavailable) else nearest_context(learned, scored)
@@ -171,27 +179,9 @@ def _facts(
 
 
 def _placed(answers: Series, spaces: Spaces) -> Series:
-    """Place the model's answers in its own spaces; equal texts are placed once."""
-    forms = {text: number for number, text in enumerate(dict.fromkeys(answers.texts))}
-    rows = np.array([forms[text] for text in answers.texts])
-    return Series(
-        answers.texts,
-        answers.images,
-        spaces.images(answers.images, np.arange(len(rows))),
-        spaces.texts(list(forms), rows),
-    )
-
-
-def _training(
-    training: Prepared, model: StoryModel, spaces: Spaces, options: FeatureOptions, device: torch.device
-) -> Training | Unavailable:
-    windows = training.windows("train")
-    if not len(windows):
-        return Unavailable(f"{training.folder} has no training windows; name the data that was trained on with --data")
-    features: Features = frozen_features(
-        training, model.visual, model.text, device=device, options=options, splits=["train"]
-    )
-    return look_at_training(training, windows, features, spaces)
+    """Place the model's answers in its own spaces."""
+    visual = spaces.images(answers.images, np.arange(len(answers.texts)))
+    return Series(answers.texts, answers.images, visual, spaces.written(answers.texts))
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

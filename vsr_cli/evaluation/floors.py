@@ -62,10 +62,9 @@ def nearest_context(training: Training, vectors: WindowVectors) -> Series:
 
 def typical(training: Training, spaces: Spaces, count: int) -> Series:
     """Answer every window with the most typical training text and the mean training image."""
-    row = np.array([training.typical_text()])
-    texts, image = training.prepared.frames.texts, ArrayRows(training.mean_image()[None])
-    (form,) = cleaned(texts, row).values()
-    one = Series([form], image, spaces.images(image, np.array([0])), spaces.texts(texts, row))
+    text = training.prepared.frames.texts[training.typical_text()]
+    image = ArrayRows(training.mean_image()[None])
+    one = Series([clean_text(text)], image, spaces.images(image, np.array([0])), spaces.written([text]))
     return one.take(np.zeros(count, np.int64))
 
 
@@ -117,6 +116,7 @@ def ceiling(
     written = [clean_text(text) for text in decoder.detokenize(torch.from_numpy(tokens.ids))]
     eos = decoder.tokenize([""]).ids[0, 0]
     longer = tokens.ids[np.arange(len(rows)), tokens.mask.sum(axis=1) - 1] != eos  # a text that is cut does not end
-    text = spaces.texts(written, back) if spaces else None
-    series = Series([written[at] for at in back.tolist()], truth.images, vectors.visual[:, CONTEXT_FRAMES], text)
+    texts = [written[at] for at in back.tolist()]
+    text = spaces.written(texts) if spaces else None
+    series = Series(texts, truth.images, vectors.visual[:, CONTEXT_FRAMES], text)
     return Ceiling(series, float(longer[back].mean()))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..api import TokenBatch
 from ..data.features import image_tensor, text_rows
 from ..data.shards import Rows
 from ..model.story_model import StoryModel
@@ -52,17 +53,17 @@ class Spaces:
 
         return _by_row(rows, compute)
 
-    def texts(self, texts: Sequence[str], rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Give the vectors (*rows.shape, d) of some rows of texts, likewise."""
+    def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
+        """Give the vectors (*rows.shape, d) of some rows of texts, as the text encoder tokenized them, likewise."""
         encoder = self._model.text
+        from_tokens = text_rows(tokens, encoder, self._device)
 
         def compute(part: NDArray[np.int64]) -> Tensor:
-            tokens = encoder.tokenize([texts[row] for row in part.tolist()])
             if kept is not None:
                 features = torch.from_numpy(kept.gather(part)).to(self._device).float()
             else:
-                features = text_rows(tokens, encoder, self._device)(np.arange(len(part)))
-            mask = torch.from_numpy(tokens.mask).to(self._device)  # (n, L)
+                features = from_tokens(part)
+            mask = torch.from_numpy(tokens.mask[part]).to(self._device)  # (n, L)
             if self._text_trains:
                 return encoder(features, mask)
             if features.ndim < 3:
@@ -71,6 +72,12 @@ class Spaces:
             return (features * real).sum(1) / real.sum(1).clamp(min=1)  # (n, L, d) -> (n, d)
 
         return _by_row(rows, compute)
+
+    def written(self, texts: Sequence[str]) -> Vectors:
+        """Give the vectors (n, d) of texts that stand in no data; equal ones are placed once."""
+        number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        tokens = self._model.text.tokenize(list(number))
+        return self.texts(tokens, np.array([number[text] for text in texts], dtype=np.int64))
 
 
 @torch.no_grad()

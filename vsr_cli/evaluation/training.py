@@ -78,7 +78,7 @@ def look_at_training(prepared: Prepared, windows: Windows, features: Features, s
         prepared=prepared,
         windows=windows,
         visual=spaces.images(prepared.frames.images, windows.image_rows, kept=features.visual),
-        text=spaces.texts(prepared.frames.texts, windows.text_rows, kept=features.text),
+        text=spaces.texts(features.tokens, windows.text_rows, kept=features.text),
     )
 
 
