@@ -60,12 +60,16 @@ def test_a_difference_is_said_in_a_word():
         (False, [-2, -1], "higher", WORSE),
         (False, [1, 2], "lower", WORSE),
         (False, [-1, 1], "higher", CANNOT_TELL),
-        (False, [1, 2], "one", CANNOT_TELL),
         (False, None, "higher", CANNOT_TELL),
+        (True, [-0.7, -0.6], "one", BETTER),
+        (False, [-0.7, -0.6], "one", WORSE),  # the floor is between 0.8 and 1.1, the model between 0.2 and 0.4
+        (False, [-1.7, -1.6], "one", CANNOT_TELL),  # between 1.8 and 2.1
+        (False, [-0.05, 0.05], "one", CANNOT_TELL),
     ],
 )
 def test_a_floor_is_judged_in_the_metric_s_direction(beats, interval, direction, word):
-    assert verdict_on_floor({"beats": beats, "ci95": interval}, direction) == word
+    cell = {"better": direction, "ci95": [0.2, 0.4]}
+    assert verdict_on_floor(cell, {"beats": beats, "ci95": interval}) == word
 
 
 def test_scores_are_written_with_three_digits():

@@ -58,7 +58,7 @@ def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
     place = _placing(values, ceiling, better)
     marks = [Mark("model", short(cell["value"]), place(cell["value"]))]
     for floor_name, floor in floors.items():
-        word = WORD_OF_VERDICT[verdict_on_floor(floor, better)]
+        word = WORD_OF_VERDICT[verdict_on_floor(cell, floor)]
         detail = ""
         if floor["ci95"]:
             low, high = map(short, floor["ci95"])

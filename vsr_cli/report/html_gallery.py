@@ -22,9 +22,9 @@ from ..evaluation.text import clean_text
 from .differences import shared_and_own
 from .evaluated import Evaluated
 
-THUMBNAIL = 208
-"""The longer side of a picture in pixels: sharp on a phone, and some 5 kB."""
-QUALITY = 55
+THUMBNAIL = 192
+"""The longer side of a picture in pixels: as wide as a page shows them, and some 4 kB."""
+QUALITY = 50
 """Of WebP."""
 
 

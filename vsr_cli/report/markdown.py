@@ -91,14 +91,15 @@ def _table(evaluated: Evaluated) -> list[str]:
     rows = []
     for name, cell in evaluated.available.items():
         interval = f" [{', '.join(map(short, cell['ci95']))}]" if cell["ci95"] else ""
-        beside = [_floor(cell["floors"].get(floor), cell["better"]) for floor in floors]
+        beside = [_floor(cell, floor) for floor in floors]
         rows.append(
             [f"{name} ({cell['scale']})", f"**{short(cell['value'])}**{interval}", *beside, short(cell["ceiling"])]
         )
     return table(["metric", "model", *floors, "ceiling"], rows)
 
 
-def _floor(floor: Mapping[str, Any] | None, better: str) -> str:
+def _floor(cell: Mapping[str, Any], name: str) -> str:
+    floor = cell["floors"].get(name)
     if floor is None or "unavailable" in floor:
         return "–"
-    return f"{short(floor['value'])} {MARK_OF_VERDICT[verdict_on_floor(floor, better)]}"
+    return f"{short(floor['value'])} {MARK_OF_VERDICT[verdict_on_floor(cell, floor)]}"

@@ -19,14 +19,21 @@ def verdict(lead: Sequence[float] | None) -> str:
     return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
 
 
-def verdict_on_floor(floor: Mapping[str, Any], direction: str) -> str:
-    """Say whether the model is better than a floor of result.json."""
+def verdict_on_floor(cell: Mapping[str, Any], floor: Mapping[str, Any]) -> str:
+    """Say whether the model is better than a floor. `cell` is what result.json has of the metric, `floor` one in it."""
     if floor["beats"]:
         return BETTER
-    if floor["ci95"] is None or direction == "one":
-        return CANNOT_TELL  # which of two is nearer to 1, their difference does not say
+    if floor["ci95"] is None:
+        return CANNOT_TELL
     low, high = floor["ci95"]
-    return verdict([low, high] if direction == "higher" else [-high, -low])
+    if cell["better"] != "one":
+        return verdict([low, high] if cell["better"] == "higher" else [-high, -low])
+    # The difference does not say which of two is nearer to 1. Where the floor may be follows from it and the model's
+    # interval: if all of that is nearer than all of the model's, the model is worse.
+    least, greatest = cell["ci95"]
+    nearest_model = 0.0 if least <= 1 <= greatest else min(abs(least - 1), abs(greatest - 1))
+    farthest_floor = max(abs(least - high - 1), abs(greatest - low - 1))
+    return WORSE if farthest_floor < nearest_model else CANNOT_TELL
 
 
 def short(value: float | None) -> str:

@@ -14,6 +14,9 @@ MEANING_OF_FLOOR = {
     "copy-last": "the last picture and text of the story, said again",
     "nearest": "what followed in the training story whose beginning is most alike",
     "typical": "the most typical text and the mean picture of the training stories",
+    "mean-context": "the mean of the four frames that were given, in the run's own space",
+    "copy-last-centred": "the last frame, less the training mean, in the run's own space",
+    "mean-context-centred": "the mean of the four frames, less the training mean, in the run's own space",
     "shuffled": "the same model, given the beginning of another story",
 }
 
