@@ -59,13 +59,13 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
 
 
 def chosen_examples(evaluated: Evaluated) -> dict[str, dict[str, Any]]:
-    """Choose the best, the median and the worst prediction by the first metric that scores windows; maybe none."""
+    """Choose the best, the median and the worst prediction by the first metric that orders windows; maybe none."""
     predictions = evaluated.predictions()
     for name, cell in evaluated.available.items():
         scored = [item for item in predictions if item["scores"].get(name) is not None]
-        if not scored:
+        if not scored or cell["better"] == "one":
             continue
-        ordered = sorted(scored, key=lambda item: item["scores"][name], reverse=cell["better"] != "lower")
+        ordered = sorted(scored, key=lambda item: item["scores"][name], reverse=cell["better"] == "higher")
         return {f"{title} by {name}": ordered[at] for title, at in _places(len(ordered)).items()}
     return {}
 

@@ -117,9 +117,13 @@
     if (order.value === "random") return shuffled(list);
     const name = metric.value;
     if (order.value === "story" || !name) return list;
-    const sign = data.metrics[name] === "higher" ? -1 : 1;
+    const badness = {
+      higher: (score) => -score,
+      lower: (score) => score,
+      one: (score) => Math.abs(score - 1),
+    }[data.metrics[name]];
     const scored = list.filter((board) => name in board.scores);
-    const best = scored.sort((a, b) => sign * (a.scores[name] - b.scores[name]));
+    const best = scored.sort((a, b) => badness(a.scores[name]) - badness(b.scores[name]));
     if (order.value === "worst") best.reverse();
     if (order.value === "median" && best.length) {
       const middle = best[Math.floor((best.length - 1) / 2)].scores[name];
