@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
 from vsr_cli.api import Component, Decoding, Options, Sample, VsrError
 from vsr_cli.commands.evaluate import data_of, run_evaluate
@@ -17,7 +18,10 @@ from vsr_cli.commands.train import run_train
 from vsr_cli.config import resolve_metrics
 from vsr_cli.data.prepared import Frames, Windows, open_prepared
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation.evaluate import check_image_size, evaluate, leave_out_leaks
+from vsr_cli.evaluation.evaluate import check_image_size, evaluate
+from vsr_cli.evaluation.floors import between_stories
+from vsr_cli.evaluation.keeping import keep_evaluation
+from vsr_cli.evaluation.leaks import within
 from vsr_cli.evaluation.text import clean_text
 from vsr_cli.layers import Choice
 from vsr_cli.model.weights import load_model
@@ -29,7 +33,6 @@ from vsr_cli.run import open_run
 SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
 SMALL += ["text_decoder.length=24", "image_decoder.channels=16", "training.device=cpu", "training.batch_size=4"]
 CPU = torch.device("cpu")
-ALL = 1000
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +83,13 @@ def metrics(*names):
 
 
 def scored(model, prepared, *names):
-    return evaluate(model, prepared, "test", metrics(*names), decoding=Decoding(), device=CPU, show=ALL)
+    return evaluate(model, prepared, "test", metrics(*names), decoding=Decoding(), device=CPU)
 
 
 def outcome(evaluation):
     """Give all that was predicted, and nothing that was scored."""
     texts = [(item["story"], item["start"], item["prediction"]) for item in evaluation.predictions]
-    return texts, [(index, text, image.tobytes()) for index, text, image in evaluation.shown]
+    return texts, [image.tobytes() for image in evaluation.images.gather(np.arange(len(texts)))]
 
 
 def with_windows(prepared, windows):
@@ -108,7 +111,7 @@ def test_the_model_reads_its_context(model, prepared, data):
     before = outcome(scored(model, prepared, "mse"))
     changed = with_frames(open_prepared(data), 255 - all_images(prepared), prepared.frames.texts[::-1])
     after = outcome(scored(model, changed, "mse"))
-    assert [item[2] for item in before[1]] != [item[2] for item in after[1]]
+    assert before[1] != after[1]
     assert [item[2] for item in before[0]] != [item[2] for item in after[0]]
 
 
@@ -147,17 +150,24 @@ def made_windows():
     return Windows([f"s{number}" for number in range(6)], image, text, repeated, np.zeros(6, dtype=np.int64))
 
 
-def test_leaks_are_left_out_and_counted():
-    kept, leaks = leave_out_leaks(made_windows())
-    assert kept.stories == ["s0", "s5"]
-    assert leaks.record() == {"target_text_in_context": 2, "target_image_in_context": 2, "padded": 1}
+def test_a_target_among_its_inputs_and_padding_are_leaks():
+    texts = [f"text {row}" for row in range(30)]
+    found = {reason: np.flatnonzero(hit).tolist() for reason, hit in within(made_windows(), texts).items()}
+    assert found == {"target_text_in_context": [1, 3], "target_image_in_context": [2, 3], "padded": [4]}
+
+
+def test_a_target_that_is_an_input_but_for_its_tags_is_a_leak():
+    texts = [f"text {row}" for row in range(30)]
+    texts[4] = "<gdo 1>Text</gdo> \u201c2\u201d"
+    texts[2] = 'Text "2"'
+    assert np.flatnonzero(within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
 
 
 def test_a_target_that_stands_in_another_window_is_no_leak():
     windows = made_windows().take(np.asarray([0, 5]))
     image_rows = windows.image_rows.copy()
     image_rows[0, 4] = image_rows[1, 0]
-    assert len(leave_out_leaks(replace(windows, image_rows=image_rows))[0]) == 2
+    assert not within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()
 
 
 def test_a_leaking_window_is_in_no_score_and_in_no_prediction(model, prepared):
@@ -197,11 +207,106 @@ def test_the_floor_is_the_last_frame_scored_by_hand(model, prepared, name):
     (choice,) = metrics(name)
     metric = build(choice.provided, choice.options)
     assert cell["floors"]["copy-last"]["value"] == metric.combine(metric.measure(samples))[name]
-    better = cell["value"] < cell["floors"]["copy-last"]["value"]
-    assert cell["floors"]["copy-last"]["beats"] == (better if name == "mse" else not better)
     if name == "mse":
         by_hand = np.mean(((images[:, 3].astype(float) - images[:, 4]) / 255) ** 2)
         assert cell["floors"]["copy-last"]["value"] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model, prepared, data):
+    found = scored(model, prepared, "rouge", "mse")
+    windows = found.windows
+    others = between_stories(windows.stories)
+    image_rows, text_rows = windows.image_rows.copy(), windows.text_rows.copy()
+    image_rows[:, :4], text_rows[:, :4] = image_rows[others, :4], text_rows[others, :4]
+    swapped = with_windows(open_prepared(data), replace(windows, image_rows=image_rows, text_rows=text_rows))
+    again = scored(model, swapped, "rouge", "mse")
+    assert len(again.windows) == len(windows)
+    assert outcome(again) != outcome(found)
+    for name, cell in found.result["metrics"].items():
+        assert cell["floors"]["shuffled"]["value"] == again.result["metrics"][name]["value"]
+
+
+def test_the_ceiling_is_the_target_cut_to_the_decoder_s_length_and_references_are_whole(model, prepared):
+    found = scored(model, prepared, "rouge", "mse")
+    references = [clean_text(prepared.frames.texts[row]) for row in found.windows.text_rows[:, 4]]
+    assert [item["reference"] for item in found.predictions] == references
+    cut = model.text_decoder.tokenize(references).ids
+    longer = [
+        len(text) > len(short) for text, short in zip(references, model.text_decoder.detokenize(cut), strict=True)
+    ]
+    assert any(longer)
+    assert found.result["truncated_references"] == np.mean(longer)
+    assert found.result["metrics"]["mse"]["ceiling"] == 0
+    assert found.result["metrics"]["rouge"]["value"] < found.result["metrics"]["rouge"]["ceiling"] < 1
+
+
+def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, prepared):
+    result = scored(model, prepared, "mse").result
+    block = result["teacher_forced"]
+    windows = evaluate(model, prepared, "test", metrics("mse"), decoding=Decoding(), device=CPU).windows
+    texts = [prepared.frames.texts[row] for row in windows.text_rows[:, 4]]
+    assert block["tokens"] == model.text_decoder.tokenize(texts).mask.sum()
+    assert block["perplexity"] == pytest.approx(np.exp(block["losses"]["text"]))
+    assert set(block["losses"]) == {"loss", "text", "image", "alignment"}
+    assert "mode:teacher-forced" in block["signature"]
+    assert "teacher" not in json.dumps(result["metrics"])
+
+
+def test_every_score_carries_the_whole_signature(model, prepared):
+    result = scored(model, prepared, "bleu", "similarity").result
+    for name, cell in result["metrics"].items():
+        assert cell["signature"].startswith(f"metric:{name}|")
+        assert cell["signature"].endswith(result["signature"])
+    assert "tok:13a" in result["metrics"]["bleu"]["signature"]
+
+
+def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
+    found = scored(model, prepared, "bleu", "mse", "rank")
+    keep_evaluation(tmp_path, found, found.result)
+    assert json.loads((tmp_path / "result.json").read_text()) == found.result
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    kept = load_file(tmp_path / "statistics.safetensors")
+    for choice in metrics("bleu", "mse", "rank"):
+        metric, cell = build(choice.provided, choice.options), found.result["metrics"][choice.name]
+        assert metric.combine(kept[f"{choice.name}/model"])[choice.name] == cell["value"]
+        assert metric.combine(kept[f"{choice.name}/ceiling"])[choice.name] == cell["ceiling"]
+        for floor, floor_cell in cell["floors"].items():
+            assert metric.combine(kept[f"{choice.name}/{floor}"])[choice.name] == floor_cell["value"]
+        by_window = [metric.combine(row[None])[choice.name] for row in kept[f"{choice.name}/model"]]
+        assert [line["scores"][choice.name] for line in lines] == by_window
+    assert [(line["story"], line["context"]) for line in lines] == [(s, [1, 2, 3, 4]) for s in found.windows.stories]
+    leaks = (tmp_path / "leaks.jsonl").read_text().splitlines()
+    assert len(leaks) == found.result["leaks"]["left_out"] == len(prepared.windows("test")) - len(lines)
+    pictures = sorted(path.name for path in (tmp_path / "predictions").iterdir())
+    assert pictures == [f"{row:04d}.jpg" for row in range(len(lines))]
+
+
+def test_the_floors_of_a_rank_and_without_training_windows(model, prepared):
+    full = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
+    first = ["copy-last", "nearest", "typical", "shuffled"]
+    assert list(full) == [*first, "mean-context", "copy-last-centred", "mean-context-centred"]
+    none = prepared.windows("train").take(np.empty(0, np.int64))
+    prepared._windows["train"] = none
+    bare = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
+    assert list(bare) == [*first, "mean-context"]
+    assert "no training windows" in bare["nearest"]["unavailable"]
+    assert bare["nearest"] == bare["typical"]
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_its_context_does_worse_on_the_contexts_of_other_stories(tmp_path):
+    made = ["dataset.stories=80", "dataset.width=96", "dataset.height=48", "data.image_size=32", "data.test=0.2"]
+    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
+    data = run_prepare(config, None, tmp_path / "data").folder
+    settings = [*SMALL, "model.width=128", "image_decoder.channels=32", "text_decoder.length=8", "training.epochs=8"]
+    manifest = open_prepared(data).manifest
+    config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=settings)
+    run = run_train(config, data, tmp_path / "run")
+    cell = run_evaluate(registry(), run, data, "test", metrics("mse"))["metrics"]["mse"]
+    shuffled = cell["floors"]["shuffled"]
+    assert shuffled["value"] > cell["value"]
+    assert shuffled["beats"]
+    assert shuffled["ci95"][1] < 0
 
 
 def lacks_its_data(options):

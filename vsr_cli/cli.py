@@ -38,6 +38,7 @@ from .commands.options import (
     Visual,
 )
 from .commands.plugins import plugins_app
+from .commands.results_app import results_app
 from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
@@ -60,6 +61,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
+app.add_typer(results_app)
 
 
 def _part_flags(**flags: Any) -> dict[str, Any]:
@@ -219,6 +221,7 @@ def train(
     epilog=examples(
         "vsr evaluate --metrics bleu rouge meteor",
         "vsr evaluate --run runs/mine --split validation --json",
+        "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
     ),
 )
@@ -233,8 +236,8 @@ def evaluate(
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
-    """Score a run's free-running predictions on a held-out split, each score beside its copy-last floor."""
-    from .commands.evaluate import DEFAULT_METRICS, data_of, run_evaluate, show_result
+    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
+    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, run_evaluate, show_result
     from .commands.settings import comma_separated, registry
     from .config import resolve_metrics
     from .data.splits import SPLITS
@@ -243,6 +246,8 @@ def evaluate(
 
     found = registry()
     names = comma_separated(metrics or DEFAULT_METRICS)
+    if ALL in names:
+        names = found.names("metrics")
     choices = resolve_metrics(found, names, parse_set(assignments or []))
     if split not in SPLITS:
         raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")

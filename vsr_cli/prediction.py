@@ -21,7 +21,7 @@ from .data.prepared import Frames, Windows
 from .data.shards import ArrayRows
 from .data.windows import repeat_last
 from .errors import VsrError
-from .evaluation.evaluate import to_bytes
+from .evaluation.predicting import to_bytes
 from .evaluation.text import clean_text
 from .files import file_name, write_json
 from .model.story_model import StoryModel

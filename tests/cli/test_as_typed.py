@@ -159,3 +159,14 @@ def test_window_short_and_limit_do_what_they_say(place, vsr, write_story, tmp_pa
     }
     assert list(counts.values()) == [2, 2, 4, 3]
     assert json.loads(vsr(f"{line} --limit 1 --window first").out)["counts"]["stories_read"] == 1
+
+
+@pytest.mark.slow
+def test_all_metrics_are_scored_or_said_to_be_unavailable(place, vsr):
+    answer = vsr("evaluate --metrics all --json")
+    assert answer.code == 0
+    cells = json.loads(answer.out)["metrics"]
+    installed = {part["name"] for part in json.loads(vsr("plugins list --json").out) if part["kind"] == "metric"}
+    assert cells.keys() == installed
+    for name, cell in cells.items():
+        assert ("unavailable" in cell) != ("value" in cell), name

@@ -7,14 +7,17 @@ import pytest
 import sacrebleu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
-from vsr_cli.api import Metric, Sample, VsrError
-from vsr_plugins.text_metrics import BleuOptions, MeteorOptions, RougeOptions, vsr_metrics
+from vsr_cli.api import Metric, Options, Sample, VsrError
+from vsr_plugins.text_metrics import BleuOptions, ChrfOptions, MeteorOptions, RougeOptions, vsr_metrics
 from vsr_plugins.text_metrics import bleu as bleu_module
+from vsr_plugins.text_metrics import chrf as chrf_module
 from vsr_plugins.text_metrics import meteor as meteor_module
 from vsr_plugins.text_metrics import rouge as rouge_module
+from vsr_plugins.text_metrics.stems import PorterStems
 from vsr_plugins.text_metrics.wordnet import Synset
 
 BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
@@ -65,11 +68,10 @@ def metrics() -> dict[str, Metric]:
 
 
 def test_components_are_declared_with_options_that_build_them() -> None:
-    assert {component.name: component.options for component in vsr_metrics()} == {
-        "bleu": BleuOptions,
-        "rouge": RougeOptions,
-        "meteor": MeteorOptions,
-    }
+    declared = {component.name: component.options for component in vsr_metrics()}
+    with_options = {"bleu": BleuOptions, "rouge": RougeOptions, "meteor": MeteorOptions, "chrf": ChrfOptions}
+    alone = ("cider", "distinct-1", "distinct-2", "repetition", "copying")
+    assert declared == {**with_options, **dict.fromkeys(alone, Options)}
 
 
 @pytest.mark.parametrize("name", ["bleu", "rouge", "meteor"])
@@ -250,3 +252,23 @@ def test_a_download_that_fails_is_one_line(failure: str, monkeypatch: pytest.Mon
 def test_a_download_is_not_tried_where_wordnet_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nltk.downloader, "download", lambda *_, **__: pytest.fail("downloaded"))
     assert "|wordnet:3.0-" in meteor_module.build(MeteorOptions(download=True)).signature
+
+
+@given(st.lists(pairs, min_size=1, max_size=6), st.sampled_from([0, 2]))
+def test_chrf_is_sacrebleus_own(texts: list[tuple[str, str]], word_order: int) -> None:
+    metric = chrf_module.build(ChrfOptions(word_order=word_order))
+    predicted, reference = [one for one, _ in texts], [other for _, other in texts]
+    ours = metric.combine(metric.measure(samples(predicted, reference)))["chrf"]
+    theirs = sacrebleu.corpus_chrf(predicted, [reference], word_order=word_order).score
+    lowered = sacrebleu.corpus_chrf(
+        [text.lower() for text in predicted], [[text.lower() for text in reference]], word_order=word_order
+    ).score
+    assert ours == pytest.approx(lowered)
+    assert metric.signature.startswith("nrefs:1|case:lc")
+    if all(text == text.lower() for text in predicted + reference):
+        assert ours == pytest.approx(theirs)
+
+
+def test_stems_are_nltks_porter_stems() -> None:
+    words_ = ["walking", "Walked", "ponies", "sky", "relational", "the"]
+    assert [PorterStems().stem(word) for word in words_] == [PorterStemmer().stem(word) for word in words_]

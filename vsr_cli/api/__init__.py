@@ -3,7 +3,7 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
-from .metrics import Metric, Sample
+from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
@@ -44,6 +44,7 @@ __all__ = [
     "Box",
     "BuildContext",
     "Character",
+    "Comparison",
     "Component",
     "Context",
     "Dataset",
@@ -62,9 +63,11 @@ __all__ = [
     "Note",
     "Options",
     "Phase",
+    "ReadsReferences",
     "Rejected",
     "Sample",
     "Setting",
+    "SpaceMetric",
     "Story",
     "Survey",
     "Target",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,20 @@ class Metric(Protocol):
     corpus score, a floor and a bootstrap over stories all come from one pass with memory that does not grow
     with the images. Raise VsrError from `build` where the metric cannot run here, saying what it lacks and
     how to get it: the table then shows it as unavailable.
+
+    A score that would change if a window were counted twice (how many words are distinct) has an attribute
+    `resampled = False`: it is given without an interval.
     """
 
     scale: str
     """In words, e.g. "0-100, higher is better"."""
-    better: Literal["higher", "lower"]
     signature: str
     """Everything that the score depends on, as sacreBLEU writes it: "case:lc|tok:13a|...|version:2.6.0"."""
+
+    @property
+    def better(self) -> Literal["higher", "lower", "one"]:
+        """Which scores are good; `one` is for a ratio: the nearer to 1, the better."""
+        ...
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Give the statistics (len(samples), S) of some windows, each from its own sample alone."""
@@ -48,4 +55,61 @@ class Metric(Protocol):
 
         The headline has the metric's own name; further ones add to it ("rouge", "rouge-1").
         """
+        ...
+
+
+@runtime_checkable
+class ReadsReferences(Protocol):
+    """A metric that wants to know all references before it measures a window, e.g. to count how rare words are."""
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Read the references of all windows that will be measured; called once, first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Predictions of n windows beside what they are compared with, in one space of the run: d numbers each.
+
+    The space is what the run's visual or text encoder gives before anything in it trains. Vectors are as it gives
+    them, of any length.
+    """
+
+    predicted: NDArray[np.float32]
+    """(n, d)."""
+    reference: NDArray[np.float32]
+    """(n, d)."""
+    candidates: NDArray[np.float32]
+    """The distinct targets of the whole split, (C, d)."""
+    answer: NDArray[np.int64]
+    """(n,): which candidate is each window's own target."""
+    rivals: NDArray[np.bool_]
+    """(n, C): the candidates that a window's target is ranked among, itself too. Not those that stand in or
+    before the window's own context: they would win by being copies."""
+    later: NDArray[np.bool_]
+    """(n, C): of these, the frames of the window's own story; they tell of order, not of style."""
+
+
+@runtime_checkable
+class SpaceMetric(Protocol):
+    """A metric that compares in a space of the run's own, in place of words or pixels. Built like a `Metric`."""
+
+    space: Literal["visual", "text"]
+    centred_floors: bool
+    """Whether its scores mean the same once the training mean is taken off all vectors: then floors are
+    measured there, too."""
+    scale: str
+    signature: str
+
+    @property
+    def better(self) -> Literal["higher", "lower", "one"]:
+        """As for a `Metric`."""
+        ...
+
+    def measure_in_space(self, comparison: Comparison) -> NDArray[np.float64]:
+        """Give the statistics (n, S) of some windows."""
+        ...
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Give the scores, the headline first, as a `Metric` does."""
         ...

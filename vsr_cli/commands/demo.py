@@ -40,7 +40,7 @@ def run_demo(found: Registry, out: Path) -> None:
     settings = train_config(found, manifest=read_manifest(data), preset=None, config=None, flags={}, assignments=[])
     run = run_train(settings, data, _next_run(out))
 
-    _head(3, "evaluate", "stories that the model has not seen, beside a floor that copies the last frame")
+    _head(3, "evaluate", "stories that the model has not seen, beside floors and a ceiling")
     result = run_evaluate(found, run, data, "test", resolve_metrics(found, [*DEFAULT_METRICS, "mse", "ssim"], []))
     show_result(result, run.folder / "evaluations" / "test")
 

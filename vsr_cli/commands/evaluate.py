@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,19 +16,23 @@ from ..config import CONTEXT_FRAMES, FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
-from ..files import replacing, write_json
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..data.prepared import Prepared
     from ..evaluation.evaluate import Evaluation
 
 DEFAULT_METRICS = ("bleu", "rouge", "meteor")
+ALL = "all"
+"""In place of metrics' names: every one that is installed."""
+COMMON = 4
+"""The floors that every metric has, and that have columns."""
+SHOWN = 6
+"""How many windows are drawn as storyboards."""
 
 
 def data_of(run: Run, folder: Path | None) -> Path:
@@ -38,54 +44,120 @@ def data_of(run: Run, folder: Path | None) -> Path:
 
 
 def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice]) -> dict[str, Any]:
-    """Score a run and keep the result, the predictions and a picture of some of them in the run folder."""
+    """Score a run and keep the result, the predictions and pictures of them in the run folder."""
     from ..data.prepared import open_prepared
     from ..evaluation.evaluate import check_image_size, evaluate
+    from ..evaluation.keeping import keep_evaluation
     from ..model.weights import choose_device, load_model
 
     prepared = open_prepared(data)
     check_image_size(prepared, run.config())
-    device = choose_device("auto")
-    model = load_model(run, found)
-    features = FeatureOptions(**run.config()["features"])
-    evaluation = evaluate(model, prepared, split, metrics, decoding=Decoding(), device=device, feature_options=features)
+    evaluation = evaluate(
+        load_model(run, found),
+        prepared,
+        split,
+        metrics,
+        decoding=Decoding(),
+        device=choose_device("auto"),
+        feature_options=FeatureOptions(**run.config()["features"]),
+        training=_training_data(run, prepared),
+    )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
     folder = run.folder / "evaluations" / split
-    write_json(folder / "result.json", result)
-    _write_predictions(folder / "predictions.jsonl", evaluation.predictions)
     _draw(prepared, evaluation, folder / "storyboards.png")
+    keep_evaluation(folder, evaluation, result)
     return result
+
+
+def _training_data(run: Run, prepared: Prepared) -> Prepared:
+    """Open the data that a run learned from; where it is gone, take the data named in its place."""
+    from ..data.prepared import open_prepared
+
+    folder = Path(run.facts()["data"])
+    if folder.resolve() == prepared.folder.resolve() or not folder.is_dir():
+        return prepared
+    return open_prepared(folder)
 
 
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the table, and where the pictures are."""
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running"
-    table = Table(title=escape(title), title_justify="left")
-    for name in ("metric", "model", "copy-last", "beats it", "scale"):
-        table.add_column(name, justify="right" if name in ("model", "copy-last") else "left")
+    if not result["held_out"]:
+        title += ", of the split that the model learned from: no result"
+    console.print(_table(result["metrics"], title))
     for name, score in result["metrics"].items():
+        if "scale" in score:
+            console.print(f"{name}: {_words(score)}", markup=False)
+    console.print(
+        "below each score: its 95 % interval over stories; +: the model beats this floor, surely; -: it does not"
+    )
+    for score in result["metrics"].values():
         if "unavailable" in score:
-            table.add_row(name, "unavailable", "", "", "")
             warn(score["unavailable"])
-            continue
-        floor = score["floors"]["copy-last"]
-        beats = "[green]yes[/green]" if floor["beats"] else "[red]no[/red]"
-        table.add_row(name, f"{score['value']:.4g}", f"{floor['value']:.4g}", beats, escape(score["scale"]))
-    console.print(table)
-    left_out = {name: count for name, count in result["leaks"].items() if count}
+    reasons = {floor["unavailable"] for _, floor in _floors(result["metrics"]) if "unavailable" in floor}
+    for reason in sorted(reasons):
+        warn(f"a floor is missing: {reason}")
+    left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}
     if left_out:
         listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
-        console.print(f"left out of the scores: {listed}")
+        console.print(f"left out of the scores: {result['leaks']['left_out']} windows ({listed})")
+    console.print(f"references longer than the decoder can write: {result['truncated_references']:.0%}, scored whole")
+    forced = result["teacher_forced"]
+    losses = ", ".join(f"{name} {loss:.4g}" for name, loss in forced["losses"].items())
+    perplexity = "beyond all bounds" if forced["perplexity"] is None else f"{forced['perplexity']:.4g}"
+    console.print(f"teacher-forced, no score: perplexity {perplexity} a token; losses: {losses}")
     console.print(f"signature {result['signature']}", markup=False, soft_wrap=True)
     console.print(f"pictures  {folder / 'storyboards.png'}", markup=False, soft_wrap=True)
 
 
-def _write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
-    import json
+def _table(metrics: Mapping[str, Any], title: str) -> Table:
+    floors = _common_floors(metrics)
+    # Narrow enough for 80 columns.
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in ("metric", "model", *floors, "ceiling"):
+        table.add_column(
+            column, justify="left" if column == "metric" else "right", no_wrap=column in ("metric", "model")
+        )
+    for name, score in metrics.items():
+        if "unavailable" in score:
+            table.add_row(name, "unavailable")
+            continue
+        between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
+        cells = [_floor_cell(score["floors"].get(floor)) for floor in floors]
+        top = "" if score["ceiling"] is None else f"{score['ceiling']:.4g}"
+        table.add_row(name, f"{score['value']:.4g}\n[dim]{between}[/dim]", *cells, top)
+    return table
 
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
-        for prediction in predictions:
-            lines.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+
+def _floors(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for score in metrics.values():
+        yield from score.get("floors", {}).items()
+
+
+def _common_floors(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the floors that every metric has; the others would not fit the width."""
+    scored = [score["floors"] for score in metrics.values() if "floors" in score]
+    return [name for name in scored[0] if all(name in floors for floors in scored)][:COMMON] if scored else []
+
+
+def _words(score: Mapping[str, Any]) -> str:
+    """Say of a metric what stands in no column: its scale, its other scores, its other floors."""
+    words = [score["scale"]]
+    words += [f"{name} {value:.4g}" for name, value in score["further"].items() if value is not None]
+    others = list(score["floors"].items())[COMMON:]
+    return "; ".join([*words, *(f"floor {name} {_plain_cell(floor)}" for name, floor in others)])
+
+
+def _plain_cell(floor: Mapping[str, Any]) -> str:
+    return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {'+' if floor['beats'] else '-'}"
+
+
+def _floor_cell(floor: Mapping[str, Any] | None) -> str:
+    if floor is None:
+        return ""
+    if "unavailable" in floor:
+        return "unavailable"
+    return f"{floor['value']:.4g} [green]+[/green]" if floor["beats"] else f"{floor['value']:.4g} [red]-[/red]"
 
 
 def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
@@ -102,7 +174,9 @@ def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
         return unfit_image(Image.fromarray(pixels), width=width, height=height, resize=prepared.resize)
 
     rows = []
-    for index, text, image in evaluation.shown:
+    count = len(evaluation.windows)
+    for index in np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist():
+        text, image = evaluation.predictions[index]["prediction"], evaluation.images.gather(np.array([index]))[0]
         image_rows = evaluation.windows.image_rows[index]
         pictures = list(map(shown, prepared.frames.images.gather(image_rows), image_rows))
         captions = [prepared.frames.texts[row] for row in evaluation.windows.text_rows[index]]

@@ -75,7 +75,7 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="NAME…",
-        help="One or several; else bleu rouge meteor.",
+        help="One or several, or all; else bleu rouge meteor.",
         autocompletion=_completing("metrics"),
     ),
 ]

@@ -1,85 +1,49 @@
-"""Scoring a model's free-running predictions on a held-out split, each score beside its floor."""
+"""The protocol: free-running predictions on a held-out split, scored beside their floors and their ceiling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from .. import __version__
-from ..api import Decoding, Metric, Sample
-from ..config import CONTEXT_FRAMES, FeatureOptions
-from ..console import progress
-from ..data.batches import Contexts
+from ..api import Decoding, SpaceMetric
+from ..config import FeatureOptions
+from ..data.batches import Contexts, Targets
 from ..data.features import frozen_features
-from ..data.lint import target_in_context
-from ..data.prepared import Frames, Prepared, Windows
+from ..data.prepared import Prepared, Windows
+from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
-from ..plugin.loading import build
-from .text import clean_text
-
-BATCH = 32
-
-
-@dataclass(frozen=True)
-class Leaks:
-    """Windows that are left out, since their score would say nothing: by reason."""
-
-    target_text_in_context: int
-    target_image_in_context: int
-    padded: int
-
-    def record(self) -> dict[str, int]:
-        """Give the counts by name."""
-        return {
-            "target_text_in_context": self.target_text_in_context,
-            "target_image_in_context": self.target_image_in_context,
-            "padded": self.padded,
-        }
+from .bootstrap import RESAMPLES, SEED
+from .cells import metric_cells, prediction_lines
+from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, ceiling, copy_last, nearest_context, shuffled, typical
+from .leaks import Leak, audit
+from .predicting import predict_all
+from .scoring import Statistics, build_metrics, measure, measure_in_spaces
+from .series import Series, read_truth
+from .spaces import Spaces, Vectors
+from .teacher_forced import teacher_forced
+from .training import Training, look_at_training
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out: the result as JSON has it, and some predictions to look at."""
+    """What came out: the result as JSON has it, and all that it was made of."""
 
     result: dict[str, Any]
     predictions: list[dict[str, Any]]
-    shown: list[tuple[int, str, NDArray[np.uint8]]]
-    """For the pictures: a window's number among the scored ones, its predicted text and image (H, W, 3)."""
+    """One of each scored window, as a line of predictions.jsonl has it."""
+    statistics: Statistics
+    leaks: Sequence[Leak]
     windows: Windows
     """The scored windows."""
-
-
-def leave_out_leaks(windows: Windows) -> tuple[Windows, Leaks]:
-    """Leave out windows whose target's text or image is among their inputs, and padded ones."""
-    text, image = target_in_context(windows.text_rows), target_in_context(windows.image_rows)  # (W,)
-    padded = windows.repeated.any(axis=1)
-    leaks = Leaks(int(text.sum()), int(image.sum()), int(padded.sum()))
-    return windows.take(np.flatnonzero(~(text | image | padded))), leaks
-
-
-@dataclass(frozen=True)
-class _Runnable:
-    name: str
-    metric: Metric
-
-
-def build_metrics(choices: Sequence[Choice]) -> tuple[list[_Runnable], dict[str, str]]:
-    """Build the metrics that can run here, and say of the others what they lack."""
-    runnable: list[_Runnable] = []
-    unavailable: dict[str, str] = {}
-    for choice in choices:
-        try:
-            runnable.append(_Runnable(choice.name, build(choice.provided, choice.options)))
-        except VsrError as error:
-            unavailable[choice.name] = str(error)
-    return runnable, unavailable
+    images: Rows
+    """The predicted pictures, (W, H, W, 3) uint8; (0, ...) where none are predicted."""
 
 
 def evaluate(
@@ -91,159 +55,133 @@ def evaluate(
     decoding: Decoding,
     device: torch.device,
     feature_options: FeatureOptions | None = None,
-    show: int = 6,
+    training: Prepared | None = None,
 ) -> Evaluation:
-    """Predict every window of a split and score the predictions and the copy-last floor.
+    """Predict every window of a split and score the predictions beside their floors and their ceiling.
 
+    `training` is the data that the model was trained on, where floors and leaks are looked for (None: `prepared`).
     Raises VsrError if the split holds no window, or none that is not a leak.
     """
-    windows, leaks = leave_out_leaks(prepared.windows(split))
-    if not len(windows):
-        left_out = ", ".join(f"{count} {name}" for name, count in leaks.record().items() if count)
+    training = training or prepared
+    everything = prepared.windows(split)
+    found = audit(prepared, split, training=training)
+    if not len(found.kept):
+        left_out = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
         raise VsrError(
             f"{prepared.folder}: no window of the {split} split can be scored"
             f"{f' (left out: {left_out})' if left_out else ''}; prepare more stories or choose another --split"
         )
-    runnable, unavailable = build_metrics(choices)
+    windows = everything.take(found.kept)
+    metrics, unavailable = build_metrics(choices)
+    in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
+    others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
-    features = frozen_features(
-        prepared, model.visual, model.text, device=device, options=feature_options or FeatureOptions(), splits=[split]
+    encoders: dict[str, Any] = {"visual": model.visual, "text": model.text}
+    how: dict[str, Any] = {"device": device, "options": feature_options or FeatureOptions()}
+    splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
+    features = frozen_features(prepared, **encoders, **how, splits=splits)
+    contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
+    answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
+    truth = read_truth(prepared.frames, windows)
+
+    spaces = Spaces(model, device)
+    vectors = WindowVectors(
+        spaces.images(prepared.frames.images, everything.image_rows, kept=features.visual),
+        spaces.texts(features.tokens, everything.text_rows, kept=features.text),
     )
-    contexts = Contexts(
-        prepared.frames, windows, visual=model.visual, text=model.text, features=features, device=device
+    scored = WindowVectors(vectors.visual[found.kept], vectors.text[found.kept])
+    if in_spaces:
+        answers = _placed(answers, spaces)
+    learned: Training | Unavailable
+    if len(training.windows("train")):
+        if training is not prepared:
+            features = frozen_features(training, **encoders, **how, splits=["train"])
+        learned = look_at_training(training, training.windows("train"), features, spaces)
+    else:
+        remedy = "name the data that was trained on with --data"
+        learned = Unavailable(f"{training.folder} has no training windows; {remedy}")
+    series: dict[str, Series | Unavailable] = {"model": answers}
+    series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
+    series["nearest"] = learned if isinstance(learned, Unavailable) else nearest_context(learned, scored)
+    series["typical"] = learned if isinstance(learned, Unavailable) else typical(learned, spaces, len(windows))
+    series["shuffled"] = shuffled(answers, windows.stories)
+    top = ceiling(
+        model.text_decoder, prepared.frames, windows, truth, vectors=scored, spaces=spaces if in_spaces else None
     )
-    picked = set(np.linspace(0, len(windows) - 1, min(show, len(windows))).round().astype(int).tolist())
-    ours: dict[str, list[NDArray[np.float64]]] = {item.name: [] for item in runnable}
-    floor: dict[str, list[NDArray[np.float64]]] = {item.name: [] for item in runnable}
-    predictions: list[dict[str, Any]] = []
-    shown: list[tuple[int, str, NDArray[np.uint8]]] = []
-    with progress() as bar:
-        task = bar.add_task(f"predicting the {split} split", total=len(windows))
-        for indices in _batches(len(windows)):
-            prediction = model.predict(contexts.batch(indices), decoding)
-            images = to_bytes(prediction.images)
-            truth = _truth(prepared.frames, windows, indices)
-            predicted = truth.samples(prediction.texts, images)
-            copied = truth.samples(truth.last_texts, truth.last_images)
-            for item in runnable:
-                ours[item.name].append(item.metric.measure(predicted))
-                floor[item.name].append(item.metric.measure(copied))
-            for index, sample, image in zip(indices.tolist(), predicted, images, strict=True):
-                predictions.append(
-                    {
-                        "story": sample.story,
-                        "start": int(windows.starts[index]),
-                        "prediction": sample.predicted_text,
-                        "reference": sample.reference_text,
-                    }
-                )
-                if index in picked:
-                    shown.append((index, sample.predicted_text, image))
-            bar.advance(task, len(indices))
-    metrics = {
-        item.name: _score(item, np.concatenate(ours[item.name]), np.concatenate(floor[item.name])) for item in runnable
-    }
-    metrics |= {name: {"unavailable": reason} for name, reason in unavailable.items()}
+    series["ceiling"] = top.series
+    there = {name: each for name, each in series.items() if isinstance(each, Series)}
+    means: dict[str, Vectors] = {}
+    if isinstance(learned, Training):
+        means = {"visual": learned.visual_mean, "text": learned.text_mean}
+    statistics = measure(others, there, truth) | measure_in_spaces(
+        in_spaces, there, everything, found.kept, vectors=vectors, means=means
+    )
+
     stories = len(set(windows.stories))
+    facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
+    cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
+    cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
+    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device)
     result = {
-        "signature": signature(prepared, split, stories, len(windows), decoding),
+        "signature": signature(facts),
         "split": split,
+        "held_out": split != "train",
         "stories": stories,
         "windows": len(windows),
-        "leaks": leaks.record(),
-        "metrics": {choice.name: metrics[choice.name] for choice in choices},
+        "truncated_references": top.truncated,
+        "leaks": found.record(),
+        "metrics": {choice.name: cells[choice.name] for choice in choices},
+        "teacher_forced": {
+            **teacher_forced(model, contexts, targets),
+            "signature": signature({**facts, "mode": "teacher-forced"}),
+        },
     }
-    return Evaluation(result, predictions, shown, windows)
+    lines = prediction_lines(windows, answers, truth, metrics=metrics, statistics=statistics)
+    return Evaluation(result, lines, statistics, found.leaks, windows, answers.images)
 
 
-def signature(prepared: Prepared, split: str, stories: int, windows: int, decoding: Decoding) -> str:
+def signature(facts: Mapping[str, object]) -> str:
+    """Write facts as sacreBLEU does."""
+    return "|".join(f"{name}:{value}" for name, value in facts.items())
+
+
+def _facts(
+    prepared: Prepared,
+    split: str,
+    stories: int,
+    windows: int,
+    model: StoryModel,
+    decoding: Decoding,
+    training: Prepared,
+    spaces: Spaces,
+) -> dict[str, object]:
     """Name everything that the scores depend on besides the model and the metric."""
-    facts = {
+    data = prepared.manifest["data"]
+    return {
         "vsr": __version__,
         "mode": "free-running",
         "split": split,
         "stories": stories,
         "windows": windows,
-        "window": prepared.manifest["data"]["window"],
+        "window": data["window"],
         "resize": prepared.resize,
         "data": prepared.fingerprint[:12],
-        "splitby": prepared.manifest["data"]["split"],
-        "splitseed": prepared.manifest["data"]["seed"],
+        "splitby": data["split"],
+        "splitseed": data["seed"],
+        "training": training.fingerprint[:12],
+        "text": "one-form-1",
+        "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
         **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
-    }
-    return "|".join(f"{name}:{value}" for name, value in facts.items())
-
-
-def to_bytes(images: torch.Tensor) -> NDArray[np.uint8]:
-    """Turn images (B, 3, H, W) in [0, 1] into (B, H, W, 3) uint8."""
-    array: NDArray[np.uint8] = (images * 255).round().byte().movedim(1, -1).cpu().numpy()
-    return array
-
-
-@dataclass(frozen=True)
-class _Truth:
-    stories: list[str]
-    context_texts: list[tuple[str, ...]]
-    references: list[str]
-    reference_images: NDArray[np.uint8]
-    last_images: NDArray[np.uint8]
-
-    @property
-    def last_texts(self) -> list[str]:
-        return [texts[-1] for texts in self.context_texts]
-
-    def samples(self, texts: Sequence[str], images: NDArray[np.uint8]) -> list[Sample]:
-        return [
-            Sample(
-                story=story,
-                context_texts=context,
-                predicted_text=clean_text(text),
-                reference_text=reference,
-                predicted_image=image,
-                reference_image=reference_image,
-            )
-            for story, context, text, reference, image, reference_image in zip(
-                self.stories,
-                self.context_texts,
-                texts,
-                self.references,
-                images,
-                self.reference_images,
-                strict=True,
-            )
-        ]
-
-
-def _truth(frames: Frames, windows: Windows, indices: NDArray[np.int64]) -> _Truth:
-    """Look up what really followed. Only scoring calls this; the model has predicted by then."""
-    texts = [[clean_text(frames.texts[row]) for row in rows] for rows in windows.text_rows[indices].tolist()]
-    return _Truth(
-        stories=[windows.stories[index] for index in indices],
-        context_texts=[tuple(row[:CONTEXT_FRAMES]) for row in texts],
-        references=[row[CONTEXT_FRAMES] for row in texts],
-        reference_images=frames.images.gather(windows.image_rows[indices, CONTEXT_FRAMES]),
-        last_images=frames.images.gather(windows.image_rows[indices, CONTEXT_FRAMES - 1]),
-    )
-
-
-def _score(item: _Runnable, ours: NDArray[np.float64], floor: NDArray[np.float64]) -> dict[str, Any]:
-    scores, floor_scores = item.metric.combine(ours), item.metric.combine(floor)
-    headline, *further = scores
-    value, copied = scores[headline], floor_scores[headline]
-    beats = value > copied if item.metric.better == "higher" else value < copied
-    return {
-        "value": value,
-        "scale": item.metric.scale,
-        "better": item.metric.better,
-        "signature": item.metric.signature,
-        "further": {name: scores[name] for name in further},
-        "floors": {"copy-last": {"value": copied, "beats": bool(beats)}},
+        "shuffleseed": SHUFFLE_SEED,
+        **{f"space.{name}": value for name, value in spaces.signature.items()},
+        "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
 
 
-def _batches(count: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, count, BATCH):
-        yield np.arange(start, min(start + BATCH, count))
+def _placed(answers: Series, spaces: Spaces) -> Series:
+    """Place the model's answers in its own spaces."""
+    visual = spaces.images(answers.images, np.arange(len(answers.texts)))
+    return Series(answers.texts, answers.images, visual, spaces.written(answers.texts))
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

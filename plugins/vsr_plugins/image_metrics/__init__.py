@@ -1,4 +1,4 @@
-"""Scores of predicted images against the true ones: MSE, PSNR and SSIM on pixels in [0, 1]."""
+"""Scores of predicted images against the true ones, on pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -23,5 +23,15 @@ def vsr_metrics() -> list[Component]:
             name="ssim",
             summary="structural similarity, Gaussian window (torchmetrics)",
             build="vsr_plugins.image_metrics.ssim:build",
+        ),
+        Component(
+            name="sharpness",
+            summary="how sharp predictions are, over how sharp the targets are",
+            build="vsr_plugins.image_metrics.texture:build_sharpness",
+        ),
+        Component(
+            name="spread",
+            summary="how much predictions differ between windows, over how much the targets do",
+            build="vsr_plugins.image_metrics.texture:build_spread",
         ),
     ]

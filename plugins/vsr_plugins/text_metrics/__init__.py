@@ -1,4 +1,4 @@
-"""Scores of predicted texts: BLEU, ROUGE and METEOR, each by the library that defines it."""
+"""Scores of predicted texts: against their references, by the libraries that define them, and on their own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ class RougeOptions(Options):
     """Options of `rouge`."""
 
     stemmer: bool = Field(True, description="compare Porter stems instead of words")
+
+
+class ChrfOptions(Options):
+    """Options of `chrf`."""
+
+    lowercase: bool = Field(True, description="compare in lower case, as uncased tokenizers write")
+    word_order: int = Field(0, ge=0, le=2, description="the longest run of words that counts too; 2 is chrF++")
 
 
 class MeteorOptions(Options):
@@ -50,5 +57,36 @@ def vsr_metrics() -> list[Component]:
             summary="METEOR, 0-1 (nltk with WordNet)",
             build="vsr_plugins.text_metrics.meteor:build",
             options=MeteorOptions,
+        ),
+        Component(
+            name="chrf",
+            summary="corpus chrF, 0-100 (sacrebleu)",
+            build="vsr_plugins.text_metrics.chrf:build",
+            options=ChrfOptions,
+        ),
+        Component(
+            name="cider",
+            summary="CIDEr-D, 0-10, words weighed by how rare they are in the split's references",
+            build="vsr_plugins.text_metrics.cider:build",
+        ),
+        Component(
+            name="distinct-1",
+            summary="distinct words over all words of all predictions",
+            build="vsr_plugins.text_metrics.variety:build_distinct_1",
+        ),
+        Component(
+            name="distinct-2",
+            summary="distinct pairs of words over all pairs of all predictions",
+            build="vsr_plugins.text_metrics.variety:build_distinct_2",
+        ),
+        Component(
+            name="repetition",
+            summary="share of a prediction's runs of four words that it repeats",
+            build="vsr_plugins.text_metrics.variety:build_repetition",
+        ),
+        Component(
+            name="copying",
+            summary="share of a prediction's runs of four words that stand in its context",
+            build="vsr_plugins.text_metrics.variety:build_copying",
         ),
     ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, VsrError
 
 from . import MeteorOptions
+from .stems import PorterStems
 from .wordnet import SYSTEM_FOLDERS, Thesaurus, WordNet, system_folder
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
@@ -38,6 +39,7 @@ class Meteor:
 
         self._tokenize = wordpunct_tokenize
         self._score = single_meteor_score
+        self._stems = PorterStems()
         self._thesaurus = thesaurus
         self.signature = (
             f"nrefs:1|case:lc|tok:wordpunct|stemmer:porter|alpha:{ALPHA}|beta:{BETA}|gamma:{GAMMA}"
@@ -58,6 +60,7 @@ class Meteor:
         score = self._score(
             self._tokenize(reference.lower()),
             self._tokenize(prediction.lower()),
+            stemmer=self._stems,
             wordnet=self._thesaurus,
             alpha=ALPHA,
             beta=BETA,

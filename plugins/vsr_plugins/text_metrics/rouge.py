@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -12,9 +13,20 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample
 
 from . import RougeOptions
+from .stems import PorterStems
 
 TYPES = {"rouge": "rougeL", "rouge-1": "rouge1", "rouge-2": "rouge2"}
 """Our names of the scores, and rouge-score's. Each is an F1 (Lin, 2004)."""
+
+
+class _Tokens:
+    """rouge-score's own tokens, those of one text found once."""
+
+    def __init__(self, *, stemmer: bool) -> None:
+        from rouge_score.tokenize import tokenize
+
+        stems = PorterStems() if stemmer else None
+        self.tokenize = lru_cache(maxsize=1 << 12)(lambda text: tokenize(text, stems))
 
 
 class Rouge:
@@ -30,7 +42,7 @@ class Rouge:
     def __init__(self, options: RougeOptions) -> None:
         from rouge_score.rouge_scorer import RougeScorer
 
-        self._scorer = RougeScorer(list(TYPES.values()), use_stemmer=options.stemmer)
+        self._scorer = RougeScorer(list(TYPES.values()), tokenizer=_Tokens(stemmer=options.stemmer))
         stemmer = "porter" if options.stemmer else "no"
         self.signature = (
             f"nrefs:1|case:lc|tok:rouge-score|stemmer:{stemmer}|headline:L-f1|agg:mean"

@@ -1,0 +1,88 @@
+"""`vsr report`, `compare` and `score`, as they are typed, on a run that `vsr train` and `vsr evaluate` made."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def evaluated(place, vsr, tmp_path, monkeypatch):
+    """A folder of its own, with a copy of the trained run that has been evaluated."""
+    (run,) = (place / "runs").iterdir()
+    shutil.copytree(run, tmp_path / "runs/mine")
+    data = json.loads((run / "run.json").read_text())["data"]
+    monkeypatch.chdir(tmp_path)
+    answer = vsr(f"evaluate --run runs/mine --data {data} --metrics bleu mse")
+    assert answer.code == 0, answer.err
+    return Path("runs/mine")
+
+
+def test_report_writes_a_page_and_markdown_beside_the_evaluation(vsr, evaluated):
+    answer = vsr("report")
+    assert answer.code == 0, answer.err
+    folder = evaluated / "evaluations/test"
+    assert answer.out.strip() == str(folder / "report.html")
+    assert "<title>mine: test split</title>" in (folder / "report.html").read_text()
+    text = (folder / "report.md").read_text()
+    assert text.startswith("# mine: test split\n")
+    assert f"data:{json.loads((folder / 'result.json').read_text())['signature'].split('data:')[1]}" in text
+    assert json.loads(vsr("report runs/mine --json --windows 2").out) == {
+        "page": str(folder / "report.html"),
+        "markdown": str(folder / "report.md"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("report absent", "absent: there is no such folder; name a run, or what 'vsr score' wrote"),
+        ("report runs/mine --split validation", "'vsr evaluate --run runs/mine --split validation' makes one"),
+        ("report runs/mine --data absent", "absent"),
+        ("report runs/mine --windows 0", "--windows"),
+    ],
+)
+def test_mistakes_are_one_line(vsr, evaluated, line, said):
+    answer = vsr(line)
+    assert answer.code == 2
+    (error,) = answer.errors
+    assert said in error
+
+
+def test_help_shows_examples(vsr):
+    assert "vsr report" in vsr("report --help").out.partition("Examples")[2]
+
+
+def test_compare_and_score_as_they_are_typed(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    lines = (evaluated / "evaluations/test/predictions.jsonl").read_text().splitlines()
+    theirs = [
+        {"story": line["story"], "window": line["start"], "text": line["prediction"]} for line in map(json.loads, lines)
+    ]
+    Path("theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in theirs))
+
+    answer = vsr(f"score theirs.jsonl --data {data} --metrics bleu mse")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("# theirs: test split")
+    assert "mse is unavailable" in answer.out
+    result = json.loads(vsr(f"score theirs.jsonl --data {data} --metrics bleu --json").out)
+    own = json.loads((evaluated / "evaluations/test/result.json").read_text())
+    assert result["metrics"]["bleu"]["value"] == own["metrics"]["bleu"]["value"]
+    assert set(result) == {*own, "missing"}
+
+    answer = vsr("compare runs/mine scores/theirs")
+    assert answer.code == 0, answer.err
+    assert "cannot tell" in answer.out
+    assert "mse is not compared" in answer.err
+    found = json.loads(vsr("compare runs/mine scores/theirs --json").out)
+    assert found["metrics"]["bleu"]["scores"][1]["difference"] == 0
+
+    Path("theirs.jsonl").write_text(json.dumps(theirs[0]) + "\n")
+    missing = vsr(f"score theirs.jsonl --data {data}")
+    assert missing.code == 2
+    assert "windows are missing" in missing.errors[0]
+    answer = vsr(f"score theirs.jsonl --data {data} --metrics bleu --allow-missing --out scores/few")
+    assert answer.code == 0, answer.err
+    assert "are not predicted" in answer.err
+    assert "was not scored on the windows of" in vsr("compare runs/mine scores/few").errors[0]

@@ -1,0 +1,135 @@
+"""What the tests of reports share: an evaluation of three stories written by hand as docs/evaluation.md has it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from vsr_cli.commands.prepare import prepare_config, run_prepare
+from vsr_cli.data.prepared import open_prepared
+from vsr_cli.plugin.discovery import registry
+
+from .browser import CHROMIUM, Browser
+
+HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & `tick` | pipe"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Twelve drawn stories, all in the test split, with several windows each."""
+    made = ["dataset.stories=12", "dataset.width=96", "dataset.height=48", "data.image_size=32", "data.split=test"]
+    config = prepare_config(
+        registry(), dataset="storyworld", preset="tiny", flags={}, assignments=[*made, "data.window=sliding"]
+    )
+    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+
+
+def unigram_statistics(good):
+    """Statistics as bleu keeps them: of eight words, how many are right, in every length of n-gram."""
+    rows = np.zeros((len(good), 10))
+    for row, right in zip(rows, good, strict=True):
+        row[:] = [8, 8, right, max(right - 1, 0), max(right - 2, 0), max(right - 3, 0), 8, 7, 6, 5]
+    return rows
+
+
+def write_evaluation(run, data, *, seed=0, skill=4):
+    """Write an evaluation of made-up predictions; a higher skill scores better."""
+    windows = open_prepared(data).windows("test")
+    texts = open_prepared(data).frames.texts
+    folder = run / "evaluations" / "test"
+    (folder / "predictions").mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    right = np.clip(skill + random.integers(-1, 2, len(windows)), 0, 8)
+    error = 0.05 + 0.02 * random.random((len(windows), 1)) - skill / 200
+    with (folder / "predictions.jsonl").open("w") as lines:
+        for row, story in enumerate(windows.stories):
+            start = int(windows.starts[row])
+            line = {
+                "story": story,
+                "start": start,
+                "context": [start + k for k in range(1, 5)],
+                "prediction": f"The zebra z{row}z sings." if row else HOSTILE,
+                "reference": texts[windows.text_rows[row, 4]],
+                "scores": {"bleu": float(right[row]), "mse": float(error[row, 0])},
+            }
+            lines.write(json.dumps(line) + "\n")
+            Image.new("RGB", (32, 32), (row * 3 % 256, 90, 90)).save(folder / "predictions" / f"{row:04d}.jpg")
+    statistics = {
+        "bleu/model": unigram_statistics(right),
+        "bleu/copy-last": unigram_statistics(np.full(len(windows), 3)),
+        "mse/model": error,
+        "mse/copy-last": np.full((len(windows), 1), 0.055),
+    }
+    save_file(statistics, folder / "statistics.safetensors")
+    facts = f"split:test|stories:12|windows:{len(windows)}|data:{open_prepared(data).fingerprint[:12]}"
+    floor = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "beats": True}
+    result = {
+        "run": str(run),
+        "data": str(data),
+        "signature": facts,
+        "split": "test",
+        "held_out": True,
+        "stories": 12,
+        "windows": len(windows),
+        "truncated_references": 0.25,
+        "leaks": {"target_text_in_context": 0, "padded": 2, "left_out": 2},
+        "metrics": {
+            "bleu": {
+                "value": 4.0,
+                "ci95": [3.5, 4.5],
+                "scale": "0-100, higher is better",
+                "better": "higher",
+                "signature": f"metric:bleu|nrefs:1|{facts}",
+                "further": {"bleu-brevity-penalty": 1.0, "bleu-odd": None},
+                "floors": {"copy-last": floor, "nearest": {"unavailable": "nearest: no training data"}},
+                "ceiling": 100.0,
+            },
+            "mse": {
+                "value": 0.04,
+                "ci95": None,
+                "scale": "0-1, lower is better",
+                "better": "lower",
+                "signature": f"metric:mse|pixels:0-1|{facts}",
+                "further": {},
+                "floors": {"copy-last": {"value": 0.05, "difference": -0.01, "ci95": None, "beats": False}},
+                "ceiling": None,
+            },
+            "meteor": {"unavailable": "meteor: WordNet was not found; install it"},
+        },
+        "teacher_forced": {
+            "losses": {"loss": 2.5, "text": 1.5},
+            "perplexity": 4.48,
+            "tokens": 90,
+            "signature": "mode:teacher-forced",
+        },
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    rows = [{"epoch": n, "train": {"loss": 3 / n}, "validation": {"loss": 3.2 / n}} for n in (1, 2, 3)]
+    (run / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run / "config.json").write_text(json.dumps({"temporal": {"name": "gru"}, "training": {"seed": seed}}))
+    return run
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    return write_evaluation(tmp_path / "a <i>run", data)
+
+
+@pytest.fixture
+def write(data):
+    """Write another evaluation on the same windows: write(folder, seed=1, skill=6)."""
+    return lambda folder, **of: write_evaluation(folder, data, **of)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed here")
+    profile = tmp_path_factory.mktemp("profile")
+    opened = Browser(profile)
+    yield opened
+    opened.close()
+    shutil.rmtree(profile, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""Evaluations beside each other."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from vsr_cli.api import VsrError
+from vsr_cli.commands.compare import run_compare
+from vsr_cli.config import resolve_metrics
+from vsr_cli.evaluation.scoring import build_metrics
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.report.comparing import in_one_space
+from vsr_cli.report.evaluated import open_evaluated
+
+FOLDER = "evaluations/test"
+
+
+def settle(place):
+    """Write into an evaluation's result what its own statistics come to, as `vsr evaluate` does."""
+    result = json.loads((place / FOLDER / "result.json").read_text())
+    metrics, _ = build_metrics(resolve_metrics(registry(), ["bleu", "mse"], []))
+    statistics = load_file(place / FOLDER / "statistics.safetensors")
+    for name, metric in metrics.items():
+        result["metrics"][name]["value"] = metric.combine(statistics[f"{name}/model"])[name]
+    (place / FOLDER / "result.json").write_text(json.dumps(result))
+    return place
+
+
+def rewrite(place, name, change):
+    path = place / FOLDER / name
+    path.write_text(change(path.read_text()))
+
+
+@pytest.fixture
+def weak(write, tmp_path):
+    return settle(write(tmp_path / "weak", seed=0, skill=3))
+
+
+@pytest.fixture
+def strong(write, tmp_path):
+    return settle(write(tmp_path / "strong", seed=1, skill=6))
+
+
+@pytest.fixture
+def alike(write, tmp_path):
+    return settle(write(tmp_path / "alike", seed=2, skill=3))
+
+
+def compared(*places, assignments=()):
+    return run_compare(registry(), places, "test", list(assignments))
+
+
+def test_differences_are_told_in_the_metric_s_direction(weak, strong, alike):
+    found = compared(weak, strong, alike)
+    words = {name: [score.get("word") for score in cell["scores"]] for name, cell in found["metrics"].items()}
+    assert words == {"bleu": [None, "better", "cannot tell"], "mse": [None, "better", "cannot tell"]}
+    turned = compared(strong, weak)["metrics"]
+    assert {name: cell["scores"][1]["word"] for name, cell in turned.items()} == {"bleu": "worse", "mse": "worse"}
+    assert turned["mse"]["scores"][1]["difference"] > 0
+
+
+def test_the_difference_is_that_of_the_scores_within_its_interval_and_turns_with_the_order(weak, strong):
+    first, second = compared(weak, strong)["metrics"]["bleu"]["scores"]
+    other, _ = compared(strong, weak)["metrics"]["bleu"]["scores"]
+    assert second["difference"] == second["value"] - first["value"]
+    assert second["difference_ci95"][0] <= second["difference"] <= second["difference_ci95"][1]
+    assert (other["value"], other["ci95"]) == (second["value"], second["ci95"])
+
+
+def test_pairing_sees_a_small_difference_that_the_scores_own_intervals_hide(weak, tmp_path, write):
+    slightly = write(tmp_path / "slightly", seed=0, skill=3)
+    statistics = load_file(slightly / FOLDER / "statistics.safetensors")
+    statistics["mse/model"] = statistics["mse/model"] - 0.0005
+    save_file(statistics, slightly / FOLDER / "statistics.safetensors")
+    first, second = compared(weak, settle(slightly))["metrics"]["mse"]["scores"]
+    assert second["ci95"][1] > first["ci95"][0]
+    assert second["word"] == "better"
+
+
+def test_the_settings_that_differ_are_shown_and_no_others(weak, strong):
+    assert compared(weak, strong)["configurations"] == {"training.seed": [0, 1]}
+
+
+def test_what_one_has_not_measured_is_not_compared_and_named(weak, strong):
+    rewrite(strong, "result.json", lambda text: text.replace('"mse": {', '"mse": {"unavailable": "gone", '))
+    found = compared(weak, strong)
+    assert list(found["metrics"]) == ["bleu"]
+    assert found["not_compared"]["mse"] == f"not measured in {strong}"
+    assert str(weak) in found["not_compared"]["meteor"]
+
+
+def test_a_metric_measured_in_another_form_is_not_compared(weak, strong):
+    rewrite(strong, "result.json", lambda text: text.replace("metric:bleu|nrefs:1", "metric:bleu|nrefs:1|case:lc"))
+    assert "measured otherwise" in compared(weak, strong)["not_compared"]["bleu"]
+
+
+def test_options_other_than_those_of_the_evaluation_are_found_out(weak, strong):
+    rewrite(strong, "result.json", lambda text: text.replace('"bleu": {"value": ', '"bleu": {"value": 1'))
+    with pytest.raises(VsrError, match=r"its bleu was measured with other options.*--set metrics\.bleu\.KEY=VALUE"):
+        compared(weak, strong)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("result.json", lambda text: text.replace("|data:", "|data:0"), "was scored on other data"),
+        (
+            "predictions.jsonl",
+            lambda text: text.split("\n", 1)[1],
+            r"windows of .*weak \(1 are in one",
+        ),
+        ("result.json", lambda text: text.replace('"windows"', '"windos"'), "is not an evaluation of this version"),
+        ("result.json", lambda text: text[:-1], "cannot be read"),
+        ("statistics.safetensors", None, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(weak, strong, name, change, said):
+    if change is None:
+        (strong / FOLDER / name).write_bytes(b"no tensors")
+    else:
+        rewrite(strong, name, change)
+    with pytest.raises(VsrError, match=said) as caught:
+        compared(weak, strong)
+    assert str(strong) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_alone_and_the_same_twice_are_refused(weak):
+    with pytest.raises(VsrError, match="only one is named"):
+        compared(weak)
+    with pytest.raises(VsrError, match="is named twice"):
+        compared(weak, weak.parent / "." / "weak")
+
+
+@dataclass
+class InSpace:
+    """A metric that compares in the run's visual space, by the mean of its statistics."""
+
+    space = "visual"
+    centred_floors = False
+    scale, better, signature = "0-1, higher is better", "higher", ""
+
+    def measure_in_space(self, comparison):
+        raise AssertionError("nothing is measured anew")
+
+    def combine(self, statistics):
+        return {"similarity": float(statistics.mean())}
+
+
+@pytest.mark.parametrize(
+    ("spaces", "encoders", "compared_there"),
+    [
+        (("frozen-features", "frozen-features"), ("a", "a"), True),
+        (("frozen-features", "frozen-features"), ("a", "b"), False),
+        (("trained-embedding", "trained-embedding"), ("a", "a"), False),
+    ],
+)
+def test_distances_in_unlike_spaces_are_not_compared(weak, strong, spaces, encoders, compared_there):
+    for place, space, encoder in zip((weak, strong), spaces, encoders, strict=True):
+        rewrite(place, "result.json", lambda text, kind=space: text.replace("|data:", f"|space.visual:{kind}|data:"))
+        (place / "config.json").write_text(json.dumps({"visual": {"name": encoder}}))
+    evaluations = [open_evaluated(place, "test") for place in (weak, strong)]
+    assert in_one_space(evaluations, InSpace()) == compared_there

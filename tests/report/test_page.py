@@ -1,0 +1,211 @@
+"""The page of `vsr report`: what stands in it, and how it behaves in a real browser."""
+
+import json
+import re
+
+import pytest
+
+from vsr_cli.api import VsrError
+from vsr_cli.commands.report import run_report
+from vsr_cli.report.differences import shared_and_own
+from vsr_cli.report.html_figures import loss_charts, metric_figure, nice_step
+
+
+@pytest.fixture
+def page(run):
+    return run_report(run, None, "test", most=600)[0]
+
+
+def storyboards(page):
+    (found,) = re.findall(r'<script type="application/json" id="storyboards">(.*?)</script>', page.read_text(), re.S)
+    return json.loads(found)
+
+
+def test_a_text_is_parted_into_what_another_shares_and_its_own():
+    assert shared_and_own("The fox, at dusk, leaves.", "At noon the fox leaves") == ["The fox,", "at dusk,", "leaves."]
+    assert shared_and_own("one two", "three") == ["", "one two"]
+    assert shared_and_own("same words", "Same words!") == ["same words"]
+    assert shared_and_own("", "anything") == [""]
+
+
+def test_the_stretches_joined_are_the_text():
+    text = "At night, Nell strolls up to Mara's tent behind the windmill."
+    parts = shared_and_own(text, "Late at night Otto strolls to the tent of Nell behind a windmill.")
+    assert " ".join(filter(None, parts)) == text
+
+
+def test_the_page_asks_for_nothing_and_names_no_address(page):
+    text = page.read_text()
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"<(?:link|iframe|object|embed|base)\b|@import|url\(", text)
+
+
+def test_what_stories_say_is_never_html(page):
+    text = page.read_text()
+    assert "<script>document" not in text
+    assert "<i>run" not in text
+    assert "a &lt;i&gt;run" in text
+    assert "<script>document" in "".join(storyboards(page)["windows"][0]["predicted"][1])
+
+
+def test_each_picture_is_in_the_page_once_and_each_window_points_to_its_own(page, data):
+    from vsr_cli.data.prepared import open_prepared
+
+    windows, boards = open_prepared(data).windows("test"), storyboards(page)
+    assert [(board["story"], board["start"]) for board in boards["windows"]] == list(
+        zip(windows.stories, windows.starts.tolist(), strict=True)
+    )
+    distinct = len(set(windows.image_rows.ravel().tolist()))
+    assert len(boards["images"]) == distinct + len(windows)
+    first = boards["windows"][0]
+    assert first["copied"][0] == first["context"][3][0]
+    assert boards["metrics"] == {"bleu": "higher", "mse": "lower"}
+
+
+def test_fewer_storyboards_are_evenly_chosen_and_the_page_says_so(run):
+    page, _ = run_report(run, None, "test", most=3)
+    boards = storyboards(page)["windows"]
+    assert len(boards) == 3
+    assert "3 of the " in page.read_text()
+
+
+def test_data_that_was_not_scored_is_refused(run):
+    result = json.loads((run / "evaluations/test/result.json").read_text())
+    result["signature"] = result["signature"].replace("data:", "data:0")
+    (run / "evaluations/test/result.json").write_text(json.dumps(result))
+    with pytest.raises(VsrError, match=r"is not the data that was scored; name that with --data DIR"):
+        run_report(run, None, "test", most=600)
+
+
+def test_a_split_that_was_not_evaluated_is_one_line_with_the_remedy(run):
+    with pytest.raises(VsrError, match=r"holds no evaluation of the validation split \(there: test\).*vsr evaluate"):
+        run_report(run, None, "validation", most=600)
+
+
+CELL = {"ci95": [4, 6], "scale": "", "signature": "", "further": {}, "ceiling": None, "value": 5}
+
+
+def places(better, floor, ceiling=None):
+    floors = {"copy-last": {"value": floor, "difference": 5 - floor, "ci95": [-1, 1], "beats": False}}
+    figure = metric_figure("bleu", {**CELL, "better": better, "floors": floors, "ceiling": ceiling})
+    return {mark.name: mark.at for mark in figure.marks}, figure
+
+
+def test_further_right_is_better_whatever_the_direction():
+    assert places("higher", 3)[0]["copy-last"] < places("higher", 3)[0]["model"]
+    assert places("lower", 3)[0]["copy-last"] > places("lower", 3)[0]["model"]
+    assert places("one", 3)[1].aim < places("one", 3)[0]["copy-last"]
+
+
+def test_a_far_ceiling_is_a_number_and_no_mark():
+    assert places("higher", 3, ceiling=100)[0]["ceiling"] is None
+    assert places("higher", 3, ceiling=7)[0]["ceiling"] is not None
+
+
+def test_losses_are_charted_over_epochs_from_round_numbers():
+    rows = [{"epoch": n, "train": {"loss": v, "text": v}, "validation": {}} for n, v in ((1, 5.2), (2, 2.6))]
+    charts = loss_charts(rows)
+    assert [chart.name for chart in charts] == ["loss", "text"]
+    (curve,) = charts[0].curves
+    assert curve.points[0][1] < curve.points[1][1]  # a loss that falls goes down the page
+    assert [nice_step(spread) for spread in (4, 0.9, 37, 1e-6)] == pytest.approx([1, 0.2, 5, 2e-7])
+    assert loss_charts([]) == []
+
+
+def shown(browser):
+    return browser.evaluate("[...document.querySelectorAll('.board h3')].map(title => title.firstChild.data)")
+
+
+def current(browser):
+    return browser.evaluate("[...document.querySelectorAll('.board')].findIndex(b => b.classList.contains('current'))")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_in_a_browser_without_network_it_complains_of_nothing_and_fits(browser, page, width, height):
+    browser.open(page, width=width, height=height)
+    assert browser.complaints == []
+    assert [address for address in browser.requests if not address.startswith("data:")] == [page.resolve().as_uri()]
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.evaluate(
+        "Promise.all([...document.images].map(i => i.decode()))"
+        ".then(() => [...document.images].every(i => i.naturalWidth > 20))"
+    )
+
+
+def test_markup_in_a_story_is_shown_and_not_run(browser, page):
+    browser.open(page)
+    browser.evaluate("document.querySelector('#search').focus()")
+    browser.type("onerror")
+    assert len(shown(browser)) == 1
+    assert "<script>" in browser.evaluate("document.querySelector('.predicted').textContent")
+    assert browser.evaluate("document.title") == "a <i>run: test split"
+
+
+def test_keys_walk_through_the_storyboards(browser, page):
+    browser.open(page)
+    assert current(browser) == -1
+    for key, place in (("j", 0), ("j", 1), ("ArrowRight", 2), ("k", 1), ("ArrowLeft", 0), ("k", 0)):
+        browser.press(key)
+        assert current(browser) == place, key
+    for _ in range(20):
+        browser.press("j")
+    assert current(browser) == 20
+    box = browser.evaluate(
+        "(({top, bottom}) => [top, bottom])(document.querySelector('.current').getBoundingClientRect())"
+    )
+    assert 0 <= box[0] < box[1] <= 900
+
+
+def test_the_search_filters_and_keys_typed_there_do_not_walk(browser, page, data):
+    browser.open(page)
+    browser.press("/")
+    browser.type("sings z7z")
+    assert browser.evaluate("document.querySelector('#search').value") == "sings z7z"
+    assert len(shown(browser)) == 1
+    assert "zebra z7z" in browser.evaluate("document.querySelector('.predicted').textContent")
+    browser.type("jk")
+    assert shown(browser) == []
+    assert "No window fits" in browser.evaluate("document.querySelector('#gallery').textContent")
+    assert browser.evaluate("document.querySelector('#count').textContent") == "0"
+
+
+def test_a_story_can_be_chosen_and_the_order_changed(browser, page):
+    boards = storyboards(page)["windows"]
+
+    def choose(control, value):
+        browser.evaluate(
+            f"(c => {{ c.value = {json.dumps(value)}; c.dispatchEvent(new Event('change')); }})"
+            f"(document.querySelector('#{control}'))"
+        )
+        return browser.evaluate("[...document.querySelectorAll('.board h3')].map(title => title.textContent)")
+
+    def errors(titles):
+        return [float(re.search(r"mse ([\d.]+)", title)[1]) for title in titles]
+
+    browser.open(page)
+    choose("order", "best")
+    best = errors(choose("metric", "mse"))
+    assert best == sorted(best)  # of an error, the least is the best
+    assert best[0] == pytest.approx(min(board["scores"]["mse"] for board in boards), rel=1e-2)
+    worst = errors(choose("order", "worst"))
+    assert worst == sorted(worst, reverse=True)
+    choose("order", "random")
+    mixed = shown(browser)
+    assert mixed != [board["story"] for board in boards][: len(mixed)]
+    story = boards[-1]["story"]
+    choose("story", story)
+    assert shown(browser) == [board["story"] for board in boards if board["story"] == story]
+
+
+def test_dark_and_light(browser, page):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    browser.open(page, dark=False)
+    light = browser.evaluate(paper)
+    browser.evaluate("document.querySelector('#theme').click()")
+    dark = browser.evaluate(paper)
+    assert dark != light
+    browser.open(page, dark=True)
+    assert browser.evaluate(paper) == dark
+    browser.evaluate("document.querySelector('#theme').click()")
+    assert browser.evaluate(paper) == light

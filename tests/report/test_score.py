@@ -1,0 +1,210 @@
+"""`vsr score`: other systems' predictions under the protocol of `vsr evaluate`."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vsr_cli.api import VsrError
+from vsr_cli.commands.compare import run_compare
+from vsr_cli.commands.report import run_report
+from vsr_cli.commands.score import run_score
+from vsr_cli.config import resolve_metrics
+from vsr_cli.data.prepared import open_prepared
+from vsr_cli.evaluation.given import read_given
+from vsr_cli.evaluation.score import score_given, windows_of
+from vsr_cli.plugin.discovery import registry
+
+
+@pytest.fixture
+def prepared(data):
+    return open_prepared(data)
+
+
+@pytest.fixture
+def lines(prepared):
+    """For every window, the last text of its context and its true picture."""
+    windows, frames = prepared.windows("test"), prepared.frames
+    return [
+        {"story": story, "window": int(start), "text": frames.texts[row[3]]}
+        for story, start, row in zip(windows.stories, windows.starts, windows.text_rows.tolist(), strict=True)
+    ]
+
+
+@pytest.fixture
+def write_lines(tmp_path):
+    def write(lines):
+        path = tmp_path / "theirs.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write
+
+
+def with_pictures(lines, prepared, folder):
+    """Add each window's true picture, in the proportions of its source, as a file."""
+    (folder / "pictures").mkdir()
+    rows = prepared.windows("test").image_rows[:, 4]
+    for number, pixels in enumerate(prepared.frames.images.gather(rows)):
+        Image.fromarray(pixels).save(folder / f"pictures/{number}.png")
+        lines[number]["image"] = f"pictures/{number}.png"
+    return lines
+
+
+def choices(*names):
+    return resolve_metrics(registry(), names or ["bleu", "rouge"], [])
+
+
+def scored(path, prepared, *names, allow_missing=False):
+    given = read_given(path, windows_of(prepared, "test"))
+    return score_given(given, prepared, "test", choices(*names), allow_missing=allow_missing)
+
+
+def test_predictions_that_copy_the_last_text_score_exactly_the_floor(lines, prepared, write_lines):
+    result = scored(write_lines(lines), prepared).result
+    for cell in result["metrics"].values():
+        floor = cell["floors"]["copy-last"]
+        assert cell["value"] == floor["value"]
+        assert (floor["difference"], floor["beats"]) == (0, False)
+        assert floor["ci95"] == [0, 0]
+    assert result["windows"] == len(lines) - result["leaks"]["left_out"]
+
+
+def test_the_order_of_the_lines_does_not_matter(lines, prepared, write_lines):
+    before = scored(write_lines(lines), prepared)
+    after = scored(write_lines(lines[::-1]), prepared)
+    assert after.result == before.result
+    assert after.predictions == before.predictions
+
+
+def test_true_pictures_have_no_error_and_are_kept(lines, prepared, write_lines, tmp_path):
+    path = write_lines(with_pictures(lines, prepared, tmp_path))
+    place, result = run_score(
+        path, prepared.folder, "test", choices("mse", "bleu"), out=tmp_path / "out", allow_missing=False
+    )
+    assert result["metrics"]["mse"]["value"] == 0
+    assert len(list((place / "evaluations/test/predictions").iterdir())) == result["windows"]
+
+
+def test_without_pictures_a_metric_of_pictures_is_unavailable_and_one_of_texts_is_not(lines, prepared, write_lines):
+    metrics = scored(write_lines(lines), prepared, "mse", "bleu", "ssim").result["metrics"]
+    assert list(metrics) == ["mse", "bleu", "ssim"]
+    assert metrics["mse"]["unavailable"].startswith("mse: it looks at pictures, and ")
+    assert "unavailable" in metrics["ssim"]
+    assert "value" in metrics["bleu"]
+
+
+def test_without_texts_a_metric_of_texts_is_unavailable_and_one_of_pictures_is_not(
+    lines, prepared, write_lines, tmp_path
+):
+    pictured = with_pictures(lines, prepared, tmp_path)
+    path = write_lines([{key: value for key, value in line.items() if key != "text"} for line in pictured])
+    metrics = scored(path, prepared, "mse", "bleu").result["metrics"]
+    assert metrics["bleu"]["unavailable"].startswith("bleu: it reads texts, and ")
+    assert metrics["mse"]["value"] == 0
+
+
+def test_a_missing_window_is_counted_and_allowed_only_when_asked(lines, prepared, write_lines):
+    path = write_lines(lines[:-2])
+    total = scored(write_lines(lines), prepared).result["windows"]
+    path = write_lines(lines[:-2])
+    with pytest.raises(VsrError, match=rf"2 of {total} windows are missing \(the first: story '.*', window \d+\)"):
+        scored(path, prepared)
+    result = scored(path, prepared, allow_missing=True).result
+    assert (result["missing"], result["windows"]) == (2, total - 2)
+    assert "|missing:2|" in result["signature"]
+
+
+def test_a_window_that_leaks_is_not_scored_and_need_not_be_predicted(lines, prepared, write_lines, data):
+    windows = prepared.windows("test")
+    text_rows = windows.text_rows.copy()
+    text_rows[0, 4] = text_rows[0, 1]
+    leaking = open_prepared(data)
+    leaking._windows["test"] = replace(windows, text_rows=text_rows)
+    result = scored(write_lines(lines[1:]), leaking).result
+    assert result["leaks"]["target_text_in_context"] == 1
+    assert result["missing"] == 0
+
+
+def line(**changes):
+    return lambda lines: [{**lines[0], **changes}, *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda lines: [*lines, lines[2], lines[3]],
+            r"2 lines of a window that an earlier line predicts",
+        ),
+        (line(story="nobody"), r"1 line of a window that the split does not have \(the first: line 1\)"),
+        (line(window=77), r"1 line of a window that the split does not have"),
+        (line(window="0"), "line 1: window is no whole number"),
+        (line(window=True), "line 1: window is no whole number"),
+        (line(story=7), "line 1: story is no string"),
+        (line(text=["a"]), "line 1: text is no string"),
+        (line(text=None), "1 line without text"),
+        (line(image="absent.png"), "1 line with an image that is not there"),
+        (line(image="../absent.png"), "line 1: image leads out of the folder"),
+        (lambda lines: [[1]], "line 1: is not a JSON object"),
+        (lambda lines: [], "holds no prediction"),
+        (lambda lines: [{key: each[key] for key in ("story", "window")} for each in lines], "neither a text nor an"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(lines, prepared, write_lines, change, said):
+    path = write_lines(change(lines))
+    with pytest.raises(VsrError, match=said) as caught:
+        scored(path, prepared)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_json_or_no_text_is_one_line(prepared, tmp_path):
+    path = tmp_path / "theirs.jsonl"
+    for content, said in ((b"{'story': 1}\n", "line 1: is not JSON"), (b"\xff\xfe\n", "is not UTF-8")):
+        path.write_bytes(content)
+        with pytest.raises(VsrError, match=said):
+            scored(path, prepared)
+    with pytest.raises(VsrError, match="there is no such file"):
+        scored(tmp_path / "absent.jsonl", prepared)
+
+
+def test_a_damaged_picture_is_one_line_and_nothing_is_written(lines, prepared, write_lines, tmp_path):
+    path = write_lines(with_pictures(lines, prepared, tmp_path))
+    (tmp_path / "pictures/3.png").write_bytes(b"no picture")
+    with pytest.raises(VsrError, match=r"3\.png"):
+        run_score(path, prepared.folder, "test", choices(), out=tmp_path / "out", allow_missing=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lines, tmp_path):
+    path = write_lines(lines)
+    copied, _ = run_score(path, prepared.folder, "test", choices(), out=tmp_path / "copied", allow_missing=False)
+    for each, (text,) in zip(lines, prepared.windows("test").text_rows[:, 4:].tolist(), strict=True):
+        each["text"] = prepared.frames.texts[text]
+    true, result = run_score(
+        write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "true", allow_missing=False
+    )
+    found = run_compare(registry(), [copied, true], "test", [])
+    assert [cell["scores"][1]["word"] for cell in found["metrics"].values()] == ["better", "better"]
+    assert found["configurations"] == {}
+    assert result["metrics"]["rouge"]["value"] == pytest.approx(1)
+    page, text = run_report(true, None, "test", most=600)
+    assert "no image" not in text.read_text()
+    assert "predicted elsewhere" in text.read_text()
+    assert np.isclose(json.loads((true / "evaluations/test/result.json").read_text())["metrics"]["bleu"]["value"], 100)
+    assert page.exists()
+
+
+def test_a_run_and_other_things_are_not_written_into(write_lines, lines, prepared, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").write_text("mine")
+    for what in ("holds something else than scores",):
+        with pytest.raises(VsrError, match=what):
+            run_score(write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "run", allow_missing=False)
+    (tmp_path / "run/evaluations").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    with pytest.raises(VsrError, match="is a run"):
+        run_score(write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "run", allow_missing=False)

@@ -1,0 +1,36 @@
+"""`vsr report`: an evaluation as a page and as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import VsrError
+from ..run import open_run
+
+PAGE, MARKDOWN = "report.html", "report.md"
+MOST = 600
+"""Storyboards of a page, unless told otherwise: as many predicted pictures as an evaluation keeps."""
+
+
+def run_report(place: Path | None, data: Path | None, split: str, *, most: int) -> tuple[Path, Path]:
+    """Write report.html and report.md beside an evaluation, and give their paths.
+
+    `place` is a run or what `vsr score` wrote; None: the newest run. `data` is where the stories are now, if not where
+    they were when they were scored.
+    """
+    from ..data.prepared import open_prepared
+    from ..files import replacing
+    from ..report.evaluated import open_evaluated
+    from ..report.html import write_page
+    from ..report.markdown import chosen_examples, markdown
+
+    evaluated = open_evaluated(open_run(None).folder if place is None else place, split)
+    scored = Path(evaluated.result["data"])
+    if data is None and not scored.is_dir():
+        raise VsrError(f"{scored}: the data that was scored is not there; name it with --data DIR")
+    prepared = open_prepared(data or scored)
+    page, text = evaluated.folder / PAGE, evaluated.folder / MARKDOWN
+    write_page(evaluated, prepared, page, most=most)
+    with replacing(text) as temporary:
+        temporary.write_text(markdown(evaluated, chosen_examples(evaluated)), encoding="utf-8")
+    return page, text

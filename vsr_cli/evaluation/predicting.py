@@ -1,0 +1,52 @@
+"""Predicting every window of a split, free-running."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..api import Decoding
+from ..console import progress
+from ..data.batches import Contexts
+from ..data.shards import ArrayRows
+from ..model.story_model import StoryModel
+from .series import Series
+from .text import clean_text
+
+BATCH = 32
+
+
+def predict_all(model: StoryModel, contexts: Contexts, decoding: Decoding, *, what: str) -> Series:
+    """Answer all windows, in their order. There is no argument through which a target could be seen.
+
+    The pictures lie in a file that is gone once nobody reads them, since those of a large split may not fit memory.
+    """
+    texts: list[str] = []
+    images: NDArray[np.uint8] | None = None
+    with progress() as bar:
+        task = bar.add_task(what, total=len(contexts))
+        for start in range(0, len(contexts), BATCH):
+            indices = np.arange(start, min(start + BATCH, len(contexts)))
+            prediction = model.predict(contexts.batch(indices), decoding)
+            texts += [clean_text(text) for text in prediction.texts]
+            drawn = to_bytes(prediction.images)
+            if images is None:
+                images = _laid_out((len(contexts), *drawn.shape[1:]))
+            images[indices] = drawn
+            bar.advance(task, len(indices))
+    assert images is not None, "a split without windows is not predicted"
+    return Series(texts, ArrayRows(images))
+
+
+def to_bytes(images: torch.Tensor) -> NDArray[np.uint8]:
+    """Turn images (B, 3, H, W) in [0, 1] into (B, H, W, 3) uint8."""
+    array: NDArray[np.uint8] = (images * 255).round().byte().movedim(1, -1).cpu().numpy()
+    return array
+
+
+def _laid_out(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    with tempfile.TemporaryFile(prefix="vsr-predictions-") as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)  # the map outlives the file's name

@@ -1,0 +1,82 @@
+"""What is scored on the same windows: the model, the floors below it and the ceiling above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api import Sample
+from ..config import CONTEXT_FRAMES
+from ..data.prepared import Frames, Windows
+from ..data.shards import ChosenRows, Rows
+from .spaces import Vectors
+from .text import clean_text
+
+
+@dataclass(frozen=True)
+class Series:
+    """One way to answer W windows."""
+
+    texts: Sequence[str]
+    """(W,), in the one form."""
+    images: Rows
+    """(W, H, W, 3) uint8."""
+    visual: Vectors | None = None
+    """The images in the run's visual space, (W, d); None where no metric asks."""
+    text: Vectors | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> Series:
+        """Answer each window as another one is answered."""
+        return Series(
+            [self.texts[row] for row in rows.tolist()],
+            ChosenRows(self.images, rows),
+            None if self.visual is None else self.visual[rows],
+            None if self.text is None else self.text[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What stands in W windows: their contexts, and what really followed. Only scoring looks at it."""
+
+    stories: Sequence[str]
+    context_texts: Sequence[tuple[str, ...]]
+    """In the one form."""
+    references: Sequence[str]
+    images: Rows
+    """The targets' pictures, (W, H, W, 3) uint8."""
+
+    def samples(self, series: Series, rows: NDArray[np.int64]) -> list[Sample]:
+        """Give the answers to some windows beside the truth."""
+        predicted, true = series.images.gather(rows), self.images.gather(rows)
+        return [
+            Sample(
+                story=self.stories[row],
+                context_texts=self.context_texts[row],
+                predicted_text=series.texts[row],
+                reference_text=self.references[row],
+                predicted_image=predicted[at],
+                reference_image=true[at],
+            )
+            for at, row in enumerate(rows.tolist())
+        ]
+
+
+def read_truth(frames: Frames, windows: Windows) -> Truth:
+    """Look up what stands in some windows."""
+    forms = cleaned(frames.texts, windows.text_rows)
+    texts = [[forms[row] for row in rows] for rows in windows.text_rows.tolist()]
+    return Truth(
+        stories=windows.stories,
+        context_texts=[tuple(row[:CONTEXT_FRAMES]) for row in texts],
+        references=[row[CONTEXT_FRAMES] for row in texts],
+        images=ChosenRows(frames.images, windows.image_rows[:, CONTEXT_FRAMES]),
+    )
+
+
+def cleaned(texts: Sequence[str], rows: NDArray[np.int64]) -> Mapping[int, str]:
+    """Give the one form of some texts by row, each made once."""
+    return {row: clean_text(texts[row]) for row in np.unique(rows).tolist()}

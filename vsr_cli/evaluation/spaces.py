@@ -1,0 +1,91 @@
+"""The run's own spaces: one vector an image or text, from the encoders' frozen halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..api import TokenBatch
+from ..data.features import image_tensor, text_rows
+from ..data.shards import Rows
+from ..model.story_model import StoryModel
+
+BATCH = 32
+Vectors = NDArray[np.float32]
+
+
+class Spaces:
+    """Places images and texts in a model's spaces.
+
+    Where an encoder's frozen half gives a map or a vector a token, its mean is the vector; where nothing is frozen,
+    the space is that of the trained embedding.
+    """
+
+    def __init__(self, model: StoryModel, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+        self._visual_trains, self._text_trains = (part.cache_key is None for part in (model.visual, model.text))
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """Say which space each is: frozen or trained."""
+        trained = {"visual": self._visual_trains, "text": self._text_trains}
+        return {name: "trained-embedding" if trains else "frozen-features" for name, trains in trained.items()}
+
+    def images(self, images: Rows, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
+        """Give the vectors (*rows.shape, d) of some rows of images, by their kept features where there are any."""
+        visual = self._model.visual
+
+        def compute(part: NDArray[np.int64]) -> Tensor:
+            if kept is not None:
+                features = torch.from_numpy(kept.gather(part)).to(self._device).float()
+            else:
+                features = visual.frozen(visual.pixels(image_tensor(images.gather(part), self._device)))
+            if self._visual_trains:
+                return visual(features)
+            if features.ndim == 4:  # (n, C, h, w)
+                return features.mean((2, 3))
+            return features.mean(1) if features.ndim == 3 else features  # (n, patches, d) or (n, d)
+
+        return _by_row(rows, compute)
+
+    def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
+        """Give the vectors (*rows.shape, d) of some rows of texts, as the text encoder tokenized them, likewise."""
+        encoder = self._model.text
+        from_tokens = text_rows(tokens, encoder, self._device)
+
+        def compute(part: NDArray[np.int64]) -> Tensor:
+            if kept is not None:
+                features = torch.from_numpy(kept.gather(part)).to(self._device).float()
+            else:
+                features = from_tokens(part)
+            mask = torch.from_numpy(tokens.mask[part]).to(self._device)  # (n, L)
+            if self._text_trains:
+                return encoder(features, mask)
+            if features.ndim < 3:
+                return features  # (n, d)
+            real = mask[..., None]  # (n, L, 1)
+            return (features * real).sum(1) / real.sum(1).clamp(min=1)  # (n, L, d) -> (n, d)
+
+        return _by_row(rows, compute)
+
+    def written(self, texts: Sequence[str]) -> Vectors:
+        """Give the vectors (n, d) of texts that stand in no data; equal ones are placed once."""
+        number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        tokens = self._model.text.tokenize(list(number))
+        return self.texts(tokens, np.array([number[text] for text in texts], dtype=np.int64))
+
+
+@torch.no_grad()
+def _by_row(rows: NDArray[np.int64], compute: Callable[[NDArray[np.int64]], Tensor]) -> Vectors:
+    """Compute each distinct row once, a batch at a time."""
+    distinct, back = np.unique(rows, return_inverse=True)
+    found = np.concatenate(
+        [compute(distinct[start : start + BATCH]).float().cpu().numpy() for start in range(0, len(distinct), BATCH)]
+    )
+    vectors: Vectors = found[back.reshape(rows.shape)]
+    return vectors

@@ -1,0 +1,71 @@
+"""One page about an evaluation, in one file that asks for nothing else: scores, losses, storyboards."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ..data.prepared import Prepared
+from ..files import replacing
+from .evaluated import Evaluated
+from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
+from .html_gallery import gallery
+from .words import LEFT_OUT, described_floors, how_predicted, leaks_found, teacher_forced_numbers
+
+TEMPLATES = "templates"
+PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
+FRAME = {
+    "width": CURVE_WIDTH,
+    "height": CURVE_HEIGHT,
+    "left": CURVE_LEFT,
+    "right": CURVE_WIDTH - CURVE_RIGHT,
+    "bottom": CURVE_HEIGHT - CURVE_BOTTOM,
+}
+
+
+def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
+    """Write the page, with at most `most` storyboards. Raises VsrError if the data is not what was scored."""
+    page = render_page(evaluated, gallery(evaluated, prepared, most=most))
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
+    """Make the page's HTML. All that the evaluation brings is escaped, and only the page's own script may run."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Always: a template's name must not decide whether a story's text can write HTML.
+    environment = Environment(
+        loader=PackageLoader("vsr_cli.report", TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    result = evaluated.result
+    script = _own(SCRIPT)
+    return environment.get_template(PAGE).render(
+        name=evaluated.name,
+        result=result,
+        figures=[metric_figure(name, cell) for name, cell in evaluated.available.items()],
+        unavailable={name: cell["unavailable"] for name, cell in result["metrics"].items() if "unavailable" in cell},
+        how=how_predicted(evaluated),
+        floors=described_floors(evaluated),
+        leaks=leaks_found(result["leaks"]),
+        left_out=result["leaks"].get(LEFT_OUT),
+        teacher_forced=teacher_forced_numbers(result),
+        charts=loss_charts(evaluated.history()),
+        frame=FRAME,
+        storyboards=storyboards,
+        style=_own(STYLE),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _own(name: str) -> str:
+    return (files("vsr_cli.report") / TEMPLATES / name).read_text(encoding="utf-8")
