@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+import vsr_cli.commands.train
 from vsr_cli.commands.settings import train_config
 from vsr_cli.commands.train import resume_train, run_train
 from vsr_cli.data.prepared import open_prepared
@@ -54,6 +55,7 @@ def main() -> None:
     moments = random.Random(int(seed))
     whole = Path(folder) / "whole"
     torch.set_num_threads(1)
+    vsr_cli.commands.train._draw_curves = lambda run: None  # which takes longer than the training
     for name in (*SLOW_TO_IMPORT, *(f"vsr_plugins.{part}.model" for part in PARTS)):
         importlib.import_module(name)
     began = time.monotonic()

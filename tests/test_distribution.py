@@ -12,12 +12,12 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from vsr_cli.api import Context
+from vsr_cli.api import Context, VsrError
 from vsr_cli.commands.train import resume_train
 from vsr_cli.model.alignment import Alignment
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
-from vsr_cli.training import meeting, processes
+from vsr_cli.training import loop, meeting, processes
 from vsr_cli.training.meeting import Meeting, SomeoneRanOut
 from vsr_cli.training.processes import OthersLost
 
@@ -105,6 +105,22 @@ def test_a_lost_connection_is_told_without_the_library_s_own_places():
         processes._reaching_others(),
     ):
         raise RuntimeError(text)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (lambda checkpoint, data: (checkpoint, "0" * 64), r"process 1 has other data there"),
+        (lambda checkpoint, data: (not checkpoint, data), r"process 1 does not see this folder"),
+    ],
+)
+def test_processes_that_see_other_folders_are_refused(train_small, tmp_path, monkeypatch, other, says):
+    def answered(value, accelerator):
+        return [value, other(*value)]
+
+    monkeypatch.setattr(loop, "exchange_objects", answered)
+    with pytest.raises(VsrError, match=says):
+        train_small(tmp_path / "run")
 
 
 def words(data, out, settings, *more):

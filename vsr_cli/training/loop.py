@@ -179,6 +179,7 @@ def _keep_and_stop(wish: Wish, checkpoints: Checkpoints, progress: Progress, *, 
     if signal or due:
         checkpoints.save_last(progress)
     if signal:
+        checkpoints.accelerator.end_training()
         raise Interrupted(signal, epoch=progress.epoch, step=progress.step)
     return due
 

@@ -179,7 +179,7 @@ def one_voice() -> Iterator[None]:
     """Of several processes that meet an error, let the first one tell of it and no other."""
     try:
         yield
-    except VsrError:
+    except (VsrError, OSError):
         if process_count() > 1:
             err.quiet = not _is_first_to_speak()
             # The launcher may be ending all processes already, since one of them is gone.
