@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    PreTrainedTokenizerFast,
+)
 
 from vsr_cli.api import Sample, VsrError
 from vsr_plugins.learned_metrics import BertScoreOptions, ClipScoreOptions, bertscore, clipscore
@@ -76,3 +86,27 @@ def test_a_model_that_is_not_there_is_named_with_what_to_do(build, options, tmp_
     with pytest.raises(VsrError, match=r"cannot load .*nowhere.*; name a folder") as error:
         build(options(model=str(tmp_path / "nowhere")))
     assert "\n" not in str(error.value)
+
+
+def test_clipscore_is_that_of_the_text_with_each_of_the_two_images(encoder):
+    torch.manual_seed(1)  # of those under which the cosines are positive
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text = {**small, "vocab_size": len(WORDS), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    vision = {**small, "image_size": 16, "patch_size": 8}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    processor = CLIPProcessor(pictures, PreTrainedTokenizerFast.from_pretrained(encoder))
+    metric = clipscore.ClipScore(model, processor, ClipScoreOptions(model="small"))
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(2))
+    swapped = [
+        replace(sample("the cat", ""), predicted_image=predicted, reference_image=true)
+        for predicted, true in ((one, other), (other, one))
+    ]
+    rows = metric.measure(swapped)
+    assert rows[0] == pytest.approx(rows[1][::-1], abs=1e-5)
+    assert rows == pytest.approx(np.concatenate([metric.measure([each]) for each in swapped]), abs=1e-5)
+    assert (rows >= 0).all()
+    assert rows.max() <= 2.5
+    assert rows.any()
+    assert metric.measure([]).shape == (0, 2)
