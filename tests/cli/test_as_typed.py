@@ -166,7 +166,8 @@ def test_all_metrics_are_scored_or_said_to_be_unavailable(place, vsr):
     answer = vsr("evaluate --metrics all --json")
     assert answer.code == 0
     cells = json.loads(answer.out)["metrics"]
-    installed = {part["name"] for part in json.loads(vsr("plugins list --json").out) if part["kind"] == "metric"}
+    components = json.loads(vsr("plugins list --json").out)["components"]
+    installed = {component["name"] for component in components if component["kind"] == "metrics"}
     assert cells.keys() == installed
     for name, cell in cells.items():
         assert ("unavailable" in cell) != ("value" in cell), name

@@ -1,0 +1,24 @@
+"""Loading a pretrained model for a metric, or saying how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from vsr_cli.api import VsrError
+
+Loaded = TypeVar("Loaded")
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+"""What the libraries raise at a missing, broken or unknown model, or where there is no network."""
+
+
+def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loaded:
+    """Load a model by its folder or hub id. Raises VsrError if none is named or it cannot be had."""
+    remedy = f"name a folder with its weights in safetensors, or a hub id, by --set metrics.{metric}.model=FOLDER"
+    if model is None:
+        raise VsrError(f"{metric}: no model is named; {remedy}")
+    try:
+        return loader(model)
+    except UNLOADABLE as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise VsrError(f"{metric}: cannot load {model} ({reason}); {remedy}") from error
