@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import __version__
 from .commands.cache import cache_app
+from .commands.config import config_app
 from .commands.data_app import data_app
+from .commands.flags import part_flags, refuse_settings, resolve_train_command, train_flags
 from .commands.options import (
     Assignments,
     BatchSize,
@@ -55,17 +57,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth.",
 )
-config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(results_app)
-
-
-def _part_flags(**flags: Any) -> dict[str, Any]:
-    return {f"{section}.name": name for section, name in flags.items()}
 
 
 def _show_version(wanted: bool) -> None:
@@ -141,7 +138,7 @@ def prepare(
         "data.resize": resize,
         "data.split": split,
         "data.group_csv": groups,
-        **_part_flags(visual=visual, text=text),
+        **part_flags(visual=visual, text=text),
     }
     config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
     folder = out or default_folder(source, name)
@@ -196,17 +193,29 @@ def train(
     from .commands.train import find_data, prepare_embedded, resume_train, run_train
 
     found = registry()
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
+    flags = train_flags(
+        {
+            "visual": visual,
+            "text": text,
+            "fusion": fusion,
+            "temporal": temporal,
+            "text_decoder": text_decoder,
+            "image_decoder": image_decoder,
+        },
+        epochs=epochs,
+        batch_size=batch_size,
+        track=track,
+    )
     if resume is not None:
         if dry_run:
             raise VsrError("--dry-run: plans a training from its start; leave out --resume, or --dry-run")
         given = {"--preset": preset, "--config": config, "--out": out}
-        _refuse_settings(resume, flags | {"training.epochs": None}, given, assignments or [])
+        refuse_settings(resume, flags | {"training.epochs": None}, given, assignments or [])
         tell_run(resume_train(found, resume, data=data, epochs=epochs), as_json=as_json)
         return
     folder = find_data(data)
     # Resolved before the data is made, so that a misspelt word costs no waiting.
-    settings = _train_config(found, folder, preset, config, flags, assignments)
+    settings = resolve_train_command(found, folder, preset=preset, config=config, flags=flags, assignments=assignments)
     if dry_run:
         plan = run_plan(settings, folder)
         print_json(plan.record()) if as_json else show_plan(plan)
@@ -294,91 +303,6 @@ def demo(out: Out = None) -> None:
     from .commands.settings import registry
 
     run_demo(registry(), out or Path("demo"))
-
-
-@config_app.command(
-    "show",
-    epilog=examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
-)
-def config_show(
-    data: Data = None,
-    preset: Preset = None,
-    visual: Visual = None,
-    text: Text = None,
-    fusion: Fusion = None,
-    temporal: Temporal = None,
-    text_decoder: TextDecoder = None,
-    image_decoder: ImageDecoder = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    track: Track = None,
-    assignments: Assignments = None,
-    config: Config = None,
-) -> None:
-    """Print the fully resolved configuration of a train command, as --config takes it, and stop."""
-    import json
-
-    from .commands.settings import registry
-    from .commands.train import find_data
-
-    flags = _train_flags(visual, text, fusion, temporal, text_decoder, image_decoder, epochs, batch_size, track)
-    settings = _train_config(registry(), find_data(data), preset, config, flags, assignments)
-    typer.echo(json.dumps(settings.record(), indent=2))
-
-
-def _train_flags(
-    visual: str | None,
-    text: str | None,
-    fusion: str | None,
-    temporal: str | None,
-    text_decoder: str | None,
-    image_decoder: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    track: list[str] | None,
-) -> dict[str, Any]:
-    parts = _part_flags(
-        visual=visual,
-        text=text,
-        fusion=fusion,
-        temporal=temporal,
-        text_decoder=text_decoder,
-        image_decoder=image_decoder,
-    )
-    return {**parts, "training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
-
-
-def _refuse_settings(resume: Path, flags: dict[str, Any], others: dict[str, Any], assignments: list[str]) -> None:
-    """Raise VsrError if settings are given for a run that is resumed: it has its own."""
-    from .commands.settings import flag_layers
-
-    given = [layer.where for layer in flag_layers(flags)]
-    given += [f"{name} {value}" for name, value in others.items() if value is not None]
-    given += [f"--set {text}" for text in assignments]
-    if given:
-        raise VsrError(
-            f"--resume {resume}: the settings are the run's own (given: {', '.join(given)}); "
-            "leave them out, only --epochs and --data may be given"
-        )
-
-
-def _train_config(
-    found: Any,
-    folder: Path | None,
-    preset: str | None,
-    config: Path | None,
-    flags: dict[str, Any],
-    assignments: list[str] | None,
-) -> Any:
-    from .commands.settings import PRESET_OF_DATASET, train_config
-    from .commands.train import read_manifest
-
-    if folder is None and preset is None and config is None:
-        preset = PRESET_OF_DATASET["storyworld"]  # what will be prepared, since there is nothing yet
-    manifest = read_manifest(folder) if folder else None
-    return train_config(
-        found, manifest=manifest, preset=preset, config=config, flags=flags, assignments=assignments or []
-    )
 
 
 def main() -> None:

@@ -1,0 +1,69 @@
+"""`vsr config`: what a command would do."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from .flags import resolve_train_command, train_flags
+from .options import (
+    Assignments,
+    BatchSize,
+    Config,
+    Data,
+    Epochs,
+    Fusion,
+    ImageDecoder,
+    Preset,
+    Temporal,
+    Text,
+    TextDecoder,
+    Track,
+    Visual,
+)
+from .settings import registry
+from .words import examples
+
+config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
+
+
+@config_app.command(
+    "show",
+    epilog=examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
+)
+def config_show(
+    data: Data = None,
+    preset: Preset = None,
+    visual: Visual = None,
+    text: Text = None,
+    fusion: Fusion = None,
+    temporal: Temporal = None,
+    text_decoder: TextDecoder = None,
+    image_decoder: ImageDecoder = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    track: Track = None,
+    assignments: Assignments = None,
+    config: Config = None,
+) -> None:
+    """Print the fully resolved configuration of a train command, as --config takes it, and stop."""
+    from .train import find_data
+
+    flags = train_flags(
+        {
+            "visual": visual,
+            "text": text,
+            "fusion": fusion,
+            "temporal": temporal,
+            "text_decoder": text_decoder,
+            "image_decoder": image_decoder,
+        },
+        epochs=epochs,
+        batch_size=batch_size,
+        track=track,
+    )
+    settings = resolve_train_command(
+        registry(), find_data(data), preset=preset, config=config, flags=flags, assignments=assignments
+    )
+    typer.echo(json.dumps(settings.record(), indent=2))

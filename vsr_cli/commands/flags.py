@@ -1,0 +1,59 @@
+"""What the flags of the commands set: from {a section: a name} to the configuration of a train command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config import TrainConfig
+from ..errors import VsrError
+from ..plugin.registry import Registry
+from .settings import PRESET_OF_DATASET, flag_layers, train_config
+
+
+def part_flags(**names: str | None) -> dict[str, Any]:
+    """Give what --visual NAME and its like set."""
+    return {f"{section}.name": name for section, name in names.items()}
+
+
+def train_flags(
+    parts: Mapping[str, str | None], *, epochs: int | None, batch_size: int | None, track: list[str] | None
+) -> dict[str, Any]:
+    """Give what the flags of a train command set; None: not given."""
+    training = {"training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
+    return {**part_flags(**parts), **training}
+
+
+def refuse_settings(
+    resume: Path, flags: Mapping[str, Any], others: Mapping[str, Any], assignments: Sequence[str]
+) -> None:
+    """Raise VsrError if settings are given for a run that is resumed: it has its own."""
+    given = [layer.where for layer in flag_layers(flags)]
+    given += [f"{name} {value}" for name, value in others.items() if value is not None]
+    given += [f"--set {text}" for text in assignments]
+    if given:
+        raise VsrError(
+            f"--resume {resume}: the settings are the run's own (given: {', '.join(given)}); "
+            "leave them out, only --epochs and --data may be given"
+        )
+
+
+def resolve_train_command(
+    found: Registry,
+    folder: Path | None,
+    *,
+    preset: str | None,
+    config: Path | None,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str] | None,
+) -> TrainConfig:
+    """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None)."""
+    from .train import read_manifest
+
+    if folder is None and preset is None and config is None:
+        preset = PRESET_OF_DATASET["storyworld"]
+    manifest = read_manifest(folder) if folder else None
+    return train_config(
+        found, manifest=manifest, preset=preset, config=config, flags=flags, assignments=assignments or []
+    )
