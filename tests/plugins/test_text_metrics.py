@@ -272,3 +272,19 @@ def test_chrf_is_sacrebleus_own(texts: list[tuple[str, str]], word_order: int) -
 def test_stems_are_nltks_porter_stems() -> None:
     words_ = ["walking", "Walked", "ponies", "sky", "relational", "the"]
     assert [PorterStems().stem(word) for word in words_] == [PorterStemmer().stem(word) for word in words_]
+
+
+def test_rouge_of_the_example_in_its_own_manual() -> None:
+    """rouge-score's README: ROUGE-1 has precision 0.75 and recall 0.667, ROUGE-L 0.625 and 0.556."""
+    metric = rouge_module.build(RougeOptions())
+    pair = sample("The quick brown dog jumps on the log.", "The quick brown fox jumps over the lazy dog")
+    found = metric.combine(metric.measure([pair]))
+    assert found["rouge-1"] == pytest.approx(2 * 0.75 * (6 / 9) / (0.75 + 6 / 9))
+    assert found["rouge"] == pytest.approx(2 * 0.625 * (5 / 9) / (0.625 + 5 / 9))
+
+
+def test_bleu_precision_of_the_example_in_its_paper() -> None:
+    """Papineni et al. (2002), section 2.1: seven times "the" has a modified unigram precision of 2/7."""
+    metric = bleu_module.build(BleuOptions())
+    found = metric.combine(metric.measure([sample("the the the the the the the", "The cat is on the mat")]))
+    assert found["bleu-precision-1"] == pytest.approx(100 * 2 / 7)
