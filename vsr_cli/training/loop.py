@@ -25,6 +25,8 @@ from ..model.story_model import StoryModel
 from ..model.weights import choose_device, save_weights
 from ..run import Run, now
 from .display import EpochRow, TrainingDisplay
+from .memory import keep_freed_memory
+from .optimizer import clip_gradient, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDi
     windows = prepared.windows("train")
     if not len(windows):
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
+    keep_freed_memory()
     device = choose_device(options.device)
     accelerator = Accelerator(mixed_precision=_precision(options, device), cpu=device.type == "cpu")
     set_seed(options.seed)
@@ -60,7 +63,7 @@ def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDi
     validation = _split(model, prepared, prepared.windows("validation"), features, accelerator.device)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    optimizer = make_optimizer(model, options, alone=accelerator.num_processes == 1)
     steps_an_epoch = math.ceil(len(training) / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(options, steps_an_epoch * options.epochs))
     wrapped, optimizer = accelerator.prepare(model, optimizer)
@@ -80,7 +83,8 @@ def train(config: TrainConfig, prepared: Prepared, run: Run, display: TrainingDi
                 values = _values(losses, run, epoch, step)
                 accelerator.backward(losses["loss"])
                 if options.clip_gradient:
-                    accelerator.clip_grad_norm_(trained, options.clip_gradient)
+                    accelerator.unscale_gradients(optimizer)
+                    clip_gradient(trained, largest=options.clip_gradient)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
