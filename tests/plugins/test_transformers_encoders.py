@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
+    AutoConfig,
     AutoModel,
     BertConfig,
     BertModel,
@@ -22,10 +24,11 @@ from transformers import (
     T5Config,
     T5Model,
 )
+from transformers.masking_utils import create_bidirectional_mask
 
 from vsr_cli.api import BuildContext, HasAssets, VsrError
 from vsr_plugins.transformers_encoders import DistilBertOptions, HfTextOptions
-from vsr_plugins.transformers_encoders.model import build
+from vsr_plugins.transformers_encoders.model import LAYERS, build, first_state
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -363,6 +366,62 @@ def test_assets_hold_no_path(folders, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "tokenizer.json", "special_ids.json"}
     assert folders["bert"] not in (tmp_path / "config.json").read_text()
     assert json.loads((tmp_path / "special_ids.json").read_text()) == {"pad": 0, "bos": 2, "eos": 3}
+
+
+def copied_from_bert(kind):
+    """Give a small encoder of random weights."""
+    sizes = BERT_SIZES | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    sizes |= {"dim": 24, "n_heads": 3, "n_layers": 3, "hidden_dim": 32, "dropout": 0.0, "attention_dropout": 0.0}
+    torch.manual_seed(2)
+    return AutoModel.from_config(AutoConfig.for_model(kind, vocab_size=80, **sizes))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_first_state_is_that_of_the_whole_layer_at_a_fraction_of_the_work(kind):
+    model = copied_from_bert(kind).train()
+    layer = getattr(model, LAYERS[kind]).layer[-1]
+    states = torch.randn(5, 9, 24, requires_grad=True)
+    mask = torch.arange(9) < torch.tensor([9, 4, 1, 7, 2])[:, None]
+    attention = create_bidirectional_mask(model.config, states, mask.long())
+    leaves = [states, *layer.parameters()]
+    with FlopCounterMode(display=False) as whole:
+        expected = layer(states, attention)[:, 0]
+    with FlopCounterMode(display=False) as less:
+        got = first_state(layer, states, mask)
+    expected_gradients = torch.autograd.grad(expected.square().sum(), leaves)
+    gradients = torch.autograd.grad(got.square().sum(), leaves)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert less.get_total_flops() < 0.5 * whole.get_total_flops()
+
+
+def test_the_first_state_drops_out_what_the_layer_drops_out(folders):
+    model = encoder(folders["distilbert"], frozen_layers=1, pooling="cls").train()
+    layer = model.upper[-1]
+    states, mask = torch.randn(4, 6, 24), torch.ones(4, 6, dtype=torch.bool)
+    assert layer.attention.dropout.p > 0
+    for dropout in (layer.attention.dropout, layer.ffn.dropout):
+        kept = [module for module in (layer.attention.dropout, layer.ffn.dropout) if module is not dropout]
+        before, kept[0].p = kept[0].p, 0.0
+        assert not torch.equal(first_state(layer, states, mask), first_state(layer, states, mask))
+        kept[0].p = before
+    layer.eval()
+    assert torch.equal(first_state(layer, states, mask), first_state(layer, states, mask))
+
+
+@pytest.mark.parametrize("frozen_layers", [0, 1])
+def test_columns_that_no_text_reaches_are_not_computed(folders, frozen_layers):
+    model = encoder(folders["bert"], frozen_layers=frozen_layers)
+    ids, mask = tokens(model, ["the", "the box"])
+    longest = int(mask.sum(1).max())
+    assert longest < model.length
+    frozen = model.frozen(ids, mask)
+    with FlopCounterMode(display=False) as whole:
+        model(frozen, mask)
+    with FlopCounterMode(display=False) as cut:
+        model(frozen[:, :longest], mask[:, :longest])
+    assert whole.get_total_flops() == cut.get_total_flops()
 
 
 def test_real_minilm_is_what_its_own_model_gives(no_network):

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import asdict
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
@@ -24,6 +23,8 @@ from .checkpoints import Checkpoints
 from .display import EpochRow, TrainingDisplay
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
+from .memory import keep_freed_memory
+from .optimizer import clip_gradient, make_optimizer
 from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn
 from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
@@ -51,6 +52,7 @@ def train(
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     if options.patience and not len(prepared.windows("validation")):
         raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
+    keep_freed_memory()
     set_seed(options.seed)
     resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)
     with in_turn(accelerator):
@@ -70,8 +72,7 @@ def train(
     validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-    optimizer = accelerator.prepare(optimizer)
+    optimizer = accelerator.prepare(make_optimizer(model, options, alone=accelerator.num_processes == 1))
     checkpoints = Checkpoints(run, model, optimizer, accelerator)
     if accelerator.num_processes > 1:
         set_seed(options.seed + accelerator.process_index)  # what one process drops out another need not
@@ -112,7 +113,8 @@ def train(
                 _check_finite(losses, run, epoch=epoch, step=progress.step + 1)
                 add_gradients(trained, accelerator)
                 if options.clip_gradient:
-                    accelerator.clip_grad_norm_(trained, options.clip_gradient)
+                    accelerator.unscale_gradients(optimizer)
+                    clip_gradient(trained, largest=options.clip_gradient)
                 taken = (epoch - 1) * steps + progress.step
                 set_rate(optimizer, rate_share(options, step=taken, steps=steps * options.epochs))
                 optimizer.step()

@@ -27,6 +27,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
+from .optimizer import clip_gradient, make_optimizer
 from .plan_features import FeatureNeed, plan_features
 from .progress import Progress, in_parts, shuffled
 
@@ -158,8 +159,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     training = open_split(model, prepared, "train", features, device=accelerator.device)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-    optimizer = accelerator.prepare(optimizer)
+    optimizer = accelerator.prepare(make_optimizer(model, options, alone=True))
     trial = _Trial(
         measurer=Measurer(model, config.model.width, accelerator, progress, Meeting(accelerator)),
         split=training,
@@ -211,7 +211,7 @@ class _Trial:
         if not learn:
             return
         if self.clip:
-            self.measurer.accelerator.clip_grad_norm_(self.trained, self.clip)
+            clip_gradient(self.trained, largest=self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

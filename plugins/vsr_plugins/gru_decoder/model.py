@@ -11,6 +11,7 @@ from torch.nn import functional
 from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
 
 from . import GruDecoderOptions
+from .loss import head_cross_entropy
 
 
 class GruDecoder(nn.Module):
@@ -51,8 +52,8 @@ class GruDecoder(nn.Module):
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Give the mean cross-entropy in nats a real token, a scalar, from targets and mask (B, T)."""
         # The head is by far the widest layer, so padding is dropped before it and not after.
-        scores = self.head(self._states(narrative, ids)[mask])  # (B, T, hidden) -> (tokens, V)
-        return functional.cross_entropy(scores, ids[mask])
+        states = self._states(narrative, ids)[mask]  # (B, T, hidden) -> (tokens, hidden)
+        return head_cross_entropy(states, self.head.weight, self.head.bias, ids[mask])
 
     @torch.no_grad()
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
@@ -103,17 +104,16 @@ class TransformersEncoder(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Give (N, D) from what `frozen` returned and the mask (N, L)."""
-        if self.trains_whole:
-            pooled = self._pool(self._lower_states(features, mask), mask)
-        elif len(self.upper):
-            # The mask that the model's own forward pass makes for these layers.
-            attention = create_bidirectional_mask(self.config, features, mask.long())
-            states = features
-            for layer in self.upper:
-                states = layer(states, attention)  # (N, L, H)
-            pooled = self._pool(states, mask)
-        else:
+        if not self.trains_whole and not len(self.upper):
             pooled = features
+        else:
+            # Padding is on the right: columns that no text of the batch reaches are not worth computing.
+            longest = int(mask.sum(dim=1).max())
+            features, mask = features[:, :longest], mask[:, :longest]
+            if self.trains_whole:
+                pooled = self._pool(self._lower_states(features, mask), mask)
+            else:
+                pooled = self._upper_pooled(features, mask)
         embedding: Tensor = self.projection(pooled)  # (N, H) -> (N, D)
         return embedding
 
@@ -128,11 +128,54 @@ class TransformersEncoder(nn.Module):
         states: Tensor = self.lower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return states.masked_fill(~mask[..., None], 0.0)  # (N, L) -> (N, L, H)
 
+    def _upper_pooled(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give the pooled states (N, H) of the upper layers from the states (N, L, H) below them."""
+        # The mask that the model's own forward pass makes for these layers.
+        attention = create_bidirectional_mask(self.config, states, mask.long())
+        *layers, last = self.upper
+        for layer in layers:
+            states = layer(states, attention)  # (N, L, H)
+        if self.pooling == "cls":
+            return first_state(last, states, mask)
+        return self._pool(last(states, attention), mask)
+
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]  # (N, L, H) -> (N, H)
         real = mask[..., None].to(states.dtype)  # (N, L, 1)
         return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
+
+
+def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
+    """Give the first token's state (N, H) after a layer, from all states (N, L, H) before it and their mask (N, L).
+
+    That token attends to all, so each must give its key and value; the query, what the attention gives and the
+    feed-forward network, ten twelfths of a layer's work, are computed of the first alone. The layer is DistilBERT's,
+    or BERT's as the other kinds in `LAYERS` have copied it.
+    """
+    distilled = hasattr(layer, "ffn")
+    attention = layer.attention if distilled else layer.attention.self
+    names = ("q_lin", "k_lin", "v_lin") if distilled else ("query", "key", "value")
+    first = states[:, :1]  # (N, 1, H)
+    query, key, value = (
+        getattr(attention, name)(read).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+        for name, read in zip(names, (first, states, states), strict=True)
+    )  # (N, heads, 1 or L, H / heads)
+    read = functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask[:, None, None],  # (N, 1, 1, L)
+        dropout_p=attention.dropout.p if attention.training else 0.0,
+        scale=attention.scaling,
+    )
+    read = read.transpose(1, 2).flatten(2)  # -> (N, 1, H)
+    if distilled:
+        attended = layer.sa_layer_norm(attention.out_lin(read) + first)
+        after: Tensor = layer.output_layer_norm(layer.ffn(attended) + attended)
+    else:
+        after = layer.feed_forward_chunk(layer.attention.output(read, first))
+    return after[:, 0]
 
 
 def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:

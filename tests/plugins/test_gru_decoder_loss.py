@@ -1,0 +1,110 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from vsr_plugins.gru_decoder import loss as loss_module
+from vsr_plugins.gru_decoder.loss import LANES, head_cross_entropy
+
+torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
+
+V, H = 23, 6
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch):
+    """Let slices be of 16 tokens, so that a few dozen need several."""
+    monkeypatch.setattr(loss_module, "SCORES_HELD", LANES * V)
+
+
+def inputs(tokens, dtype=torch.float64, scale=1.0):
+    random = torch.Generator().manual_seed(tokens)
+    states, weight, bias = (
+        (scale * torch.randn(*shape, generator=random, dtype=torch.float64)).to(dtype).requires_grad_()
+        for shape in ((tokens, H), (V, H), (V,))
+    )
+    return states, weight, bias, torch.randint(0, V, (tokens,), generator=random)
+
+
+def plain(states, weight, bias, answers):
+    return functional.cross_entropy(functional.linear(states, weight, bias), answers)
+
+
+def gradients(function, given, upstream=1.0):
+    result = function(*given)
+    return result, torch.autograd.grad(result * upstream, given[:3])
+
+
+@pytest.mark.parametrize("tokens", [1, 15, 16, 17, 48, 61])
+@pytest.mark.parametrize("upstream", [1.0, 0.3])
+def test_loss_and_gradients_are_those_of_the_plain_functions(tokens, upstream):
+    given = inputs(tokens)
+    expected, got = gradients(plain, given, upstream), gradients(head_cross_entropy, given, upstream)
+    torch.testing.assert_close(got[0], expected[0])
+    for ours, theirs in zip(got[1], expected[1], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_are_those_of_finite_differences():
+    *leaves, answers = inputs(18)
+    assert torch.autograd.gradcheck(lambda *given: head_cross_entropy(*given, answers), leaves)
+
+
+def test_single_precision_is_as_exact_as_the_plain_functions():
+    given, exact = inputs(40, torch.float32), inputs(40)
+    for ours, theirs in zip(gradients(head_cross_entropy, given)[1], gradients(plain, exact)[1], strict=True):
+        torch.testing.assert_close(ours, theirs.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_large_scores_neither_overflow_nor_vanish():
+    given = inputs(20, torch.float32, scale=40.0)
+    expected, got = gradients(plain, given), gradients(head_cross_entropy, given)
+    assert got[0] > 100
+    torch.testing.assert_close(got[0], expected[0])
+    for ours, theirs in zip(got[1], expected[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_under_autocast_the_products_are_in_its_precision_and_the_gradients_in_the_parameters():
+    given, exact = inputs(40, torch.float32), inputs(40)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = head_cross_entropy(*given)
+    got = torch.autograd.grad(value, given[:3])
+    expected = gradients(plain, exact)
+    assert value.dtype == torch.float32
+    assert not torch.equal(value, head_cross_entropy(*given))
+    assert value.item() == pytest.approx(expected[0].item(), rel=1e-2)
+    for ours, theirs in zip(got, expected[1], strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs.float(), rtol=0.1, atol=0.02 * theirs.abs().max().item())
+
+
+def test_without_gradients_only_the_loss_is_computed():
+    given = inputs(20)
+    with torch.no_grad():
+        value = head_cross_entropy(*given)
+    assert not value.requires_grad
+    torch.testing.assert_close(value, plain(*given).detach())
+
+
+def test_gradients_add_up_over_several_backward_passes():
+    given = inputs(20)
+    for _ in range(2):
+        head_cross_entropy(*given).backward()
+    once = gradients(plain, given)[1]
+    for leaf, theirs in zip(given[:3], once, strict=True):
+        torch.testing.assert_close(leaf.grad, 2 * theirs)
+
+
+def test_the_scores_are_never_whole_in_memory(monkeypatch):
+    held = []
+    mm = torch.mm
+
+    def watched(*arguments, **options):
+        result = mm(*arguments, **options)
+        held.append(result.numel())
+        return result
+
+    monkeypatch.setattr(torch, "mm", watched)
+    head_cross_entropy(*inputs(100)).backward()
+    assert len(held) == 7
+    assert max(held) == LANES * V
