@@ -124,8 +124,8 @@ def test_processes_that_see_other_folders_are_refused(train_small, tmp_path, mon
 
 
 SLOWLY = "training.learning_rate=0.0005"
-"""Adam divides by the gradient's own size: where that is next to nothing, sums taken in another order move a weight by as
-much as the learning rate, whatever the way of working together. A small rate keeps that apart from real mistakes."""
+"""Adam divides by the gradient's own size: where that is next to nothing, sums taken in another order move a weight by
+as much as the learning rate, whatever the way of working together. A small rate keeps that apart from real mistakes."""
 
 
 def words(data, out, settings, *more):
