@@ -36,11 +36,12 @@ def build_part(
     training_texts: Callable[[], Iterable[str]],
     vocabulary: Vocabulary | None = None,
     assets: Path | None = None,
+    steps: int = CONTEXT_FRAMES,
 ) -> Any:
     """Build one part of a model. Raises VsrError if it is not a module with its kind's methods."""
     context = BuildContext(
         width=width,
-        steps=CONTEXT_FRAMES,
+        steps=steps,
         image_size=image_size,
         training_texts=training_texts,
         vocabulary=vocabulary,
@@ -63,6 +64,7 @@ def build_model(
     image_size: int,
     training_texts: Callable[[], Iterable[str]] = tuple,
     assets: Path | None = None,
+    steps: int = CONTEXT_FRAMES,
 ) -> StoryModel:
     """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow."""
     options: dict[str, Any] = {
@@ -70,6 +72,7 @@ def build_model(
         "image_size": image_size,
         "training_texts": training_texts,
         "assets": assets,
+        "steps": steps,
     }
     built: dict[str, Any] = {}
     for section, choice in config.parts.items():
