@@ -28,7 +28,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Site:
-    """A folder with packages, and for each what an installer would have written, so that their entry points are found."""
+    """A folder of packages with what an installer would have written of each, so that their entry points are found."""
 
     folder: Path
 

@@ -1,9 +1,5 @@
-import re
-
 import pytest
 
-from vsr_cli.commands.plugins_new import write_package
-from vsr_cli.errors import VsrError
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
 
 FUSION = kind_of_word("fusion")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..api import Decoding
-from .bench import Bench, read, told, tokens
+from .bench import Bench, read, tokens, told
 from .outcomes import demand
 
 
@@ -46,7 +46,8 @@ def writes_legal_ids(bench: Bench) -> str | None:
         demand(bool((ids >= 0).all()), f"{where}: wrote ids below 0")
         after = ((ids == end).cumsum(dim=1) - (ids == end).long()) > 0  # (B, T): after the first end
         demand(
-            not len(padding) or bool((ids[after] == padding[0]).all()), f"{where}: wrote something after the end of a text"
+            not len(padding) or bool((ids[after] == padding[0]).all()),
+            f"{where}: wrote something after the end of a text",
         )
         demand(bool(decoder.loss(narrative, ids, ~after).isfinite()), f"{where}: wrote what its own loss cannot read")
         texts = decoder.detokenize(ids)
@@ -81,7 +82,9 @@ def text_ignores_padding(bench: Bench) -> str | None:
     ids = context.text_ids.where(context.text_mask, context.text_ids[..., :1])
     changed = replace(narrative, context=replace(context, text_ids=ids))
     other = decoder.loss(changed, target.ids, target.mask)
-    demand(torch.allclose(loss, other), f"ids of the context beyond its mask change the loss, {loss:.6f} to {other:.6f}")
+    demand(
+        torch.allclose(loss, other), f"ids of the context beyond its mask change the loss, {loss:.6f} to {other:.6f}"
+    )
     one, two = (decoder.generate(each, Decoding()) for each in (narrative, changed))
     demand(one.equal(two), "ids of the context beyond its mask change what is written")
     return None

@@ -15,7 +15,7 @@ from ..api import Options
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
-from .bench import SIZES, Bench, told, tokens
+from .bench import SIZES, Bench, tokens, told
 from .outcomes import demand
 from .stories import tell_stories
 
@@ -62,7 +62,7 @@ def tokenizes(bench: Bench) -> str | None:
     model = bench.build()
     text, vocabulary = model.text, model.text.vocabulary
     ids, mask = tokens(text.tokenize(TEXTS), len(TEXTS))
-    demand(0 <= int(ids.min()) and int(ids.max()) < len(vocabulary), "gave ids that its vocabulary does not have")
+    demand(int(ids.min()) >= 0 and int(ids.max()) < len(vocabulary), "gave ids that its vocabulary does not have")
     demand(bool((ids[~mask] == vocabulary.pad).all()), "filled texts up with another id than its vocabulary's pad")
     for row, one in enumerate(TEXTS):
         alone, real = tokens(text.tokenize([one]), 1)

@@ -57,8 +57,10 @@ def _place(error: Exception) -> str:
     """Say in which line of the checked code an error arose: the last one outside of vsr and the libraries it calls."""
     program = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [
-        frame for frame in frames if "torch" not in Path(frame.filename).parts and program not in Path(frame.filename).parents
-    ]
+    theirs = [frame for frame in frames if not _is_of_the_program_or_torch(Path(frame.filename))]
     last = (theirs or frames)[-1]
     return f"{Path(last.filename).name}:{last.lineno}"
+
+
+def _is_of_the_program_or_torch(path: Path) -> bool:
+    return Path(__file__).parents[1] in path.parents or "torch" in path.parts
