@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +57,11 @@ class Site:
 
 
 @pytest.fixture
-def new_site(tmp_path: Path) -> Callable[[], Site]:
-    def make() -> Site:
-        folder = tmp_path / "site"
-        folder.mkdir()
-        return Site(folder)
-
-    return make
+def site(tmp_path: Path) -> Site:
+    """An environment with no package yet."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return Site(folder)
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ FINDINGS = [
     (
         broken.UpsideDown,
         "the truth scores no worse than a wrong answer",
-        "it is better higher, but truth 0, shuffled 0",
+        "better higher, but truth 0, shuffled 0",
     ),
     (broken.NoNumber, "measures each window from itself alone", "no numbers"),
 ]

@@ -55,7 +55,6 @@ def _one_line(error: Exception) -> str:
 
 def _place(error: Exception) -> str:
     """Say in which line of the checked code an error arose: the last one outside of vsr and the libraries it calls."""
-    program = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not _is_of_the_program_or_torch(Path(frame.filename))]
     last = (theirs or frames)[-1]
