@@ -15,13 +15,11 @@ from ..api import Options
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
-from .bench import SIZES, Bench, tokens, told
+from .bench import SIZES, Bench, near, tokens, told
 from .outcomes import demand
 from .stories import tell_stories
 
 TEXTS = ("Mara opens the box.", "", "It rains, " * 40, "a", "Ünïcode — “quoted” 😀")
-NEAR = {"rtol": 1e-3, "atol": 1e-4}
-"""What a batch's size may change, by the order of sums."""
 WEIGHTS_TRIED = 3
 
 
@@ -80,7 +78,7 @@ def ignores_padding(bench: Bench) -> str | None:
     ids, mask = _inputs(bench, model).tensors
     changed = ids.where(mask, torch.full_like(ids, int(ids[0, 0])))
     one, other = (model.text(model.text.frozen(each, mask), mask) for each in (ids, changed))
-    demand(torch.allclose(one, other, **NEAR), "ids beyond the mask change the embedding; mask them")
+    demand(near(one, other), "ids beyond the mask change the embedding; mask them")
     return None
 
 
@@ -99,7 +97,7 @@ def frozen_is_a_function(bench: Bench) -> str | None:
     demand(first.equal(_frozen(bench, model.eval(), inputs)), "training mode changed it for good; override train()")
     for row in range(len(first)):
         alone = _frozen(bench, model, inputs.rows(slice(row, row + 1)))
-        demand(torch.allclose(alone, first[row : row + 1], **NEAR), "gave something else for an input by itself")
+        demand(near(alone, first[row : row + 1]), "gave something else for an input by itself")
     return f"{told(first[0])} each"
 
 

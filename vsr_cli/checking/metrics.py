@@ -21,7 +21,6 @@ WINDOWS = 6
 NUMBERS = 8
 """Numbers of a vector in the made-up space."""
 BETTER = ("higher", "lower", "one")
-NEAR = {"rtol": 1e-4, "atol": 1e-6}
 Statistics = NDArray[np.float64]
 
 
@@ -110,11 +109,15 @@ def measures_alone(choice: Choice) -> str | None:
     demand(bool(np.isfinite(statistics).all()), "gave statistics that are no numbers")
     order = list(reversed(range(WINDOWS)))
     turned = _measure(choice, answers, order)[1]
-    demand(np.allclose(turned, statistics[order], **NEAR), "gave a window other numbers in another order")
+    demand(_near(turned, statistics[order]), "gave a window other numbers in another order")
     for row in range(WINDOWS):
         alone = _measure(choice, answers, [row])[1]
-        demand(np.allclose(alone, statistics[[row]], **NEAR), "gave a window other numbers by itself")
+        demand(_near(alone, statistics[[row]]), "gave a window other numbers by itself")
     return f"S = {statistics.shape[1]}"
+
+
+def _near(one: Statistics, other: Statistics) -> bool:
+    return np.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def combines_any(choice: Choice) -> str | None:

@@ -19,7 +19,7 @@ from ..layers import Layer
 from ..model.building import save_assets
 from ..model.story_model import Prediction, StoryModel
 from ..model.weights import frozen_names, load_weights, save_weights
-from .bench import SIZES, Bench, Size, read, told
+from .bench import SIZES, Bench, Size, near, read, told
 from .outcomes import demand
 
 LESSON = Size(8, 4, 32, 32)
@@ -33,8 +33,6 @@ LOSS_OF = {"text_decoder": "text", "image_decoder": "image"}
 """The term of the loss that is a decoder's own. The other parts are taught by the whole, through decoders that learn
 with them: ones that never learnt to read would tell them nothing."""
 NARRATED = ("visual", "text", "steps", "summary")
-NEAR = {"rtol": 1e-3, "atol": 1e-4}
-"""What a batch's size may change, by the order of sums."""
 
 
 def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
@@ -107,7 +105,7 @@ def reads_alike(bench: Bench) -> str | None:
         for name, (one, others) in pairs.items():
             other = others[story : story + 1]
             gap = (one - other).abs().max().item()
-            demand(torch.allclose(one, other, **NEAR), f"the {name} of a story depends on the rest by up to {gap:.2g}")
+            demand(near(one, other), f"the {name} of a story depends on the rest by up to {gap:.2g}")
         demand(prediction.texts[0] == predicted.texts[story], "the text of a story depends on the rest of the batch")
     return None
 
@@ -154,7 +152,7 @@ def teach(bench: Bench, *, steps: int, rate: float) -> Lesson:
     model.train()
     for _ in range(steps if optimizer else 0):
         model.zero_grad()
-        _loss(bench, model, context, target).backward()
+        _loss(bench, model, context, target).backward()  # type: ignore[no-untyped-call]
         reached |= {name for name, weight in trained.items() if weight.grad is not None and weight.grad.any()}
         if optimizer:
             optimizer.step()
