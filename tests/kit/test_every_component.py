@@ -50,13 +50,27 @@ NEEDS: dict[tuple[str, str], Needs] = {
 }
 
 
+SLOW = {"resnet50"}
+"""It cannot be made small."""
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     return {"bert": small_models.save_bert(folder / "bert"), "clip": small_models.save_clip(folder / "clip")}
 
 
-@pytest.mark.parametrize("entry", REGISTRY.provided, ids=lambda entry: f"{entry.section}-{entry.component.name}")
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(
+            entry,
+            marks=[pytest.mark.slow] if entry.component.name in SLOW else [],
+            id=f"{entry.section}-{entry.component.name}",
+        )
+        for entry in REGISTRY.provided
+    ],
+)
 def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path], tmp_path: Path):
     needs = NEEDS.get((entry.section, entry.component.name), Needs())
     if entry.component.name == "meteor" and not Path("/usr/share/wordnet/index.noun").exists():
