@@ -16,6 +16,8 @@ from .component import Options
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -61,6 +63,24 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetFeatures:
+    """The fifth frames of a batch as encoders give them, and what tells them from each other."""
+
+    visual: Tensor
+    """What the visual encoder's frozen half gave, (B, *F)."""
+    text: Tensor
+    """What the text encoder's frozen half gave, (B, *F)."""
+    text_mask: Tensor
+    """True where a token is real, (B, L) bool."""
+    image_row: Tensor
+    """A number for each distinct image, (B,) int64."""
+    text_row: Tensor
+    """A number for each distinct text, (B,) int64."""
+    place: Tensor
+    """Which frame of its story the target is, from 0, (B,) int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """The fifth frames of a batch, for losses alone."""
 
@@ -70,6 +90,26 @@ class Target:
     """True where a token is real, (B, T) bool."""
     image: Tensor
     """(B, 3, H, W) in [0, 1]."""
+    features: TargetFeatures | None = None
+    """Only where a term of the loss asks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextQuery:
+    """Which image and which text the model expects next, among any candidates: the greater the cosine, the likelier.
+
+    Candidates are given as vectors in the run's own spaces: what an encoder's frozen half gives, the mean over places
+    or tokens where it gives several.
+    """
+
+    visual: Tensor
+    """(B, e), of length 1."""
+    text: Tensor
+    """(B, f), of length 1."""
+    image_keys: Callable[[Tensor], Tensor]
+    """Gives the keys (C, e), of length 1, of candidate images by their vectors (C, d)."""
+    text_keys: Callable[[Tensor], Tensor]
+    """Gives the keys (C, f), of length 1, of candidate texts by their vectors (C, d)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +126,8 @@ class Narrative:
     """The text encoder's embedding of each frame, (B, K, D)."""
     context: Context
     """What the encoders read, for decoders that attend, copy or start from the last image."""
+    next: NextQuery | None = None
+    """What is looked for among candidates; None unless the objective `next` has a weight."""
 
 
 class Decoding(Options):
@@ -191,6 +233,35 @@ class HasAssets(Protocol):
 
     def save_assets(self, folder: Path) -> None:
         """Write files into an empty folder; `BuildContext.assets` names it when the run is read back."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFrames:
+    """Frames of the training split, for what is fitted or looked up rather than trained: F frames, of whole stories."""
+
+    texts: Sequence[str]
+    """(F,)."""
+    images: Callable[[Sequence[int]], NDArray[np.uint8]]
+    """Gives the pictures of some frames, (n, H, W, 3), by their place among the F."""
+    visual: NDArray[np.float32]
+    """(F, d) in the run's visual space: what the frozen half gives, or the embedding where nothing is frozen; the mean
+    over places or tokens where it gives several vectors."""
+    text: NDArray[np.float32]
+    """(F, d) in the run's text space."""
+    visual_trains: bool
+    """Whether the visual space is that of an embedding which is yet to be trained."""
+    text_trains: bool
+    story: NDArray[np.int64]
+    """(F,): frames of one story have the same number, and stand in their order."""
+
+
+@runtime_checkable
+class FitsTraining(Protocol):
+    """A decoder that takes something from the training frames themselves, once, before the first step of training."""
+
+    def fit(self, frames: TrainingFrames) -> None:
+        """Keep what is needed of them: numbers in buffers, all else to be written by `save_assets`."""
         ...
 
 
