@@ -244,11 +244,11 @@ class TrainingFrames:
     """(F,)."""
     images: Callable[[Sequence[int]], NDArray[np.uint8]]
     """Gives the pictures of some frames, (n, H, W, 3), by their place among the F."""
-    visual: NDArray[np.float32]
-    """(F, d) in the run's visual space: what the frozen half gives, or the embedding where nothing is frozen; the mean
-    over places or tokens where it gives several vectors."""
-    text: NDArray[np.float32]
-    """(F, d) in the run's text space."""
+    visual: Callable[[], NDArray[np.float32]]
+    """Computes (F, d) in the run's visual space: what the frozen half gives, or the embedding where nothing is frozen;
+    the mean over places or tokens where it gives several vectors."""
+    text: Callable[[], NDArray[np.float32]]
+    """Computes (F, d) in the run's text space."""
     visual_trains: bool
     """Whether the visual space is that of an embedding which is yet to be trained."""
     text_trains: bool

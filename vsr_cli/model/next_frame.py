@@ -111,7 +111,7 @@ class NextFrame(nn.Module):
             (self.text, frames.text, frames.text_trains),
         ):
             if not moves:
-                space.fit(vectors, frames.story)
+                space.fit(vectors(), frames.story)
 
     def forward(self, visual: Tensor, text: Tensor, *, summary: Tensor, mask: Tensor) -> NextQuery:
         """Say what is looked for, from the context's vectors (B, K, d) in both spaces, its mask and the summary."""

@@ -43,8 +43,8 @@ def training_frames(
     return TrainingFrames(
         texts=[frames.texts[row] for row in text_rows.tolist()],
         images=lambda places: frames.images.gather(image_rows[np.asarray(places, dtype=np.int64)]),
-        visual=spaces.images(frames.images, image_rows, kept=features.visual),
-        text=spaces.texts(features.tokens, text_rows, kept=features.text),
+        visual=lambda: spaces.images(frames.images, image_rows, kept=features.visual),
+        text=lambda: spaces.texts(features.tokens, text_rows, kept=features.text),
         visual_trains=model.visual.cache_key is None,
         text_trains=model.text.cache_key is None,
         story=story,
