@@ -32,7 +32,7 @@ def building(vocabulary, assets=None):
 @pytest.fixture
 def decoder(vocabulary):
     torch.manual_seed(0)
-    return build(EchoOptions(length=L), building(vocabulary))
+    return build(EchoOptions(length=L, dropout=0), building(vocabulary))
 
 
 def narrative(vocabulary, *stories, real=None):

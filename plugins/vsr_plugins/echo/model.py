@@ -33,6 +33,8 @@ class Echo(nn.Module):
     as witnesses, and a small network learns from these the overlap with the true next text.
     """
 
+    recency: Tensor
+
     def __init__(self, vocabulary: Vocabulary, *, steps: int, options: EchoOptions) -> None:
         super().__init__()
         self.vocabulary = vocabulary
@@ -59,7 +61,7 @@ class Echo(nn.Module):
         some = first[np.unique(np.linspace(0, len(first) - 1, min(MOST_FITTED, len(first))).round().astype(int))]
         places = some[:, None] + np.arange(steps)  # (C, K)
         tokens = self.tokenize([frames.texts[place] for place in places.reshape(-1).tolist()])
-        texts = self._words(torch.from_numpy(tokens.ids).to(self.mean.device)).unflatten(0, places.shape)  # (C, K, T)
+        texts = self._words(torch.from_numpy(tokens.ids).to(self.mean.device)).reshape(*places.shape, -1)  # (C, K, T)
         features = self._describe(texts, torch.ones(places.shape, dtype=torch.bool, device=texts.device)).flatten(0, 1)
         self.mean.copy_(features.mean(0))
         self.deviation.copy_(features.std(0).clamp(min=SMALLEST_DEVIATION))
@@ -78,8 +80,8 @@ class Echo(nn.Module):
         batch, steps, width = texts.shape
         targets = self._words(ids.masked_fill(~mask, self.vocabulary.pad))  # (B, T)
         each = targets[:, None].expand(-1, steps, -1).flatten(0, 1)  # (B*K, T)
-        scores = overlap(texts.reshape(-1, width), each, pad=self.vocabulary.pad)
-        true = (sum(scores) / 2).reshape(batch, steps)  # (B, K)
+        f1, mean = overlap(texts.reshape(-1, width), each, pad=self.vocabulary.pad)
+        true = ((f1 + mean) / 2).reshape(batch, steps)  # (B, K)
         real = narrative.context.mask  # (B, K)
         expected = self._expected(texts, real)
         return functional.mse_loss(expected[real], true[real].to(expected.dtype))
