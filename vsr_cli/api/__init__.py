@@ -18,6 +18,7 @@ from .parts import (
     TextEncoder,
     VisualEncoder,
     content_key,
+    last_real,
 )
 from .paths import is_file, leads_outside
 from .stories import (
@@ -82,5 +83,6 @@ __all__ = [
     "content_key",
     "hookimpl",
     "is_file",
+    "last_real",
     "leads_outside",
 ]

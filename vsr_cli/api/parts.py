@@ -148,7 +148,8 @@ class TemporalModel(Protocol):
     def __call__(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
 
-        Frames whose mask is False are repeats that fill a short context: they may be read or ignored.
+        Frames whose mask is False are repeats that fill a short context. They stand after the real ones, of which
+        there is at least one, and may be read or ignored.
         """
         ...
 
@@ -192,6 +193,15 @@ class HasAssets(Protocol):
     def save_assets(self, folder: Path) -> None:
         """Write files into an empty folder; `BuildContext.assets` names it when the run is read back."""
         ...
+
+
+def last_real(states: Tensor, mask: Tensor) -> Tensor:
+    """Give the state (B, D) at each story's last real frame, from (B, K, D) and the mask (B, K).
+
+    For a temporal model whose states see no later frame: what fills a short context then changes nothing in it.
+    """
+    places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
+    return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
 
 
 def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:
