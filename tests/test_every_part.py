@@ -20,8 +20,8 @@ SETS = [
     ("gated", "attention-gru", "deconv"),
     ("bilinear", "transformer", "deconv"),
     ("cross-attention", "tcn", "deconv"),
-    ("image-only", "ssm", "deconv"),
-    ("text-only", "mean", "deconv"),
+    ("image-only", "ssm", "upsample"),
+    ("text-only", "mean", "residual"),
     ("concat", "last", "deconv"),
 ]
 """Fusion, temporal model and image decoder of a run: each of the newer ones at least once."""

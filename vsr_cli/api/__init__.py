@@ -3,6 +3,7 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
+from .image_loss import ImageLossOptions, build_image_loss
 from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
@@ -59,6 +60,7 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
+    "ImageLossOptions",
     "Metric",
     "Narrative",
     "Note",
@@ -80,6 +82,7 @@ __all__ = [
     "VisualEncoder",
     "Vocabulary",
     "VsrError",
+    "build_image_loss",
     "content_key",
     "hookimpl",
     "is_file",

@@ -51,8 +51,8 @@ class Layer(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Give (B, K, D) from (B, K, D)."""
         remembered = functional.gelu(self.recurrence(self.norm(frames)))  # (B, K, D)
-        added = functional.glu(self.gated(remembered), dim=-1)  # (B, K, 2D) -> (B, K, D)
-        return frames + self.dropout(added)
+        added: Tensor = self.dropout(functional.glu(self.gated(remembered), dim=-1))  # (B, K, 2D) -> (B, K, D)
+        return frames + added
 
 
 class LinearRecurrence(nn.Module):

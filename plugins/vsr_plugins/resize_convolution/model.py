@@ -1,0 +1,116 @@
+"""Image decoders that enlarge by interpolation and then convolve."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vsr_cli.api import BuildContext, Narrative, build_image_loss
+
+from . import ResizeConvolutionOptions
+
+LARGEST_START = 8
+"""Pixels at which enlarging may start: the linear layer below it grows with the square of them."""
+FEWEST_CHANNELS = 16
+INITIAL_MASK = -4.0
+"""Logit of the share that is drawn anew at first: 0.018."""
+
+
+class Enlarging(nn.Sequential):
+    """A linear layer to a small map of features, then a nearest-neighbour enlargement and a convolution for each size.
+
+    Odena et al. (2016), "Deconvolution and Checkerboard Artifacts". Any size can be drawn, as an enlargement need not
+    be by a whole number. Group in place of batch normalisation: an image depends on its own story alone.
+    """
+
+    def __init__(self, *, width: int, sizes: list[int], channels: int) -> None:
+        start = sizes[0]
+        layers: list[nn.Module] = [nn.Linear(width, channels * start * start)]  # (B, D) -> (B, C * start * start)
+        layers += [nn.Unflatten(-1, (channels, start, start)), *normalised(channels)]  # -> (B, C, start, start)
+        for size in sizes[1:]:
+            fewer = max(channels // 2, FEWEST_CHANNELS)
+            layers += [nn.Upsample(size=(size, size)), nn.Conv2d(channels, fewer, 3, padding=1, bias=False)]
+            layers += normalised(fewer)
+            channels = fewer
+        super().__init__(*layers)
+        self.channels = channels
+
+
+class Upsample(nn.Module):
+    """An image drawn from the summary alone."""
+
+    def __init__(self, options: ResizeConvolutionOptions, context: BuildContext) -> None:
+        super().__init__()
+        *sizes, self.image_size = sizes_up_to(context.image_size)
+        self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
+        self.draw = nn.Conv2d(self.features.channels, 3, 3, padding=1)
+        self.image_loss = build_image_loss(options, context)
+
+    def forward(self, narrative: Narrative) -> Tensor:
+        """Give (B, 3, H, W) in [0, 1] from the summary (B, D)."""
+        features = functional.interpolate(self.features(narrative.summary), self.image_size)  # (B, D) -> (B, C, H, W)
+        return torch.sigmoid(self.draw(features))  # -> (B, 3, H, W)
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the weighted errors of two images (B, 3, H, W), a scalar."""
+        loss: Tensor = self.image_loss(prediction, target)
+        return loss
+
+
+class Residual(nn.Module):
+    """The last image where a mask says so, and elsewhere one drawn from the summary and the last image.
+
+    The mask of Vondrick et al. (2016), "Generating Videos with Scene Dynamics", equation 2, with the last image for the
+    background. At first it lets 2 % of what is drawn through, everywhere: training starts from copying.
+    """
+
+    def __init__(self, options: ResizeConvolutionOptions, context: BuildContext) -> None:
+        super().__init__()
+        *sizes, self.image_size = sizes_up_to(context.image_size)
+        self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
+        self.look = nn.Conv2d(self.features.channels + 3, FEWEST_CHANNELS, 3, padding=1)
+        self.draw = nn.Conv2d(FEWEST_CHANNELS, 3 + 1, 3, padding=1)
+        with torch.no_grad():
+            self.draw.weight[3].zero_()
+            assert self.draw.bias is not None
+            self.draw.bias[3] = INITIAL_MASK
+        self.image_loss = build_image_loss(options, context)
+
+    def forward(self, narrative: Narrative) -> Tensor:
+        """Give (B, 3, H, W) in [0, 1] from the summary (B, D) and the last image (B, 3, H, W)."""
+        last = narrative.context.last_image
+        features = functional.interpolate(self.features(narrative.summary), self.image_size)  # (B, D) -> (B, C, H, W)
+        seen = functional.relu(self.look(torch.cat([features, last], dim=1)))  # (B, C + 3, H, W) -> (B, 16, H, W)
+        new, mask = torch.sigmoid(self.draw(seen)).split([3, 1], dim=1)  # -> (B, 3, H, W), (B, 1, H, W)
+        return last + mask * (new - last)
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the weighted errors of two images (B, 3, H, W), a scalar."""
+        loss: Tensor = self.image_loss(prediction, target)
+        return loss
+
+
+def sizes_up_to(image_size: int) -> list[int]:
+    """Give the sizes in pixels from the smallest map to the image, each half of the next, rounded up; at least two."""
+    sizes = [image_size]
+    while sizes[0] > LARGEST_START or len(sizes) == 1:
+        sizes.insert(0, math.ceil(sizes[0] / 2))
+    return sizes
+
+
+def normalised(channels: int) -> list[nn.Module]:
+    """Make what follows a layer that gives so many channels."""
+    return [nn.GroupNorm(math.gcd(channels, 8), channels), nn.ReLU()]
+
+
+def build_upsample(options: ResizeConvolutionOptions, context: BuildContext) -> Upsample:
+    """Build the decoder that draws from the summary."""
+    return Upsample(options, context)
+
+
+def build_residual(options: ResizeConvolutionOptions, context: BuildContext) -> Residual:
+    """Build the decoder that changes the last image."""
+    return Residual(options, context)
