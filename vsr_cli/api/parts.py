@@ -12,11 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .component import Options
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class ImageRows(Protocol):
+    """Images of one size, wherever they are."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Copy those with these indices (n,): (n, H, W, 3)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +48,9 @@ class BuildContext:
     """The texts of the training split; for a text encoder that makes its own vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    training_images: Callable[[], ImageRows] | None = None
+    """The distinct images of the training split; for a part that learns from them before the model does. None where a
+    part is built without a training split."""
     assets: Path | None = None
     """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
     structure from there and fetches nothing: its weights follow from the run. None on a first build."""

@@ -155,7 +155,12 @@ def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool,
     """Build the model, from scratch or from the last checkpoint; the main process keeps what never changes."""
     if resuming:
         return rebuild_model(run, config, image_size=prepared.image_size, which="last")
-    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+    model = build_model(
+        config,
+        image_size=prepared.image_size,
+        training_texts=prepared.training_texts,
+        training_images=prepared.training_images,
+    )
     if main:
         save_assets(model, run.assets)
         save_weights(model, run.folder / "frozen.safetensors", frozen=True)

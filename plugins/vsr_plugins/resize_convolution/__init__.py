@@ -15,9 +15,17 @@ class ResizeConvolutionOptions(ImageLossOptions):
     )
 
 
+class LatentOptions(ResizeConvolutionOptions):
+    """The options of `latent`."""
+
+    autoencoder_steps: int = Field(
+        500, ge=1, description="steps of 16 training images that the autoencoder learns from before all else"
+    )
+
+
 @hookimpl
 def vsr_image_decoders() -> list[Component]:
-    """Declare `upsample` and `residual`."""
+    """Declare `upsample`, `residual` and `latent`."""
     return [
         Component(
             name="upsample",
@@ -30,5 +38,11 @@ def vsr_image_decoders() -> list[Component]:
             summary="the last image, with what changes drawn over it through a mask; it starts from a copy",
             build="vsr_plugins.resize_convolution.model:build_residual",
             options=ResizeConvolutionOptions,
+        ),
+        Component(
+            name="latent",
+            summary="drawn from the summary in the latent space of an autoencoder, learnt from the training images",
+            build="vsr_plugins.resize_convolution.latent:build",
+            options=LatentOptions,
         ),
     ]

@@ -44,7 +44,10 @@ def build_image_loss(options: ImageLossOptions, context: BuildContext) -> ImageL
     It is to be a submodule of the decoder, so that a run keeps the frozen network of `perceptual`. Raises VsrError if
     that network's weights cannot be read.
     """
-    from .perceptual import build_perceptual
     from .terms import ImageLoss
 
-    return ImageLoss(options, build_perceptual(options, context) if options.perceptual else None)
+    if not options.perceptual:
+        return ImageLoss(options, None)
+    from .perceptual import build_perceptual  # brings torchvision, which takes a second to import
+
+    return ImageLoss(options, build_perceptual(options, context))
