@@ -23,7 +23,7 @@ class Latent(nn.Module):
         self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
         self.latent = nn.Conv2d(self.features.channels, decoder.latent_channels, 3, padding=1)
         self.decoder = decoder.requires_grad_(False).eval()
-        self.image_loss = build_image_loss(options, context)
+        self.loss = build_image_loss(options, context)
 
     def train(self, mode: bool = True) -> Latent:
         """Set the mode of what trains; the frozen decoder adds no noise."""
@@ -36,11 +36,6 @@ class Latent(nn.Module):
         latent = self.latent(self.features(narrative.summary))  # (B, D) -> (B, C, h, w)
         image: Tensor = self.decoder(latent)  # -> (B, 3, H, W)
         return image
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Give the weighted errors of two images (B, 3, H, W), a scalar."""
-        loss: Tensor = self.image_loss(prediction, target)
-        return loss
 
 
 def build(options: LatentOptions, context: BuildContext) -> Latent:

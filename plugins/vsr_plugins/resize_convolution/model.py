@@ -23,17 +23,12 @@ class Upsample(nn.Module):
         *sizes, self.image_size = sizes_up_to(context.image_size)
         self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
         self.draw = nn.Conv2d(self.features.channels, 3, 3, padding=1)
-        self.image_loss = build_image_loss(options, context)
+        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D)."""
         features = functional.interpolate(self.features(narrative.summary), self.image_size)  # (B, D) -> (B, C, H, W)
         return torch.sigmoid(self.draw(features))  # -> (B, 3, H, W)
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Give the weighted errors of two images (B, 3, H, W), a scalar."""
-        loss: Tensor = self.image_loss(prediction, target)
-        return loss
 
 
 class Residual(nn.Module):
@@ -53,20 +48,16 @@ class Residual(nn.Module):
             self.draw.weight[3].zero_()
             assert self.draw.bias is not None
             self.draw.bias[3] = INITIAL_MASK
-        self.image_loss = build_image_loss(options, context)
+        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D) and the last image (B, 3, H, W)."""
         last = narrative.context.last_image
         features = functional.interpolate(self.features(narrative.summary), self.image_size)  # (B, D) -> (B, C, H, W)
         seen = functional.relu(self.look(torch.cat([features, last], dim=1)))  # (B, C + 3, H, W) -> (B, 16, H, W)
-        new, mask = torch.sigmoid(self.draw(seen)).split([3, 1], dim=1)  # -> (B, 3, H, W), (B, 1, H, W)
+        drawn = torch.sigmoid(self.draw(seen))  # -> (B, 4, H, W)
+        new, mask = drawn[:, :3], drawn[:, 3:]
         return last + mask * (new - last)
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Give the weighted errors of two images (B, 3, H, W), a scalar."""
-        loss: Tensor = self.image_loss(prediction, target)
-        return loss
 
 
 def build_upsample(options: ResizeConvolutionOptions, context: BuildContext) -> Upsample:

@@ -39,9 +39,9 @@ class ImageLossOptions(Options):
 
 
 def build_image_loss(options: ImageLossOptions, context: BuildContext) -> ImageLoss:
-    """Build the loss: a module that gives a scalar from a prediction and a target, (B, 3, H, W) in [0, 1].
+    """Build what a decoder's `loss` can be: a module that gives a scalar from two images (B, 3, H, W) in [0, 1].
 
-    It is to be a submodule of the decoder, so that a run keeps the frozen network of `perceptual`. Raises VsrError if
+    As a submodule of the decoder it is kept by the run, the frozen network of `perceptual` with it. Raises VsrError if
     that network's weights cannot be read.
     """
     from .terms import ImageLoss

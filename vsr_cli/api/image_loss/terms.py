@@ -51,8 +51,10 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
         one, two, one_squared, two_squared, product = rows @ maps @ columns.T
         variances = one_squared - one * one + two_squared - two * two
         covariance = product - one * two
-        means = (2 * one * two + MEAN_STABILITY) / (one * one + two * two + MEAN_STABILITY)
-        return (means * (2 * covariance + VARIANCE_STABILITY) / (variances + VARIANCE_STABILITY)).mean()
+        luminance = (2 * one * two + MEAN_STABILITY) / (one * one + two * two + MEAN_STABILITY)
+        structure = (2 * covariance + VARIANCE_STABILITY) / (variances + VARIANCE_STABILITY)
+        similarity: Tensor = (luminance * structure).mean()
+        return similarity
 
 
 def gaussian(size: int, *, device: torch.device) -> Tensor:
