@@ -3,6 +3,7 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
+from .image_loss import ImageLossOptions, build_image_loss
 from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
@@ -12,6 +13,7 @@ from .parts import (
     Fusion,
     HasAssets,
     ImageDecoder,
+    ImageRows,
     Narrative,
     NextQuery,
     Target,
@@ -22,6 +24,7 @@ from .parts import (
     TrainingFrames,
     VisualEncoder,
     content_key,
+    last_real,
 )
 from .paths import is_file, leads_outside
 from .stories import (
@@ -63,6 +66,8 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
+    "ImageLossOptions",
+    "ImageRows",
     "Metric",
     "Narrative",
     "NextQuery",
@@ -87,8 +92,10 @@ __all__ = [
     "VisualEncoder",
     "Vocabulary",
     "VsrError",
+    "build_image_loss",
     "content_key",
     "hookimpl",
     "is_file",
+    "last_real",
     "leads_outside",
 ]

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .component import Options
 from .vocabulary import TokenBatch, Vocabulary
 
@@ -19,6 +22,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+
+class ImageRows(Protocol):
+    """Images of one size, wherever they are."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Copy those with these indices (n,): (n, H, W, 3)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +50,9 @@ class BuildContext:
     """The texts of the training split; for a text encoder that makes its own vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    training_images: Callable[[], ImageRows] | None = None
+    """The distinct images of the training split; for a part that learns from them before the model does. None where a
+    part is built without a training split."""
     assets: Path | None = None
     """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
     structure from there and fetches nothing: its weights follow from the run. None on a first build."""
@@ -190,7 +208,8 @@ class TemporalModel(Protocol):
     def __call__(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
 
-        Frames whose mask is False are repeats that fill a short context: they may be read or ignored.
+        Frames whose mask is False are repeats that fill a short context. They stand after the real ones, of which
+        there is at least one, and may be read or ignored.
         """
         ...
 
@@ -263,6 +282,15 @@ class FitsTraining(Protocol):
     def fit(self, frames: TrainingFrames) -> None:
         """Keep what is needed of them: numbers in buffers, all else to be written by `save_assets`."""
         ...
+
+
+def last_real(states: Tensor, mask: Tensor) -> Tensor:
+    """Give the state (B, D) at each story's last real frame, from (B, K, D) and the mask (B, K).
+
+    For a temporal model whose states see no later frame: what fills a short context then changes nothing in it.
+    """
+    places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
+    return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
 
 
 def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:

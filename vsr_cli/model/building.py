@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..api import BuildContext, HasAssets, Vocabulary
+from ..api import BuildContext, HasAssets, ImageRows, Vocabulary
 from ..config import CONTEXT_FRAMES, TrainConfig
 from ..errors import VsrError
 from ..layers import Choice
@@ -37,6 +37,7 @@ def build_part(
     width: int,
     image_size: int,
     training_texts: Callable[[], Iterable[str]],
+    training_images: Callable[[], ImageRows] | None = None,
     vocabulary: Vocabulary | None = None,
     assets: Path | None = None,
 ) -> Any:
@@ -46,6 +47,7 @@ def build_part(
         steps=CONTEXT_FRAMES,
         image_size=image_size,
         training_texts=training_texts,
+        training_images=training_images,
         vocabulary=vocabulary,
         assets=assets / section if assets else None,
     )
@@ -65,6 +67,7 @@ def build_model(
     *,
     image_size: int,
     training_texts: Callable[[], Iterable[str]] = tuple,
+    training_images: Callable[[], ImageRows] | None = None,
     assets: Path | None = None,
 ) -> StoryModel:
     """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow."""
@@ -72,6 +75,7 @@ def build_model(
         "width": config.model.width,
         "image_size": image_size,
         "training_texts": training_texts,
+        "training_images": training_images,
         "assets": assets,
     }
     built: dict[str, Any] = {}
