@@ -251,23 +251,20 @@ FAMILIES = {
     "vit_b_32": 768,
 }
 """One network a family, and how many features come before its last layer."""
-LARGE = {"alexnet", "vgg11", "vit_b_32"}
+LARGE = {"alexnet", "maxvit_t", "swin_v2_t", "vgg11", "vit_b_32"}
 
 
 @pytest.mark.parametrize(
     "architecture", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
 )
 def test_the_features_are_what_the_last_layer_of_the_networks_own_forward_pass_sees(architecture, monkeypatch):
-    inception = (
-        {"transform_input": True, "init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-    )
-    theirs = models.get_model(architecture, weights=None, **inception).eval()
-    for module_ in theirs.modules():
-        if isinstance(module_, nn.BatchNorm2d):
-            module_.running_mean.normal_(std=0.1)  # so that to forget them would show
-    last = [
-        each for each in theirs.modules() if 1000 in (getattr(each, n, 0) for n in ("out_features", "out_channels"))
-    ][-1]
+    given = {"transform_input": True, "init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
+    theirs = models.get_model(architecture, weights=None, **given).eval()
+    for part in theirs.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(std=0.1)  # so that to forget them would show
+    layers = [part for part in theirs.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    last = [layer for layer in layers if layer.weight.shape[0] == 1000][-1]
     seen = []
     last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     monkeypatch.setattr(module, "download", lambda entry: theirs.state_dict())
@@ -327,10 +324,12 @@ def test_weights_are_chosen_by_torchvisions_own_names(monkeypatch):
         build(TorchvisionOptions(architecture="mobilenet_v2", weights="IMAGENET1K_V7"), context())
 
 
-def test_a_vision_transformer_has_positions_for_the_size_of_its_weights():
-    options = TorchvisionOptions(architecture="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1")
-    entry = models.get_model_weights("vit_b_16")["IMAGENET1K_SWAG_E2E_V1"]
-    assert module.preprocessing_of(entry, crop=options.crop).size == 384
+@pytest.mark.slow
+def test_a_vision_transformer_has_positions_for_the_size_of_its_weights(monkeypatch):
+    monkeypatch.setattr(module, "download", lambda entry: models.vit_b_16(image_size=384).state_dict())
+    encoder = build(TorchvisionOptions(architecture="vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1"), context())
+    assert encoder.pixels(images(1, 64)).shape == (1, 3, 384, 384)
+    assert encoder.network.encoder.pos_embedding.shape == (1, 1 + 24 * 24, 768)
 
 
 @pytest.mark.parametrize("architecture", ["resnet19", "mnasnet1_0", "fasterrcnn_resnet50_fpn", ""])
@@ -368,12 +367,12 @@ def test_a_run_keeps_the_preprocessing_that_it_was_trained_with(tmp_path, no_net
     assert again.cache_key == encoder.cache_key
 
 
-@pytest.mark.parametrize("frozen", ["all", "none"])
-def test_it_trains_on_a_few_stories(train_small, small_settings, tmp_path, frozen):
+@pytest.mark.parametrize("frozen", ["all", pytest.param("none", marks=pytest.mark.slow)])
+def test_it_trains_on_a_few_stories(train_small, tmp_path, frozen):
     run = train_small(
         tmp_path / "run",
         "visual.name=torchvision",
-        "visual.architecture=squeezenet1_1",
+        "visual.architecture=mobilenet_v3_small",
         "visual.weights=random",
         f"visual.frozen={frozen}",
         "training.epochs=1",
