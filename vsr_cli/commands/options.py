@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from ..plugin.kinds import KIND_OF
+from ..plugin.kinds import KIND_OF, KINDS
 
 
 def _completing(*sections: str) -> Callable[[str], list[str]]:
@@ -54,6 +54,11 @@ def _complete_preset(incomplete: str) -> list[str]:
     from ..layers import presets
 
     return [name for name in presets() if name.startswith(incomplete)]
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """Complete a kind of component."""
+    return [kind.word for kind in KINDS if kind.word.startswith(incomplete)]
 
 
 def _complete_tracker(incomplete: str) -> list[str]:
@@ -106,6 +111,12 @@ Groups = Annotated[
     typer.Option("--groups", metavar="FILE", help="A CSV with columns story and group; a group never parts."),
 ]
 Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
+KindOf = Annotated[
+    str | None,
+    typer.Option(
+        "--kind", metavar="KIND", help="Which kind, where several have the name.", autocompletion=complete_kind
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="Where settings start from.", autocompletion=_complete_preset),

@@ -40,11 +40,12 @@ def build_part(
     training_images: Callable[[], ImageRows] | None = None,
     vocabulary: Vocabulary | None = None,
     assets: Path | None = None,
+    steps: int = CONTEXT_FRAMES,
 ) -> Any:
     """Build one part of a model. Raises VsrError if it is not a module with its kind's methods."""
     context = BuildContext(
         width=width,
-        steps=CONTEXT_FRAMES,
+        steps=steps,
         image_size=image_size,
         training_texts=training_texts,
         training_images=training_images,
@@ -69,6 +70,7 @@ def build_model(
     training_texts: Callable[[], Iterable[str]] = tuple,
     training_images: Callable[[], ImageRows] | None = None,
     assets: Path | None = None,
+    steps: int = CONTEXT_FRAMES,
 ) -> StoryModel:
     """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow."""
     options: dict[str, Any] = {
@@ -77,6 +79,7 @@ def build_model(
         "training_texts": training_texts,
         "training_images": training_images,
         "assets": assets,
+        "steps": steps,
     }
     built: dict[str, Any] = {}
     for section, choice in config.parts.items():

@@ -24,6 +24,7 @@ from ..api import (
 from ..config import ObjectiveOptions
 from .alignment import Alignment
 from .next_frame import NextFrame
+from .shapes import expect_shape
 from .vectors import image_vectors, text_vectors
 
 
@@ -66,12 +67,22 @@ class StoryModel(nn.Module):
         self.weights = weights
 
     def narrate(self, context: Context) -> Narrative:
-        """Read the contexts of a batch."""
-        size = context.mask.shape  # (B, K)
+        """Read the contexts of a batch. Raises VsrError, naming the part, if one gives another shape than it promises.
+
+        The visual encoder's width is held to be the right one.
+        """
+        stories, frames = context.mask.shape  # (B, K)
         visual = self.visual(context.visual.flatten(0, 1))  # (B*K, D)
+        width = visual.shape[-1]
+        expect_shape("visual", self.visual, "embeddings", visual, (stories * frames, width))
         text = self.text(context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, D)
-        visual, text = visual.reshape(*size, -1), text.reshape(*size, -1)  # (B, K, D)
-        steps, summary = self.temporal(self.fusion(visual, text), context.mask)  # (B, K, D), (B, D)
+        expect_shape("text", self.text, "embeddings", text, (stories * frames, width))
+        visual, text = visual.reshape(stories, frames, -1), text.reshape(stories, frames, -1)  # (B, K, D)
+        fused = self.fusion(visual, text)  # (B, K, D)
+        expect_shape("fusion", self.fusion, "joined embeddings", fused, (stories, frames, width))
+        steps, summary = self.temporal(fused, context.mask)  # (B, K, D), (B, D)
+        expect_shape("temporal", self.temporal, "steps", steps, (stories, frames, width))
+        expect_shape("temporal", self.temporal, "a summary", summary, (stories, width))
         return Narrative(
             steps=steps,
             summary=summary,
@@ -84,12 +95,14 @@ class StoryModel(nn.Module):
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
         """Give the losses by name, scalars: "text", "image", "alignment", "next", and "loss", their weighted sum.
 
-        "next" is there only where it has a weight.
+        "next" is there only where it has a weight. Raises VsrError as `narrate` does.
         """
         narrative = self.narrate(context)
+        image = self.image_decoder(narrative)  # (B, 3, H, W)
+        expect_shape("image_decoder", self.image_decoder, "images", image, tuple(target.image.shape))
         terms = {
             "text": self.text_decoder.loss(narrative, target.ids, target.mask),
-            "image": self.image_decoder.loss(self.image_decoder(narrative), target.image),
+            "image": self.image_decoder.loss(image, target.image),
             "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
         if self.next_frame is not None and narrative.next is not None:
