@@ -42,6 +42,9 @@ class DataOptions(Options):
         description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
     )
     limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
+    markup: bool = Field(
+        False, description="leave the tags of entities in the texts, as in StoryReasoning's raw rows: see docs/seed.md"
+    )
     split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
     split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
         "auto",
