@@ -3,7 +3,7 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
-from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
+from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
@@ -12,6 +12,7 @@ from .parts import (
     HasAssets,
     ImageDecoder,
     Narrative,
+    ScoresEveryPlace,
     Target,
     TemporalModel,
     TextDecoder,
@@ -58,6 +59,7 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
+    "Mention",
     "Metric",
     "Narrative",
     "Note",
@@ -66,6 +68,7 @@ __all__ = [
     "ReadsReferences",
     "Rejected",
     "Sample",
+    "ScoresEveryPlace",
     "Setting",
     "SpaceMetric",
     "Story",
