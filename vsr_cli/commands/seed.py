@@ -87,13 +87,14 @@ def seed_folder(run: Run, split: str) -> Path:
 def show_seed(record: Mapping[str, Any], folder: Path) -> None:
     """Print the steps, the last of which is the result that was printed before."""
     steps = record["steps"]
+    none = "none: the result" if record["held_out"]["held_out"] else "none"
     table = Table(title=escape(NO_RESULT), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("leaks open")
     for name in ("windows", *steps[0]["scores"]):
         table.add_column(name, justify="right", no_wrap=True)
     for step in steps:
         scores = [f"{score:.4g}" for score in step["scores"].values()]
-        table.add_row(", ".join(step["open"]) or "none: the result", str(step["windows"]), *scores)
+        table.add_row(", ".join(step["open"]) or none, str(step["windows"]), *scores)
     console.print(table)
     for name, what in record["leaks"].items():
         console.print(f"{name}: {what}", markup=False)

@@ -171,7 +171,7 @@ def _facts(
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training.fingerprint[:12],
-        "text": "one-form-1",
+        "text": "one-form-2",
         "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
         **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
         "shuffleseed": SHUFFLE_SEED,

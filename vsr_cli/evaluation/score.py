@@ -78,7 +78,7 @@ def score_given(
             "splitby": data["split"],
             "splitseed": data["seed"],
             "training": prepared.fingerprint[:12],
-            "text": "one-form-1",
+            "text": "one-form-2",
             "shuffleseed": SHUFFLE_SEED,
             "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
         }

@@ -14,7 +14,7 @@ from vsr_cli.api import Metric, Sample, VsrError
 
 from . import MeteorOptions
 from .stems import PorterStems
-from .wordnet import SYSTEM_FOLDERS, Thesaurus, WordNet, system_folder
+from .wordnet import SYSTEM_FOLDERS, Synonyms, Thesaurus, WordNet, system_folder
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """nltk's defaults: weight of precision against recall, exponent and weight of the fragmentation penalty."""
@@ -40,7 +40,7 @@ class Meteor:
         self._tokenize = wordpunct_tokenize
         self._score = single_meteor_score
         self._stems = PorterStems()
-        self._thesaurus = thesaurus
+        self._thesaurus = Synonyms(thesaurus)
         self.signature = (
             f"nrefs:1|case:lc|tok:wordpunct|stemmer:porter|alpha:{ALPHA}|beta:{BETA}|gamma:{GAMMA}"
             f"|wordnet:{source}|agg:mean|version:nltk-{version('nltk')}"
