@@ -82,7 +82,7 @@ def prepare_stories(
         work.read = keys is None
         if keys is None:
             limit = config.data.limit or None
-            stories = itertools.islice(dataset.read(source), limit)
+            stories: Iterator[Story | Rejected] = itertools.islice(dataset.read(source), limit)
             if config.data.markup:
                 stories = (marked_up(story) if isinstance(story, Story) else story for story in stories)
             keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
