@@ -25,9 +25,11 @@ from .commands.options import (
     Groups,
     ImageDecoder,
     Json,
+    Leaks,
     Metrics,
     Out,
     Preset,
+    Protocol,
     Resize,
     Resume,
     RunFolder,
@@ -232,6 +234,7 @@ def train(
         "vsr evaluate --run runs/mine --split validation --json",
         "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+        "vsr evaluate --protocol seed",
     ),
 )
 def evaluate(
@@ -242,11 +245,14 @@ def evaluate(
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
     ] = False,
+    protocol: Protocol = "held-out",
+    leaks: Leaks = None,
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
     from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, run_evaluate, show_result
+    from .commands.seed import chosen_leaks, run_seed, seed_folder, show_seed
     from .commands.settings import comma_separated, registry
     from .config import resolve_metrics
     from .data.splits import SPLITS
@@ -264,12 +270,17 @@ def evaluate(
         raise VsrError(
             "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
         )
+    opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
     opened = open_run(run)
-    result = run_evaluate(found, opened, data_of(opened, data), split, choices)
-    if as_json:
-        print_json(result)
-    else:
+    folder = data_of(opened, data)
+    result = run_evaluate(found, opened, folder, split, choices)
+    if not as_json:
         show_result(result, opened.folder / "evaluations" / split)
+    if opened_leaks is not None:
+        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, held_out=result)
+        print_json(record) if as_json else show_seed(record, seed_folder(opened, split))
+    elif as_json:
+        print_json(result)
 
 
 @app.command(

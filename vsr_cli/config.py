@@ -42,6 +42,10 @@ class DataOptions(Options):
         description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
     )
     limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
+    markup: bool = Field(
+        False,
+        description="leave the tags of entities in the texts, as StoryReasoning's rows have them",
+    )
     split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
     split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
         "auto",
@@ -132,6 +136,15 @@ class TrainingOptions(Options):
     )
     track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
 
+
+SEED_LEAKS: Mapping[str, str] = {
+    "training": "ten windows that the model learned from, in place of held-out ones",
+    "padding": "every text of the context is the target's, as one text repeated five times",
+    "teacher-forcing": "each token is guessed with all of the target before it in sight",
+    "cut": "the reference ends where the decoder must",
+    "markup": "tags are words like any other",
+}
+"""What `--protocol seed` lets in, in the order in which it is closed again."""
 
 COMMON: dict[str, type[Options]] = {
     "data": DataOptions,

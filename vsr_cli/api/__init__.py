@@ -4,7 +4,7 @@ from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
 from .image_loss import ImageLossOptions, build_image_loss
-from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
+from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
@@ -16,6 +16,7 @@ from .parts import (
     ImageRows,
     Narrative,
     NextQuery,
+    ScoresEveryPlace,
     Target,
     TargetFeatures,
     TemporalModel,
@@ -68,6 +69,7 @@ __all__ = [
     "ImageDecoder",
     "ImageLossOptions",
     "ImageRows",
+    "Mention",
     "Metric",
     "Narrative",
     "NextQuery",
@@ -77,6 +79,7 @@ __all__ = [
     "ReadsReferences",
     "Rejected",
     "Sample",
+    "ScoresEveryPlace",
     "Setting",
     "SpaceMetric",
     "Story",

@@ -234,6 +234,15 @@ class TextDecoder(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresEveryPlace(Protocol):
+    """A text decoder that can also be told the text up to each place; only the seed's protocol asks it to."""
+
+    def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
+        """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""
+        ...
+
+
 class ImageDecoder(Protocol):
     """Draws the next image."""
 

@@ -60,7 +60,7 @@ def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Seq
         decoding=Decoding(),
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=_training_data(run, prepared),
+        training=training_data(run, prepared),
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
     folder = run.folder / "evaluations" / split
@@ -69,7 +69,7 @@ def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Seq
     return result
 
 
-def _training_data(run: Run, prepared: Prepared) -> Prepared:
+def training_data(run: Run, prepared: Prepared) -> Prepared:
     """Open the data that a run learned from; where it is gone, take the data named in its place."""
     from ..data.prepared import open_prepared
 

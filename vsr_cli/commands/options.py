@@ -38,6 +38,12 @@ def _complete_split(incomplete: str) -> list[str]:
     return [name for name in SPLITS if name.startswith(incomplete)]
 
 
+def _complete_protocol(incomplete: str) -> list[str]:
+    from .seed import PROTOCOLS
+
+    return [name for name in PROTOCOLS if name.startswith(incomplete)]
+
+
 def _choices(option: str) -> Callable[[str], list[str]]:
     """Make a function that completes what an option of the data may be."""
 
@@ -83,6 +89,19 @@ Metrics = Annotated[
         help="One or several, or all; else bleu rouge meteor.",
         autocompletion=_completing("metrics"),
     ),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="held-out|seed",
+        help="seed: also how scores without a protocol come about, leak by leak; no result.",
+        autocompletion=_complete_protocol,
+    ),
+]
+Leaks = Annotated[
+    list[str] | None,
+    typer.Option("--leaks", metavar="NAME,…", help="For --protocol seed: which to open; else all."),
 ]
 Split = Annotated[
     str,

@@ -25,7 +25,7 @@ from .cells import metric_cells, prediction_lines
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, ceiling, copy_last, nearest_context, shuffled, typical
 from .leaks import Leak, audit
 from .predicting import predict_all
-from .scoring import Statistics, build_metrics, measure, measure_in_spaces
+from .scoring import Statistics, build_metrics, measure, measure_in_spaces, part_by_mentions
 from .series import Series, read_truth
 from .teacher_forced import teacher_forced
 from .training import Training, look_at_training
@@ -73,6 +73,7 @@ def evaluate(
         )
     windows = everything.take(found.kept)
     metrics, unavailable = build_metrics(choices)
+    metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, read_truth(prepared.frames, windows))
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
@@ -86,7 +87,6 @@ def evaluate(
         looked_for = TargetFeatureSource(prepared.frames, windows, **encoders, features=features, device=device)
     targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
-    truth = read_truth(prepared.frames, windows)
 
     spaces = Spaces(model, device)
     vectors = WindowVectors(
@@ -123,7 +123,9 @@ def evaluate(
 
     stories = len(set(windows.stories))
     facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
-    cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
+    cells: dict[str, dict[str, Any]] = {
+        name: {"unavailable": reason} for name, reason in (unavailable | unmarked).items()
+    }
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
     result = {
         "signature": signature(facts),
@@ -172,7 +174,7 @@ def _facts(
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training.fingerprint[:12],
-        "text": "one-form-1",
+        "text": "one-form-2",
         "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
         **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
         "shuffleseed": SHUFFLE_SEED,

@@ -22,9 +22,12 @@ from .text import clean_text
 BATCH = 32
 
 
-def predict_all(model: StoryModel, contexts: Contexts, decoding: Decoding, *, what: str) -> Series:
+def predict_all(
+    model: StoryModel, contexts: Contexts, decoding: Decoding, *, what: str, form: Callable[[str], str] = clean_text
+) -> Series:
     """Answer all windows, in their order. There is no argument through which a target could be seen.
 
+    `form` is what is made of the texts that the model writes; results are of the one form alone.
     The pictures lie in a file that is gone once nobody reads them, since those of a large split may not fit memory.
     """
     texts: list[str] = []
@@ -35,8 +38,8 @@ def predict_all(model: StoryModel, contexts: Contexts, decoding: Decoding, *, wh
         for start in range(0, len(contexts), BATCH):
             indices = np.arange(start, min(start + BATCH, len(contexts)))
             prediction = model.predict(contexts.batch(indices), decoding)
-            texts += [clean_text(text) for text in prediction.texts]
             asked += [prediction.next] if prediction.next else []
+            texts += [form(text) for text in prediction.texts]
             drawn = to_bytes(prediction.images)
             if images is None:
                 images = _laid_out((len(contexts), *drawn.shape[1:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ..api import Comparison, Metric, ReadsReferences, SpaceMetric
 from ..config import CONTEXT_FRAMES
 from ..console import progress
-from ..data.prepared import Windows
+from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.spaces import Vectors
 from ..plugin.loading import build
 from .floors import WindowVectors
-from .series import Queries, Series, Truth
+from .series import Queries, Series, Truth, read_mentions
 
 BATCH = 32
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
@@ -34,6 +34,27 @@ def build_metrics(choices: Sequence[Choice]) -> tuple[dict[str, Metric | SpaceMe
         except VsrError as error:
             unavailable[choice.name] = str(error)
     return runnable, unavailable
+
+
+def part_by_mentions(
+    metrics: Mapping[str, Metric | SpaceMetric], prepared: Prepared, windows: Windows, truth: Truth
+) -> tuple[dict[str, Metric | SpaceMetric], dict[str, str], Truth]:
+    """Look up what the source marks if a metric asks. Gives the metrics that can run, why others cannot, the truth."""
+    asking = [name for name, metric in metrics.items() if reads_mentions(metric)]
+    if not asking:
+        return dict(metrics), {}, truth
+    mentions = read_mentions(prepared, windows)
+    if any(frame for window in mentions for frame in window):
+        return dict(metrics), {}, replace(truth, mentions=mentions)
+    why = (
+        f"{prepared.folder} marks no entities; prepare stories that do, as --dataset story-reasoning and storyworld do"
+    )
+    return {k: v for k, v in metrics.items() if k not in asking}, {name: f"{name}: {why}" for name in asking}, truth
+
+
+def reads_mentions(metric: Metric | SpaceMetric) -> bool:
+    """Say whether a metric is of use only where the source marks entities."""
+    return bool(getattr(metric, "reads_mentions", False))
 
 
 def measure(metrics: Mapping[str, Metric], series: Mapping[str, Series], truth: Truth) -> Statistics:
