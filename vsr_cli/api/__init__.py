@@ -2,12 +2,12 @@
 
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
+from .decoding import Decoding
 from .hub import HubSource, HubStream
 from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
-    Decoding,
     Fusion,
     HasAssets,
     ImageDecoder,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .component import Options
+from .decoding import Decoding
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
@@ -86,12 +86,6 @@ class Narrative:
     """The text encoder's embedding of each frame, (B, K, D)."""
     context: Context
     """What the encoders read, for decoders that attend, copy or start from the last image."""
-
-
-class Decoding(Options):
-    """How a text decoder turns its distribution into words."""
-
-    method: Literal["greedy"] = "greedy"
 
 
 class VisualEncoder(Protocol):
