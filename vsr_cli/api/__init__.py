@@ -37,6 +37,7 @@ from .stories import (
     Survey,
     Thing,
 )
+from .text_objective import TextObjectiveOptions
 from .vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "TemporalModel",
     "TextDecoder",
     "TextEncoder",
+    "TextObjectiveOptions",
     "Thing",
     "TokenBatch",
     "VisualEncoder",

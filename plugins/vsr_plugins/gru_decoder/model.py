@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjectiveOptions, TokenBatch, Vocabulary
+from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_cli.api.writing import State, write
 
 from . import GruDecoderOptions
-from .loss import head_cross_entropy
 
 
 class GruDecoder(nn.Module):
@@ -25,6 +25,7 @@ class GruDecoder(nn.Module):
     def __init__(self, vocabulary: Vocabulary, *, width: int, options: GruDecoderOptions) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.objective: TextObjectiveOptions = options
         self.length = options.length
         self.layers = options.layers
         hidden = options.hidden or width
@@ -52,9 +53,8 @@ class GruDecoder(nn.Module):
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Give the mean cross-entropy in nats a real token, a scalar, from targets and mask (B, T)."""
-        # The head is by far the widest layer, so padding is dropped before it and not after.
-        states = self._states(narrative, ids)[mask]  # (B, T, hidden) -> (tokens, hidden)
-        return head_cross_entropy(states, self.head.weight, self.head.bias, ids[mask])
+        objective = self.objective if self.training else PLAIN
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=objective)
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Write a text a story: ids (B, length), up to eos, then padding."""
