@@ -49,7 +49,7 @@ def main() -> None:
     from vsr_cli.data.features import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
     from vsr_cli.evaluation.predicting import predict_all
-    from vsr_cli.evaluation.spaces import Spaces
+    from vsr_cli.model.spaces import Spaces
     from vsr_cli.model.weights import choose_device, load_model
 
     found = registry()

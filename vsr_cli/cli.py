@@ -19,6 +19,7 @@ from .commands.options import (
     Config,
     Data,
     Dataset,
+    DecodingMethod,
     DryRun,
     Epochs,
     Fusion,
@@ -235,6 +236,7 @@ def train(
         "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
         "vsr evaluate --protocol seed",
+        "vsr evaluate --decoding beam --set decoding.beams=8",
     ),
 )
 def evaluate(
@@ -242,6 +244,7 @@ def evaluate(
     data: Data = None,
     split: Split = "test",
     metrics: Metrics = None,
+    decoding: DecodingMethod = None,
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
     ] = False,
@@ -251,10 +254,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
-    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, run_evaluate, show_result
+    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
     from .commands.seed import chosen_leaks, run_seed, seed_folder, show_seed
-    from .commands.settings import comma_separated, registry
-    from .config import resolve_metrics
+    from .commands.settings import comma_separated, flag_layers, registry
+    from .config import resolve_evaluation
     from .data.splits import SPLITS
     from .layers import parse_set
     from .run import open_run
@@ -263,7 +266,8 @@ def evaluate(
     names = comma_separated(metrics or DEFAULT_METRICS)
     if ALL in names:
         names = found.names("metrics")
-    choices = resolve_metrics(found, names, parse_set(assignments or []))
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    choices, how = resolve_evaluation(found, names, layers)
     if split not in SPLITS:
         raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
     if split == "train" and not allow_train:
@@ -273,9 +277,9 @@ def evaluate(
     opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
     opened = open_run(run)
     folder = data_of(opened, data)
-    result = run_evaluate(found, opened, folder, split, choices)
+    result = run_evaluate(found, opened, folder, split, choices, decoding=how)
     if not as_json:
-        show_result(result, opened.folder / "evaluations" / split)
+        show_result(result, evaluation_folder(opened, split, how))
     if opened_leaks is not None:
         record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, held_out=result)
         print_json(record) if as_json else show_seed(record, seed_folder(opened, split))
@@ -288,21 +292,28 @@ def evaluate(
         "vsr predict story_dir/",
         "vsr predict stories/* --out next/",
         "vsr predict story_dir/ --json | jq -r .text",
+        "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
     )
 )
 def predict(
     story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
     run: RunFolder = None,
+    decoding: DecodingMethod = None,
+    assignments: Assignments = None,
     as_json: Json = False,
     out: Out = None,
 ) -> None:
     """Predict what happens next: the fifth image and text of a story, with a storyboard."""
     from .commands.predict import run_predict
-    from .commands.settings import registry
+    from .commands.settings import flag_layers, registry
+    from .config import resolve_decoding
+    from .layers import parse_set
     from .run import open_run
 
-    opened = open_run(run)
-    mistakes = run_predict(registry(), opened, story_dir, out, as_json=as_json)
+    found = registry()
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    how = resolve_decoding(found, layers)
+    mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
     if mistakes:
         raise VsrError("\n".join(mistakes))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from .api import Options
+from .api import Decoding, Options
 from .errors import VsrError
 from .layers import Choice, Layer, Resolver
 from .plugin.kinds import MODEL_PARTS
@@ -194,7 +194,7 @@ class TrainConfig:
 
 PREPARE_SECTIONS = ("dataset", "data", "model", "features", "visual", "text")
 TRAIN_SECTIONS = (*MODEL_PARTS, "model", "features", "objective", "training")
-ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "limit"})
+ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "decoding", "limit"})
 """What a preset or a configuration file may hold for one command or another."""
 
 
@@ -253,9 +253,33 @@ def resolve_recorded(
 
 def resolve_metrics(registry: Registry, names: Sequence[str], layers: Sequence[Layer]) -> list[Choice]:
     """Resolve metrics by name, with options from `--set metrics.NAME.key=value`. Raises VsrError with all mistakes."""
-    sections = [f"metrics.{name}" for name in names]
-    named = [Layer("--metrics", {f"metrics.{name}": {"name": name}}) for name in names]
-    resolver = Resolver(registry, sections, [*named, *layers], elsewhere=ALL_SECTIONS)
-    choices = [resolver.choice(section) for section in sections]
+    resolver = Resolver(registry, _metric_sections(names), [*_named(names), *layers], elsewhere=ALL_SECTIONS)
+    choices = [resolver.choice(section) for section in _metric_sections(names)]
     resolver.finish()
     return [choice for choice in choices if choice]
+
+
+def resolve_evaluation(
+    registry: Registry, names: Sequence[str], layers: Sequence[Layer]
+) -> tuple[list[Choice], Decoding]:
+    """Resolve metrics as `resolve_metrics` does, and how texts are written. Raises VsrError with all mistakes."""
+    sections = [*_metric_sections(names), "decoding"]
+    resolver = Resolver(registry, sections, [*_named(names), *layers], elsewhere=ALL_SECTIONS)
+    choices = [resolver.choice(section) for section in _metric_sections(names)]
+    decoding = resolver.options("decoding", Decoding)
+    resolver.finish()
+    assert decoding
+    return [choice for choice in choices if choice], decoding
+
+
+def resolve_decoding(registry: Registry, layers: Sequence[Layer]) -> Decoding:
+    """Resolve how texts are written, from `--set decoding.key=value`. Raises VsrError with all mistakes."""
+    return resolve_evaluation(registry, [], layers)[1]
+
+
+def _metric_sections(names: Sequence[str]) -> list[str]:
+    return [f"metrics.{name}" for name in names]
+
+
+def _named(names: Sequence[str]) -> list[Layer]:
+    return [Layer("--metrics", {f"metrics.{name}": {"name": name}}) for name in names]

@@ -2,13 +2,13 @@
 
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
+from .decoding import Decoding
 from .hub import HubSource, HubStream
 from .image_loss import ImageLossOptions, build_image_loss
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
-    Decoding,
     FitsTraining,
     Fusion,
     HasAssets,
@@ -45,6 +45,7 @@ from .stories import (
     Survey,
     Thing,
 )
+from .text_objective import TextObjectiveOptions
 from .vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "TemporalModel",
     "TextDecoder",
     "TextEncoder",
+    "TextObjectiveOptions",
     "Thing",
     "TokenBatch",
     "TrainingFrames",

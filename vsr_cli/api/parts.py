@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .component import Options
+from .decoding import Decoding
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
@@ -146,12 +146,6 @@ class Narrative:
     """What the encoders read, for decoders that attend, copy or start from the last image."""
     next: NextQuery | None = None
     """What is looked for among candidates; None unless the objective `next` has a weight."""
-
-
-class Decoding(Options):
-    """How a text decoder turns its distribution into words."""
-
-    method: Literal["greedy"] = "greedy"
 
 
 class VisualEncoder(Protocol):

@@ -54,7 +54,7 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
     scores = compare(evaluations, metrics, stories)
     first = evaluations[0]
     return {
-        "split": split,
+        "split": first.split,
         "stories": first.result["stories"],
         "windows": first.result["windows"],
         "data": first.facts.get("data"),

@@ -56,6 +56,13 @@ def _choices(option: str) -> Callable[[str], list[str]]:
     return complete
 
 
+def _complete_decoding(incomplete: str) -> list[str]:
+    from ..api import Decoding
+
+    names = get_args(Decoding.model_fields["method"].annotation)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _complete_preset(incomplete: str) -> list[str]:
     from ..layers import presets
 
@@ -128,6 +135,15 @@ SplitBy = Annotated[
 Groups = Annotated[
     Path | None,
     typer.Option("--groups", metavar="FILE", help="A CSV with columns story and group; a group never parts."),
+]
+DecodingMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--decoding",
+        metavar="greedy|beam|sample",
+        help="How texts are written; --set decoding.KEY=VALUE says more.",
+        autocompletion=_complete_decoding,
+    ),
 ]
 Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
 KindOf = Annotated[

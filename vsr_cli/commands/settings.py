@@ -31,7 +31,7 @@ def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:
     for place, value in flags.items():
         if value is not None:
             section, key = place.split(".")
-            name = section if key == "name" else key
+            name = section if key in ("name", "method") else key
             given = " ".join(value) if isinstance(value, list) else value
             layers.append(Layer(f"--{name.replace('_', '-')} {given}", {section: {key: value}}))
     return layers

@@ -92,6 +92,7 @@ def score_given(
         "stories": stories,
         "windows": len(windows),
         "missing": missing,
+        "decoding": None,
         "truncated_references": 0.0,
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},
