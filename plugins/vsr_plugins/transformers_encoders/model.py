@@ -98,18 +98,20 @@ class TransformersEncoder(nn.Module):
         """
         if self.trains_whole:
             return ids
+        length = ids.shape[1]
         with torch.no_grad():
+            ids, mask = without_padding(ids, mask)
             states = self._lower_states(ids, mask)
-            return states if len(self.upper) else self._pool(states, mask)
+            if not len(self.upper):
+                return self._pool(states, mask)
+            return functional.pad(states, (0, 0, 0, length - states.shape[1]))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Give (N, D) from what `frozen` returned and the mask (N, L)."""
         if not self.trains_whole and not len(self.upper):
             pooled = features
         else:
-            # Padding is on the right: columns that no text of the batch reaches are not worth computing.
-            longest = int(mask.sum(dim=1).max())
-            features, mask = features[:, :longest], mask[:, :longest]
+            features, mask = without_padding(features, mask)
             if self.trains_whole:
                 pooled = self._pool(self._lower_states(features, mask), mask)
             else:
@@ -144,6 +146,15 @@ class TransformersEncoder(nn.Module):
             return states[:, 0]  # (N, L, H) -> (N, H)
         real = mask[..., None].to(states.dtype)  # (N, L, 1)
         return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
+
+
+def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut off the columns that no text of a batch reaches, of rows (N, L, *F) and mask (N, L); padding is on the right.
+
+    What is left depends on them by no more than rounding.
+    """
+    longest = int(mask.sum(dim=1).max())
+    return rows[:, :longest], mask[:, :longest]
 
 
 def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
