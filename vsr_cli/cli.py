@@ -16,6 +16,7 @@ from .commands.flags import part_flags, refuse_settings, resolve_train_command, 
 from .commands.options import (
     Assignments,
     BatchSize,
+    Compile,
     Config,
     Data,
     Dataset,
@@ -29,6 +30,7 @@ from .commands.options import (
     Leaks,
     Metrics,
     Out,
+    Precision,
     Preset,
     Protocol,
     Resize,
@@ -48,7 +50,7 @@ from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
-from .launch import is_main
+from .launch import is_main, spare_other_programs
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -181,6 +183,8 @@ def train(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
@@ -207,6 +211,8 @@ def train(
         },
         epochs=epochs,
         batch_size=batch_size,
+        precision=precision,
+        compile_parts=compile_parts,
         track=track,
     )
     if resume is not None:
@@ -332,6 +338,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
     """
+    spare_other_programs()
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

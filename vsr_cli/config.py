@@ -132,8 +132,9 @@ class TrainingOptions(Options):
     seed: int = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
-        "auto", description="mixed precision: auto is bf16 on a GPU that has it, else none"
+        "auto", description="mixed precision: auto is bf16 where the GPU or CPU has instructions for it, else none"
     )
+    compile: bool = Field(False, description="translate the parts with torch's compiler, which takes a minute or two")
     track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
 
 

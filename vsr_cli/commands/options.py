@@ -183,6 +183,11 @@ Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passe
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="auto|no|bf16|fp16", help="What matrix products are taken in, to train."),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the parts before training, for a GPU.")]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what it would take, in memory, disk and time, from a few steps, and stop."),

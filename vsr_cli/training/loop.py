@@ -20,6 +20,7 @@ from ..model.weights import rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
 from .checkpoints import Checkpoints
+from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
 from .fitting import fit_to_training
 from .gradients import Measurer, Split, open_split
@@ -108,7 +109,7 @@ def train(
     )
 
     kept = time.monotonic()
-    with listening() as wish:
+    with listening() as wish, compiled(model, wanted=options.compile):
         for epoch in range(progress.epoch, options.epochs + 1):
             if options.patience and progress.epochs_since_best >= options.patience:
                 say(f"ending after epoch {epoch - 1}: {options.best_metric} no better for {options.patience} epochs")

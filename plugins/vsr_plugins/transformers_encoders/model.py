@@ -118,17 +118,20 @@ class TransformersEncoder(nn.Module):
         """
         if self.trains_whole:
             return ids
+        length = ids.shape[1]
         with torch.no_grad():
-            return self._lower_states(ids, mask) if len(self.upper) else self._read(ids, mask)
+            ids, mask = without_padding(ids, mask)
+            if not len(self.upper):
+                return self._read(ids, mask)
+            states = self._lower_states(ids, mask)
+            return functional.pad(states, (0, 0, 0, length - states.shape[1]))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Give (N, D) from what `frozen` returned and the mask (N, L)."""
         if self.trains_whole:
-            pooled = self._read(features, mask)
+            pooled = self._read(*without_padding(features, mask))
         elif len(self.upper):
-            # Padding is on the right: columns that no text of the batch reaches are not worth computing.
-            longest = int(mask.sum(dim=1).max())
-            pooled = self._upper_pooled(features[:, :longest], mask[:, :longest])
+            pooled = self._upper_pooled(*without_padding(features, mask))
         else:
             pooled = features
         embedding: Tensor = self.projection(pooled)  # (N, H) -> (N, D)
@@ -186,6 +189,15 @@ class TransformersEncoder(nn.Module):
             return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]  # (N, L, H) -> (N, H)
         real = mask[..., None].to(states.dtype)  # (N, L, 1)
         return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
+
+
+def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut off the columns that no text of a batch reaches, of rows (N, L, *F) and mask (N, L); padding is on the right.
+
+    What is left depends on them by no more than rounding.
+    """
+    longest = int(mask.sum(dim=1).max())
+    return rows[:, :longest], mask[:, :longest]
 
 
 def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:

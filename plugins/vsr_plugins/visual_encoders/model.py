@@ -70,7 +70,8 @@ class PretrainedEncoder(nn.Module):
         if self.trains_whole:
             return pixels
         with torch.no_grad():
-            features: Tensor = self.network(pixels)
+            # With a pixel's channels side by side, convolutions need no rearranging before and after each of them.
+            features: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
         return features
 
     def forward(self, features: Tensor) -> Tensor:
