@@ -228,7 +228,7 @@ FLOORS = (
     ("config", "layers", "run", "plugin"),
     ("data",),
     ("model",),
-    ("training", "evaluation", "prediction", "report"),
+    ("training", "evaluation", "prediction", "report", "ablation"),
     ("cli", "commands", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,7 +16,7 @@ from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
-from ..model.weights import rebuild_model, save_weights
+from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
 from .checkpoints import Checkpoints
@@ -159,6 +159,7 @@ def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool,
     if main:
         save_assets(model, run.assets)
         save_weights(model, run.folder / "frozen.safetensors", frozen=True)
+        run.update(parameters=parameter_counts(model))
     return model
 
 
