@@ -116,17 +116,16 @@ def _rows(
     random: np.random.Generator,
 ) -> dict[int, dict[str, Any]]:
     """Give what one metric makes of each combination that has a run, and compare it with the base."""
-    draws = (
-        {number: np.stack([resampled[each.name] for each in group]) for number, group in groups.items()}
-        if (resampled is not None)
-        else {}
-    )
-    rows = {}
-    for number, group in groups.items():
+    draws = {}
+    if resampled is not None:
+        draws = {number: np.stack([resampled[each.name] for each in group]) for number, group in groups.items()}
+    rows: dict[int, dict[str, Any]] = {}
+    for number, group in sorted(groups.items()):
         cells = [each.available[name] for each in group]
+        means = mean_over_seeds(draws[number], random) if draws else None
         row: dict[str, Any] = {
             "value": fmean(cell["value"] for cell in cells),
-            "ci95": interval(mean_over_seeds(draws[number], random)) if draws else None,
+            "ci95": interval(means) if means is not None and np.isfinite(means).all() else None,
             "seeds": [cell["value"] for cell in cells],
             "floors": _floors(cells),
         }

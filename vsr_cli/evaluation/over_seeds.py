@@ -61,6 +61,8 @@ def lead_over(
     Each is (seeds, resamples). The seeds of both are taken to scatter alike, as in Student's test for two samples.
     None where a score is not always a number.
     """
+    if not (np.isfinite(ours).all() and np.isfinite(base).all()):
+        return None
     (many, resamples), (few, _) = ours.shape, base.shape
     chance = np.zeros(resamples)
     if freedom := many + few - 2:
@@ -68,8 +70,6 @@ def lead_over(
         chance = np.sqrt(squares / freedom * (1 / many + 1 / few)) * random.standard_t(freedom, size=resamples)
     mean, base_mean = ours.mean(axis=0), base.mean(axis=0)
     lead = goodness(mean, better) - goodness(base_mean, better) + chance
-    if not np.isfinite(lead).all():
-        return None
     below, above = int((lead <= 0).sum()), int((lead >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
     return Lead(interval(mean - base_mean + chance), p, below < above)

@@ -99,7 +99,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
         f"means over seeds; 95 %: over stories and seeds; differences: less the base, {result['base']}; "
         f"better or worse: p < 5 %, corrected for {result['comparisons']} comparisons (Holm)",
-        "floors: their means over the combinations; in the column of this name, how many of them every seed surely beats",
+        "floors: their means over the combinations, and in the column, how many of them every seed surely beats",
     ]
     if len(result["seeds"]) == 1:
         said.append(
