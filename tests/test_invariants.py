@@ -242,7 +242,7 @@ FLOORS = (
     ("config", "layers", "run", "plugin"),
     ("data",),
     ("model",),
-    ("training", "evaluation", "prediction", "report"),
+    ("training", "evaluation", "prediction", "report", "ablation"),
     ("checking", "testing"),
     ("cli", "commands", "__main__"),
 )

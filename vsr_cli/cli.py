@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.ablate_app import ablate_app
 from .commands.cache import cache_app
 from .commands.config import config_app
 from .commands.data_app import data_app
@@ -68,6 +69,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(results_app)
+app.add_typer(ablate_app)
 
 
 def _show_version(wanted: bool) -> None:

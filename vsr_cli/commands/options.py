@@ -11,7 +11,7 @@ import typer
 from ..plugin.kinds import KIND_OF, KINDS
 
 
-def _completing(*sections: str) -> Callable[[str], list[str]]:
+def completing(*sections: str) -> Callable[[str], list[str]]:
     """Make a function that completes the names of some kinds of component in the shell."""
 
     def complete(incomplete: str) -> list[str]:
@@ -27,7 +27,7 @@ def _names(section: str) -> typer.models.OptionInfo:
     """An option that takes a component's name and completes it in the shell."""
     kind = KIND_OF[section]
     option: typer.models.OptionInfo = typer.Option(
-        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=_completing(section)
+        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=completing(section)
     )
     return option
 
@@ -94,7 +94,7 @@ Metrics = Annotated[
         "--metrics",
         metavar="NAME…",
         help="One or several, or all; else bleu rouge meteor.",
-        autocompletion=_completing("metrics"),
+        autocompletion=completing("metrics"),
     ),
 ]
 Protocol = Annotated[
@@ -145,7 +145,7 @@ DecodingMethod = Annotated[
         autocompletion=_complete_decoding,
     ),
 ]
-Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
+Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=completing(*KIND_OF))]
 KindOf = Annotated[
     str | None,
     typer.Option(

@@ -16,7 +16,7 @@ from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
-from ..model.weights import rebuild_model, save_weights
+from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
 from .checkpoints import Checkpoints
@@ -77,6 +77,7 @@ def train(
         if accelerator.is_main_process:  # what never changes is kept once
             save_assets(model, run.assets)
             save_weights(model, run.folder / "frozen.safetensors", frozen=True)
+            run.update(parameters=parameter_counts(model))
     training = open_split(model, prepared, "train", features, device=accelerator.device)
     validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
