@@ -98,6 +98,9 @@ class ObjectiveOptions(Options):
     text: float = Field(1.0, ge=0, description="cross-entropy of the next text")
     image: float = Field(1.0, ge=0, description="error of the next image")
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
+    next: float = Field(
+        0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
+    )
 
 
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
@@ -115,7 +118,7 @@ class TrainingOptions(Options):
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    best_metric: Literal["loss", "text", "image", "alignment"] = Field(
+    best_metric: Literal["loss", "text", "image", "alignment", "next"] = Field(
         "loss", description="the validation loss that decides which checkpoint is the best"
     )
     patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")

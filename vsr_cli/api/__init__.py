@@ -3,21 +3,28 @@
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .hub import HubSource, HubStream
+from .image_loss import ImageLossOptions, build_image_loss
 from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
     Decoding,
+    FitsTraining,
     Fusion,
     HasAssets,
     ImageDecoder,
+    ImageRows,
     Narrative,
+    NextQuery,
     Target,
+    TargetFeatures,
     TemporalModel,
     TextDecoder,
     TextEncoder,
+    TrainingFrames,
     VisualEncoder,
     content_key,
+    last_real,
 )
 from .paths import is_file, leads_outside
 from .stories import (
@@ -50,6 +57,7 @@ __all__ = [
     "Dataset",
     "Decoding",
     "Entity",
+    "FitsTraining",
     "Frame",
     "FrameAnalysis",
     "Fusion",
@@ -58,8 +66,11 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
+    "ImageLossOptions",
+    "ImageRows",
     "Metric",
     "Narrative",
+    "NextQuery",
     "Note",
     "Options",
     "Phase",
@@ -71,16 +82,20 @@ __all__ = [
     "Story",
     "Survey",
     "Target",
+    "TargetFeatures",
     "TemporalModel",
     "TextDecoder",
     "TextEncoder",
     "Thing",
     "TokenBatch",
+    "TrainingFrames",
     "VisualEncoder",
     "Vocabulary",
     "VsrError",
+    "build_image_loss",
     "content_key",
     "hookimpl",
     "is_file",
+    "last_real",
     "leads_outside",
 ]

@@ -95,9 +95,9 @@ class SpaceMetric(Protocol):
     """A metric that compares in a space of the run's own, in place of words or pixels. Built like a `Metric`."""
 
     space: Literal["visual", "text"]
-    centred_floors: bool
-    """Whether its scores mean the same once the training mean is taken off all vectors: then floors are
-    measured there, too."""
+    ranks: bool
+    """Whether it only orders candidates. Then a model that has learned to choose among them (the objective `next`)
+    answers with its own query and keys, and floors are also measured with the training mean taken off all vectors."""
     scale: str
     signature: str
 

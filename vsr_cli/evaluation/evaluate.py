@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import torch
 from .. import __version__
 from ..api import Decoding, SpaceMetric
 from ..config import FeatureOptions
-from ..data.batches import Contexts, Targets
+from ..data.batches import Contexts, TargetFeatureSource, Targets
 from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
+from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
@@ -26,7 +27,6 @@ from .leaks import Leak, audit
 from .predicting import predict_all
 from .scoring import Statistics, build_metrics, measure, measure_in_spaces
 from .series import Series, read_truth
-from .spaces import Spaces, Vectors
 from .teacher_forced import teacher_forced
 from .training import Training, look_at_training
 
@@ -81,6 +81,10 @@ def evaluate(
     splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
     features = frozen_features(prepared, **encoders, **how, splits=splits)
     contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
+    looked_for = None
+    if model.next_frame is not None:
+        looked_for = TargetFeatureSource(prepared.frames, windows, **encoders, features=features, device=device)
+    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
     truth = read_truth(prepared.frames, windows)
 
@@ -121,7 +125,6 @@ def evaluate(
     facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
     cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
-    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device)
     result = {
         "signature": signature(facts),
         "split": split,
@@ -174,6 +177,7 @@ def _facts(
         **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
         "shuffleseed": SHUFFLE_SEED,
         **{f"space.{name}": value for name, value in spaces.signature.items()},
+        "ranking": "written" if model.next_frame is None else "query",
         "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
 
@@ -181,7 +185,7 @@ def _facts(
 def _placed(answers: Series, spaces: Spaces) -> Series:
     """Place the model's answers in its own spaces."""
     visual = spaces.images(answers.images, np.arange(len(answers.texts)))
-    return Series(answers.texts, answers.images, visual, spaces.written(answers.texts))
+    return replace(answers, visual=visual, text=spaces.written(answers.texts))
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

@@ -14,10 +14,10 @@ from ..console import progress
 from ..data.prepared import Windows
 from ..errors import VsrError
 from ..layers import Choice
+from ..model.spaces import Vectors
 from ..plugin.loading import build
 from .floors import WindowVectors
-from .series import Series, Truth
-from .spaces import Vectors
+from .series import Queries, Series, Truth
 
 BATCH = 32
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
@@ -109,7 +109,8 @@ def measure_in_spaces(
     vectors: WindowVectors,
     means: Mapping[str, Vectors],
 ) -> Statistics:
-    """Measure every answer by each metric of the run's spaces, and two more floors: the mean of the context's frames,
+    """Measure every answer by each metric of the run's spaces, where it ranks by the model's own queries if there are
+    any, and two more floors: the mean of the context's frames,
     and for ranks both it and the last frame with the training mean taken off.
 
     `windows` and `vectors` are of all windows of the split, of which those kept are scored; `means` are the training
@@ -126,20 +127,35 @@ def measure_in_spaces(
         answers = {each: answer.visual if visual else answer.text for each, answer in series.items()}
         answers = {**answers, "mean-context": context}
         origin = {each: np.zeros((), np.float32) for each in answers}
-        if metric.centred_floors and metric.space in means:
+        if metric.ranks and metric.space in means:
             for each in ("copy-last", "mean-context"):
                 answers[f"{each}-centred"], origin[f"{each}-centred"] = answers[each], means[metric.space]
-        found[name] = {
-            each: np.concatenate(
-                [
-                    metric.measure_in_space(_comparison(part, answer - origin[each], targets - origin[each], among))
-                    for part in np.array_split(np.arange(len(kept)), max(1, len(kept) // 256))
-                ]
-            )
+        compared = {
+            each: (answer - origin[each], targets - origin[each])
             for each, answer in answers.items()
             if answer is not None
         }
+        if metric.ranks:
+            compared |= {
+                each: _asked(answer.queries, metric, targets) for each, answer in series.items() if answer.queries
+            }
+        found[name] = {
+            each: np.concatenate(
+                [
+                    metric.measure_in_space(_comparison(part, answer, placed, among))
+                    for part in np.array_split(np.arange(len(kept)), max(1, len(kept) // 256))
+                ]
+            )
+            for each, (answer, placed) in compared.items()
+        }
     return found
+
+
+def _asked(queries: Queries, metric: SpaceMetric, targets: Vectors) -> tuple[Vectors, Vectors]:
+    """Give a model's queries, and the targets as it places them for these."""
+    if metric.space == "visual":
+        return queries.visual, queries.image_keys(targets)
+    return queries.text, queries.text_keys(targets)
 
 
 def _comparison(part: NDArray[np.int64], predicted: Vectors, targets: Vectors, among: Candidates) -> Comparison:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,25 @@ from ..api import Sample
 from ..config import CONTEXT_FRAMES
 from ..data.prepared import Frames, Windows
 from ..data.shards import ChosenRows, Rows
-from .spaces import Vectors
+from ..model.spaces import Vectors
 from .text import clean_text
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What a model looks for among candidates after each of W windows, and how candidates are placed beside it."""
+
+    visual: Vectors
+    """(W, e)."""
+    text: Vectors
+    """(W, f)."""
+    image_keys: Callable[[Vectors], Vectors]
+    """Gives (C, e) of candidate images by their vectors in the run's visual space (C, d)."""
+    text_keys: Callable[[Vectors], Vectors]
+
+    def take(self, rows: NDArray[np.int64]) -> Queries:
+        """Give those of some windows."""
+        return replace(self, visual=self.visual[rows], text=self.text[rows])
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,8 @@ class Series:
     visual: Vectors | None = None
     """The images in the run's visual space, (W, d); None where no metric asks."""
     text: Vectors | None = None
+    queries: Queries | None = None
+    """What a model looks for among candidates, where it has learned to."""
 
     def take(self, rows: NDArray[np.int64]) -> Series:
         """Answer each window as another one is answered."""
@@ -35,6 +54,7 @@ class Series:
             ChosenRows(self.images, rows),
             None if self.visual is None else self.visual[rows],
             None if self.text is None else self.text[rows],
+            None if self.queries is None else self.queries.take(rows),
         )
 
 
