@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -160,7 +161,7 @@ class TransformersEncoder(nn.Module):
         pooled = self._pool(self._lower_states(torch.tensor(filled, device=ids.device), window_mask), window_mask)
         if len(windows) == len(counts):
             return pooled
-        parts_of = pooled.split([len(count) for count in counts])
+        parts_of = pooled.tensor_split(list(accumulate(map(len, counts)))[:-1])
         weights = [pooled.new_tensor(count).unsqueeze(1) / sum(count) for count in counts]
         return torch.stack([(part * weight).sum(0) for part, weight in zip(parts_of, weights, strict=True)])
 

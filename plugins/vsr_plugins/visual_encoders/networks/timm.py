@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -24,6 +24,7 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
     """
     try:
         import timm
+        from timm.data.config import resolve_model_data_config
     except ImportError as error:
         raise VsrError(
             f"visual encoder timm: the library is not installed ({one_line(error)}); pip install 'vsr-cli[timm]'"
@@ -35,10 +36,10 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
             f"{', '.join(near)}, by --set visual.model=NAME"
         )
     network = create(options, pretrained=context.assets is None and options.weights == "pretrained")
-    facts: dict[str, Any] = timm.data.resolve_model_data_config(network)
+    facts: dict[str, Any] = cast(Any, resolve_model_data_config)(network)
     preprocessing = Preprocessing.kept(context.assets) or preprocessing_of(facts, crop=options.crop)
     if context.assets is None and options.weights not in ("pretrained", "random"):
-        named = network.pretrained_cfg.get("classifier") or ()
+        named = cast(Any, network).pretrained_cfg.get("classifier") or ()
         classifiers = (named,) if isinstance(named, str) else tuple(named)
         fill(
             network,

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
 from vsr_cli.api import BuildContext, VsrError
 
@@ -58,11 +58,11 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     Raises VsrError if the model or its preprocessing cannot be had, or the model has no such pooling.
     """
     preprocessing = Preprocessing.kept(context.assets)
-    if preprocessing is None:
+    if context.assets is None or preprocessing is None:
         try:
             with quiet():
                 config, model = load_model(options)
-                processor = AutoImageProcessor.from_pretrained(options.model, trust_remote_code=False)
+                processor = cast(Any, AutoImageProcessor).from_pretrained(options.model)
         except UNREADABLE as error:
             raise VsrError(
                 f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); give the folder of a "
@@ -72,7 +72,7 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
         preprocessing = preprocessing_of(processor, options=options)
     else:
         config = AutoConfig.from_pretrained(context.assets)
-        model = AutoModel.from_config(config, trust_remote_code=False)
+        model = from_config(config)
     network = PooledVision(without_pooler(model) if options.pooling != "pooler" else model, pooling=options.pooling)
     if options.pooling == "cls" and not network.has_class_token:
         raise VsrError(
@@ -95,12 +95,12 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     )
 
 
-def load_model(options: HfVisionOptions) -> tuple[Any, nn.Module]:
+def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
     """Load the vision model and its configuration; errors are those of the transformers library, or VsrError."""
     config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
     config = getattr(config, "vision_config", config)  # of a model of images and texts, that half
     if options.weights == "random":
-        return config, AutoModel.from_config(config, trust_remote_code=False)
+        return config, from_config(config)
     model, report = AutoModel.from_pretrained(
         options.model,
         config=config,
@@ -119,6 +119,11 @@ def load_model(options: HfVisionOptions) -> tuple[Any, nn.Module]:
             f"the first is {missing[0]}); {remedy}"
         )
     return config, model
+
+
+def from_config(config: PreTrainedConfig) -> nn.Module:
+    """Build a vision model of random weights."""
+    return cast(nn.Module, AutoModel.from_config(config, trust_remote_code=False))  # type: ignore[no-untyped-call]
 
 
 def without_pooler(model: Any) -> nn.Module:
