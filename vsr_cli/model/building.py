@@ -93,19 +93,19 @@ def build_model(
             "add --set objective.next=1"
         )
     parts = Parts(**built)
-    next_frame = _build_next_frame(parts, config, image_size) if config.objective.next else None
+    next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next else None
     return StoryModel(parts, config.objective, next_frame=next_frame)
 
 
 @torch.no_grad()
-def _build_next_frame(parts: Parts, config: TrainConfig, image_size: int) -> NextFrame:
+def _build_next_frame(parts: Parts, config: TrainConfig, image_size: int, steps: int) -> NextFrame:
     """Build the objective `next` for the spaces of these encoders, whose widths only they know."""
     tokens = parts.text.tokenize([""])
     ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
     grey = torch.full((1, 3, image_size, image_size), 128, dtype=torch.uint8)
     visual = image_vectors(parts.visual, parts.visual.frozen(parts.visual.pixels(grey)))  # (1, d)
     text = text_vectors(parts.text, parts.text.frozen(ids, mask), mask)  # (1, d)
-    return NextFrame(visual=visual.shape[1], text=text.shape[1], width=config.model.width, steps=CONTEXT_FRAMES)
+    return NextFrame(visual=visual.shape[1], text=text.shape[1], width=config.model.width, steps=steps)
 
 
 def save_assets(model: StoryModel, assets: Path) -> None:
