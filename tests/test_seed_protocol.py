@@ -55,10 +55,11 @@ def steps_of(model, folder, *leaks):
     )
 
 
-def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(run, marked):
-    done = CliRunner().invoke(
-        app, ["evaluate", "--run", str(run.folder), "--metrics", "bleu,rouge", "--protocol", "seed", "--json"]
-    )
+@pytest.mark.parametrize(("words", "name"), [([], "test"), (["--set", "decoding.beams=2"], "test-beam-beams2")])
+def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(run, words, name):
+    words = ["--decoding", "beam", *words] if words else words
+    asked = ["evaluate", "--run", str(run.folder), "--metrics", "bleu,rouge", "--protocol", "seed", "--json", *words]
+    done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["result"] is False
@@ -68,10 +69,10 @@ def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(ru
     held_out = record["held_out"]["metrics"]
     assert record["steps"][-1]["scores"] == {name: cell["value"] for name, cell in held_out.items()}
     # Kept where nobody takes it for a result.
-    assert json.loads((run.folder / "evaluations" / "test-seed" / "seed.json").read_text()) == record
-    assert open_evaluated(run.folder, "test").result == record["held_out"]
-    with pytest.raises(VsrError, match="holds no evaluation of the test-seed split"):
-        open_evaluated(run.folder, "test-seed")
+    assert json.loads((run.folder / "evaluations" / f"{name}-seed" / "seed.json").read_text()) == record
+    assert open_evaluated(run.folder, name).result == record["held_out"]
+    with pytest.raises(VsrError, match=f"holds no evaluation of the {name}-seed split"):
+        open_evaluated(run.folder, f"{name}-seed")
 
 
 def test_each_leak_alone_does_what_it_says(model, marked):

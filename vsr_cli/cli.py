@@ -289,8 +289,8 @@ def evaluate(
     if not as_json:
         show_result(result, evaluation_folder(opened, split, how))
     if opened_leaks is not None:
-        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, held_out=result)
-        print_json(record) if as_json else show_seed(record, seed_folder(opened, split))
+        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
+        print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))
     elif as_json:
         print_json(result)
 

@@ -18,7 +18,7 @@ from ..files import write_json
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
-from .evaluate import training_data
+from .evaluate import evaluation_folder, training_data
 
 PROTOCOLS = ("held-out", "seed")
 NO_RESULT = "NOT A RESULT: the seed's way of scoring, leak by leak"
@@ -48,6 +48,7 @@ def run_seed(
     metrics: Sequence[Choice],
     *,
     leaks: Sequence[str],
+    decoding: Decoding,
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score a run as the seed did, step by step, and keep that apart from results. `held_out` is the result beside."""
@@ -62,7 +63,7 @@ def run_seed(
         split,
         metrics,
         leaks=leaks,
-        decoding=Decoding(),
+        decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
         training=training_data(run, prepared),
@@ -75,13 +76,14 @@ def run_seed(
         "steps": steps,
         "held_out": held_out,
     }
-    write_json(seed_folder(run, split) / FILE, record)
+    write_json(seed_folder(run, split, decoding) / FILE, record)
     return record
 
 
-def seed_folder(run: Run, split: str) -> Path:
-    """Say where the seed's scores are kept: beside the evaluations, and under no split's name."""
-    return run.folder / "evaluations" / f"{split}-seed"
+def seed_folder(run: Run, split: str, decoding: Decoding) -> Path:
+    """Say where the seed's scores are kept: beside the result, and under the name of none."""
+    folder = evaluation_folder(run, split, decoding)
+    return folder.with_name(f"{folder.name}-seed")
 
 
 def show_seed(record: Mapping[str, Any], folder: Path) -> None:
