@@ -35,7 +35,7 @@ def vsr_image_decoders() -> list[Component]:
         ),
         Component(
             name="residual",
-            summary="the last image, with what changes drawn over it through a mask; it starts from a copy",
+            summary="the last image, with what changes drawn over it through a mask; it starts near a copy",
             build="vsr_plugins.resize_convolution.model:build_residual",
             options=ResizeConvolutionOptions,
         ),

@@ -11,8 +11,8 @@ from vsr_cli.api import BuildContext, Narrative, build_image_loss
 from . import ResizeConvolutionOptions
 from .enlarging import FEWEST_CHANNELS, Enlarging, sizes_up_to
 
-INITIAL_MASK = -4.0
-"""Logit of the share that is drawn anew at first: 0.018."""
+INITIAL_MASK = -2.0
+"""Logit of the share that is drawn anew at first, 0.12: with much less, the gradient of what is drawn is too small."""
 
 
 class Upsample(nn.Module):
@@ -35,7 +35,7 @@ class Residual(nn.Module):
     """The last image where a mask says so, and elsewhere one drawn from the summary and the last image.
 
     The mask of Vondrick et al. (2016), "Generating Videos with Scene Dynamics", equation 2, with the last image for the
-    background. At first it lets 2 % of what is drawn through, everywhere: training starts from copying.
+    background. At first it keeps 88 % of the last image everywhere: training starts near copying.
     """
 
     def __init__(self, options: ResizeConvolutionOptions, context: BuildContext) -> None:
