@@ -265,6 +265,17 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(options, expected):
     assert frequencies(SCORES[turned], **options) == pytest.approx([expected[place] for place in turned], abs=2e-4)
 
 
+@pytest.mark.parametrize("sharp", [0.05, 3.0])
+def test_the_nucleus_is_exact_however_many_tokens_it_takes(sharp):
+    scores = sharp * torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    falling = scores.softmax(-1).sort(descending=True)
+    held = int((falling.values.cumsum(0) < 0.6).sum()) + 1
+    assert (held > 512) == (sharp < 1)
+    drawn = {token for token, share in enumerate(frequencies(scores, top_p=0.6)) if share}
+    assert drawn <= set(falling.indices[:held].tolist())
+    assert len(drawn) > 0.95 * held
+
+
 def test_what_may_not_be_written_is_never_drawn():
     scores = torch.full((4, 1000), -math.inf)
     scores[:, 500] = -40.0

@@ -20,6 +20,8 @@ from .vocabulary import Vocabulary
 State = tuple[Tensor, ...]
 """What a decoder remembers: tensors whose first dimension is the rows."""
 NEVER = float("-inf")
+LIKELIEST = 512
+"""How many tokens are looked at first for those that hold the probability `top_p`."""
 
 
 class Step(Protocol):
@@ -177,7 +179,9 @@ def draw(scores: Tensor, numbers: Tensor, *, decoding: Decoding) -> Tensor:
         scores = torch.full_like(scores, NEVER).scatter_(1, tokens, likeliest)
     probabilities = scores.softmax(dim=-1)
     if decoding.top_p < 1:
-        falling, tokens = probabilities.sort(dim=-1, descending=True)
+        falling, tokens = probabilities.topk(min(LIKELIEST, probabilities.shape[-1]))
+        if (falling.sum(dim=-1) < decoding.top_p).any():  # rarely: sorting them all would take most of the time
+            falling, tokens = probabilities.sort(dim=-1, descending=True)
         likelier = falling.cumsum(dim=-1) - falling  # the probability of all that is likelier
         falling = falling.masked_fill(likelier >= decoding.top_p, 0)
         probabilities = torch.zeros_like(probabilities).scatter_(1, tokens, falling)
