@@ -81,6 +81,8 @@ ANSWERS = [
     ["plugins", "list", "--json"],
     ["runs", "list", "--json"],
     ["plugins", "show", "gru"],
+    ["plugins", "check", "--help"],
+    ["plugins", "reference"],
     ["config", "show", "--preset", "reference"],
     ["config", "show", "--preset", "tiny", "--temporal", "lstm", "--set", "temporal.layers=2"],
 ]
@@ -107,6 +109,11 @@ MISTAKES = {
     ("train", "--set", "decoding.beams=3"): ["section 'decoding': this command does not use it"],
     ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
     ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder"],
+    ("plugins", "check", "grv"): ["component 'grv'", "did you mean gru?"],
+    ("plugins", "check", "gru", "--kind", "fusion"): ["fusion 'gru': there is none of this name", "concat"],
+    ("plugins", "check", "gru", "--kind", "decoder"): ["kind 'decoder'", "did you mean text-decoder"],
+    ("plugins", "new", "decoder", "mine"): ["kind 'decoder'", "did you mean text-decoder"],
+    ("plugins", "new", "metric", "My Metric"): ["name 'My Metric'", "such as slow-memory"],
     ("plugins", "show", "grv"): ["component 'grv'", "did you mean gru?"],
 }
 TOGETHER = {
@@ -235,7 +242,8 @@ FLOORS = (
     ("config", "layers", "run", "plugin"),
     ("data",),
     ("model",),
-    ("training", "evaluation", "prediction", "report"),
+    ("training", "evaluation", "prediction", "report", "ablation"),
+    ("checking", "testing"),
     ("cli", "commands", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -254,9 +262,11 @@ def test_a_lower_floor_never_imports_a_higher_one(path):
             )
 
 
-# 5. No broad `except` outside plugin discovery.
+# 5. No broad `except` outside plugin discovery and plugin checks.
 
 BROAD = {"Exception", "BaseException"}
+MAY_CATCH_ALL = {"vsr_cli/plugin/discovery.py", "vsr_cli/checking/outcomes.py"}
+"""Whatever a plugin's code does there costs one line."""
 RERAISING = {
     "vsr_cli/run.py": "notes in run.json that the work ended badly",
     "vsr_cli/data/words.py": "the tokenizers library raises a bare Exception",
@@ -266,8 +276,8 @@ RERAISING = {
 """Where a broad `except` is allowed because it ends by raising: nothing is swallowed."""
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "discovery.py"], ids=short)
-def test_no_broad_except_outside_discovery(path):
+@pytest.mark.parametrize("path", [path for path in SOURCES if short(path) not in MAY_CATCH_ALL], ids=short)
+def test_no_broad_except_outside_discovery_and_checks(path):
     for node in ast.walk(tree(path)):
         where = f"{short(path)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):

@@ -7,6 +7,7 @@ from torch import nn
 
 from vsr_cli.api import Context, Decoding, Narrative, Target
 from vsr_cli.config import ObjectiveOptions
+from vsr_cli.errors import VsrError
 from vsr_cli.model.story_model import Parts, StoryModel
 
 B, K, D, L, T, H = 3, 4, 8, 5, 6, 16
@@ -105,6 +106,29 @@ def test_the_narrative_has_the_promised_shapes_and_carries_the_context(model, co
     assert narrative.steps.shape == narrative.visual.shape == narrative.text.shape == (B, K, D)
     assert narrative.summary.shape == (B, D)
     assert narrative.context is context
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "words"),
+    [
+        (
+            "visual",
+            lambda embedding: embedding[1:],
+            r"visual encoder \S+ of \S+: gives embeddings .*\(11, 8\), not \(12, 8\)",
+        ),
+        ("text", lambda embedding: embedding[:, 1:], r"text encoder .*: gives embeddings .*\(12, 7\), not \(12, 8\)"),
+        ("fusion", lambda joined: joined.mean(1), r"fusion .*: gives joined embeddings .*\(3, 8\), not \(3, 4, 8\)"),
+        ("temporal", lambda pair: (pair[1], pair[1]), r"temporal model .*: gives steps .*\(3, 8\), not \(3, 4, 8\)"),
+        ("temporal", lambda pair: (pair[0], None), r"temporal model .*: gives a summary .*a NoneType, not \(3, 8\)"),
+        ("image_decoder", lambda image: image[..., 1:], r"image decoder .*: gives images .*15\), not \(3, 3, 16, 16\)"),
+    ],
+)
+def test_a_part_that_gives_the_wrong_shape_is_named(model, context, target, section, wrong, words):
+    part = getattr(model, section)
+    part.register_forward_hook(lambda _part, _given, result: wrong(result))
+    with pytest.raises(VsrError, match=words) as caught:
+        model(context, target)
+    assert "\n" not in str(caught.value)
 
 
 def test_each_frame_is_embedded_in_its_own_place(model, context):

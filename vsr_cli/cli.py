@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.ablate_app import ablate_app
 from .commands.cache import cache_app
 from .commands.config import config_app
 from .commands.data_app import data_app
@@ -16,6 +17,7 @@ from .commands.flags import part_flags, refuse_settings, resolve_train_command, 
 from .commands.options import (
     Assignments,
     BatchSize,
+    Compile,
     Config,
     Data,
     Dataset,
@@ -26,9 +28,12 @@ from .commands.options import (
     Groups,
     ImageDecoder,
     Json,
+    Leaks,
     Metrics,
     Out,
+    Precision,
     Preset,
+    Protocol,
     Resize,
     Resume,
     RunFolder,
@@ -46,7 +51,7 @@ from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
-from .launch import is_main
+from .launch import is_main, spare_other_programs
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -64,6 +69,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(results_app)
+app.add_typer(ablate_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -179,6 +185,8 @@ def train(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
@@ -205,6 +213,8 @@ def train(
         },
         epochs=epochs,
         batch_size=batch_size,
+        precision=precision,
+        compile_parts=compile_parts,
         track=track,
     )
     if resume is not None:
@@ -233,6 +243,7 @@ def train(
         "vsr evaluate --run runs/mine --split validation --json",
         "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+        "vsr evaluate --protocol seed",
         "vsr evaluate --decoding beam --set decoding.beams=8",
     ),
 )
@@ -245,11 +256,14 @@ def evaluate(
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
     ] = False,
+    protocol: Protocol = "held-out",
+    leaks: Leaks = None,
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
     from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
+    from .commands.seed import chosen_leaks, run_seed, seed_folder, show_seed
     from .commands.settings import comma_separated, flag_layers, registry
     from .config import resolve_evaluation
     from .data.splits import SPLITS
@@ -268,12 +282,17 @@ def evaluate(
         raise VsrError(
             "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
         )
+    opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
     opened = open_run(run)
-    result = run_evaluate(found, opened, data_of(opened, data), split, choices, decoding=how)
-    if as_json:
-        print_json(result)
-    else:
+    folder = data_of(opened, data)
+    result = run_evaluate(found, opened, folder, split, choices, decoding=how)
+    if not as_json:
         show_result(result, evaluation_folder(opened, split, how))
+    if opened_leaks is not None:
+        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, held_out=result)
+        print_json(record) if as_json else show_seed(record, seed_folder(opened, split))
+    elif as_json:
+        print_json(result)
 
 
 @app.command(
@@ -321,6 +340,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
     """
+    spare_other_programs()
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

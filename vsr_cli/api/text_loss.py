@@ -169,7 +169,8 @@ def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Te
             wrong, shared = wrong.to(states.dtype), some * part_share[:, None].to(some.dtype)
             to_states[part] = (wrong.T @ low) * part_share[:, None]  # (n, V) x (V, H) -> (n, H)
             if states.dtype == weight.dtype:
-                to_weight.addmm_(wrong, shared, beta=float(start > 0))  # (V, n) x (n, H) -> (V, H)
+                # (V, n) x (n, H) -> (V, H), added to what is there
+                torch.addmm(to_weight, wrong, shared, beta=float(start > 0), out=to_weight)
             else:
                 product = (wrong @ shared).to(weight.dtype)
                 to_weight = to_weight.add_(product) if start else product

@@ -68,7 +68,7 @@ def run_evaluate(
         decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=_training_data(run, prepared),
+        training=training_data(run, prepared),
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
     folder = evaluation_folder(run, split, decoding)
@@ -77,7 +77,7 @@ def run_evaluate(
     return result
 
 
-def _training_data(run: Run, prepared: Prepared) -> Prepared:
+def training_data(run: Run, prepared: Prepared) -> Prepared:
     """Open the data that a run learned from; where it is gone, take the data named in its place."""
     from ..data.prepared import open_prepared
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -11,12 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..console import out as console
-from ..console import print_json
-from ..plugin.kinds import KIND_OF, KINDS
+from ..console import print_json, say
+from ..plugin.kinds import KIND_OF, KINDS, kind_of_word
 from ..plugin.registry import Provided, Registry
-from .options import Component, Json
+from .options import Assignments, Component, Json, KindOf, complete_kind
 from .settings import registry
 from .words import examples
+
+FAILED = 1
+KIND_WORDS = [kind.word for kind in KINDS]
 
 plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and what each component takes.")
 
@@ -40,6 +44,56 @@ def plugins_show(name: Component, as_json: Json = False) -> None:
         return
     for entry in entries:
         show_component(entry)
+
+
+@plugins_app.command(
+    "check",
+    epilog=examples(
+        "vsr plugins check lstm",
+        "vsr plugins check gru --kind text-decoder --set text_decoder.layers=2",
+        "vsr plugins check resnet50 --set visual.weights=random --json",
+        "vsr plugins check folder --source my_stories/",
+    ),
+)
+def plugins_check(
+    name: Component,
+    kind: KindOf = None,
+    assignments: Assignments = None,
+    source: Annotated[str | None, typer.Option("--source", metavar="PLACE", help="What a dataset is to read.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build a component at tiny size and check what its kind promises. The exit code is 1 where it breaks a promise."""
+    from .plugins_check import run_checks
+
+    found = registry()
+    entries = found.find_all(name, kind=kind_of_word(kind) if kind else None)
+    if not run_checks(found, entries, assignments=assignments or [], source=source, as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
+@plugins_app.command(
+    "new",
+    epilog=examples("vsr plugins new temporal-model slow-memory", "vsr plugins new metric length-ratio --out work/"),
+)
+def plugins_new(
+    kind: Annotated[str, typer.Argument(help="One of " + ", ".join(KIND_WORDS) + ".", autocompletion=complete_kind)],
+    name: Annotated[str, typer.Argument(help="What the component is to be called, e.g. slow-memory.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the package's folder is made.")] = Path(),
+) -> None:
+    """Write a package with a component that works, a test and a README: yours to change."""
+    from .plugins_new import write_package
+
+    made = kind_of_word(kind)
+    folder = write_package(made, name, out)
+    say(f"{folder}: the {made.title} {name}, which works as it is; its README.md says how to go on")
+
+
+@plugins_app.command("reference", epilog=examples("vsr plugins reference > reference.md"))
+def plugins_reference() -> None:
+    """Write a page in Markdown of all installed components and their options."""
+    from .plugins_reference import reference_page
+
+    typer.echo(reference_page(registry()), nl=False)
 
 
 def list_record(found: Registry) -> dict[str, Any]:
@@ -108,27 +162,33 @@ def show_component(entry: Provided) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("option", "type", "default", "what it does"):
         table.add_column(column, overflow="fold")
-    section = entry.section if entry.section != "metrics" else f"metrics.{entry.component.name}"
     for name, field in fields.items():
-        default = "(required)" if field.default is PydanticUndefined else _plain(field.default)
-        cells = (f"{section}.{name}", _type_name(field.annotation), default, field.description or "")
+        default = "(required)" if field.default is PydanticUndefined else plain(field.default)
+        cells = (option_place(entry, name), type_name(field.annotation), default, field.description or "")
         table.add_row(*map(escape, cells))
     console.print(table)
     console.print()
 
 
-def _plain(value: Any) -> str:
+def option_place(entry: Provided, option: str) -> str:
+    """Give an option's place, as `--set` takes it."""
+    section = entry.section if entry.section != "metrics" else f"metrics.{entry.component.name}"
+    return f"{section}.{option}"
+
+
+def plain(value: Any) -> str:
+    """Say a default as a configuration file does."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _type_name(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
     """Say a type in the words of a configuration file."""
     if annotation is None or annotation is type(None):
         return "null"
     if get_origin(annotation) is Literal:
         return " | ".join(str(value) for value in get_args(annotation))
     if get_origin(annotation) in (Union, UnionType):
-        return " | ".join(_type_name(argument) for argument in get_args(annotation))
+        return " | ".join(type_name(argument) for argument in get_args(annotation))
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true | false", "Path": "path"}
     name = getattr(annotation, "__name__", str(annotation))
     return names.get(name, name)

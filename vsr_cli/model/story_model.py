@@ -13,7 +13,9 @@ from ..api import (
     Fusion,
     ImageDecoder,
     Narrative,
+    NextQuery,
     Target,
+    TargetFeatures,
     TemporalModel,
     TextDecoder,
     TextEncoder,
@@ -21,6 +23,9 @@ from ..api import (
 )
 from ..config import ObjectiveOptions
 from .alignment import Alignment
+from .next_frame import NextFrame
+from .shapes import expect_shape
+from .vectors import image_vectors, text_vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +47,14 @@ class Prediction:
     texts: list[str]
     images: Tensor
     """(B, 3, H, W) in [0, 1]."""
+    next: NextQuery | None = None
+    """What the model looks for among candidates, where it has learned to."""
 
 
 class StoryModel(nn.Module):
     """Reads four frames and writes the fifth."""
 
-    def __init__(self, parts: Parts, weights: ObjectiveOptions) -> None:
+    def __init__(self, parts: Parts, weights: ObjectiveOptions, *, next_frame: NextFrame | None = None) -> None:
         super().__init__()
         self.visual = parts.visual
         self.text = parts.text
@@ -56,25 +63,52 @@ class StoryModel(nn.Module):
         self.text_decoder = parts.text_decoder
         self.image_decoder = parts.image_decoder
         self.alignment = Alignment()
+        self.next_frame = next_frame
         self.weights = weights
 
     def narrate(self, context: Context) -> Narrative:
-        """Read the contexts of a batch."""
-        size = context.mask.shape  # (B, K)
+        """Read the contexts of a batch. Raises VsrError, naming the part, if one gives another shape than it promises.
+
+        The visual encoder's width is held to be the right one.
+        """
+        stories, frames = context.mask.shape  # (B, K)
         visual = self.visual(context.visual.flatten(0, 1))  # (B*K, D)
+        width = visual.shape[-1]
+        expect_shape("visual", self.visual, "embeddings", visual, (stories * frames, width))
         text = self.text(context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, D)
-        visual, text = visual.reshape(*size, -1), text.reshape(*size, -1)  # (B, K, D)
-        steps, summary = self.temporal(self.fusion(visual, text), context.mask)  # (B, K, D), (B, D)
-        return Narrative(steps=steps, summary=summary, visual=visual, text=text, context=context)
+        expect_shape("text", self.text, "embeddings", text, (stories * frames, width))
+        visual, text = visual.reshape(stories, frames, -1), text.reshape(stories, frames, -1)  # (B, K, D)
+        fused = self.fusion(visual, text)  # (B, K, D)
+        expect_shape("fusion", self.fusion, "joined embeddings", fused, (stories, frames, width))
+        steps, summary = self.temporal(fused, context.mask)  # (B, K, D), (B, D)
+        expect_shape("temporal", self.temporal, "steps", steps, (stories, frames, width))
+        expect_shape("temporal", self.temporal, "a summary", summary, (stories, width))
+        return Narrative(
+            steps=steps,
+            summary=summary,
+            visual=visual,
+            text=text,
+            context=context,
+            next=self._look_for_next(context, summary),
+        )
 
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
-        """Give the losses by name, scalars: "text", "image", "alignment", and "loss", their weighted sum."""
+        """Give the losses by name, scalars: "text", "image", "alignment", "next", and "loss", their weighted sum.
+
+        "next" is there only where it has a weight. Raises VsrError as `narrate` does.
+        """
         narrative = self.narrate(context)
+        image = self.image_decoder(narrative)  # (B, 3, H, W)
+        expect_shape("image_decoder", self.image_decoder, "images", image, tuple(target.image.shape))
         terms = {
             "text": self.text_decoder.loss(narrative, target.ids, target.mask),
-            "image": self.image_decoder.loss(self.image_decoder(narrative), target.image),
+            "image": self.image_decoder.loss(image, target.image),
             "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
+        if self.next_frame is not None and narrative.next is not None:
+            assert target.features is not None, "the objective next wants the targets' features"
+            vectors = self._target_vectors(target.features)
+            terms["next"] = self.next_frame.loss(narrative.next, *vectors, story=context.story, target=target.features)
         weights = self.weights.model_dump()
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {"loss": total, **terms}
@@ -85,4 +119,21 @@ class StoryModel(nn.Module):
         narrative = self.narrate(context)
         ids = self.text_decoder.generate(narrative, decoding)  # (B, T)
         images = self.image_decoder(narrative).float().clamp(0, 1)  # (B, 3, H, W)
-        return Prediction(texts=self.text_decoder.detokenize(ids), images=images)
+        return Prediction(texts=self.text_decoder.detokenize(ids), images=images, next=narrative.next)
+
+    def _look_for_next(self, context: Context, summary: Tensor) -> NextQuery | None:
+        if self.next_frame is None:
+            return None
+        size = context.mask.shape  # (B, K)
+        visual = image_vectors(self.visual, context.visual.flatten(0, 1))  # (B*K, d)
+        text = text_vectors(self.text, context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, d)
+        asked: NextQuery = self.next_frame(
+            visual.reshape(*size, -1), text.reshape(*size, -1), summary=summary, mask=context.mask
+        )
+        return asked
+
+    def _target_vectors(self, target: TargetFeatures) -> tuple[Tensor, Tensor]:
+        return (
+            image_vectors(self.visual, target.visual),
+            text_vectors(self.text, target.text, target.text_mask),
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import VsrError, nearest
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -18,6 +20,11 @@ class Kind:
     def flag(self) -> str:
         """Its option on the command line, e.g. "--text-decoder"."""
         return "--" + self.section.replace("_", "-")
+
+    @property
+    def word(self) -> str:
+        """Its title as one word of a command line, e.g. "text-decoder"."""
+        return self.title.replace(" ", "-")
 
 
 KINDS: tuple[Kind, ...] = (
@@ -34,3 +41,11 @@ KIND_OF: dict[str, Kind] = {kind.section: kind for kind in KINDS}
 ENCODERS: tuple[str, ...] = ("visual", "text")
 MODEL_PARTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 """The parts of a model, in the order in which they are built."""
+
+
+def kind_of_word(word: str) -> Kind:
+    """Give the kind that a word such as "text-decoder" means. Raises VsrError if it means none."""
+    words = {kind.word: kind for kind in KINDS}
+    if word not in words:
+        raise VsrError(f"kind '{word}': there is none of this name; {nearest(word, words)}")
+    return words[word]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..api import Component
 from ..errors import VsrError, nearest
-from .kinds import KIND_OF, KINDS
+from .kinds import KIND_OF, KINDS, Kind
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Registry:
             )
         return found[0]
 
-    def find_all(self, name: str) -> list[Provided]:
-        """Give the components of any kind that have this name. Raises VsrError if there is none."""
-        found = [entry for entry in self.provided if entry.component.name == name]
+    def find_all(self, name: str, *, kind: Kind | None = None) -> list[Provided]:
+        """Give the components, of any kind or of one, that have this name. Raises VsrError if there is none."""
+        entries = [entry for entry in self.provided if kind is None or entry.section == kind.section]
+        found = [entry for entry in entries if entry.component.name == name]
         if not found:
-            names = {entry.component.name for entry in self.provided}
-            raise VsrError(f"component '{name}': there is none of this name; {nearest(name, names)}")
+            names = {entry.component.name for entry in entries}
+            title = kind.title if kind else "component"
+            raise VsrError(f"{title} '{name}': there is none of this name; {nearest(name, names)}")
         return found

@@ -1,0 +1,42 @@
+"""Models of random weights in the transformers library's own form, small enough to be made for a test."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig, BertModel, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+
+MARKS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+SIZES = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 3, "intermediate_size": 32}
+
+
+def tokenizer() -> FastTokenizer:
+    """Make a tokenizer that writes any lower-case text letter by letter."""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*MARKS.values(), *letters, *(f"##{letter}" for letter in letters)]
+    made = Tokenizer(models.WordPiece({token: index for index, token in enumerate(tokens)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return FastTokenizer(tokenizer_object=made, **MARKS)
+
+
+def save_bert(folder: Path) -> Path:
+    torch.manual_seed(0)
+    fast = tokenizer()
+    fast.save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(fast), max_position_embeddings=64, **SIZES)).save_pretrained(folder)
+    return folder
+
+
+def save_clip(folder: Path) -> Path:
+    torch.manual_seed(0)
+    fast = tokenizer()
+    marks = {"vocab_size": len(fast), "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    configuration = CLIPConfig(
+        text_config={**SIZES, **marks}, vision_config={**SIZES, "image_size": 16, "patch_size": 8}, projection_dim=8
+    )
+    CLIPModel(configuration).save_pretrained(folder)
+    pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    CLIPProcessor(pictures, fast).save_pretrained(folder)
+    return folder

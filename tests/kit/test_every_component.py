@@ -1,0 +1,72 @@
+"""Every component that vsr ships keeps what its kind promises, a new one with no line added here.
+
+Only one that cannot be built as it is, or that is large, has a line below: what makes it small, or what it reads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from vsr_cli.checking.check import check
+from vsr_cli.plugin.discovery import GROUP, discover
+from vsr_cli.plugin.registry import Provided
+
+from . import small_models, sources
+
+OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
+REGISTRY = discover(OURS, disabled=set())
+
+
+@dataclass(frozen=True)
+class Needs:
+    settings: tuple[str, ...] = ()
+    """With {bert} and {clip} for the folders of small models."""
+    source: Callable[[Path], Path] | None = None
+    """Writes what a dataset reads."""
+    unpromised: str | None = None
+    """A check that cannot hold without true weights."""
+
+
+NEEDS: dict[tuple[str, str], Needs] = {
+    ("visual", "resnet50"): Needs(("visual.weights=random",)),
+    ("visual", "mobilenet_v2"): Needs(("visual.weights=random",)),
+    ("text", "distilbert"): Needs(("text.model={bert}", "text.frozen_layers=1")),
+    ("text", "hf-text"): Needs(("text.model={bert}",)),
+    ("image_decoder", "deconv"): Needs(("image_decoder.channels=16",)),
+    ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
+    ("dataset", "folder"): Needs(source=sources.story_folders),
+    ("dataset", "csv"): Needs(source=sources.table),
+    ("dataset", "jsonl"): Needs(source=sources.json_lines),
+    ("dataset", "vist"): Needs(source=sources.vist),
+    ("dataset", "hf"): Needs(source=sources.hub_folder),
+    ("dataset", "story-reasoning"): Needs(source=sources.story_reasoning),
+    ("metrics", "bertscore"): Needs(("metrics.bertscore.model={bert}",)),
+    ("metrics", "clipscore"): Needs(
+        ("metrics.clipscore.model={clip}",), unpromised="the truth scores no worse than a wrong answer"
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {"bert": small_models.save_bert(folder / "bert"), "clip": small_models.save_clip(folder / "clip")}
+
+
+@pytest.mark.parametrize("entry", REGISTRY.provided, ids=lambda entry: f"{entry.section}-{entry.component.name}")
+def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path], tmp_path: Path):
+    needs = NEEDS.get((entry.section, entry.component.name), Needs())
+    if entry.component.name == "meteor" and not Path("/usr/share/wordnet/index.noun").exists():
+        pytest.skip("wordnet-base is not installed")
+    settings = [setting.format_map(models) for setting in needs.settings]
+    source = str(needs.source(tmp_path / "source")) if needs.source else None
+    outcomes = list(check(REGISTRY, entry, assignments=settings, source=source))
+    failed = [str(outcome) for outcome in outcomes if not outcome.passed and outcome.check != needs.unpromised]
+    assert failed == [], "say in NEEDS what it needs, if it needs anything to be built"
+
+
+def test_what_is_said_to_need_something_is_there():
+    assert NEEDS.keys() <= {(entry.section, entry.component.name) for entry in REGISTRY.provided}
