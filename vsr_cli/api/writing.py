@@ -197,7 +197,8 @@ def uniform_numbers(context: Context, *, seed: int, count: int) -> Tensor:
     So what is drawn for a story depends neither on the batch it is in nor on what was drawn before: `evaluate` and
     `predict` write the same. Stories of the same four texts have the same numbers.
     """
-    ids = context.text_ids.flatten(1).cpu().numpy().astype(np.uint64)  # (B, K * L)
+    real = (context.text_ids + 1) * context.text_mask  # (B, K, L): 0 where there is no token
+    ids = real.flatten(1).cpu().numpy().astype(np.uint64)  # (B, K * L)
     with np.errstate(over="ignore"):
         factors = _scrambled(np.arange(ids.shape[1], dtype=np.uint64) + np.uint64(seed)) | np.uint64(1)
         stories = _scrambled((ids * factors).sum(axis=1, dtype=np.uint64) + np.uint64(seed))  # (B,)
