@@ -54,7 +54,7 @@ class Toy:
 def contexts(count, first=0):
     """Stories of different texts."""
     ids = torch.arange(first, first + count)[:, None, None] + torch.arange(4)[:, None] * torch.arange(3)
-    return SimpleNamespace(text_ids=ids, mask=torch.ones(count, 4, dtype=torch.bool))
+    return SimpleNamespace(text_ids=ids, text_mask=ids >= 0, mask=torch.ones(count, 4, dtype=torch.bool))
 
 
 def written(toy, state, fixed, *, length, **decoding):
@@ -211,7 +211,7 @@ def test_a_drawn_text_depends_neither_on_the_batch_nor_on_the_order():
     everyone = contexts(12)
 
     def drawn(rows, seed=0):
-        context = SimpleNamespace(text_ids=everyone.text_ids[rows], mask=everyone.mask[rows])
+        context = SimpleNamespace(**{name: value[rows] for name, value in vars(everyone).items()})
         decoding = Decoding(method="sample", seed=seed)
         given = {"context": context, "vocabulary": VOCABULARY, "length": 10, "decoding": decoding}
         return write(toy, (state[0][rows],), fixed=(fixed[0][rows],), **given).tolist()
@@ -230,6 +230,12 @@ def test_numbers_are_uniform_and_unlike_between_stories_places_and_seeds():
     assert numbers.max() < 1
     assert np.abs(np.histogram(numbers, bins=20, range=(0, 1))[0] / numbers.size - 0.05).max() < 0.006
     others = uniform_numbers(contexts(500), seed=4, count=40).numpy()
+    padded = contexts(500)
+    padded.text_ids[:, 0, 0], padded.text_mask[:, 0, 0] = 9, False
+    one, other = (uniform_numbers(each, seed=3, count=40) for each in (padded, contexts(500)))
+    assert not torch.equal(one, other)
+    padded.text_ids[:, 0, 0] = 5
+    assert torch.equal(one, uniform_numbers(padded, seed=3, count=40)), "what is padding does not matter"
     pairs = [(numbers[:-1], numbers[1:]), (numbers[:, :-1], numbers[:, 1:]), (numbers, others)]
     assert all(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.03 for one, other in pairs)
 
@@ -263,6 +269,17 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(options, expected):
     turned = [3, 0, 4, 1, 2]
     assert frequencies(SCORES, **options) == pytest.approx(expected, abs=2e-4)
     assert frequencies(SCORES[turned], **options) == pytest.approx([expected[place] for place in turned], abs=2e-4)
+
+
+@pytest.mark.parametrize("sharp", [0.05, 3.0])
+def test_the_nucleus_is_exact_however_many_tokens_it_takes(sharp):
+    scores = sharp * torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    falling = scores.softmax(-1).sort(descending=True)
+    held = int((falling.values.cumsum(0) < 0.6).sum()) + 1
+    assert (held > 512) == (sharp < 1)
+    drawn = {token for token, share in enumerate(frequencies(scores, top_p=0.6)) if share}
+    assert drawn <= set(falling.indices[:held].tolist())
+    assert len(drawn) > 0.95 * held
 
 
 def test_what_may_not_be_written_is_never_drawn():

@@ -20,6 +20,8 @@ from .vocabulary import Vocabulary
 State = tuple[Tensor, ...]
 """What a decoder remembers: tensors whose first dimension is the rows."""
 NEVER = float("-inf")
+LIKELIEST = 512
+"""How many tokens are looked at first for those that hold the probability `top_p`."""
 
 
 class Step(Protocol):
@@ -177,7 +179,9 @@ def draw(scores: Tensor, numbers: Tensor, *, decoding: Decoding) -> Tensor:
         scores = torch.full_like(scores, NEVER).scatter_(1, tokens, likeliest)
     probabilities = scores.softmax(dim=-1)
     if decoding.top_p < 1:
-        falling, tokens = probabilities.sort(dim=-1, descending=True)
+        falling, tokens = probabilities.topk(min(LIKELIEST, probabilities.shape[-1]))
+        if (falling.sum(dim=-1) < decoding.top_p).any():  # rarely: sorting them all would take most of the time
+            falling, tokens = probabilities.sort(dim=-1, descending=True)
         likelier = falling.cumsum(dim=-1) - falling  # the probability of all that is likelier
         falling = falling.masked_fill(likelier >= decoding.top_p, 0)
         probabilities = torch.zeros_like(probabilities).scatter_(1, tokens, falling)
@@ -193,7 +197,8 @@ def uniform_numbers(context: Context, *, seed: int, count: int) -> Tensor:
     So what is drawn for a story depends neither on the batch it is in nor on what was drawn before: `evaluate` and
     `predict` write the same. Stories of the same four texts have the same numbers.
     """
-    ids = context.text_ids.flatten(1).cpu().numpy().astype(np.uint64)  # (B, K * L)
+    real = (context.text_ids + 1) * context.text_mask  # (B, K, L): 0 where there is no token
+    ids = real.flatten(1).cpu().numpy().astype(np.uint64)  # (B, K * L)
     with np.errstate(over="ignore"):
         factors = _scrambled(np.arange(ids.shape[1], dtype=np.uint64) + np.uint64(seed)) | np.uint64(1)
         stories = _scrambled((ids * factors).sum(axis=1, dtype=np.uint64) + np.uint64(seed))  # (B,)
