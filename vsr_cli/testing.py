@@ -27,8 +27,8 @@ def check_component(
     found = registry()
     entries = found.find_all(name, kind=kind_of_word(kind) if kind else None)
     if len(entries) > 1:
-        kinds = " and a ".join(KIND_OF[entry.section].title for entry in entries)
-        raise VsrError(f"component '{name}': there are a {kinds} of this name; say which by kind=")
+        kinds = " and ".join(KIND_OF[entry.section].title for entry in entries)
+        raise VsrError(f"component '{name}': several have this name ({kinds}); say which by kind=")
     outcomes = check(found, entries[0], assignments=settings, source=None if source is None else str(source))
     failed = [str(outcome) for outcome in outcomes if not outcome.passed]
     if failed:

@@ -58,11 +58,7 @@ class Bench:
     section: str
     registry: Registry
 
-    @property
-    def name(self) -> str:
-        """The part's name."""
-        return self.config.parts[self.section].name
-
+    @torch.enable_grad()  # a part may learn something from the training split while it is built
     def build(self, size: Size = SIZES[0], *, assets: Path | None = None) -> StoryModel:
         """Build the model, always with the same random weights, or to be filled with those that were saved."""
         torch.manual_seed(0 if assets is None else 1)

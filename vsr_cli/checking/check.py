@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import VsrError
-from ..plugin.kinds import KIND_OF, MODEL_PARTS
+from ..plugin.kinds import MODEL_PARTS
 from ..plugin.registry import Provided, Registry
 from . import datasets, decoders, encoders, metrics, parts, readers
 from .bench import Bench, open_bench
-from .outcomes import Outcome, outcome_of
+from .outcomes import Check, Outcome, outcome_of
 
-Check = tuple[str, Callable[[], str | None]]
+BUILT = "is built"
 OWN_CHECKS: dict[str, tuple[Callable[[Bench], Iterator[Check]], ...]] = {
     "visual": (encoders.checks,),
     "text": (encoders.checks,),
@@ -33,19 +33,27 @@ def check(
     section, name = entry.section, entry.component.name
     registry.find(section, name)  # raises if another plugin provides it, too
     if source is not None and section != "dataset":
-        raise VsrError(f"--source {source}: a {KIND_OF[section].title} reads none; leave it out")
+        raise VsrError(f"--source {source}: only a dataset reads one, which {name} is not; leave it out")
+    for found in _checks(registry, section, name, assignments=assignments, source=source):
+        outcome = outcome_of(found)
+        yield outcome
+        if found[0] == BUILT and not outcome.passed:
+            return
+
+
+def _checks(
+    registry: Registry, section: str, name: str, *, assignments: Sequence[str], source: str | None
+) -> Iterator[Check]:
     if section in MODEL_PARTS:
         bench = open_bench(registry, section, name, assignments)
-        yield (built := outcome_of("is built", lambda: str(type(bench.part(bench.build())).__qualname__)))
-        found = [found for kind in (parts.checks, *OWN_CHECKS[section]) for found in kind(bench)]
+        yield BUILT, lambda: type(bench.part(bench.build())).__qualname__
+        for kind in (parts.checks, *OWN_CHECKS[section]):
+            yield from kind(bench)
     elif section == "dataset":
         choice = datasets.choose(registry, name, assignments)
-        yield (built := outcome_of("is built", lambda: datasets.build_it(choice)))
-        found = list(datasets.checks(choice, source))
+        yield BUILT, lambda: datasets.build_it(choice)
+        yield from datasets.checks(choice, source)
     else:
         choice = metrics.choose(registry, name, assignments)
-        yield (built := outcome_of("is built", lambda: metrics.build_it(choice)))
-        found = list(metrics.checks(choice))
-    if built.passed:
-        for title, look in found:
-            yield outcome_of(title, look)
+        yield BUILT, lambda: metrics.build_it(choice)
+        yield from metrics.checks(choice)

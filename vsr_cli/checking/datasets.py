@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..data.splits import SPLITS
 from ..layers import Choice, Layer, Resolver, parse_set
 from ..plugin.loading import build
 from ..plugin.registry import Registry
-from .outcomes import demand
+from .outcomes import Check, demand
 
 MOST_STORIES = 24
 """How many stories of a large source are looked at."""
@@ -40,7 +40,7 @@ def build_it(choice: Choice) -> str:
     return type(dataset).__qualname__
 
 
-def checks(choice: Choice, source: str | None) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def checks(choice: Choice, source: str | None) -> Iterator[Check]:
     """Yield the checks of a dataset."""
 
     def read() -> list[Story | Rejected]:

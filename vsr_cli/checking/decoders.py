@@ -11,17 +11,17 @@ from torch import Tensor
 
 from ..api import Decoding
 from .bench import Bench, read, tokens, told
-from .outcomes import demand
+from .outcomes import Check, demand
 
 
-def text_checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def text_checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks of a text decoder."""
     yield "writes ids of its own, and only padding after the end", lambda: writes_legal_ids(bench)
     yield "writes the same whatever target it has seen", lambda: writes_unseen(bench)
     yield "padding changes nothing", lambda: text_ignores_padding(bench)
 
 
-def image_checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def image_checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks of an image decoder."""
     yield "draws within 0 and 1", lambda: draws_in_range(bench)
     yield "draws the same whatever target it has seen", lambda: draws_unseen(bench)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -16,14 +16,14 @@ from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
 from .bench import SIZES, Bench, near, tokens, told
-from .outcomes import demand
+from .outcomes import Check, demand
 from .stories import tell_stories
 
 TEXTS = ("Mara opens the box.", "", "It rains, " * 40, "a", "Ünïcode — “quoted” 😀")
 WEIGHTS_TRIED = 3
 
 
-def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks of a visual or a text encoder."""
     if bench.section == "text":
         yield "tokenizes any text within its vocabulary", lambda: tokenizes(bench)

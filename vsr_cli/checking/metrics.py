@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..config import resolve_metrics
 from ..layers import Choice, parse_set
 from ..plugin.loading import build
 from ..plugin.registry import Registry
-from .outcomes import demand
+from .outcomes import Check, demand
 from .stories import TinyStories, tell_stories
 
 WINDOWS = 6
@@ -42,7 +42,7 @@ def build_it(choice: Choice) -> str:
     return f"{type(metric).__qualname__}, {metric.scale}"
 
 
-def checks(choice: Choice) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def checks(choice: Choice) -> Iterator[Check]:
     """Yield the checks of a metric."""
     yield "measures each window from itself alone", lambda: measures_alone(choice)
     yield "combines any selection of windows", lambda: combines_any(choice)

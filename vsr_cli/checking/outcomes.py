@@ -11,6 +11,9 @@ import torch
 
 from ..errors import VsrError
 
+Check = tuple[str, Callable[[], str | None]]
+"""What is looked for, in words, and the function that looks: it raises, or gives a note on what it measured."""
+
 
 class BrokenPromiseError(Exception):
     """What a component does not do as its kind promises, in words for its author."""
@@ -36,17 +39,18 @@ def demand(kept: bool, otherwise: str) -> None:
         raise BrokenPromiseError(otherwise)
 
 
-def outcome_of(check: str, look: Callable[[], str | None]) -> Outcome:
-    """Make one check, with random numbers of its own. `look` raises, or gives a note or None."""
+def outcome_of(check: Check) -> Outcome:
+    """Make one check, with random numbers of its own."""
+    title, look = check
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            return Outcome(check=check, passed=True, detail=look() or "")
+            return Outcome(check=title, passed=True, detail=look() or "")
         except (BrokenPromiseError, VsrError) as error:
-            return Outcome(check=check, passed=False, detail=_one_line(error))
+            return Outcome(check=title, passed=False, detail=_one_line(error))
         except Exception as error:  # noqa: BLE001 - that checked code may fail in any way is why it is checked
             detail = f"{_place(error)} raised {type(error).__name__}: {_one_line(error)}"
-            return Outcome(check=check, passed=False, detail=detail.rstrip(": "))
+            return Outcome(check=title, passed=False, detail=detail.rstrip(": "))
 
 
 def _one_line(error: Exception) -> str:

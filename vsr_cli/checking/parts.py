@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..model.building import save_assets
 from ..model.story_model import Prediction, StoryModel
 from ..model.weights import frozen_names, load_weights, save_weights
 from .bench import SIZES, Bench, Size, near, read, told
-from .outcomes import demand
+from .outcomes import Check, demand
 
 LESSON = Size(8, 4, 32, 32)
 """What a part learns from: eight stories."""
@@ -35,7 +35,7 @@ with them: ones that never learnt to read would tell them nothing."""
 NARRATED = ("visual", "text", "steps", "summary")
 
 
-def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks in the order in which a mistake is best understood."""
     lesson = cache(lambda: teach(bench, steps=STEPS, rate=RATES[0]))
     yield "its options survive a run's config.json", lambda: survives_json(bench)

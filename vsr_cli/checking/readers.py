@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
 from .bench import SIZES, Bench
-from .outcomes import demand
+from .outcomes import Check, demand
 
 
-def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks of a temporal model."""
     yield "reads stories that are filled up with repeats", lambda: reads_short_stories(bench)
 

@@ -22,7 +22,7 @@ def run_checks(
     for entry in entries:
         if not as_json:
             title = KIND_OF[entry.section].title
-            console.print(f"[bold]{entry.component.name}[/bold], a {title} from {escape(entry.distribution)}")
+            console.print(f"{title} [bold]{entry.component.name}[/bold], from {escape(entry.distribution)}")
         outcomes = []
         for outcome in check(found, entry, assignments=assignments, source=source):
             outcomes.append(outcome)

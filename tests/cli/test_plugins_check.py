@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from vsr_cli.errors import VsrError
+from vsr_cli.testing import check_component
+
+
+def test_a_sound_component_passes_every_check(vsr):
+    answer = vsr("plugins check concat --json")
+    assert (answer.code, answer.err) == (0, "")
+    (record,) = json.loads(answer.out)
+    assert (record["kind"], record["name"], record["passed"]) == ("fusion", "concat", True)
+    assert [check["check"] for check in record["checks"] if not check["passed"]] == []
+    assert len(record["checks"]) > 5
+
+
+def test_one_that_cannot_be_built_is_told_of_in_one_line_and_nothing_else_is_tried(vsr):
+    answer = vsr("plugins check hf-text --set text.model=nowhere-at-all")
+    assert answer.code == 1
+    title, line = answer.out.splitlines()
+    assert title.startswith("text encoder hf-text, from vsr-cli ")
+    assert line.startswith("FAILED  is built: text encoder: cannot load nowhere-at-all")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("plugins check concat --source stories/", "--source stories/: only a dataset reads one"),
+        ("plugins check lstm --set temporal.layer=2", "temporal has no option 'layer'; did you mean layers?"),
+        ("plugins check mse --set temporal.layers=2", "section 'temporal': this command does not use it"),
+        ("plugins check concat --kind dataset", "dataset 'concat': there is none of this name"),
+    ],
+)
+def test_a_mistake_is_one_line(vsr, line, words):
+    answer = vsr(line)
+    assert answer.code == 2
+    (error,) = answer.errors
+    assert words in error
+
+
+def test_in_a_test_a_name_of_two_kinds_needs_its_kind():
+    with pytest.raises(VsrError, match=r"several have this name \(text decoder and temporal model\); say which by"):
+        check_component("gru")
+    check_component("mse")
+
+
+def test_in_a_test_what_fails_is_asserted_line_by_line():
+    with pytest.raises(AssertionError, match=r"csv: 5 checks failed\nFAILED +says where .*: csv: no source is given"):
+        check_component("csv")
