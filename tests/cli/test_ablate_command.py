@@ -188,31 +188,31 @@ def wait_for(path: Path):
 @pytest.mark.slow
 def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     line = "ablate --temporal gru --seeds 1 --epochs 400 --metrics mse --out ab --data data/storyworld"
-    line += " --set training.checkpoint_minutes=0"
     killed = start(line)
     wait_for(here / "ab/runs/as_given_seed0/checkpoints/last")
     killed.kill()
     killed.communicate()
     # The cell's own process sees that its parent is gone, keeps what it has and ends.
-    facts = here / "ab/runs/as_given_seed0/run.json"
+    facts, history = (here / "ab/runs/as_given_seed0" / name for name in ("run.json", "history.jsonl"))
     until = time.monotonic() + 60
     while json.loads(facts.read_text())["status"] == "running":
         assert time.monotonic() < until
         time.sleep(0.1)
     assert json.loads(facts.read_text())["status"] == "interrupted"
     # Typed again, and stopped as by a scheduler: what runs keeps what it has.
+    before = history.read_text()
     stopped = start(line)
     until = time.monotonic() + 240
-    while json.loads(facts.read_text())["status"] != "running":
+    while len(history.read_text()) <= len(before):
         assert time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(1)
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 143
     assert "interrupted, and all is kept; go on with: vsr ablate" in said
     assert json.loads(facts.read_text())["status"] == "interrupted"
     assert len(json.loads(facts.read_text())["resumed"]) == 1
+    assert history.read_text().startswith(before)
 
 
 @pytest.mark.slow

@@ -67,25 +67,23 @@ class CellsDisplay:
         return Group(*lines)
 
     def _line(self, cell: Cell, begun: float) -> str:
-        gone = time.monotonic() - begun
-        epochs = self._epochs(cell)
-        left = f", about {clock(max(0.0, self._typical() - gone))} left" if self._took else ""
-        return f"  {self._plan.title(cell)}: {epochs}, {clock(gone)} gone{left}"
+        return f"  {self._plan.title(cell)}: {self._stage(cell)}, {clock(time.monotonic() - begun)} gone"
 
-    def _epochs(self, cell: Cell) -> str:
+    def _stage(self, cell: Cell) -> str:
         folder = self._ablation.run(cell)
-        if not (folder / "run.json").exists():
+        run = summarise(folder) if (folder / "run.json").exists() else None
+        if run is None or not run.epochs_done:
             return "beginning"
-        run = summarise(folder)
-        return "evaluating" if run.status == "finished" else f"epoch {run.epochs_done} of {run.epochs_wanted} done"
-
-    def _typical(self) -> float:
-        return sum(self._took) / len(self._took)
+        if run.status == "finished":
+            return "evaluating"
+        left = run.seconds / run.epochs_done * (run.epochs_wanted - run.epochs_done)
+        return f"epoch {run.epochs_done} of {run.epochs_wanted} done, about {clock(left)} of training left"
 
     def _left(self) -> str:
         """Say how long it all takes from now on, as far as the cells that have ended tell."""
         if not self._took:
             return ""
-        gone = sum(min(self._typical(), time.monotonic() - begun) for _, begun in self._begun.values())
-        seconds = ((len(self._plan.cells) - self._ended) * self._typical() - gone) / self._jobs
+        typical = sum(self._took) / len(self._took)
+        gone = sum(min(typical, time.monotonic() - begun) for _, begun in self._begun.values())
+        seconds = ((len(self._plan.cells) - self._ended) * typical - gone) / self._jobs
         return f", about {clock(max(0.0, seconds))} left" if self._ended < len(self._plan.cells) else ""
