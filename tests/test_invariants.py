@@ -75,7 +75,7 @@ for words in lines:
 ANSWERS = [
     ["--help"],
     ["--version"],
-    *([name, "--help"] for name in ("prepare", "train", "evaluate", "predict", "demo", "plugins", "config")),
+    *([name, "--help"] for name in ("prepare", "train", "evaluate", "predict", "ablate", "demo", "plugins", "config")),
     *([*words, "--help"] for words in (["plugins", "list"], ["runs", "list"], ["runs", "show"], ["config", "show"])),
     ["plugins", "list"],
     ["plugins", "list", "--json"],
@@ -102,6 +102,8 @@ MISTAKES = {
     ("evaluate", "--metrics", "blue"): ["metric 'blue'", "did you mean bleu?"],
     ("evaluate", "--metrics", "bleu", "--split", "train"): ["--allow-train"],
     ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
+    ("ablate", "--temporal", "gru", "lstmm", "--preset", "tiny"): ["temporal model 'lstmm'", "did you mean lstm?"],
+    ("ablate", "--grid", "modle.width=8,16"): ["section 'modle'", "did you mean model?"],
     ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder"],
     ("plugins", "show", "grv"): ["component 'grv'", "did you mean gru?"],
 }

@@ -106,7 +106,8 @@ def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vs
     assert answer.code == 1
     result = json.loads(answer.out)
     assert result["failed"] == {"lstm_seed0": "lstm: is out of order; mend it"}
-    assert "failed lstm, seed 0: lstm: is out of order; mend it" in answer.err
+    assert "failed lstm, seed 0, in 0:0" in answer.err
+    assert ": lstm: is out of order; mend it (all of it: ab/logs/lstm_seed0.log)" in answer.err
     base, gru = result["metrics"]["mse"]["scores"]
     assert base is None
     assert "difference" not in gru
@@ -209,6 +210,7 @@ def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 143
+    assert "kept   as given, seed 0" in said
     assert "interrupted, and all is kept; go on with: vsr ablate" in said
     assert json.loads(facts.read_text())["status"] == "interrupted"
     assert len(json.loads(facts.read_text())["resumed"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -13,6 +14,9 @@ from ..console import err, say
 from ..report.history import clock
 from ..report.runs import summarise
 from .plan import Ablation, Cell, Plan
+
+Ending = Literal["done", "failed", "kept"]
+"""Kept: stopped before its end, to go on another time."""
 
 
 class CellsDisplay:
@@ -43,16 +47,15 @@ class CellsDisplay:
         if not self._live.is_started:
             say(f"begun  {self._plan.title(cell)}")
 
-    def end(self, cell: Cell, *, failed: str | None) -> None:
-        """Tell that a cell has ended, and why it has failed if it has."""
+    def end(self, cell: Cell, how: Ending, *, reason: str | None) -> None:
+        """Tell how a cell has ended, and the reason if it has failed."""
         seconds = time.monotonic() - self._begun.pop(cell.name)[1]
         self._ended += 1
-        if failed is not None:
-            say(f"failed {self._plan.title(cell)}: {failed} (all of it: {self._ablation.log(cell.name)})")
-            return
-        self._took.append(seconds)
-        count = f"{self._ended} of {len(self._plan.cells)}"
-        say(f"done   {self._plan.title(cell)}, in {clock(seconds)}; {count}{self._left()}")
+        if how == "done":
+            self._took.append(seconds)
+        because = f": {reason} (all of it: {self._ablation.log(cell.name)})" if reason else ""
+        count = f"{self._ended} of {len(self._plan.cells)}{self._left()}"
+        say(f"{how:7}{self._plan.title(cell)}, in {clock(seconds)}; {count}{because}")
 
     def show(self) -> None:
         """Draw the lines as they are now."""
