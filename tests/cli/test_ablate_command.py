@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from vsr_cli.ablation.engines import ClusterJobs
 from vsr_cli.commands import ablate, ablate_cell
 from vsr_cli.errors import VsrError
 
@@ -217,15 +217,16 @@ def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     assert history.read_text().startswith(before)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed here")
-def test_a_cell_can_be_a_job_of_submitit(vsr, here):
-    line = "ablate --temporal gru --seeds 1 --metrics mse --out ab --data data/storyworld --launcher submitit"
-    answer = vsr(f"{line} --job cluster=local timeout_min=10 --json")
-    assert answer.code == 0, answer.err
-    result = json.loads(answer.out)
-    assert result["combinations"][0]["seeds"] == [0]
-    assert result["failed"] == {}
+def test_a_command_can_be_a_job_of_submitit(tmp_path):
+    pytest.importorskip("submitit")
+    job = ClusterJobs(tmp_path / "jobs", {"cluster": "local", "timeout_min": "3"}).start(
+        ["--version"], tmp_path / "log"
+    )
+    until = time.monotonic() + 120
+    while not job.done():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert (tmp_path / "log").read_text().startswith("vsr ")
 
 
 def test_what_submitit_does_not_know_is_one_line(vsr, here):
