@@ -75,7 +75,7 @@ for words in lines:
 ANSWERS = [
     ["--help"],
     ["--version"],
-    *([name, "--help"] for name in ("prepare", "train", "evaluate", "predict", "demo", "plugins", "config")),
+    *([name, "--help"] for name in ("prepare", "train", "evaluate", "predict", "ablate", "demo", "plugins", "config")),
     *([*words, "--help"] for words in (["plugins", "list"], ["runs", "list"], ["runs", "show"], ["config", "show"])),
     ["plugins", "list"],
     ["plugins", "list", "--json"],
@@ -108,6 +108,8 @@ MISTAKES = {
     ("predict", "absent", "--set", "decoding.top_p=0.9"): ["choose --decoding sample"],
     ("train", "--set", "decoding.beams=3"): ["section 'decoding': this command does not use it"],
     ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
+    ("ablate", "--temporal", "gru", "lstmm", "--preset", "tiny"): ["temporal model 'lstmm'", "did you mean lstm?"],
+    ("ablate", "--grid", "modle.width=8,16"): ["section 'modle'", "did you mean model?"],
     ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder"],
     ("plugins", "check", "grv"): ["component 'grv'", "did you mean gru?"],
     ("plugins", "check", "gru", "--kind", "fusion"): ["fusion 'gru': there is none of this name", "concat"],

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from vsr_cli.ablation.engines import ClusterJobs
 from vsr_cli.commands import ablate, ablate_cell
 from vsr_cli.errors import VsrError
 
@@ -106,7 +106,8 @@ def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vs
     assert answer.code == 1
     result = json.loads(answer.out)
     assert result["failed"] == {"lstm_seed0": "lstm: is out of order; mend it"}
-    assert "failed lstm, seed 0: lstm: is out of order; mend it" in answer.err
+    assert "failed lstm, seed 0, in 0:0" in answer.err
+    assert ": lstm: is out of order; mend it (all of it: ab/logs/lstm_seed0.log)" in answer.err
     base, gru = result["metrics"]["mse"]["scores"]
     assert base is None
     assert "difference" not in gru
@@ -188,42 +189,44 @@ def wait_for(path: Path):
 @pytest.mark.slow
 def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     line = "ablate --temporal gru --seeds 1 --epochs 400 --metrics mse --out ab --data data/storyworld"
-    line += " --set training.checkpoint_minutes=0"
     killed = start(line)
     wait_for(here / "ab/runs/as_given_seed0/checkpoints/last")
     killed.kill()
     killed.communicate()
     # The cell's own process sees that its parent is gone, keeps what it has and ends.
-    facts = here / "ab/runs/as_given_seed0/run.json"
+    facts, history = (here / "ab/runs/as_given_seed0" / name for name in ("run.json", "history.jsonl"))
     until = time.monotonic() + 60
     while json.loads(facts.read_text())["status"] == "running":
         assert time.monotonic() < until
         time.sleep(0.1)
     assert json.loads(facts.read_text())["status"] == "interrupted"
     # Typed again, and stopped as by a scheduler: what runs keeps what it has.
+    before = history.read_text()
     stopped = start(line)
     until = time.monotonic() + 240
-    while json.loads(facts.read_text())["status"] != "running":
+    while len(history.read_text()) <= len(before):
         assert time.monotonic() < until
         time.sleep(0.05)
-    time.sleep(1)
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 143
+    assert "kept   as given, seed 0" in said
     assert "interrupted, and all is kept; go on with: vsr ablate" in said
     assert json.loads(facts.read_text())["status"] == "interrupted"
     assert len(json.loads(facts.read_text())["resumed"]) == 1
+    assert history.read_text().startswith(before)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed here")
-def test_a_cell_can_be_a_job_of_submitit(vsr, here):
-    line = "ablate --temporal gru --seeds 1 --metrics mse --out ab --data data/storyworld --launcher submitit"
-    answer = vsr(f"{line} --job cluster=local timeout_min=10 --json")
-    assert answer.code == 0, answer.err
-    result = json.loads(answer.out)
-    assert result["combinations"][0]["seeds"] == [0]
-    assert result["failed"] == {}
+def test_a_command_can_be_a_job_of_submitit(tmp_path):
+    pytest.importorskip("submitit")
+    job = ClusterJobs(tmp_path / "jobs", {"cluster": "local", "timeout_min": "3"}).start(
+        ["--version"], tmp_path / "log"
+    )
+    until = time.monotonic() + 120
+    while not job.done():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert (tmp_path / "log").read_text().startswith("vsr ")
 
 
 def test_what_submitit_does_not_know_is_one_line(vsr, here):

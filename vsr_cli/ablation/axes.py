@@ -62,23 +62,17 @@ def check_axes(axes: Sequence[Axis], assignments: Sequence[str]) -> None:
         raise VsrError(f"{twice[0].removesuffix(NAME)}: is varied twice; name all of its values in one place")
     for text in assignments:
         setting = text.partition("=")[0].strip().replace("-", "_")
-        if setting == SEED or setting not in settings:
-            continue
-        raise VsrError(f"--set {text}: {setting} is varied in this ablation; leave it out in one of the two places")
+        if setting in settings:
+            raise VsrError(f"--set {text}: {setting} is varied in this ablation; leave it out in one of the two places")
 
 
 def combinations(axes: Sequence[Axis], *, one_at_a_time: bool) -> list[Values]:
     """Give the combinations of values, the base first: all, or those that differ from the base in one value."""
-    every = [
-        dict(zip([axis.setting for axis in axes], values, strict=True))
-        for values in itertools.product(*(axis.values for axis in axes))
-    ]
-    if not one_at_a_time:
-        return every
-    base = every[0]
-    # In the order of the axes as well: the product turns the last of them first.
-    single = [base | {axis.setting: value} for axis in axes for value in axis.values[1:]]
-    return [base, *single]
+    if one_at_a_time:
+        base = {axis.setting: axis.values[0] for axis in axes}
+        return [base, *(base | {axis.setting: value} for axis in axes for value in axis.values[1:])]
+    settings = [axis.setting for axis in axes]
+    return [dict(zip(settings, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
 
 
 def label_of(values: Values, axes: Sequence[Axis]) -> str:

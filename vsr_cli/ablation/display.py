@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -13,6 +14,9 @@ from ..console import err, say
 from ..report.history import clock
 from ..report.runs import summarise
 from .plan import Ablation, Cell, Plan
+
+Ending = Literal["done", "failed", "kept"]
+"""Kept: stopped before its end, to go on another time."""
 
 
 class CellsDisplay:
@@ -43,16 +47,15 @@ class CellsDisplay:
         if not self._live.is_started:
             say(f"begun  {self._plan.title(cell)}")
 
-    def end(self, cell: Cell, *, failed: str | None) -> None:
-        """Tell that a cell has ended, and why it has failed if it has."""
+    def end(self, cell: Cell, how: Ending, *, reason: str | None) -> None:
+        """Tell how a cell has ended, and the reason if it has failed."""
         seconds = time.monotonic() - self._begun.pop(cell.name)[1]
         self._ended += 1
-        if failed is not None:
-            say(f"failed {self._plan.title(cell)}: {failed} (all of it: {self._ablation.log(cell.name)})")
-            return
-        self._took.append(seconds)
-        count = f"{self._ended} of {len(self._plan.cells)}"
-        say(f"done   {self._plan.title(cell)}, in {clock(seconds)}; {count}{self._left()}")
+        if how == "done":
+            self._took.append(seconds)
+        because = f": {reason} (all of it: {self._ablation.log(cell.name)})" if reason else ""
+        count = f"{self._ended} of {len(self._plan.cells)}{self._left()}"
+        say(f"{how:7}{self._plan.title(cell)}, in {clock(seconds)}; {count}{because}")
 
     def show(self) -> None:
         """Draw the lines as they are now."""
@@ -67,25 +70,23 @@ class CellsDisplay:
         return Group(*lines)
 
     def _line(self, cell: Cell, begun: float) -> str:
-        gone = time.monotonic() - begun
-        epochs = self._epochs(cell)
-        left = f", about {clock(max(0.0, self._typical() - gone))} left" if self._took else ""
-        return f"  {self._plan.title(cell)}: {epochs}, {clock(gone)} gone{left}"
+        return f"  {self._plan.title(cell)}: {self._stage(cell)}, {clock(time.monotonic() - begun)} gone"
 
-    def _epochs(self, cell: Cell) -> str:
+    def _stage(self, cell: Cell) -> str:
         folder = self._ablation.run(cell)
-        if not (folder / "run.json").exists():
+        run = summarise(folder) if (folder / "run.json").exists() else None
+        if run is None or not run.epochs_done:
             return "beginning"
-        run = summarise(folder)
-        return "evaluating" if run.status == "finished" else f"epoch {run.epochs_done} of {run.epochs_wanted} done"
-
-    def _typical(self) -> float:
-        return sum(self._took) / len(self._took)
+        if run.status == "finished":
+            return "evaluating"
+        left = run.seconds / run.epochs_done * (run.epochs_wanted - run.epochs_done)
+        return f"epoch {run.epochs_done} of {run.epochs_wanted} done, about {clock(left)} of training left"
 
     def _left(self) -> str:
         """Say how long it all takes from now on, as far as the cells that have ended tell."""
         if not self._took:
             return ""
-        gone = sum(min(self._typical(), time.monotonic() - begun) for _, begun in self._begun.values())
-        seconds = ((len(self._plan.cells) - self._ended) * self._typical() - gone) / self._jobs
+        typical = sum(self._took) / len(self._took)
+        gone = sum(min(typical, time.monotonic() - begun) for _, begun in self._begun.values())
+        seconds = ((len(self._plan.cells) - self._ended) * typical - gone) / self._jobs
         return f", about {clock(max(0.0, seconds))} left" if self._ended < len(self._plan.cells) else ""

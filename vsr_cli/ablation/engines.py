@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +16,7 @@ from ..errors import VsrError
 
 MINUTES = 24 * 60
 """That a job of a cluster may take, where --job says nothing else; submitit's own default is a few."""
-
-
+THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 STDERR = 2
 """The file descriptor: stdout is for the result alone."""
 PAUSE = 1.0
@@ -72,33 +72,25 @@ class LocalProcesses:
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._taken: set[int] = set()
-        self._gpus = _gpus() if jobs > 1 else []
+        self._shares = _shares(jobs) if jobs > 1 else [{}]
 
     def first(self, words: Sequence[str], log: Path) -> int:
         """Run `vsr WORDS` with the whole machine, in sight of whoever watches; the log stays empty."""
-        return subprocess.run(command(words), stdin=subprocess.DEVNULL, stdout=STDERR, check=False).returncode
+        return subprocess.run(_owned(words), stdin=subprocess.DEVNULL, stdout=STDERR, check=False).returncode
 
     def start(self, words: Sequence[str], log: Path) -> LocalProcess:
         """Start `vsr WORDS` in the first share of the machine that is free."""
         slot = next(slot for slot in range(self._jobs) if slot not in self._taken)
         with log.open("ab") as said:
             process = subprocess.Popen(
-                [*command(words), "--parent", str(os.getpid())],
+                _owned(words),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env={**os.environ, **self._share(slot)},
+                env={**os.environ, **self._shares[slot]},
             )
         self._taken.add(slot)
         return LocalProcess(process, self._taken, slot)
-
-    def _share(self, slot: int) -> dict[str, str]:
-        share: dict[str, str] = {}
-        if self._jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
-            share["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // self._jobs))
-        if self._gpus:
-            share["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
-        return share
 
 
 class ClusterJobs:
@@ -112,7 +104,7 @@ class ClusterJobs:
             raise VsrError(
                 "--launcher submitit: the package is not installed; install it with: pip install submitit"
             ) from error
-        given: dict[str, Any] = {key: int(value) if value.isdigit() else value for key, value in settings.items()}
+        given = {key: _number_or_word(value) for key, value in settings.items()}
         cluster = given.pop("cluster", None)
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=cluster)
@@ -125,8 +117,12 @@ class ClusterJobs:
         """Run `vsr WORDS` as a job. Where it fails, those that follow meet the same, and say so."""
         say(f"waiting for the first job; what it says is in {log}")
         job = self.start(words, log)
-        while not job.done():
-            time.sleep(PAUSE)
+        try:
+            while not job.done():
+                time.sleep(PAUSE)
+        except KeyboardInterrupt:
+            job.stop()
+            raise
         return 0
 
     def start(self, words: Sequence[str], log: Path) -> ClusterJob:
@@ -154,6 +150,11 @@ def command(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "vsr_cli", *words]
 
 
+def _owned(words: Sequence[str]) -> list[str]:
+    """Give `vsr WORDS` for a process that ends with this one."""
+    return [*command(words), "--parent", str(os.getpid())]
+
+
 def run_logged(line: Sequence[str], log: str) -> int:
     """Run a command to its end and give its exit code. What it says is added to a log."""
     with (
@@ -166,11 +167,18 @@ def run_logged(line: Sequence[str], log: str) -> int:
             ran.terminate()  # where this process is itself asked to end
 
 
-def _gpus() -> list[str]:
-    """Name the GPUs as CUDA_VISIBLE_DEVICES does; none where there are none."""
+def _shares(jobs: int) -> list[dict[str, str]]:
+    """Divide the cores among so many processes, and deal out the GPUs, as their environments say it."""
     import torch
 
-    if not torch.cuda.is_available():
-        return []
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named or [str(number) for number in range(torch.cuda.device_count())]
+    threads = {} if THREADS in os.environ else {THREADS: str(max(1, torch.get_num_threads() // jobs))}
+    named = [name.strip() for name in os.environ.get(GPUS, "").split(",") if name.strip()]
+    gpus = (named or [str(number) for number in range(torch.cuda.device_count())]) if torch.cuda.is_available() else []
+    return [threads | ({GPUS: gpus[slot % len(gpus)]} if gpus else {}) for slot in range(jobs)]
+
+
+def _number_or_word(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -11,7 +11,7 @@ from ..console import say
 from ..files import read_json
 from ..report.runs import summarise
 from ..training.stopping import listening
-from .display import CellsDisplay
+from .display import CellsDisplay, Ending
 from .engines import Engine, Started
 from .plan import Ablation, Cell, Plan
 
@@ -67,8 +67,8 @@ def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minu
             while waiting or running:
                 for each in [each for each in running if each.started.done()]:
                     running.remove(each)
-                    _note_end(plan, ablation, each, outcome)
-                    display.end(each.cell, failed=outcome.failed.get(each.cell.name))
+                    how = _note_end(plan, ablation, each, outcome)
+                    display.end(each.cell, how, reason=outcome.failed.get(each.cell.name))
                 if wish.signal and not outcome.signal:
                     outcome.signal = wish.signal
                     for each in running:
@@ -92,14 +92,16 @@ def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minu
     return outcome
 
 
-def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome) -> None:
+def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome) -> Ending:
     cell = ended.cell
     if is_done(plan, ablation, cell):
         outcome.done.append(cell)
-    elif outcome.signal:
+        return "done"
+    if outcome.signal:
         outcome.not_run.append(cell)
-    else:
-        outcome.failed[cell.name] = last_words(ablation.log(cell.name), ended.logged)
+        return "kept"
+    outcome.failed[cell.name] = last_words(ablation.log(cell.name), ended.logged)
+    return "failed"
 
 
 def last_words(log: Path, start: int) -> str:

@@ -145,7 +145,8 @@ def _resolve(
     found: Registry, asked: Asked, tried: Sequence[Values], *, settings: Sequence[str], folder: Path | None
 ) -> list[dict[str, Any]]:
     """Give the whole configuration of each combination. Raises VsrError with the mistakes of all, each once."""
-    records, mistakes = [], {}
+    records: list[dict[str, Any]] = []
+    mistakes: dict[str, None] = {}
     for values in tried:
         names = {setting: value for setting, value in values.items() if setting.endswith(NAME)}
         grid = [f"{setting}={value}" for setting, value in values.items() if setting not in names]

@@ -38,7 +38,8 @@ def mean_over_seeds(scores: NDArray[np.float64], random: np.random.Generator) ->
     if seeds == 1:
         return mean
     error: NDArray[np.float64] = scores.std(axis=0, ddof=1) / np.sqrt(seeds)
-    return mean + error * random.standard_t(seeds - 1, size=resamples)
+    mean += error * random.standard_t(seeds - 1, size=resamples)
+    return mean
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ from .history import clock
 from .markdown import plain
 from .markdown import table as markdown_table
 from .tables import Column, fitting_table
-from .verdicts import BETTER, WORSE, short
+from .verdicts import MARK_OF_DIRECTION, STYLE_OF_WORD, short
 
-MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
-STYLE_OF_WORD = {BETTER: "green", WORSE: "red"}
 NONE = "–"
 LEFT = ("", "so it is")
 """The titles of columns of words."""

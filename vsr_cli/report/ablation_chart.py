@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..files import replacing
-from .ablation import MARK_OF_DIRECTION, floor_means
+from .ablation import floor_means
 from .storyboard import ACCENT, FAINT, INK, PAPER, TRUTH
-from .verdicts import BETTER, WORSE, short
+from .verdicts import BETTER, MARK_OF_DIRECTION, WORSE, short
 
 COLOUR_OF_WORD = {BETTER: TRUTH, WORSE: ACCENT}
 LINE, HEAD, WIDTH = 0.42, 1.5, 9.0
