@@ -26,11 +26,13 @@ format: install
 
 install: $(STAMP)
 
+# Where Python may not keep what it translates, as in many containers, each command would do it anew, for ten seconds.
 # torch and torchvision must come from one index, or torchvision's compiled operators do not load: so no local wheels.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	-$(BIN)/python -m compileall -q -j 2 -x '/(models|tests?|testing)/' .venv/lib
 	touch $(STAMP)
 
 clean:

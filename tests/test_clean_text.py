@@ -21,6 +21,8 @@ SENTENCE = (
         ("The <gdo char1>tall man</gdo> <gda char1>runs</gda>.<gdi image1>", "The tall man runs."),
         ("<gdl landmark2>Hill</gdl>s, <gdf>x</gdf>", "Hills, x"),
         ("a <b> tag of no story <gdx>", "a < b > tag of no story < gdx >"),
+        ("< gdo char1 > mara < / gdo > < gda char1 > runs < / gda > .", "mara runs."),
+        ("<<gdi image1>gdo char1>tags in tags", "tags in tags"),
         ("an unclosed <gdo char1 stays", "an unclosed < gdo char1 stays"),
         ("she stopped .\nThen , slowly , she ran !", "she stopped. Then, slowly, she ran!"),
         ("don ' t , i ' m , they ' ve , ANNA ' S", "don't, i'm, they've, ANNA'S"),
@@ -80,7 +82,7 @@ def test_word_salad_meets_what_a_wordpiece_tokenizer_decodes(text: str) -> None:
     assert clean_text(wordpiece(text)) == clean_text(text).lower()
 
 
-@pytest.mark.parametrize("unit", ["<gdi ", '" ', "' ", "- ", "<gd", "a", "( ", "1,"])
+@pytest.mark.parametrize("unit", ["<gdi ", "<", "<b>>", "<gdi>", '" ', "' ", "- ", "<gd", "a", "( ", "1,"])
 def test_time_is_linear(unit: str) -> None:
     text = unit * 100_000
     start = time.perf_counter()

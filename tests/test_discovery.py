@@ -39,7 +39,7 @@ class Plugin:
 
 SOUND = {
     "aaa_first": Plugin(declaring("first"), ""),
-    "zzz_last": Plugin(declaring("last"), ""),
+    "zzz_last": Plugin(declaring("latest"), ""),
 }
 BROKEN = {
     "absent_module": Plugin(None, "ModuleNotFoundError: No module named 'absent_module'"),
@@ -129,14 +129,14 @@ def test_a_broken_plugin_costs_one_entry_and_no_other_component(place, name):
     assert [broken.plugin for broken in found.broken] == [name]
     assert BROKEN[name].reason in found.broken[0].reason
     assert "\n" not in found.broken[0].reason
-    assert found.names("temporal") == ["first", "last"]
+    assert found.names("temporal") == ["first", "latest"]
     assert len(found.provided) == 2, "a plugin counts whole or not at all"
 
 
 def test_a_disabled_plugin_is_not_even_imported(place):
     found = discover(write(place, {**BROKEN, **SOUND}), disabled={*BROKEN, "aaa_first", "no_such_plugin"})
     assert found.broken == ()
-    assert found.names("temporal") == ["last"]
+    assert found.names("temporal") == ["latest"]
     assert set(found.disabled) == {*BROKEN, "aaa_first"}
     assert not {*BROKEN, "aaa_first"} & sys.modules.keys()
 
@@ -241,7 +241,7 @@ def test_the_command_line_warns_in_one_line_a_broken_plugin_and_goes_on(installe
         (line,) = [line for line in lines if f"plugin {name} (dist-{name} 1.2)" in line]
         assert line.startswith("warning: ")
         assert plugin.reason in line
-    for name in ("first", "last", "gru", "resnet50", "bleu"):
+    for name in ("first", "latest", "gru", "resnet50", "bleu"):
         assert f"\n{name} " in done.stdout
     assert "\nlost" not in done.stdout
     assert "Traceback" not in done.stderr
@@ -256,7 +256,7 @@ def test_disabled_plugins_cost_no_line_and_are_told_of(installed):
     assert set(listed["disabled"]) == {*BROKEN, "zzz_last", "recurrent"}
     temporal = {entry["name"]: entry for entry in listed["components"] if entry["kind"] == "temporal"}
     assert {"first", "twin", "single"} <= temporal.keys()
-    assert not {"last", "lost", "gru"} & temporal.keys()
+    assert not {"latest", "lost", "gru"} & temporal.keys()
     assert temporal["first"]["distribution"] == "dist-aaa_first 1.2"
 
 

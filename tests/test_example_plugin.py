@@ -60,7 +60,7 @@ def bench(tmp_path_factory) -> Bench:
     succeed("pip", "install", *offline, "--target", site, source, cwd=folder)
     small = ("--set", "dataset.stories=12", "--set", "data.image_size=32", "--set", "visual.size=32")
     succeed("vsr_cli", "prepare", *small, cwd=work)
-    words = ("--temporal", "mean", "--set", "temporal.hidden=24", "--set", "model.width=16", "--epochs", "1")
+    words = ("--temporal", "mean-memory", "--set", "temporal.hidden=24", "--set", "model.width=16", "--epochs", "1")
     succeed("vsr_cli", "train", *words, "--out", "run", site=site, cwd=work)
     return Bench(site, work)
 
@@ -68,19 +68,19 @@ def bench(tmp_path_factory) -> Bench:
 @pytest.mark.slow
 def test_an_installed_plugin_is_listed_and_shown_like_any_other(bench):
     listed = json.loads(succeed("vsr_cli", "plugins", "list", "--json", site=bench.site, cwd=bench.work))
-    (mean,) = [entry for entry in listed["components"] if entry["name"] == "mean"]
+    (mean,) = [entry for entry in listed["components"] if entry["name"] == "mean-memory"]
     assert mean["kind"] == "temporal"
     assert mean["plugin"] == "mean_memory"
     assert mean["distribution"] == "vsr-mean-memory 0.1.0"
     assert listed["broken"] == []
-    shown = succeed("vsr_cli", "plugins", "show", "mean", site=bench.site, cwd=bench.work)
-    for word in ("temporal.hidden", "integer", "256", "vsr-mean-memory 0.1.0", "--temporal mean"):
-        assert word in shown
+    shown = succeed("vsr_cli", "plugins", "show", "mean-memory", site=bench.site, cwd=bench.work)
+    for word in ("temporal.hidden", "integer", "256", "vsr-mean-memory 0.1.0", "--temporal mean-memory"):
+        assert word in " ".join(shown.split())
 
 
 @pytest.mark.slow
 def test_its_options_are_checked_like_those_of_any_other(bench):
-    words = ("--temporal", "mean", "--set", "temporal.hiden=3", "--set", "training.epochs=0")
+    words = ("--temporal", "mean-memory", "--set", "temporal.hiden=3", "--set", "training.epochs=0")
     done = command("vsr_cli", "train", *words, site=bench.site, cwd=bench.work)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 2
@@ -95,7 +95,7 @@ def test_it_trains_and_the_run_names_its_package_but_no_import_path(bench):
     assert facts["distributions"]["temporal"] == "vsr-mean-memory 0.1.0"
     assert facts["distributions"]["fusion"].startswith("vsr-cli ")
     config = (run / "config.json").read_text()
-    assert json.loads(config)["temporal"] == {"name": "mean", "hidden": 24}
+    assert json.loads(config)["temporal"] == {"name": "mean-memory", "hidden": 24}
     assert "vsr_mean_memory" not in config
     assert len((run / "history.jsonl").read_text().splitlines()) == 1
 
@@ -110,14 +110,14 @@ def test_its_run_can_be_evaluated_while_it_is_installed(bench):
 @pytest.mark.slow
 def test_uninstalled_it_is_gone_and_missed_in_one_line(bench):
     listed = json.loads(succeed("vsr_cli", "plugins", "list", "--json", cwd=bench.work))
-    assert "mean" not in {entry["name"] for entry in listed["components"]}
+    assert "mean-memory" not in {entry["name"] for entry in listed["components"]}
     assert listed["broken"] == []
-    for words in (("train", "--temporal", "mean"), ("evaluate", "--run", "run", "--metrics", "mse")):
+    for words in (("train", "--temporal", "mean-memory"), ("evaluate", "--run", "run", "--metrics", "mse")):
         done = command("vsr_cli", *words, cwd=bench.work)
         assert done.returncode == 2
         assert done.stdout == ""
         (line,) = done.stderr.splitlines()
-        assert "temporal model 'mean': there is none of this name" in line
+        assert "temporal model 'mean-memory': there is none of this name" in line
     assert sorted(path.name for path in bench.work.iterdir()) == ["data", "run"], "a mistake leaves nothing behind"
 
 
@@ -150,10 +150,10 @@ def test_the_wheel_holds_the_program_and_its_plugins_and_claims_no_other_name(tm
 @pytest.fixture
 def mean(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE)
-    from vsr_mean_memory import MeanOptions
+    from vsr_mean_memory import MeanMemoryOptions
     from vsr_mean_memory.model import build
 
-    return build(MeanOptions(hidden=8), BuildContext(width=6, steps=4, image_size=32, training_texts=list))
+    return build(MeanMemoryOptions(hidden=8), BuildContext(width=6, steps=4, image_size=32, training_texts=list))
 
 
 def test_the_summary_is_the_same_for_any_order_of_the_frames(mean):

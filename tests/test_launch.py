@@ -42,3 +42,11 @@ def test_a_quiet_process_leaves_the_line_to_the_one_that_speaks(monkeypatch, cap
     console.fail("what only this one knows")
     assert waited == [console.OTHERS_TURN]
     assert capsys.readouterr().err == "error: what only this one knows\n"
+
+
+@pytest.mark.parametrize("named", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_waiting_threads_soon_sleep_unless_someone_has_said_how_they_wait(monkeypatch, named):
+    environment = {named: "active"} if named else {}
+    monkeypatch.setattr(launch.os, "environ", environment)
+    launch.spare_other_programs()
+    assert environment == ({named: "active"} if named else {"GOMP_SPINCOUNT": "20000"})

@@ -8,7 +8,7 @@ import torch
 
 from vsr_cli.api import TokenBatch
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation.spaces import Spaces
+from vsr_cli.model.spaces import Spaces
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
 TOKENS = TokenBatch(

@@ -21,7 +21,7 @@ from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
 from vsr_cli.training.schedule import rate_share
-from vsr_plugins.torchvision_encoders.model import TorchvisionEncoder
+from vsr_plugins.visual_encoders.model import PretrainedEncoder
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +148,13 @@ def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(
     small_data, small_settings, tmp_path, monkeypatch
 ):
     rows = []
-    frozen = TorchvisionEncoder.frozen
+    frozen = PretrainedEncoder.frozen
 
     def counted(self, pixels):
         rows.append(len(pixels))
         return frozen(self, pixels)
 
-    monkeypatch.setattr(TorchvisionEncoder, "frozen", counted)
+    monkeypatch.setattr(PretrainedEncoder, "frozen", counted)
     plain = [item for item in small_settings if not item.startswith("visual.")]
     manifest = open_prepared(small_data).manifest
     chosen = train_config(

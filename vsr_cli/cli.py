@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.ablate_app import ablate_app
 from .commands.cache import cache_app
 from .commands.config import config_app
 from .commands.data_app import data_app
@@ -16,18 +17,23 @@ from .commands.flags import part_flags, refuse_settings, resolve_train_command, 
 from .commands.options import (
     Assignments,
     BatchSize,
+    Compile,
     Config,
     Data,
     Dataset,
+    DecodingMethod,
     DryRun,
     Epochs,
     Fusion,
     Groups,
     ImageDecoder,
     Json,
+    Leaks,
     Metrics,
     Out,
+    Precision,
     Preset,
+    Protocol,
     Resize,
     Resume,
     RunFolder,
@@ -45,7 +51,7 @@ from .commands.runs import runs_app
 from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
 from .errors import VsrError, nearest
-from .launch import is_main
+from .launch import is_main, spare_other_programs
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -63,6 +69,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(results_app)
+app.add_typer(ablate_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -178,6 +185,8 @@ def train(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
@@ -204,6 +213,8 @@ def train(
         },
         epochs=epochs,
         batch_size=batch_size,
+        precision=precision,
+        compile_parts=compile_parts,
         track=track,
     )
     if resume is not None:
@@ -232,6 +243,8 @@ def train(
         "vsr evaluate --run runs/mine --split validation --json",
         "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+        "vsr evaluate --protocol seed",
+        "vsr evaluate --decoding beam --set decoding.beams=8",
     ),
 )
 def evaluate(
@@ -239,16 +252,20 @@ def evaluate(
     data: Data = None,
     split: Split = "test",
     metrics: Metrics = None,
+    decoding: DecodingMethod = None,
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
     ] = False,
+    protocol: Protocol = "held-out",
+    leaks: Leaks = None,
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
-    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, run_evaluate, show_result
-    from .commands.settings import comma_separated, registry
-    from .config import resolve_metrics
+    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
+    from .commands.seed import chosen_leaks, run_seed, seed_folder, show_seed
+    from .commands.settings import comma_separated, flag_layers, registry
+    from .config import resolve_evaluation
     from .data.splits import SPLITS
     from .layers import parse_set
     from .run import open_run
@@ -257,19 +274,25 @@ def evaluate(
     names = comma_separated(metrics or DEFAULT_METRICS)
     if ALL in names:
         names = found.names("metrics")
-    choices = resolve_metrics(found, names, parse_set(assignments or []))
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    choices, how = resolve_evaluation(found, names, layers)
     if split not in SPLITS:
         raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
     if split == "train" and not allow_train:
         raise VsrError(
             "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
         )
+    opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
     opened = open_run(run)
-    result = run_evaluate(found, opened, data_of(opened, data), split, choices)
-    if as_json:
+    folder = data_of(opened, data)
+    result = run_evaluate(found, opened, folder, split, choices, decoding=how)
+    if not as_json:
+        show_result(result, evaluation_folder(opened, split, how))
+    if opened_leaks is not None:
+        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
+        print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))
+    elif as_json:
         print_json(result)
-    else:
-        show_result(result, opened.folder / "evaluations" / split)
 
 
 @app.command(
@@ -277,21 +300,28 @@ def evaluate(
         "vsr predict story_dir/",
         "vsr predict stories/* --out next/",
         "vsr predict story_dir/ --json | jq -r .text",
+        "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
     )
 )
 def predict(
     story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
     run: RunFolder = None,
+    decoding: DecodingMethod = None,
+    assignments: Assignments = None,
     as_json: Json = False,
     out: Out = None,
 ) -> None:
     """Predict what happens next: the fifth image and text of a story, with a storyboard."""
     from .commands.predict import run_predict
-    from .commands.settings import registry
+    from .commands.settings import flag_layers, registry
+    from .config import resolve_decoding
+    from .layers import parse_set
     from .run import open_run
 
-    opened = open_run(run)
-    mistakes = run_predict(registry(), opened, story_dir, out, as_json=as_json)
+    found = registry()
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    how = resolve_decoding(found, layers)
+    mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
     if mistakes:
         raise VsrError("\n".join(mistakes))
 
@@ -310,6 +340,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
     """
+    spare_other_programs()
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

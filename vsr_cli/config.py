@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from .api import Options
+from .api import Decoding, Options
 from .errors import VsrError
 from .layers import Choice, Layer, Resolver
 from .plugin.kinds import MODEL_PARTS
@@ -42,6 +42,10 @@ class DataOptions(Options):
         description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
     )
     limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
+    markup: bool = Field(
+        False,
+        description="leave the tags of entities in the texts, as StoryReasoning's rows have them",
+    )
     split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
     split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
         "auto",
@@ -98,6 +102,9 @@ class ObjectiveOptions(Options):
     text: float = Field(1.0, ge=0, description="cross-entropy of the next text")
     image: float = Field(1.0, ge=0, description="error of the next image")
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
+    next: float = Field(
+        0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
+    )
 
 
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
@@ -115,7 +122,7 @@ class TrainingOptions(Options):
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    best_metric: Literal["loss", "text", "image", "alignment"] = Field(
+    best_metric: Literal["loss", "text", "image", "alignment", "next"] = Field(
         "loss", description="the validation loss that decides which checkpoint is the best"
     )
     patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")
@@ -125,10 +132,20 @@ class TrainingOptions(Options):
     seed: int = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
-        "auto", description="mixed precision: auto is bf16 on a GPU that has it, else none"
+        "auto", description="mixed precision: auto is bf16 where the GPU or CPU has instructions for it, else none"
     )
+    compile: bool = Field(False, description="translate the parts with torch's compiler, which takes a minute or two")
     track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
 
+
+SEED_LEAKS: Mapping[str, str] = {
+    "training": "ten windows that the model learned from, in place of held-out ones",
+    "padding": "every text of the context is the target's, as one text repeated five times",
+    "teacher-forcing": "each token is guessed with all of the target before it in sight",
+    "cut": "the reference ends where the decoder must",
+    "markup": "tags are words like any other",
+}
+"""What `--protocol seed` lets in, in the order in which it is closed again."""
 
 COMMON: dict[str, type[Options]] = {
     "data": DataOptions,
@@ -178,7 +195,7 @@ class TrainConfig:
 
 PREPARE_SECTIONS = ("dataset", "data", "model", "features", "visual", "text")
 TRAIN_SECTIONS = (*MODEL_PARTS, "model", "features", "objective", "training")
-ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "limit"})
+ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "decoding", "limit"})
 """What a preset or a configuration file may hold for one command or another."""
 
 
@@ -237,9 +254,33 @@ def resolve_recorded(
 
 def resolve_metrics(registry: Registry, names: Sequence[str], layers: Sequence[Layer]) -> list[Choice]:
     """Resolve metrics by name, with options from `--set metrics.NAME.key=value`. Raises VsrError with all mistakes."""
-    sections = [f"metrics.{name}" for name in names]
-    named = [Layer("--metrics", {f"metrics.{name}": {"name": name}}) for name in names]
-    resolver = Resolver(registry, sections, [*named, *layers], elsewhere=ALL_SECTIONS)
-    choices = [resolver.choice(section) for section in sections]
+    resolver = Resolver(registry, _metric_sections(names), [*_named(names), *layers], elsewhere=ALL_SECTIONS)
+    choices = [resolver.choice(section) for section in _metric_sections(names)]
     resolver.finish()
     return [choice for choice in choices if choice]
+
+
+def resolve_evaluation(
+    registry: Registry, names: Sequence[str], layers: Sequence[Layer]
+) -> tuple[list[Choice], Decoding]:
+    """Resolve metrics as `resolve_metrics` does, and how texts are written. Raises VsrError with all mistakes."""
+    sections = [*_metric_sections(names), "decoding"]
+    resolver = Resolver(registry, sections, [*_named(names), *layers], elsewhere=ALL_SECTIONS)
+    choices = [resolver.choice(section) for section in _metric_sections(names)]
+    decoding = resolver.options("decoding", Decoding)
+    resolver.finish()
+    assert decoding
+    return [choice for choice in choices if choice], decoding
+
+
+def resolve_decoding(registry: Registry, layers: Sequence[Layer]) -> Decoding:
+    """Resolve how texts are written, from `--set decoding.key=value`. Raises VsrError with all mistakes."""
+    return resolve_evaluation(registry, [], layers)[1]
+
+
+def _metric_sections(names: Sequence[str]) -> list[str]:
+    return [f"metrics.{name}" for name in names]
+
+
+def _named(names: Sequence[str]) -> list[Layer]:
+    return [Layer("--metrics", {f"metrics.{name}": {"name": name}}) for name in names]

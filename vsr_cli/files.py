@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,34 @@ def _finish_replacing(path: Path) -> None:
         shutil.rmtree(older)
     else:
         _newer(path).rename(path)
+
+
+@contextmanager
+def alone_in(folder: Path, *, busy: str) -> Iterator[None]:
+    """Hold a folder's lock, of which there is one. Raises VsrError, saying `busy`, if another process has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems know no locks
+            try:
+                # The system takes the lock away however this process ends, so that none is ever left behind.
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise VsrError(busy) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder's lock; True where that cannot be known."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _flush(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether this process is one of several that a launcher started, as the environment says. Needs no torch for it.
+"""Whether this process is one of several that a launcher started, as the environment says, and how it treats others.
 
 The names are torchrun's and accelerate's, then those of the MPI programs that accelerate knows.
 """
@@ -25,6 +25,16 @@ def is_main() -> bool:
 def speaks() -> bool:
     """Whether this is the process of its machine that tells people what happens."""
     return process_count() == 1 or _number(LOCAL_INDEX, alone=0) == 0
+
+
+def spare_other_programs() -> None:
+    """Let threads that wait for each other sleep after a moment, so that other programs get on, and they too.
+
+    By default OpenMP's keep a core busy for milliseconds while they wait for a thread that another program keeps from
+    running: on a shared machine, training then takes several times as long. It is read when torch is imported.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "20000"  # a tenth of a millisecond or so: on an idle machine, waits are shorter
 
 
 def _number(names: tuple[str, ...], *, alone: int) -> int:

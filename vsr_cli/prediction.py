@@ -127,7 +127,7 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
         "text": predicted.text,
         "image": str(folder / "image.png"),
         "run": str(run),
-        "decoding": decoding.model_dump(mode="json"),
+        "decoding": decoding.facts(),
     }
     write_json(folder / "prediction.json", record)
     return record

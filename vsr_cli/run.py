@@ -12,7 +12,6 @@ evaluations/, predictions/
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -28,7 +27,7 @@ from typing import Any
 
 from . import __version__
 from .errors import VsrError
-from .files import read_json, whole_folder, write_json
+from .files import alone_in, read_json, whole_folder, write_json
 
 RUNS = Path("runs")
 FORMAT = 1
@@ -96,19 +95,9 @@ class Run:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from training this run. Raises VsrError if one does so already."""
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems know no locks
-                try:
-                    # The system takes the lock away however this process ends, so that none is ever left behind.
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise VsrError(
-                        f"{self.folder}: another process is training this run; wait for it, or stop it first"
-                    ) from error
+        busy = f"{self.folder}: another process is training this run; wait for it, or stop it first"
+        with alone_in(self.folder, busy=busy):
             yield
-        finally:
-            os.close(handle)
 
     def append_history(self, row: Mapping[str, Any]) -> int:
         """Add a line to history.jsonl. Gives its length, in bytes. Raises VsrError if it cannot be written."""

@@ -97,6 +97,22 @@ def test_predict_json_is_one_object_a_story_and_nothing_else_on_stdout(place, vs
     assert json.loads((tmp_path / "next/long/prediction.json").read_text()) == first
 
 
+def test_predict_writes_as_it_is_told_and_records_it(place, vsr, write_story, tmp_path):
+    story = write_story(tmp_path / "story", 4)
+
+    def told(words):
+        answer = vsr(f"predict {story} --json --out {tmp_path / 'next'} {words}")
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    plain, drawn, other = told(""), told("--decoding sample"), told("--decoding sample --set decoding.seed=1")
+    assert plain["decoding"] == {"method": "greedy", "no_repeat_ngram": 0}
+    assert drawn["decoding"]["seed"] == 0
+    assert other["decoding"]["seed"] == 1
+    assert len({plain["text"], drawn["text"], other["text"]}) == 3
+    assert told("--decoding sample") == drawn
+
+
 def test_an_equal_story_gives_equal_bytes(place, vsr, write_story, tmp_path):
     story = write_story(tmp_path / "story", 4)
     for out in ("one", "two"):

@@ -54,6 +54,27 @@ def test_help_shows_examples(vsr):
     assert "vsr report" in vsr("report --help").out.partition("Examples")[2]
 
 
+def test_each_decoding_has_an_evaluation_of_its_own_that_can_be_compared(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    plain = (evaluated / "evaluations/test/predictions.jsonl").read_bytes()
+    answer = vsr(f"evaluate --data {data} --metrics bleu --decoding beam --set decoding.beams=3 --json")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    assert result["decoding"] == {"method": "beam", "beams": 3, "length_penalty": 1.0, "no_repeat_ngram": 0}
+    assert "|decoding.method:beam|decoding.beams:3|decoding.length_penalty:1.0|" in result["signature"]
+    folder = evaluated / "evaluations/test-beam-beams3"
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert (evaluated / "evaluations/test/predictions.jsonl").read_bytes() == plain
+
+    found = json.loads(vsr(f"compare {evaluated} {folder} --json").out)
+    assert found["configurations"]["signature.decoding.method"] == ["greedy", "beam"]
+    assert "temporal.name" not in found["configurations"]
+    answer = vsr(f"report {folder}")
+    assert answer.out.strip() == str(folder / "report.html")
+    assert (folder / "report.md").read_text().startswith("# mine, test-beam-beams3: test split\n")
+    assert "test-beam-beams3" in vsr(f"runs show {evaluated}").out
+
+
 def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
     lines = (evaluated / "evaluations/test/predictions.jsonl").read_text().splitlines()

@@ -5,14 +5,14 @@ from pydantic import ValidationError
 from vsr_cli.api import BuildContext, Options
 from vsr_plugins.concat.model import build as build_concat
 from vsr_plugins.recurrent import RecurrentOptions, vsr_temporal_models
-from vsr_plugins.recurrent.model import build_gru, build_lstm
+from vsr_plugins.recurrent.model import build_gru, build_lstm, build_rnn
 
 
 def context(width: int, steps: int = 4) -> BuildContext:
     return BuildContext(width=width, steps=steps, image_size=64, training_texts=list)
 
 
-@pytest.mark.parametrize("build", [build_gru, build_lstm])
+@pytest.mark.parametrize("build", [build_gru, build_lstm, build_rnn])
 @pytest.mark.parametrize(("batch", "steps", "width", "layers"), [(1, 1, 8, 1), (3, 4, 16, 2), (2, 7, 5, 1)])
 def test_shapes_and_summary(build, batch, steps, width, layers):
     model = build(RecurrentOptions(layers=layers), context(width, steps))
@@ -21,7 +21,7 @@ def test_shapes_and_summary(build, batch, steps, width, layers):
     assert torch.equal(summary, states[:, -1])
 
 
-@pytest.mark.parametrize("build", [build_gru, build_lstm])
+@pytest.mark.parametrize("build", [build_gru, build_lstm, build_rnn])
 def test_a_state_depends_on_the_frames_up_to_it_and_on_no_later_one(build):
     model = build(RecurrentOptions(layers=2), context(8))
     frames, mask = torch.randn(2, 4, 8), torch.ones(2, 4, dtype=torch.bool)
@@ -34,7 +34,7 @@ def test_a_state_depends_on_the_frames_up_to_it_and_on_no_later_one(build):
     assert not torch.allclose(other_summary, summary)
 
 
-@pytest.mark.parametrize("build", [build_gru, build_lstm])
+@pytest.mark.parametrize("build", [build_gru, build_lstm, build_rnn])
 def test_gradients_reach_every_parameter(build):
     model = build(RecurrentOptions(layers=2, dropout=0.1), context(8))
     model(torch.randn(3, 4, 8), torch.ones(3, 4, dtype=torch.bool))[1].square().sum().backward()
@@ -51,12 +51,15 @@ def test_dropout_acts_in_training_alone(layers, recwarn):
     assert torch.equal(model(frames, mask)[1], model(frames, mask)[1])
 
 
-def test_the_two_kinds_are_what_they_say():
+def test_the_kinds_are_what_they_say():
     assert isinstance(build_gru(RecurrentOptions(), context(4)).recurrent, torch.nn.GRU)
     assert isinstance(build_lstm(RecurrentOptions(), context(4)).recurrent, torch.nn.LSTM)
+    assert isinstance(build_rnn(RecurrentOptions(), context(4)).recurrent, torch.nn.RNN)
     assert {component.name: component.build.split(":")[1] for component in vsr_temporal_models()} == {
         "gru": "build_gru",
         "lstm": "build_lstm",
+        "rnn": "build_rnn",
+        "attention-gru": "build_attention_gru",
     }
 
 

@@ -288,3 +288,11 @@ def test_bleu_precision_of_the_example_in_its_paper() -> None:
     metric = bleu_module.build(BleuOptions())
     found = metric.combine(metric.measure([sample("the the the the the the the", "The cat is on the mat")]))
     assert found["bleu-precision-1"] == pytest.approx(100 * 2 / 7)
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=80), st.lists(st.sampled_from("abcde"), max_size=80))
+def test_rouge_l_is_rouge_scores_own(predicted: list[str], reference: list[str]) -> None:
+    one, other = " ".join(predicted), " ".join(reference)
+    expected = RougeScorer(["rougeL"], use_stemmer=False).score(other, one)["rougeL"].fmeasure
+    measured = rouge_module.build(RougeOptions(stemmer=False)).measure([sample(one, other)])
+    assert measured[0, 0] == pytest.approx(expected)

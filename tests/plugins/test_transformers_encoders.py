@@ -294,8 +294,8 @@ def test_pickled_or_broken_weights_are_refused(tmp_path):
         ("mpnet", {"frozen_layers": 1}, "type mpnet cannot be frozen in part"),
         ("bert", {"frozen_layers": 4}, "cannot freeze 4 layers of 3"),
         ("bert", {"frozen_layers": -1}, "cannot freeze -1 layers of 3"),
-        ("bert", {"length": 41}, "reads at most 40 tokens"),
-        ("roberta", {"length": 39}, "reads at most 38 tokens"),
+        ("bert", {"frozen_layers": 1, "length": 41}, "reads at most 40 tokens"),
+        ("roberta", {"frozen_layers": 1, "length": 39}, "reads at most 38 tokens"),
     ],
 )
 def test_options_that_do_not_suit_the_model_are_refused(folders, kind, options, complaint):
@@ -315,7 +315,7 @@ def test_tokenizers_that_do_not_suit_the_model_are_refused(folders, tmp_path):
     large.save(str(tmp_path / "large.json"))
     assert "the model 80" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "large.json"))
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "bare.json"))
-    assert "no padding" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "bare.json"))
+    assert "no last token" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "bare.json"))
     (tmp_path / "broken.json").write_text("{")
     message = message_of(model=folders["bert"], tokenizer=str(tmp_path / "broken.json"))
     assert "cannot load the tokenizer of" in message
@@ -363,7 +363,12 @@ def test_distilbert_of_true_size_reads_32_tokens(distilbert):
 
 def test_assets_hold_no_path(folders, tmp_path):
     encoder(folders["bert"]).save_assets(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "tokenizer.json", "special_ids.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "tokenizer.json",
+        "special_ids.json",
+        "reading.json",
+    }
     assert folders["bert"] not in (tmp_path / "config.json").read_text()
     assert json.loads((tmp_path / "special_ids.json").read_text()) == {"pad": 0, "bos": 2, "eos": 3}
 
@@ -422,6 +427,21 @@ def test_columns_that_no_text_reaches_are_not_computed(folders, frozen_layers):
     with FlopCounterMode(display=False) as cut:
         model(frozen[:, :longest], mask[:, :longest])
     assert whole.get_total_flops() == cut.get_total_flops()
+
+
+@pytest.mark.parametrize("frozen_layers", [1, "all"])
+def test_columns_that_no_text_reaches_are_not_encoded(folders, frozen_layers):
+    model = encoder(folders["bert"], frozen_layers=frozen_layers)
+    ids, mask = tokens(model, ["the", "the box"])
+    longest = int(mask.sum(1).max())
+    with FlopCounterMode(display=False) as whole:
+        frozen = model.frozen(ids, mask)
+    with FlopCounterMode(display=False) as cut:
+        model.frozen(ids[:, :longest], mask[:, :longest])
+    assert whole.get_total_flops() == cut.get_total_flops() > 0
+    if frozen_layers == 1:
+        assert frozen.shape[1] == model.length
+        assert not frozen[:, longest:].any()
 
 
 def test_real_minilm_is_what_its_own_model_gives(no_network):

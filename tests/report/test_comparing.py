@@ -139,7 +139,7 @@ class InSpace:
     """A metric that compares in the run's visual space, by the mean of its statistics."""
 
     space = "visual"
-    centred_floors = False
+    ranks = False
     scale, better, signature = "0-1, higher is better", "higher", ""
 
     def measure_in_space(self, comparison):

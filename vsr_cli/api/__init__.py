@@ -2,22 +2,30 @@
 
 from ..errors import VsrError
 from .component import Component, Options, hookimpl
+from .decoding import Decoding
 from .hub import HubSource, HubStream
-from .metrics import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
+from .image_loss import ImageLossOptions, build_image_loss
+from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
     Context,
-    Decoding,
+    FitsTraining,
     Fusion,
     HasAssets,
     ImageDecoder,
+    ImageRows,
     Narrative,
+    NextQuery,
+    ScoresEveryPlace,
     Target,
+    TargetFeatures,
     TemporalModel,
     TextDecoder,
     TextEncoder,
+    TrainingFrames,
     VisualEncoder,
     content_key,
+    last_real,
 )
 from .paths import is_file, leads_outside
 from .stories import (
@@ -37,6 +45,7 @@ from .stories import (
     Survey,
     Thing,
 )
+from .text_objective import TextObjectiveOptions
 from .vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
@@ -50,6 +59,7 @@ __all__ = [
     "Dataset",
     "Decoding",
     "Entity",
+    "FitsTraining",
     "Frame",
     "FrameAnalysis",
     "Fusion",
@@ -58,29 +68,39 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
+    "ImageLossOptions",
+    "ImageRows",
+    "Mention",
     "Metric",
     "Narrative",
+    "NextQuery",
     "Note",
     "Options",
     "Phase",
     "ReadsReferences",
     "Rejected",
     "Sample",
+    "ScoresEveryPlace",
     "Setting",
     "SpaceMetric",
     "Story",
     "Survey",
     "Target",
+    "TargetFeatures",
     "TemporalModel",
     "TextDecoder",
     "TextEncoder",
+    "TextObjectiveOptions",
     "Thing",
     "TokenBatch",
+    "TrainingFrames",
     "VisualEncoder",
     "Vocabulary",
     "VsrError",
+    "build_image_loss",
     "content_key",
     "hookimpl",
     "is_file",
+    "last_real",
     "leads_outside",
 ]

@@ -11,6 +11,16 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mention:
+    """Words of a frame's text that its source ties to something in the story: an `Entity`, with its words."""
+
+    kind: str
+    ids: tuple[str, ...]
+    text: str
+    """In the protocol's one form."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One window's prediction beside its reference. Texts are in the protocol's one form (see `clean_text`)."""
 
@@ -22,6 +32,9 @@ class Sample:
     """(H, W, 3)."""
     reference_image: NDArray[np.uint8]
     """(H, W, 3)."""
+    context_mentions: tuple[tuple[Mention, ...], ...] = ()
+    """Of each frame. Looked up only if a metric reads mentions."""
+    reference_mentions: tuple[Mention, ...] = ()
 
 
 class Metric(Protocol):
@@ -33,7 +46,8 @@ class Metric(Protocol):
     how to get it: the table then shows it as unavailable.
 
     A score that would change if a window were counted twice (how many words are distinct) has an attribute
-    `resampled = False`: it is given without an interval.
+    `resampled = False`: it is given without an interval. One that reads a sample's mentions has an attribute
+    `reads_mentions = True`: it is unavailable where the source marks none.
     """
 
     scale: str
@@ -95,9 +109,9 @@ class SpaceMetric(Protocol):
     """A metric that compares in a space of the run's own, in place of words or pixels. Built like a `Metric`."""
 
     space: Literal["visual", "text"]
-    centred_floors: bool
-    """Whether its scores mean the same once the training mean is taken off all vectors: then floors are
-    measured there, too."""
+    ranks: bool
+    """Whether it only orders candidates. Then a model that has learned to choose among them (the objective `next`)
+    answers with its own query and keys, and floors are also measured with the training mean taken off all vectors."""
     scale: str
     signature: str
 

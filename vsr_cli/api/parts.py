@@ -10,13 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .component import Options
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import Decoding
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+
+class ImageRows(Protocol):
+    """Images of one size, wherever they are."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Copy those with these indices (n,): (n, H, W, 3)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +50,9 @@ class BuildContext:
     """The texts of the training split; for a text encoder that makes its own vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    training_images: Callable[[], ImageRows] | None = None
+    """The distinct images of the training split; for a part that learns from them before the model does. None where a
+    part is built without a training split."""
     assets: Path | None = None
     """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
     structure from there and fetches nothing: its weights follow from the run. None on a first build."""
@@ -61,6 +81,24 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetFeatures:
+    """The fifth frames of a batch as encoders give them, and what tells them from each other."""
+
+    visual: Tensor
+    """What the visual encoder's frozen half gave, (B, *F)."""
+    text: Tensor
+    """What the text encoder's frozen half gave, (B, *F)."""
+    text_mask: Tensor
+    """True where a token is real, (B, L) bool."""
+    image_row: Tensor
+    """A number for each distinct image, (B,) int64."""
+    text_row: Tensor
+    """A number for each distinct text, (B,) int64."""
+    place: Tensor
+    """Which frame of its story the target is, from 0, (B,) int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """The fifth frames of a batch, for losses alone."""
 
@@ -70,6 +108,26 @@ class Target:
     """True where a token is real, (B, T) bool."""
     image: Tensor
     """(B, 3, H, W) in [0, 1]."""
+    features: TargetFeatures | None = None
+    """Only where a term of the loss asks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextQuery:
+    """Which image and which text the model expects next, among any candidates: the greater the cosine, the likelier.
+
+    Candidates are given as vectors in the run's own spaces: what an encoder's frozen half gives, the mean over places
+    or tokens where it gives several.
+    """
+
+    visual: Tensor
+    """(B, e), of length 1."""
+    text: Tensor
+    """(B, f), of length 1."""
+    image_keys: Callable[[Tensor], Tensor]
+    """Gives the keys (C, e), of length 1, of candidate images by their vectors (C, d)."""
+    text_keys: Callable[[Tensor], Tensor]
+    """Gives the keys (C, f), of length 1, of candidate texts by their vectors (C, d)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +144,8 @@ class Narrative:
     """The text encoder's embedding of each frame, (B, K, D)."""
     context: Context
     """What the encoders read, for decoders that attend, copy or start from the last image."""
-
-
-class Decoding(Options):
-    """How a text decoder turns its distribution into words."""
-
-    method: Literal["greedy"] = "greedy"
+    next: NextQuery | None = None
+    """What is looked for among candidates; None unless the objective `next` has a weight."""
 
 
 class VisualEncoder(Protocol):
@@ -148,7 +202,8 @@ class TemporalModel(Protocol):
     def __call__(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
 
-        Frames whose mask is False are repeats that fill a short context: they may be read or ignored.
+        Frames whose mask is False are repeats that fill a short context. They stand after the real ones, of which
+        there is at least one, and may be read or ignored.
         """
         ...
 
@@ -173,6 +228,15 @@ class TextDecoder(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresEveryPlace(Protocol):
+    """A text decoder that can also be told the text up to each place; only the seed's protocol asks it to."""
+
+    def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
+        """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""
+        ...
+
+
 class ImageDecoder(Protocol):
     """Draws the next image."""
 
@@ -192,6 +256,44 @@ class HasAssets(Protocol):
     def save_assets(self, folder: Path) -> None:
         """Write files into an empty folder; `BuildContext.assets` names it when the run is read back."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFrames:
+    """Frames of the training split, for what is fitted or looked up rather than trained: F frames, of whole stories."""
+
+    texts: Sequence[str]
+    """(F,)."""
+    images: Callable[[Sequence[int]], NDArray[np.uint8]]
+    """Gives the pictures of some frames, (n, H, W, 3), by their place among the F."""
+    visual: Callable[[], NDArray[np.float32]]
+    """Computes (F, d) in the run's visual space: what the frozen half gives, or the embedding where nothing is frozen;
+    the mean over places or tokens where it gives several vectors."""
+    text: Callable[[], NDArray[np.float32]]
+    """Computes (F, d) in the run's text space."""
+    visual_trains: bool
+    """Whether the visual space is that of an embedding which is yet to be trained."""
+    text_trains: bool
+    story: NDArray[np.int64]
+    """(F,): frames of one story have the same number, and stand in their order."""
+
+
+@runtime_checkable
+class FitsTraining(Protocol):
+    """A decoder that takes something from the training frames themselves, once, before the first step of training."""
+
+    def fit(self, frames: TrainingFrames) -> None:
+        """Keep what is needed of them: numbers in buffers, all else to be written by `save_assets`."""
+        ...
+
+
+def last_real(states: Tensor, mask: Tensor) -> Tensor:
+    """Give the state (B, D) at each story's last real frame, from (B, K, D) and the mask (B, K).
+
+    For a temporal model whose states see no later frame: what fills a short context then changes nothing in it.
+    """
+    places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
+    return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
 
 
 def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:

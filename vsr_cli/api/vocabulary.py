@@ -21,6 +21,8 @@ class TokenBatch:
 
     ids: NDArray[np.int64]
     mask: NDArray[np.bool_]
+    cut: NDArray[np.bool_] | None = None
+    """True where a text had more tokens than were kept, (N,); None where nobody counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Vocabulary:
         self.tokenizer.no_padding()
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         rows = [[*first, *item.ids, self.eos] for item in encoded]
+        cut = np.array([len(row) > length for row in rows], dtype=np.bool_)
         if first:
             rows = [row if len(row) <= length else [*row[: length - 1], self.eos] for row in rows]
         ids = np.full((len(rows), length), self.pad, dtype=np.int64)
@@ -84,4 +87,4 @@ class Vocabulary:
             kept = row[:length]
             ids[index, : len(kept)] = kept
             mask[index, : len(kept)] = True
-        return TokenBatch(ids=ids, mask=mask)
+        return TokenBatch(ids=ids, mask=mask, cut=cut)

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..api import Context, Target, TokenBatch
+from ..api import Context, FitsTraining, Target, TargetFeatures, TokenBatch, TrainingFrames
 from ..config import ModelOptions, TrainConfig, resolve_train
 from ..layers import Layer, parse_set, preset_layer
 from ..model.building import build_model
 from ..model.story_model import StoryModel
+from ..model.vectors import image_vectors, text_vectors
 from ..plugin.registry import Registry
 from .outcomes import demand
 from .stories import TinyStories, tell_stories
@@ -27,6 +29,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "image_decoder": {"channels": 16},
 }
 """Options of the preset's parts: as small as they get."""
+DECODERS = ("text_decoder", "image_decoder")
+"""The parts that may ask which frame is looked for next."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,11 @@ class Bench:
             assets=assets,
             steps=size.steps,
         )
-        return model.eval()
+        model.eval()
+        part = self.part(model)
+        if assets is None and isinstance(part, FitsTraining):
+            part.fit(_training_frames(model, size))
+        return model
 
     def part(self, model: StoryModel) -> Any:
         """Give the part of a model that is checked."""
@@ -78,7 +86,7 @@ def open_bench(registry: Registry, section: str, name: str, assignments: Sequenc
     """Configure the tiny model. Raises VsrError with all mistakes in the assignments."""
     layers = [
         preset_layer(PRESET),
-        Layer("the checks", SMALL),
+        Layer("the checks", SMALL | ({"objective": {"next": 1}} if section in DECODERS else {})),
         Layer("the component", {section: {"name": name}}),
         *parse_set(assignments),
     ]
@@ -115,10 +123,49 @@ def read(model: StoryModel, size: Size = SIZES[0]) -> tuple[Context, Target]:
         story=torch.arange(size.stories),
         text_row=torch.arange(rows.numel()).reshape(grid),
     )
-    ids, mask = tokens(model.text_decoder.tokenize([story[-1] for story in stories.texts]), size.stories)
+    answers = [story[-1] for story in stories.texts]
+    ids, mask = tokens(model.text_decoder.tokenize(answers), size.stories)
     longest = int(mask.sum(dim=1).max())  # as in training, columns that are all padding are cut
-    image = stories.pictures[stories.rows[:, -1]].float() / 255
-    return context, Target(ids=ids[:, :longest], mask=mask[:, :longest], image=image)
+    return context, Target(
+        ids=ids[:, :longest],
+        mask=mask[:, :longest],
+        image=stories.pictures[stories.rows[:, -1]].float() / 255,
+        features=_target_features(model, visual[stories.rows[:, -1]], answers) if model.next_frame else None,
+    )
+
+
+def _target_features(model: StoryModel, visual: Tensor, answers: Sequence[str]) -> TargetFeatures:
+    ids, mask = tokens(model.text.tokenize(answers), len(answers))
+    rows = torch.arange(len(answers))
+    return TargetFeatures(
+        visual=visual,
+        text=model.text.frozen(ids, mask),
+        text_mask=mask,
+        image_row=rows,
+        text_row=rows,
+        place=torch.full_like(rows, 4),
+    )
+
+
+@torch.no_grad()
+def _training_frames(model: StoryModel, size: Size) -> TrainingFrames:
+    """Give the frames of the tiny stories. Their encoders are taken not to train, so that what looks up can."""
+    stories = _stories(size)
+    rows = stories.rows.flatten().numpy()  # (F,)
+    pictures = stories.pictures.movedim(1, -1).numpy()
+    texts = [text for story in stories.texts for text in story]
+    ids, mask = tokens(model.text.tokenize(texts), len(texts))
+    visual = image_vectors(model.visual, model.visual.frozen(model.visual.pixels(stories.pictures))).numpy()[rows]
+    text = text_vectors(model.text, model.text.frozen(ids, mask), mask).numpy()
+    return TrainingFrames(
+        texts=texts,
+        images=lambda places: pictures[rows[list(places)]],
+        visual=lambda: visual,
+        text=lambda: text,
+        visual_trains=False,
+        text_trains=False,
+        story=np.repeat(np.arange(len(stories.rows)), stories.rows.shape[1]),
+    )
 
 
 def tokens(batch: TokenBatch, count: int) -> tuple[Tensor, Tensor]:

@@ -18,14 +18,13 @@ from ..console import warn
 from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
+from ..report.verdicts import MARK_OF_DIRECTION, STYLE_OF_WORD
 
-MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
 LEGEND = (
     "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
 )
 LEAST_NAME = 12
 """Characters that a run's name has at least: a longer one goes on below."""
-STYLE_OF_WORD = {"better": "green", "worse": "red", "cannot tell": "dim"}
 
 
 def run_compare(found: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
     scores = compare(evaluations, metrics, stories)
     first = evaluations[0]
     return {
-        "split": split,
+        "split": first.split,
         "stories": first.result["stories"],
         "windows": first.result["windows"],
         "data": first.facts.get("data"),

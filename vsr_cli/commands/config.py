@@ -10,11 +10,13 @@ from .flags import resolve_train_command, train_flags
 from .options import (
     Assignments,
     BatchSize,
+    Compile,
     Config,
     Data,
     Epochs,
     Fusion,
     ImageDecoder,
+    Precision,
     Preset,
     Temporal,
     Text,
@@ -43,6 +45,8 @@ def config_show(
     image_decoder: ImageDecoder = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     track: Track = None,
     assignments: Assignments = None,
     config: Config = None,
@@ -61,6 +65,8 @@ def config_show(
         },
         epochs=epochs,
         batch_size=batch_size,
+        precision=precision,
+        compile_parts=compile_parts,
         track=track,
     )
     settings = resolve_train_command(

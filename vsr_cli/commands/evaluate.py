@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
 
 DEFAULT_METRICS = ("bleu", "rouge", "meteor")
+GREEDY = Decoding()
 ALL = "all"
 """In place of metrics' names: every one that is installed."""
 COMMON = 4
@@ -43,7 +44,14 @@ def data_of(run: Run, folder: Path | None) -> Path:
     return folder or trained_on
 
 
-def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice]) -> dict[str, Any]:
+def evaluation_folder(run: Run, split: str, decoding: Decoding) -> Path:
+    """Give where an evaluation is kept. Each decoding has a folder of its own: none replaces what another wrote."""
+    return run.folder / "evaluations" / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
+
+
+def run_evaluate(
+    found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding = GREEDY
+) -> dict[str, Any]:
     """Score a run and keep the result, the predictions and pictures of them in the run folder."""
     from ..data.prepared import open_prepared
     from ..evaluation.evaluate import check_image_size, evaluate
@@ -57,19 +65,19 @@ def run_evaluate(found: Registry, run: Run, data: Path, split: str, metrics: Seq
         prepared,
         split,
         metrics,
-        decoding=Decoding(),
+        decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=_training_data(run, prepared),
+        training=training_data(run, prepared),
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    folder = run.folder / "evaluations" / split
+    folder = evaluation_folder(run, split, decoding)
     _draw(prepared, evaluation, folder / "storyboards.png")
     keep_evaluation(folder, evaluation, result)
     return result
 
 
-def _training_data(run: Run, prepared: Prepared) -> Prepared:
+def training_data(run: Run, prepared: Prepared) -> Prepared:
     """Open the data that a run learned from; where it is gone, take the data named in its place."""
     from ..data.prepared import open_prepared
 
@@ -82,6 +90,7 @@ def _training_data(run: Run, prepared: Prepared) -> Prepared:
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the table, and where the pictures are."""
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running"
+    title += f", {result['decoding']['method']}"
     if not result["held_out"]:
         title += ", of the split that the model learned from: no result"
     console.print(_table(result["metrics"], title))

@@ -18,10 +18,22 @@ def part_flags(**names: str | None) -> dict[str, Any]:
 
 
 def train_flags(
-    parts: Mapping[str, str | None], *, epochs: int | None, batch_size: int | None, track: list[str] | None
+    parts: Mapping[str, str | None],
+    *,
+    epochs: int | None,
+    batch_size: int | None,
+    precision: str | None,
+    compile_parts: bool,
+    track: list[str] | None,
 ) -> dict[str, Any]:
     """Give what the flags of a train command set; None: not given."""
-    training = {"training.epochs": epochs, "training.batch_size": batch_size, "training.track": track or None}
+    training = {
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.precision": precision,
+        "training.compile": compile_parts or None,
+        "training.track": track or None,
+    }
     return {**part_flags(**parts), **training}
 
 

@@ -11,7 +11,7 @@ import typer
 from ..plugin.kinds import KIND_OF, KINDS
 
 
-def _completing(*sections: str) -> Callable[[str], list[str]]:
+def completing(*sections: str) -> Callable[[str], list[str]]:
     """Make a function that completes the names of some kinds of component in the shell."""
 
     def complete(incomplete: str) -> list[str]:
@@ -27,7 +27,7 @@ def _names(section: str) -> typer.models.OptionInfo:
     """An option that takes a component's name and completes it in the shell."""
     kind = KIND_OF[section]
     option: typer.models.OptionInfo = typer.Option(
-        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=_completing(section)
+        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=completing(section)
     )
     return option
 
@@ -36,6 +36,12 @@ def _complete_split(incomplete: str) -> list[str]:
     from ..data.splits import SPLITS
 
     return [name for name in SPLITS if name.startswith(incomplete)]
+
+
+def _complete_protocol(incomplete: str) -> list[str]:
+    from .seed import PROTOCOLS
+
+    return [name for name in PROTOCOLS if name.startswith(incomplete)]
 
 
 def _choices(option: str) -> Callable[[str], list[str]]:
@@ -48,6 +54,13 @@ def _choices(option: str) -> Callable[[str], list[str]]:
         return [name for name in names if name.startswith(incomplete)]
 
     return complete
+
+
+def _complete_decoding(incomplete: str) -> list[str]:
+    from ..api import Decoding
+
+    names = get_args(Decoding.model_fields["method"].annotation)
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _complete_preset(incomplete: str) -> list[str]:
@@ -81,8 +94,21 @@ Metrics = Annotated[
         "--metrics",
         metavar="NAME…",
         help="One or several, or all; else bleu rouge meteor.",
-        autocompletion=_completing("metrics"),
+        autocompletion=completing("metrics"),
     ),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="held-out|seed",
+        help="seed: also how scores without a protocol come about, leak by leak; no result.",
+        autocompletion=_complete_protocol,
+    ),
+]
+Leaks = Annotated[
+    list[str] | None,
+    typer.Option("--leaks", metavar="NAME,…", help="For --protocol seed: which to open; else all."),
 ]
 Split = Annotated[
     str,
@@ -110,7 +136,16 @@ Groups = Annotated[
     Path | None,
     typer.Option("--groups", metavar="FILE", help="A CSV with columns story and group; a group never parts."),
 ]
-Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=_completing(*KIND_OF))]
+DecodingMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--decoding",
+        metavar="greedy|beam|sample",
+        help="How texts are written; --set decoding.KEY=VALUE says more.",
+        autocompletion=_complete_decoding,
+    ),
+]
+Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=completing(*KIND_OF))]
 KindOf = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +183,11 @@ Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passe
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="auto|no|bf16|fp16", help="What matrix products are taken in, to train."),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the parts before training, for a GPU.")]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what it would take, in memory, disk and time, from a few steps, and stop."),

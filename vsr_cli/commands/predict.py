@@ -18,11 +18,14 @@ from ..run import Run
 if TYPE_CHECKING:
     from ..api import Dataset
 
+GREEDY = Decoding()
 READER = "folder"
 """The dataset that reads a person's story folder."""
 
 
-def run_predict(found: Registry, run: Run, sources: Sequence[Path], out: Path | None, *, as_json: bool) -> list[str]:
+def run_predict(
+    found: Registry, run: Run, sources: Sequence[Path], out: Path | None, *, decoding: Decoding = GREEDY, as_json: bool
+) -> list[str]:
     """Predict the next frame of each story, and write and show it. Gives a line for each story that could not be."""
     dataset = _reader(found)
     stories, mistakes = _read(dataset, sources)
@@ -36,7 +39,6 @@ def run_predict(found: Registry, run: Run, sources: Sequence[Path], out: Path | 
     trained_on = run.config()["data"]
     image_size, resize = int(trained_on["image_size"]), trained_on["resize"]
     model = load_model(run, found).to(device)
-    decoding = Decoding()
     folders = output_folders([story.id for story in stories], out or run.folder / "predictions")
     for story, folder in zip(stories, folders, strict=True):
         try:

@@ -81,7 +81,9 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     from ..data.splits import SPLITS
     from ..model.building import build_part
     from ..model.weights import choose_device
+    from ..training.memory import keep_freed_memory
 
+    keep_freed_memory()
     sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
     # Encoders of random weights are then those that a train command of the default seed builds.
     torch.manual_seed(TrainingOptions().seed)

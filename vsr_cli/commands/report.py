@@ -15,8 +15,8 @@ MOST = 600
 def run_report(place: Path | None, data: Path | None, split: str, *, most: int) -> tuple[Path, Path]:
     """Write report.html and report.md beside an evaluation, and give their paths.
 
-    `place` is a run or what `vsr score` wrote; None: the newest run. `data` is where the stories are now, if not where
-    they were when they were scored.
+    `place` is a run, what `vsr score` wrote, or one evaluation's folder; None: the newest run. `data` is where the
+    stories are now, if not where they were when they were scored.
     """
     from ..data.prepared import open_prepared
     from ..files import replacing

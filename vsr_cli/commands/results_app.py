@@ -16,7 +16,9 @@ results_app = typer.Typer()
 
 Evaluated = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN…", help="Runs, or folders that 'vsr score' wrote; the first is the measure."),
+    typer.Argument(
+        metavar="RUN…", help="Runs, what 'vsr score' wrote, or folders of evaluations; the first is the measure."
+    ),
 ]
 
 
@@ -25,7 +27,8 @@ Evaluated = Annotated[
 )
 def report(
     run: Annotated[
-        Path | None, typer.Argument(help="A run, or what 'vsr score' wrote; else the newest run under runs/.")
+        Path | None,
+        typer.Argument(help="A run, what 'vsr score' wrote, or one evaluation's folder; else the newest run."),
     ] = None,
     split: Split = "test",
     data: Data = None,

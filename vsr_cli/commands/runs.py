@@ -195,7 +195,7 @@ def _change_table(changed: Sequence[Change], *, width: int) -> RenderableType:
 def _score_table(results: Sequence[dict[str, Any]], *, width: int) -> RenderableType:
     rows = [(result, name, score) for result in results for name, score in result["scores"].items()]
     columns = [
-        Column("split", [result["split"] for result, _, _ in rows], justify="left"),
+        Column("evaluation", [Path(result["folder"]).name for result, _, _ in rows], justify="left"),
         Column("windows", [str(result["windows"]) for result, _, _ in rows], rank=1),
         Column("metric", [name for _, name, _ in rows], justify="left"),
         Column("model", [f"{score['value']:.4g}" for _, _, score in rows]),

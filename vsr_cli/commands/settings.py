@@ -31,9 +31,9 @@ def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:
     for place, value in flags.items():
         if value is not None:
             section, key = place.split(".")
-            name = section if key == "name" else key
-            given = " ".join(value) if isinstance(value, list) else value
-            layers.append(Layer(f"--{name.replace('_', '-')} {given}", {section: {key: value}}))
+            name = section if key in ("name", "method") else key
+            given = " ".join(value) if isinstance(value, list) else "" if value is True else value
+            layers.append(Layer(f"--{name.replace('_', '-')} {given}".rstrip(), {section: {key: value}}))
     return layers
 
 

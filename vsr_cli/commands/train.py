@@ -118,6 +118,7 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         run = same_run(run, accelerator)
         stack.enter_context(_saying_how_to_go_on(run))
         if is_main():
+            run.update(device=str(accelerator.device), precision=accelerator.mixed_precision)
             stack.enter_context(_drawing_curves(run))
         trackers = stack.enter_context(tracking(config.training.track if is_main() else (), run, config.record()))
         display = stack.enter_context(TrainingDisplay(watched=config.training.best_metric))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import typer
 from typer.core import TyperCommand
@@ -15,26 +15,34 @@ from ..console import fail
 UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
 
 
-class SeveralMetrics(TyperCommand):
-    """A command whose `--metrics` takes every value that follows it: Typer's options take one each."""
+class SeveralValues(TyperCommand):
+    """A command of which some options take every value that follows them: Typer's options take one each."""
+
+    several: ClassVar[tuple[str, ...]]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write `--metrics bleu rouge` as `--metrics bleu --metrics rouge`, then parse as ever."""
         spread: list[str] = []
-        following = False
+        following: str | None = None
         for index, word in enumerate(args):
             if word == "--":
                 spread += args[index:]
                 break
             if word.startswith("-"):
-                following = word == "--metrics"
+                following = word if word in self.several else None
                 spread.append(word)
-            elif following and spread[-1] != "--metrics":
-                spread += ["--metrics", word]
+            elif following and spread[-1] != following:
+                spread += [following, word]
             else:
                 spread.append(word)
         parsed: list[str] = super().parse_args(ctx, spread)
         return parsed
+
+
+class SeveralMetrics(SeveralValues):
+    """A command whose `--metrics` takes several values."""
+
+    several = ("--metrics",)
 
 
 def examples(*lines: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Context, Target, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
+from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
 from ..config import CONTEXT_FRAMES
 from .features import Features, RowsOf, text_rows, visual_rows
 from .prepared import Frames, Windows
@@ -65,8 +65,17 @@ class Contexts:
 class Targets:
     """Makes the batches of targets of some windows, for losses alone."""
 
-    def __init__(self, frames: Frames, windows: Windows, *, decoder: TextDecoder, device: torch.device) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        windows: Windows,
+        *,
+        decoder: TextDecoder,
+        device: torch.device,
+        features: TargetFeatureSource | None = None,
+    ) -> None:
         self._image_rows = windows.image_rows[:, CONTEXT_FRAMES]
+        self._features = features
         texts = [frames.texts[row] for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()]
         self._tokens: TokenBatch = decoder.tokenize(texts)
         self._images = taking(frames.images, self._image_rows, device)
@@ -80,6 +89,47 @@ class Targets:
             ids=_tensor(self._tokens.ids[indices][:, :longest], self._device),
             mask=_tensor(mask[:, :longest], self._device),
             image=_unit(self._images(self._image_rows[indices])),
+            features=self._features.batch(indices) if self._features else None,
+        )
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many tokens each window's target has, (W,)."""
+        counts: NDArray[np.int64] = self._tokens.mask.sum(axis=1)
+        return counts
+
+
+class TargetFeatureSource:
+    """Makes the batches of the targets' features, for losses that ask for them."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        windows: Windows,
+        *,
+        visual: VisualEncoder,
+        text: TextEncoder,
+        features: Features,
+        device: torch.device,
+    ) -> None:
+        self._image_rows = windows.image_rows[:, CONTEXT_FRAMES]
+        self._text_rows = windows.text_rows[:, CONTEXT_FRAMES]
+        self._place = windows.starts + CONTEXT_FRAMES
+        self._token_mask = features.tokens.mask
+        self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
+        self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
+        self._device = device
+
+    def batch(self, indices: NDArray[np.int64]) -> TargetFeatures:
+        """Give the features of the targets of the windows with these indices (B,)."""
+        image_rows, text_rows = self._image_rows[indices], self._text_rows[indices]  # (B,)
+        return TargetFeatures(
+            visual=self._visual(image_rows),
+            text=self._text(text_rows),
+            text_mask=_tensor(self._token_mask[text_rows], self._device),
+            image_row=_tensor(image_rows, self._device),
+            text_row=_tensor(text_rows, self._device),
+            place=_tensor(self._place[indices], self._device),
         )
 
 

@@ -55,10 +55,16 @@ def frozen_features(
 ) -> Features:
     """Give an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
     windows = [prepared.windows(split) for split in splits]
+    tokens = text.tokenize(prepared.frames.texts)
+    if tokens.cut is not None and tokens.cut.any():
+        say(
+            f"the text encoder reads {tokens.mask.shape[1]} tokens of a text: {int(tokens.cut.sum())} of "
+            f"{len(tokens.cut)} texts are longer and cut there; more are read by --set text.length=N"
+        )
     return Features(
         visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
         text=keep(wanted_text(prepared, text, windows, device=device), options, company=company),
-        tokens=text.tokenize(prepared.frames.texts),
+        tokens=tokens,
     )
 
 

@@ -23,6 +23,7 @@ from ..config import DataOptions, PrepareConfig
 from ..errors import VsrError
 from ..files import read_json, replacing, replacing_folder, write_json
 from .chunks import Chunk, Made, Share, make_chunks
+from .markup import marked_up
 from .membership import read_groups, read_splits
 from .prepared import CHUNKS, FINISHED, FORMAT, MANIFEST, PROBLEMS, UNFINISHED, Prepared, read_manifest
 from .splits import SPLITS
@@ -81,7 +82,9 @@ def prepare_stories(
         work.read = keys is None
         if keys is None:
             limit = config.data.limit or None
-            stories = itertools.islice(dataset.read(source), limit)
+            stories: Iterator[Story | Rejected] = itertools.islice(dataset.read(source), limit)
+            if config.data.markup:
+                stories = (marked_up(story) if isinstance(story, Story) else story for story in stories)
             keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
         if share != WHOLE:
             return None, work
@@ -146,6 +149,7 @@ def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[
         "state": survey.state,
         "dataset": config.dataset.record(),
         "limit": config.data.limit,
+        "markup": config.data.markup,
         "image_size": config.data.image_size,
         "resize": config.data.resize,
         "vsr": __version__,

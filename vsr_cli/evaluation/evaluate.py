@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,21 @@ import torch
 from .. import __version__
 from ..api import Decoding, SpaceMetric
 from ..config import FeatureOptions
-from ..data.batches import Contexts, Targets
+from ..data.batches import Contexts, TargetFeatureSource, Targets
 from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
+from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, ceiling, copy_last, nearest_context, shuffled, typical
 from .leaks import Leak, audit
 from .predicting import predict_all
-from .scoring import Statistics, build_metrics, measure, measure_in_spaces
+from .scoring import Statistics, build_metrics, measure, measure_in_spaces, part_by_mentions
 from .series import Series, read_truth
-from .spaces import Spaces, Vectors
 from .teacher_forced import teacher_forced
 from .training import Training, look_at_training
 
@@ -73,6 +73,7 @@ def evaluate(
         )
     windows = everything.take(found.kept)
     metrics, unavailable = build_metrics(choices)
+    metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, read_truth(prepared.frames, windows))
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
@@ -81,8 +82,11 @@ def evaluate(
     splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
     features = frozen_features(prepared, **encoders, **how, splits=splits)
     contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
+    looked_for = None
+    if model.next_frame is not None:
+        looked_for = TargetFeatureSource(prepared.frames, windows, **encoders, features=features, device=device)
+    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
-    truth = read_truth(prepared.frames, windows)
 
     spaces = Spaces(model, device)
     vectors = WindowVectors(
@@ -119,15 +123,17 @@ def evaluate(
 
     stories = len(set(windows.stories))
     facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
-    cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
+    cells: dict[str, dict[str, Any]] = {
+        name: {"unavailable": reason} for name, reason in (unavailable | unmarked).items()
+    }
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
-    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device)
     result = {
         "signature": signature(facts),
         "split": split,
         "held_out": split != "train",
         "stories": stories,
         "windows": len(windows),
+        "decoding": decoding.facts(),
         "truncated_references": top.truncated,
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},
@@ -169,11 +175,12 @@ def _facts(
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training.fingerprint[:12],
-        "text": "one-form-1",
+        "text": "one-form-2",
         "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
-        **{f"decoding.{name}": value for name, value in decoding.model_dump().items()},
+        **{f"decoding.{name}": value for name, value in decoding.facts().items()},
         "shuffleseed": SHUFFLE_SEED,
         **{f"space.{name}": value for name, value in spaces.signature.items()},
+        "ranking": "written" if model.next_frame is None else "query",
         "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
 
@@ -181,7 +188,7 @@ def _facts(
 def _placed(answers: Series, spaces: Spaces) -> Series:
     """Place the model's answers in its own spaces."""
     visual = spaces.images(answers.images, np.arange(len(answers.texts)))
-    return Series(answers.texts, answers.images, visual, spaces.written(answers.texts))
+    return replace(answers, visual=visual, text=spaces.written(answers.texts))
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

@@ -13,8 +13,8 @@ from ..api import TextDecoder
 from ..config import CONTEXT_FRAMES
 from ..data.prepared import Frames, Windows
 from ..data.shards import ArrayRows, ChosenRows
+from ..model.spaces import Spaces, Vectors
 from .series import Series, Truth, cleaned
-from .spaces import Spaces, Vectors
 from .text import clean_text
 from .training import Training
 

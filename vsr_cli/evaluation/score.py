@@ -19,7 +19,7 @@ from .evaluate import Evaluation, signature
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, copy_last, shuffled
 from .given import Given, GivenImages, Window
 from .leaks import Audit, audit
-from .scoring import build_metrics, measure
+from .scoring import build_metrics, measure, part_by_mentions
 from .series import Series, Truth, read_truth
 
 NO_RUN = Unavailable("it is found with the encoders of a run, and these predictions come from none")
@@ -49,6 +49,7 @@ def score_given(
     # Where there are none, something must stand in their place: what looks at it is found out below, and not used.
     answers = Series(given.cleaned(keys), images if given.images else _blank(prepared, len(keys)))
     metrics, unavailable = build_metrics(choices)
+    metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, truth)
     usable, unusable = _usable(metrics, given, truth)
     nowhere = WindowVectors(*np.zeros((2, *windows.image_rows.shape, 0), np.float32))
     series: dict[str, Series | Unavailable] = {
@@ -77,12 +78,12 @@ def score_given(
             "splitby": data["split"],
             "splitseed": data["seed"],
             "training": prepared.fingerprint[:12],
-            "text": "one-form-1",
+            "text": "one-form-2",
             "shuffleseed": SHUFFLE_SEED,
             "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
         }
     )
-    lacking = {name: {"unavailable": reason} for name, reason in {**unavailable, **unusable}.items()}
+    lacking = {name: {"unavailable": reason} for name, reason in {**unavailable, **unmarked, **unusable}.items()}
     cells = lacking | metric_cells(usable, statistics, windows.stories, series=series, signature=signed)
     result = {
         "signature": signed,
@@ -91,6 +92,7 @@ def score_given(
         "stories": stories,
         "windows": len(windows),
         "missing": missing,
+        "decoding": None,
         "truncated_references": 0.0,
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},

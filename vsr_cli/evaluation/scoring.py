@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ..api import Comparison, Metric, ReadsReferences, SpaceMetric
 from ..config import CONTEXT_FRAMES
 from ..console import progress
-from ..data.prepared import Windows
+from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
 from ..layers import Choice
+from ..model.spaces import Vectors
 from ..plugin.loading import build
 from .floors import WindowVectors
-from .series import Series, Truth
-from .spaces import Vectors
+from .series import Queries, Series, Truth, read_mentions
 
 BATCH = 32
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
@@ -34,6 +34,27 @@ def build_metrics(choices: Sequence[Choice]) -> tuple[dict[str, Metric | SpaceMe
         except VsrError as error:
             unavailable[choice.name] = str(error)
     return runnable, unavailable
+
+
+def part_by_mentions(
+    metrics: Mapping[str, Metric | SpaceMetric], prepared: Prepared, windows: Windows, truth: Truth
+) -> tuple[dict[str, Metric | SpaceMetric], dict[str, str], Truth]:
+    """Look up what the source marks if a metric asks. Gives the metrics that can run, why others cannot, the truth."""
+    asking = [name for name, metric in metrics.items() if reads_mentions(metric)]
+    if not asking:
+        return dict(metrics), {}, truth
+    mentions = read_mentions(prepared, windows)
+    if any(frame for window in mentions for frame in window):
+        return dict(metrics), {}, replace(truth, mentions=mentions)
+    why = (
+        f"{prepared.folder} marks no entities; prepare stories that do, as --dataset story-reasoning and storyworld do"
+    )
+    return {k: v for k, v in metrics.items() if k not in asking}, {name: f"{name}: {why}" for name in asking}, truth
+
+
+def reads_mentions(metric: Metric | SpaceMetric) -> bool:
+    """Say whether a metric is of use only where the source marks entities."""
+    return bool(getattr(metric, "reads_mentions", False))
 
 
 def measure(metrics: Mapping[str, Metric], series: Mapping[str, Series], truth: Truth) -> Statistics:
@@ -109,7 +130,8 @@ def measure_in_spaces(
     vectors: WindowVectors,
     means: Mapping[str, Vectors],
 ) -> Statistics:
-    """Measure every answer by each metric of the run's spaces, and two more floors: the mean of the context's frames,
+    """Measure every answer by each metric of the run's spaces, where it ranks by the model's own queries if there are
+    any, and two more floors: the mean of the context's frames,
     and for ranks both it and the last frame with the training mean taken off.
 
     `windows` and `vectors` are of all windows of the split, of which those kept are scored; `means` are the training
@@ -126,20 +148,35 @@ def measure_in_spaces(
         answers = {each: answer.visual if visual else answer.text for each, answer in series.items()}
         answers = {**answers, "mean-context": context}
         origin = {each: np.zeros((), np.float32) for each in answers}
-        if metric.centred_floors and metric.space in means:
+        if metric.ranks and metric.space in means:
             for each in ("copy-last", "mean-context"):
                 answers[f"{each}-centred"], origin[f"{each}-centred"] = answers[each], means[metric.space]
-        found[name] = {
-            each: np.concatenate(
-                [
-                    metric.measure_in_space(_comparison(part, answer - origin[each], targets - origin[each], among))
-                    for part in np.array_split(np.arange(len(kept)), max(1, len(kept) // 256))
-                ]
-            )
+        compared = {
+            each: (answer - origin[each], targets - origin[each])
             for each, answer in answers.items()
             if answer is not None
         }
+        if metric.ranks:
+            compared |= {
+                each: _asked(answer.queries, metric, targets) for each, answer in series.items() if answer.queries
+            }
+        found[name] = {
+            each: np.concatenate(
+                [
+                    metric.measure_in_space(_comparison(part, answer, placed, among))
+                    for part in np.array_split(np.arange(len(kept)), max(1, len(kept) // 256))
+                ]
+            )
+            for each, (answer, placed) in compared.items()
+        }
     return found
+
+
+def _asked(queries: Queries, metric: SpaceMetric, targets: Vectors) -> tuple[Vectors, Vectors]:
+    """Give a model's queries, and the targets as it places them for these."""
+    if metric.space == "visual":
+        return queries.visual, queries.image_keys(targets)
+    return queries.text, queries.text_keys(targets)
 
 
 def _comparison(part: NDArray[np.int64], predicted: Vectors, targets: Vectors, among: Candidates) -> Comparison:

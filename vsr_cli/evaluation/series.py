@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Sample
+from ..api import Mention, Sample
 from ..config import CONTEXT_FRAMES
-from ..data.prepared import Frames, Windows
+from ..data.prepared import Frames, Prepared, StoredFrame, Windows
 from ..data.shards import ChosenRows, Rows
-from .spaces import Vectors
+from ..model.spaces import Vectors
 from .text import clean_text
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What a model looks for among candidates after each of W windows, and how candidates are placed beside it."""
+
+    visual: Vectors
+    """(W, e)."""
+    text: Vectors
+    """(W, f)."""
+    image_keys: Callable[[Vectors], Vectors]
+    """Gives (C, e) of candidate images by their vectors in the run's visual space (C, d)."""
+    text_keys: Callable[[Vectors], Vectors]
+
+    def take(self, rows: NDArray[np.int64]) -> Queries:
+        """Give those of some windows."""
+        return replace(self, visual=self.visual[rows], text=self.text[rows])
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,8 @@ class Series:
     visual: Vectors | None = None
     """The images in the run's visual space, (W, d); None where no metric asks."""
     text: Vectors | None = None
+    queries: Queries | None = None
+    """What a model looks for among candidates, where it has learned to."""
 
     def take(self, rows: NDArray[np.int64]) -> Series:
         """Answer each window as another one is answered."""
@@ -35,6 +54,7 @@ class Series:
             ChosenRows(self.images, rows),
             None if self.visual is None else self.visual[rows],
             None if self.text is None else self.text[rows],
+            None if self.queries is None else self.queries.take(rows),
         )
 
 
@@ -48,10 +68,13 @@ class Truth:
     references: Sequence[str]
     images: Rows
     """The targets' pictures, (W, H, W, 3) uint8."""
+    mentions: Sequence[Sequence[tuple[Mention, ...]]] | None = None
+    """(W, 5): of each frame; None where no metric asks."""
 
     def samples(self, series: Series, rows: NDArray[np.int64]) -> list[Sample]:
         """Give the answers to some windows beside the truth."""
         predicted, true = series.images.gather(rows), self.images.gather(rows)
+        mentions = [self.mentions[row] if self.mentions else [()] for row in rows.tolist()]
         return [
             Sample(
                 story=self.stories[row],
@@ -60,6 +83,8 @@ class Truth:
                 reference_text=self.references[row],
                 predicted_image=predicted[at],
                 reference_image=true[at],
+                context_mentions=tuple(mentions[at][:-1]),
+                reference_mentions=mentions[at][-1],
             )
             for at, row in enumerate(rows.tolist())
         ]
@@ -74,6 +99,23 @@ def read_truth(frames: Frames, windows: Windows) -> Truth:
         context_texts=[tuple(row[:CONTEXT_FRAMES]) for row in texts],
         references=[row[CONTEXT_FRAMES] for row in texts],
         images=ChosenRows(frames.images, windows.image_rows[:, CONTEXT_FRAMES]),
+    )
+
+
+def read_mentions(prepared: Prepared, windows: Windows) -> list[list[tuple[Mention, ...]]]:
+    """Look up what the source marks in each frame of some windows that are not padded, (W, 5)."""
+    of_story = {name: [_mentions(frame) for frame in prepared.story(name).frames] for name in set(windows.stories)}
+    return [
+        of_story[story][start : start + CONTEXT_FRAMES + 1]
+        for story, start in zip(windows.stories, windows.starts.tolist(), strict=True)
+    ]
+
+
+def _mentions(frame: StoredFrame) -> tuple[Mention, ...]:
+    text = frame.text or ""
+    return tuple(
+        Mention(kind=entity.kind, ids=entity.ids, text=clean_text(text[entity.start : entity.end]))
+        for entity in frame.entities
     )
 
 

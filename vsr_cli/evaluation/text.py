@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-TAG = re.compile(r"</?gd[ifoal]\b[^<>]*>")
-"""StoryReasoning's grounding tags. They stand around words, so nothing takes their place. The class leaves
-out "<", so that a text of unclosed tags is not read to its end once for each of them."""
+TAG = re.compile(r"< ?/? ?gd[ifoal](?![^\s!-/:-@\[-`{-~])[^<>]*>")
+"""StoryReasoning's grounding tags, as they are written and as a tokenizer's words are joined ("< / gdo >")."""
 
 TYPOGRAPHY = str.maketrans(
     {
@@ -49,8 +48,29 @@ def clean_text(text: str) -> str:
 
     `clean_text(clean_text(x)) == clean_text(x)`; the time is linear in the length.
     """
-    plain = unicodedata.normalize("NFC", TAG.sub("", text).translate(TYPOGRAPHY))
-    spaced = " ".join(TOKEN.findall(plain))
+    return marked_text(_without_tags(" ".join(_plain(text).split())))
+
+
+def marked_text(text: str) -> str:
+    """Give the form of a text with its tags left in: no result is of texts in this form."""
+    spaced = " ".join(TOKEN.findall(_plain(text)))
     for pattern, replacement in TIDY:
         spaced = pattern.sub(replacement, spaced)
     return spaced
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text.translate(TYPOGRAPHY))
+
+
+def _without_tags(text: str) -> str:
+    """Leave out tags; nothing takes their place, since they stand around words. What then closes to a tag goes too."""
+    pieces: list[list[str]] = [[]]  # the last is what a bracket has opened or closed last, in parts
+    for part in re.split("([<>])", text):
+        if part == ">" and TAG.fullmatch("".join([*pieces[-1], part])):
+            pieces.pop()
+        elif part in ("<", ">"):
+            pieces.append([part])
+        else:
+            pieces[-1].append(part)
+    return "".join(part for piece in pieces for part in piece)

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from ..api import BuildContext, HasAssets, Vocabulary
+from ..api import BuildContext, HasAssets, ImageRows, Vocabulary
 from ..config import CONTEXT_FRAMES, TrainConfig
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
+from .next_frame import NextFrame
 from .story_model import Parts, StoryModel
+from .vectors import image_vectors, text_vectors
 
 PROMISES: dict[str, tuple[str, ...]] = {
     "visual": ("cache_key", "pixels", "frozen", "forward"),
@@ -34,6 +37,7 @@ def build_part(
     width: int,
     image_size: int,
     training_texts: Callable[[], Iterable[str]],
+    training_images: Callable[[], ImageRows] | None = None,
     vocabulary: Vocabulary | None = None,
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
@@ -44,6 +48,7 @@ def build_part(
         steps=steps,
         image_size=image_size,
         training_texts=training_texts,
+        training_images=training_images,
         vocabulary=vocabulary,
         assets=assets / section if assets else None,
     )
@@ -63,6 +68,7 @@ def build_model(
     *,
     image_size: int,
     training_texts: Callable[[], Iterable[str]] = tuple,
+    training_images: Callable[[], ImageRows] | None = None,
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
 ) -> StoryModel:
@@ -71,6 +77,7 @@ def build_model(
         "width": config.model.width,
         "image_size": image_size,
         "training_texts": training_texts,
+        "training_images": training_images,
         "assets": assets,
         "steps": steps,
     }
@@ -78,7 +85,27 @@ def build_model(
     for section, choice in config.parts.items():
         vocabulary = built["text"].vocabulary if "text" in built else None
         built[section] = build_part(section, choice, vocabulary=vocabulary, **options)
-    return StoryModel(Parts(**built), config.objective)
+    asking = [section for section, part in built.items() if getattr(part, "needs_next", False)]
+    if asking and not config.objective.next:
+        choice = config.parts[asking[0]]
+        raise VsrError(
+            f"{KIND_OF[asking[0]].title} '{choice.name}': chooses by the objective 'next', which has no weight; "
+            "add --set objective.next=1"
+        )
+    parts = Parts(**built)
+    next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next else None
+    return StoryModel(parts, config.objective, next_frame=next_frame)
+
+
+@torch.no_grad()
+def _build_next_frame(parts: Parts, config: TrainConfig, image_size: int, steps: int) -> NextFrame:
+    """Build the objective `next` for the spaces of these encoders, whose widths only they know."""
+    tokens = parts.text.tokenize([""])
+    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+    grey = torch.full((1, 3, image_size, image_size), 128, dtype=torch.uint8)
+    visual = image_vectors(parts.visual, parts.visual.frozen(parts.visual.pixels(grey)))  # (1, d)
+    text = text_vectors(parts.text, parts.text.frozen(ids, mask), mask)  # (1, d)
+    return NextFrame(visual=visual.shape[1], text=text.shape[1], width=config.model.width, steps=steps)
 
 
 def save_assets(model: StoryModel, assets: Path) -> None:

@@ -13,7 +13,9 @@ from ..api import (
     Fusion,
     ImageDecoder,
     Narrative,
+    NextQuery,
     Target,
+    TargetFeatures,
     TemporalModel,
     TextDecoder,
     TextEncoder,
@@ -21,7 +23,9 @@ from ..api import (
 )
 from ..config import ObjectiveOptions
 from .alignment import Alignment
+from .next_frame import NextFrame
 from .shapes import expect_shape
+from .vectors import image_vectors, text_vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +47,14 @@ class Prediction:
     texts: list[str]
     images: Tensor
     """(B, 3, H, W) in [0, 1]."""
+    next: NextQuery | None = None
+    """What the model looks for among candidates, where it has learned to."""
 
 
 class StoryModel(nn.Module):
     """Reads four frames and writes the fifth."""
 
-    def __init__(self, parts: Parts, weights: ObjectiveOptions) -> None:
+    def __init__(self, parts: Parts, weights: ObjectiveOptions, *, next_frame: NextFrame | None = None) -> None:
         super().__init__()
         self.visual = parts.visual
         self.text = parts.text
@@ -57,6 +63,7 @@ class StoryModel(nn.Module):
         self.text_decoder = parts.text_decoder
         self.image_decoder = parts.image_decoder
         self.alignment = Alignment()
+        self.next_frame = next_frame
         self.weights = weights
 
     def narrate(self, context: Context) -> Narrative:
@@ -76,12 +83,19 @@ class StoryModel(nn.Module):
         steps, summary = self.temporal(fused, context.mask)  # (B, K, D), (B, D)
         expect_shape("temporal", self.temporal, "steps", steps, (stories, frames, width))
         expect_shape("temporal", self.temporal, "a summary", summary, (stories, width))
-        return Narrative(steps=steps, summary=summary, visual=visual, text=text, context=context)
+        return Narrative(
+            steps=steps,
+            summary=summary,
+            visual=visual,
+            text=text,
+            context=context,
+            next=self._look_for_next(context, summary),
+        )
 
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
-        """Give the losses by name, scalars: "text", "image", "alignment", and "loss", their weighted sum.
+        """Give the losses by name, scalars: "text", "image", "alignment", "next", and "loss", their weighted sum.
 
-        Raises VsrError as `narrate` does.
+        "next" is there only where it has a weight. Raises VsrError as `narrate` does.
         """
         narrative = self.narrate(context)
         image = self.image_decoder(narrative)  # (B, 3, H, W)
@@ -91,6 +105,10 @@ class StoryModel(nn.Module):
             "image": self.image_decoder.loss(image, target.image),
             "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
+        if self.next_frame is not None and narrative.next is not None:
+            assert target.features is not None, "the objective next wants the targets' features"
+            vectors = self._target_vectors(target.features)
+            terms["next"] = self.next_frame.loss(narrative.next, *vectors, story=context.story, target=target.features)
         weights = self.weights.model_dump()
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {"loss": total, **terms}
@@ -101,4 +119,21 @@ class StoryModel(nn.Module):
         narrative = self.narrate(context)
         ids = self.text_decoder.generate(narrative, decoding)  # (B, T)
         images = self.image_decoder(narrative).float().clamp(0, 1)  # (B, 3, H, W)
-        return Prediction(texts=self.text_decoder.detokenize(ids), images=images)
+        return Prediction(texts=self.text_decoder.detokenize(ids), images=images, next=narrative.next)
+
+    def _look_for_next(self, context: Context, summary: Tensor) -> NextQuery | None:
+        if self.next_frame is None:
+            return None
+        size = context.mask.shape  # (B, K)
+        visual = image_vectors(self.visual, context.visual.flatten(0, 1))  # (B*K, d)
+        text = text_vectors(self.text, context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, d)
+        asked: NextQuery = self.next_frame(
+            visual.reshape(*size, -1), text.reshape(*size, -1), summary=summary, mask=context.mask
+        )
+        return asked
+
+    def _target_vectors(self, target: TargetFeatures) -> tuple[Tensor, Tensor]:
+        return (
+            image_vectors(self.visual, target.visual),
+            text_vectors(self.text, target.text, target.text_mask),
+        )

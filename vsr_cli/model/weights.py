@@ -32,6 +32,13 @@ def frozen_names(model: nn.Module) -> set[str]:
     return names & model.state_dict().keys()
 
 
+def parameter_counts(model: nn.Module) -> dict[str, int]:
+    """Count the parameters that training changes, "trained", and all others, "frozen"."""
+    parameters = list(model.parameters())
+    trained = sum(each.numel() for each in parameters if each.requires_grad)
+    return {"trained": trained, "frozen": sum(each.numel() for each in parameters) - trained}
+
+
 def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
     """Write a model's frozen weights, or all the others, to a safetensors file."""
     chosen = frozen_names(model)

@@ -87,7 +87,7 @@ def compare(
     stored = [each.statistics() for each in evaluations]
     statistics = {
         name: {
-            str(number): _stored(each, kept, name)
+            str(number): stored_statistics(each, kept, name)
             for number, (each, kept) in enumerate(zip(evaluations, stored, strict=True))
         }
         for name in metrics
@@ -110,7 +110,8 @@ def compare(
     }
 
 
-def _stored(evaluated: Evaluated, kept: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+def stored_statistics(evaluated: Evaluated, kept: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+    """Find the statistics of a run's own predictions, (W, S). Raises VsrError if they are not kept."""
     try:
         return kept[f"{name}/{MODEL}"]
     except KeyError as error:

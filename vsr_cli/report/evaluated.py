@@ -25,19 +25,23 @@ class Evaluated:
     """The evaluation of one split, of a run or of predictions that `vsr score` was given."""
 
     place: Path
+    """What was named: the run, or the folder that `vsr score` wrote, or the evaluation's own folder."""
+    run: Path
     """The run, or the folder that `vsr score` wrote."""
-    split: str
+    folder: Path
+    """Where its files are."""
     result: Mapping[str, Any]
 
     @property
-    def folder(self) -> Path:
-        """Where its files are."""
-        return self.place / EVALUATIONS / self.split
+    def split(self) -> str:
+        """The split that was scored."""
+        return str(self.result["split"])
 
     @property
     def name(self) -> str:
-        """The place's own name."""
-        return self.place.resolve().name
+        """The run's own name, and the evaluation's where it is not the split's plain one."""
+        run, own = self.run.resolve().name, self.folder.name
+        return run if own == self.split else f"{run}, {own}"
 
     @property
     def facts(self) -> dict[str, str]:
@@ -74,7 +78,7 @@ class Evaluated:
 
     def history(self) -> list[dict[str, Any]]:
         """Read the losses of each epoch; none where this is no run."""
-        path = Run(self.place).history
+        path = Run(self.run).history
         if not path.exists():
             return []
         try:
@@ -84,7 +88,7 @@ class Evaluated:
 
     def configuration(self) -> dict[str, Any] | None:
         """Read the run's configuration; None where this is no run."""
-        return Run(self.place).config() if (self.place / "config.json").exists() else None
+        return Run(self.run).config() if (self.run / "config.json").exists() else None
 
     @property
     def remedy(self) -> str:
@@ -93,10 +97,15 @@ class Evaluated:
 
 
 def open_evaluated(place: Path, split: str) -> Evaluated:
-    """Open an evaluation. Raises VsrError if there is none, or it is not of this version."""
+    """Open a run's evaluation of a split, or the one whose own folder `place` is, whatever its split.
+
+    Raises VsrError if there is none, or it is not of this version.
+    """
     if not place.is_dir():
         raise VsrError(f"{place}: there is no such folder; name a run, or what 'vsr score' wrote")
-    path = place / EVALUATIONS / split / RESULT
+    itself = (place / RESULT).exists()
+    run, folder = (place.absolute().parents[1], place) if itself else (place, place / EVALUATIONS / split)
+    path = folder / RESULT
     if not path.exists():
         there = sorted(found.parent.name for found in place.glob(f"{EVALUATIONS}/*/{RESULT}"))
         others = f" (there: {', '.join(there)})" if there else ""
@@ -108,4 +117,4 @@ def open_evaluated(place: Path, split: str) -> Evaluated:
     wanted = {"run", "data", "signature", "split", "stories", "windows", "leaks", "metrics"}
     if not isinstance(result, dict) or not wanted <= set(result):
         raise VsrError(f"{path}: is not {WHAT}; evaluate the {split} split of {place} again")
-    return Evaluated(place, split, result)
+    return Evaluated(place, run, folder, result)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from pydantic import ValidationError
 
 from ..config import COMMON
 from ..errors import VsrError
-from ..files import read_json
+from ..files import is_held, read_json
 from ..layers import preset_layer
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..plugin.registry import Registry
@@ -73,7 +71,7 @@ def summarise(folder: Path) -> RunSummary:
         best = best_row(rows, watched)
         return RunSummary(
             folder=folder,
-            status=KILLED if facts["status"] == "running" and not _is_held(folder) else str(facts["status"]),
+            status=KILLED if facts["status"] == "running" and not is_held(folder) else str(facts["status"]),
             started=str(facts["started"]),
             ended=facts.get("ended"),
             data=str(facts["data"]),
@@ -89,18 +87,6 @@ def summarise(folder: Path) -> RunSummary:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{folder}: its config.json or run.json lacks something that a run has ({error})"
     return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
-
-
-def _is_held(folder: Path) -> bool:
-    """Whether a process holds the lock of a run folder, as one that trains does; True where that cannot be known."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def differing_parts(runs: Sequence[RunSummary]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
+STYLE_OF_WORD = {BETTER: "green", WORSE: "red", CANNOT_TELL: "dim"}
+MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
 
 
 def verdict(lead: Sequence[float] | None) -> str:

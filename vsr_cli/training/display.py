@@ -15,6 +15,7 @@ from rich.text import Text
 from torch import nn
 
 from ..console import err, say
+from ..model.weights import parameter_counts
 from ..report.history import SHOWN, Row, best_row, clock, epoch_table
 
 ROOM = 6
@@ -91,12 +92,11 @@ class TrainingDisplay:
 
         Where training goes on, `taken` steps and the `earlier` epochs are those before.
         """
-        trained = sum(item.numel() for item in model.parameters() if item.requires_grad)
-        frozen = sum(item.numel() for item in model.parameters() if not item.requires_grad)
+        counts = parameter_counts(model)
         together = f", {processes} processes" if processes > 1 else ""
         before = f", {taken} steps taken before" if taken else ""
         say(
-            f"{trained / 1e6:.1f} M parameters to train, {frozen / 1e6:.1f} M frozen; "
+            f"{counts['trained'] / 1e6:.1f} M parameters to train, {counts['frozen'] / 1e6:.1f} M frozen; "
             f"{windows} windows, {epochs} epochs of {steps_an_epoch} steps{together}{before}"
         )
         self._epochs, self._steps, self._windows, self._taken = epochs, steps_an_epoch, windows, taken

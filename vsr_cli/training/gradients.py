@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from ..config import CONTEXT_FRAMES
 from ..console import say
-from ..data.batches import Contexts, Targets
+from ..data.batches import Contexts, TargetFeatureSource, Targets
 from ..data.features import Features
 from ..data.prepared import Prepared
 from ..errors import VsrError
@@ -30,7 +31,6 @@ from .meeting import Meeting, SomeoneRanOut
 from .processes import exchange
 from .progress import Progress, in_parts
 
-LOSSES = ("loss", "text", "image", "alignment")
 ONE_LOSS_OF_ALL = ("alignment",)
 """Losses that each process computes of all processes' windows, rather than of its own."""
 
@@ -52,17 +52,17 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
     """Give a split's windows for a model that is on `device`."""
     windows = prepared.windows(split)
     frames = prepared.frames
-    decoder = model.text_decoder
-    texts = [frames.texts[row] for row in windows.text_rows[:, CONTEXT_FRAMES]]
-    return Split(
-        Contexts(frames, windows, visual=model.visual, text=model.text, features=features, device=device),
-        Targets(frames, windows, decoder=decoder, device=device),
-        {
-            "text": decoder.tokenize(texts).mask.sum(axis=1) if texts else np.zeros(0, dtype=np.int64),
-            "image": np.ones(len(windows), dtype=np.int64),
-            "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
-        },
-    )
+    encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": features, "device": device}
+    looked_for = TargetFeatureSource(frames, windows, **encoded) if model.next_frame is not None else None
+    targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
+    counts = {
+        "text": targets.counts,
+        "image": np.ones(len(windows), dtype=np.int64),
+        "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
+    }
+    if looked_for is not None:
+        counts["next"] = np.ones(len(windows), dtype=np.int64)
+    return Split(Contexts(frames, windows, **encoded), targets, counts)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,10 @@ class Measurer:
             self.meeting.hold(ran_out=ran_out)
         except SomeoneRanOut:
             return None
-        own = torch.stack(passes).sum(0).tolist() if passes else [0.0] * len(LOSSES)
+        names = ("loss", *split.counts)
+        own = torch.stack(passes).sum(0).tolist() if passes else [0.0] * len(names)
         everyones_values = exchange(own, self.accelerator)
-        return {name: sum(column) for name, column in zip(LOSSES, zip(*everyones_values, strict=True), strict=True)}
+        return {name: sum(column) for name, column in zip(names, zip(*everyones_values, strict=True), strict=True)}
 
     def _pass(
         self, split: Split, step: NDArray[np.int64], everyones: NDArray[np.int64], *, learn: bool
@@ -149,4 +150,4 @@ class Measurer:
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         if learn:
             self.accelerator.backward(total)
-        return torch.stack([({"loss": total} | parts)[name].detach().float() for name in LOSSES])
+        return torch.stack([part.detach().float() for part in (total, *parts.values())])

@@ -16,11 +16,13 @@ from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
-from ..model.weights import rebuild_model, save_weights
+from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
 from .checkpoints import Checkpoints
+from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
+from .fitting import fit_to_training
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
 from .memory import keep_freed_memory
@@ -52,12 +54,13 @@ def train(
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     if options.patience and not len(prepared.windows("validation")):
         raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
+    if options.best_metric == "next" and not config.objective.next:
+        raise VsrError("training.best_metric: next is measured only where it has a weight; add --set objective.next=1")
     keep_freed_memory()
     set_seed(options.seed)
     resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)
     with in_turn(accelerator):
-        model = _build(config, prepared, run, resuming=resuming, main=accelerator.is_main_process)
-        model.to(accelerator.device)
+        model = _build(config, prepared, run, resuming=resuming).to(accelerator.device)
     copy_main(model, accelerator)
     features = frozen_features(
         prepared,
@@ -68,6 +71,13 @@ def train(
         splits=("train", "validation"),
         company=company_of(accelerator),
     )
+    if not resuming:
+        fit_to_training(model, prepared, features, device=accelerator.device)
+        copy_main(model, accelerator)  # what was fitted may differ by rounding between machines
+        if accelerator.is_main_process:  # what never changes is kept once
+            save_assets(model, run.assets)
+            save_weights(model, run.folder / "frozen.safetensors", frozen=True)
+            run.update(parameters=parameter_counts(model))
     training = open_split(model, prepared, "train", features, device=accelerator.device)
     validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
@@ -100,7 +110,7 @@ def train(
     )
 
     kept = time.monotonic()
-    with listening() as wish:
+    with listening() as wish, compiled(model, wanted=options.compile):
         for epoch in range(progress.epoch, options.epochs + 1):
             if options.patience and progress.epochs_since_best >= options.patience:
                 say(f"ending after epoch {epoch - 1}: {options.best_metric} no better for {options.patience} epochs")
@@ -151,15 +161,16 @@ def train(
     return model.eval()
 
 
-def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool, main: bool) -> StoryModel:
-    """Build the model, from scratch or from the last checkpoint; the main process keeps what never changes."""
+def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool) -> StoryModel:
+    """Build the model, from scratch or from the last checkpoint."""
     if resuming:
         return rebuild_model(run, config, image_size=prepared.image_size, which="last")
-    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
-    if main:
-        save_assets(model, run.assets)
-        save_weights(model, run.folder / "frozen.safetensors", frozen=True)
-    return model
+    return build_model(
+        config,
+        image_size=prepared.image_size,
+        training_texts=prepared.training_texts,
+        training_images=prepared.training_images,
+    )
 
 
 def _seen_alike(resuming: bool, run: Run, prepared: Prepared, accelerator: Accelerator) -> bool:

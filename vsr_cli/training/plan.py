@@ -25,6 +25,7 @@ from ..errors import VsrError
 from ..model.building import build_model
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
+from .compiling import compiled
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
 from .optimizer import clip_gradient, make_optimizer
@@ -149,7 +150,12 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     if not count:
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     set_seed(options.seed)
-    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+    model = build_model(
+        config,
+        image_size=prepared.image_size,
+        training_texts=prepared.training_texts,
+        training_images=prepared.training_images,
+    )
     model.to(accelerator.device)
     progress = Progress(windows_a_step=options.batch_size * options.accumulate, windows_a_pass=options.batch_size)
     order = shuffled(count, seed=options.seed, epoch=1)
@@ -167,12 +173,13 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         trained=trained,
         clip=options.clip_gradient,
     )
-    model.train()
-    kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
-    step_seconds = _typical_seconds(trial, steps, learn=True)
-    memory = _memory(trial, steps[0], kept_for_backward)
-    model.eval()
-    batch_seconds = _typical_seconds(trial, [step[: progress.windows_a_pass] for step in steps], learn=False)
+    with compiled(model, wanted=options.compile):
+        model.train()
+        kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
+        step_seconds = _typical_seconds(trial, steps, learn=True)
+        memory = _memory(trial, steps[0], kept_for_backward)
+        model.eval()
+        batch_seconds = _typical_seconds(trial, [step[: progress.windows_a_pass] for step in steps], learn=False)
     held_out = len(prepared.windows("validation"))
     return Plan(
         data=prepared.folder,

@@ -65,9 +65,23 @@ def start(options: TrainingOptions) -> Accelerator:
 
 
 def _precision(options: TrainingOptions, device: torch.device) -> str:
+    """Give the precision by the name that accelerate has for it. Raises VsrError if the device does not have it."""
+    if options.precision == "fp16" and device.type == "cpu":
+        raise VsrError("training.precision: a CPU does not train in fp16; use bf16, no or auto")
     if options.precision != "auto":
         return options.precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    if device.type == "cuda":
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        quick = device.type == "cpu" and cpu_multiplies_bf16()
+    return "bf16" if quick else "no"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the processor has instructions for products in bf16; emulated ones take far longer than single's."""
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch cannot say
+    capabilities = ask()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 def same_run(run: Run | None, accelerator: Accelerator) -> Run:

@@ -5,20 +5,20 @@ from pydantic import Field
 from vsr_cli.api import Component, Options, hookimpl
 
 
-class MeanOptions(Options):
-    """The options of `mean`."""
+class MeanMemoryOptions(Options):
+    """The options of `mean-memory`."""
 
     hidden: int = Field(256, ge=1, description="width of the hidden layer between the mean and the summary")
 
 
 @hookimpl
 def vsr_temporal_models() -> list[Component]:
-    """Declare `mean`."""
+    """Declare `mean-memory`."""
     return [
         Component(
-            name="mean",
+            name="mean-memory",
             summary="the mean of the frames, whatever their order, through a hidden layer",
             build="vsr_mean_memory.model:build",
-            options=MeanOptions,
+            options=MeanMemoryOptions,
         )
     ]

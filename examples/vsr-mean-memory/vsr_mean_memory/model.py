@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext
 
-from . import MeanOptions
+from . import MeanMemoryOptions
 
 
-class Mean(nn.Module):
+class MeanMemory(nn.Module):
     """The mean of the real frames through one hidden layer: what is left of a story without its order."""
 
     def __init__(self, *, width: int, hidden: int) -> None:
@@ -25,6 +25,6 @@ class Mean(nn.Module):
         return steps, steps[:, -1]  # the last mean is that of them all
 
 
-def build(options: MeanOptions, context: BuildContext) -> Mean:
+def build(options: MeanMemoryOptions, context: BuildContext) -> MeanMemory:
     """Build the model."""
-    return Mean(width=context.width, hidden=options.hidden)
+    return MeanMemory(width=context.width, hidden=options.hidden)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjectiveOptions, TokenBatch, Vocabulary
+from vsr_cli.api.text_loss import PLAIN, head_loss
+from vsr_cli.api.writing import State, write
 
 from . import GruDecoderOptions
-from .loss import head_cross_entropy
 
 
 class GruDecoder(nn.Module):
@@ -24,6 +25,7 @@ class GruDecoder(nn.Module):
     def __init__(self, vocabulary: Vocabulary, *, width: int, options: GruDecoderOptions) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.objective: TextObjectiveOptions = options
         self.length = options.length
         self.layers = options.layers
         hidden = options.hidden or width
@@ -51,31 +53,25 @@ class GruDecoder(nn.Module):
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Give the mean cross-entropy in nats a real token, a scalar, from targets and mask (B, T)."""
-        # The head is by far the widest layer, so padding is dropped before it and not after.
-        states = self._states(narrative, ids)[mask]  # (B, T, hidden) -> (tokens, hidden)
-        return head_cross_entropy(states, self.head.weight, self.head.bias, ids[mask])
+        objective = self.objective if self.training else PLAIN
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=objective)
 
-    @torch.no_grad()
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Write the likeliest token at each place: ids (B, T), up to eos, then padding.
+        """Write a text a story: ids (B, length), up to eos, then padding."""
+        state = self._first_state(narrative).transpose(0, 1)  # (layers, B, hidden) -> (B, layers, hidden)
+        return write(
+            self._step,
+            (state,),
+            context=narrative.context,
+            vocabulary=self.vocabulary,
+            length=self.length,
+            decoding=decoding,
+        )
 
-        Padding and bos are never written before eos: no target holds them there.
-        """
-        batch = len(narrative.summary)
-        written = narrative.summary.new_full((batch, self.length), self.vocabulary.pad, dtype=torch.long)
-        token = written.new_full((batch,), self.vocabulary.bos)
-        ended = torch.zeros_like(token, dtype=torch.bool)
-        state = self._first_state(narrative)
-        for place in range(self.length):
-            output, state = self.recurrent(self.dropout(self.embedding(token[:, None])), state)
-            scores = self.head(self.dropout(output[:, 0]))  # (B, 1, hidden) -> (B, V)
-            scores[:, [self.vocabulary.pad, self.vocabulary.bos]] = float("-inf")
-            token = scores.argmax(dim=-1)  # (B, V) -> (B,)
-            written[:, place] = token.masked_fill(ended, self.vocabulary.pad)
-            ended = ended | (token == self.vocabulary.eos)
-            if ended.all():
-                break
-        return written
+    def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
+        before = state[0].transpose(0, 1).contiguous()  # (R, layers, hidden) -> (layers, R, hidden)
+        output, after = self.recurrent(self.dropout(self.embedding(tokens[:, None])), before)
+        return self.head(self.dropout(output[:, 0])), (after.transpose(0, 1),)  # (R, 1, hidden) -> (R, V)
 
     def _first_state(self, narrative: Narrative) -> Tensor:
         state: Tensor = torch.tanh(self.start(narrative.summary))  # (B, D) -> (B, layers * hidden)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from vsr_cli.api import Component, Options, hookimpl
@@ -21,6 +23,13 @@ class ClipScoreOptions(Options):
     model: str | None = Field(None, description="a folder or hub id of a CLIP of the transformers library")
 
 
+class LpipsOptions(Options):
+    """Options of `lpips`."""
+
+    weights: str | None = Field(None, description="a file with the network's state dict, as torchvision publishes it")
+    net: Literal["alex", "vgg"] = Field("alex", description="AlexNet or VGG-16, whose features are compared")
+
+
 @hookimpl
 def vsr_metrics() -> list[Component]:
     """Give the metrics."""
@@ -36,5 +45,11 @@ def vsr_metrics() -> list[Component]:
             summary="how a text fits the true image, by any CLIP (--set metrics.clipscore.model=FOLDER)",
             build="vsr_plugins.learned_metrics.clipscore:build",
             options=ClipScoreOptions,
+        ),
+        Component(
+            name="lpips",
+            summary="learned perceptual distance of pictures (--set metrics.lpips.weights=FILE)",
+            build="vsr_plugins.learned_metrics.lpips:build",
+            options=LpipsOptions,
         ),
     ]

@@ -1,4 +1,4 @@
-"""Recurrent temporal models: a GRU and an LSTM over the frames of a story."""
+"""Recurrent temporal models over the frames of a story."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class RecurrentOptions(Options):
-    """The options of `gru` and `lstm`."""
+    """The options of `gru`, `lstm`, `rnn` and `attention-gru`."""
 
     layers: int = Field(1, ge=1, description="recurrent layers, one above the other")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share dropped of what each layer reads")
@@ -14,7 +14,7 @@ class RecurrentOptions(Options):
 
 @hookimpl
 def vsr_temporal_models() -> list[Component]:
-    """Declare `gru` and `lstm`."""
+    """Declare `gru`, `lstm`, `rnn` and `attention-gru`."""
     return [
         Component(
             name="gru",
@@ -26,6 +26,18 @@ def vsr_temporal_models() -> list[Component]:
             name="lstm",
             summary="an LSTM over the frames; the summary is its last step",
             build="vsr_plugins.recurrent.model:build_lstm",
+            options=RecurrentOptions,
+        ),
+        Component(
+            name="rnn",
+            summary="a plain recurrent network over the frames; the summary is its last step",
+            build="vsr_plugins.recurrent.model:build_rnn",
+            options=RecurrentOptions,
+        ),
+        Component(
+            name="attention-gru",
+            summary="a GRU over the frames whose last real step attends to all steps; the summary is both together",
+            build="vsr_plugins.recurrent.model:build_attention_gru",
             options=RecurrentOptions,
         ),
     ]

@@ -18,7 +18,7 @@ class Similarity:
 
     scale = "-1 to 1, higher is better"
     better: Literal["higher", "lower"] = "higher"
-    centred_floors = False  # a cosine is another one once the training mean is taken off
+    ranks = False
 
     def __init__(self, name: str, space: Space) -> None:
         self._name = name
@@ -50,7 +50,7 @@ class Rank:
 
     scale = "0-1, higher is better"
     better: Literal["higher", "lower"] = "higher"
-    centred_floors = True
+    ranks = True
 
     def __init__(self, name: str, space: Space) -> None:
         self._name = name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -14,7 +15,7 @@ from vsr_cli.api import Metric, Sample, VsrError
 
 from . import MeteorOptions
 from .stems import PorterStems
-from .wordnet import SYSTEM_FOLDERS, Thesaurus, WordNet, system_folder
+from .wordnet import SYSTEM_FOLDERS, Synonyms, Thesaurus, WordNet, system_folder
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """nltk's defaults: weight of precision against recall, exponent and weight of the fragmentation penalty."""
@@ -37,10 +38,11 @@ class Meteor:
         from nltk.tokenize import wordpunct_tokenize
         from nltk.translate.meteor_score import single_meteor_score
 
-        self._tokenize = wordpunct_tokenize
+        # Every text is asked for beside several others; nltk's expression is run under a watch, and that takes time.
+        self._tokenize = lru_cache(maxsize=1 << 12)(lambda text: wordpunct_tokenize(text.lower()))
         self._score = single_meteor_score
         self._stems = PorterStems()
-        self._thesaurus = thesaurus
+        self._thesaurus = Synonyms(thesaurus)
         self.signature = (
             f"nrefs:1|case:lc|tok:wordpunct|stemmer:porter|alpha:{ALPHA}|beta:{BETA}|gamma:{GAMMA}"
             f"|wordnet:{source}|agg:mean|version:nltk-{version('nltk')}"
@@ -58,8 +60,8 @@ class Meteor:
 
     def _window(self, reference: str, prediction: str) -> float:
         score = self._score(
-            self._tokenize(reference.lower()),
-            self._tokenize(prediction.lower()),
+            self._tokenize(reference),
+            self._tokenize(prediction),
             stemmer=self._stems,
             wordnet=self._thesaurus,
             alpha=ALPHA,

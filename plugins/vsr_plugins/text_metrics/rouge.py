@@ -15,8 +15,8 @@ from vsr_cli.api import Metric, Sample
 from . import RougeOptions
 from .stems import PorterStems
 
-TYPES = {"rouge": "rougeL", "rouge-1": "rouge1", "rouge-2": "rouge2"}
-"""Our names of the scores, and rouge-score's. Each is an F1 (Lin, 2004)."""
+NAMES = ("rouge", "rouge-1", "rouge-2")
+"""ROUGE-L, ROUGE-1 and ROUGE-2. Each is an F1 (Lin, 2004)."""
 
 
 class _Tokens:
@@ -42,7 +42,8 @@ class Rouge:
     def __init__(self, options: RougeOptions) -> None:
         from rouge_score.rouge_scorer import RougeScorer
 
-        self._scorer = RougeScorer(list(TYPES.values()), tokenizer=_Tokens(stemmer=options.stemmer))
+        self._tokens = _Tokens(stemmer=options.stemmer)
+        self._scorer = RougeScorer(["rouge1", "rouge2"], tokenizer=self._tokens)
         stemmer = "porter" if options.stemmer else "no"
         self.signature = (
             f"nrefs:1|case:lc|tok:rouge-score|stemmer:{stemmer}|headline:L-f1|agg:mean"
@@ -51,16 +52,34 @@ class Rouge:
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Give the three F1 of each window, (n, 3)."""
-        rows = np.zeros((len(samples), len(TYPES)))
+        rows = np.zeros((len(samples), len(NAMES)))
         for row, sample in zip(rows, samples, strict=True):
             scores = self._scorer.score(sample.reference_text, sample.predicted_text)
-            row[:] = [scores[kind].fmeasure for kind in TYPES.values()]
+            predicted, reference = map(self._tokens.tokenize, (sample.predicted_text, sample.reference_text))
+            # rouge-score's own table for L takes most of the time of an evaluation.
+            longest = 2 * common_subsequence(predicted, reference) / max(1, len(predicted) + len(reference))
+            row[:] = [longest, scores["rouge1"].fmeasure, scores["rouge2"].fmeasure]
         return rows
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Give the mean F1 of ROUGE-L, ROUGE-1 and ROUGE-2."""
         assert len(statistics), "no score without a window"
-        return {name: float(mean) for name, mean in zip(TYPES, statistics.mean(axis=0), strict=True)}
+        return {name: float(mean) for name, mean in zip(NAMES, statistics.mean(axis=0), strict=True)}
+
+
+def common_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
+    """Give the length of the longest common subsequence of two lists of tokens.
+
+    A row of the usual table is the bits of one integer (Hyyrö, 2004, "Bit-parallel LCS-length computation revisited").
+    """
+    places: dict[str, int] = {}
+    for place, token in enumerate(one):
+        places[token] = places.get(token, 0) | 1 << place
+    whole = row = (1 << len(one)) - 1
+    for token in other:
+        matches = row & places.get(token, 0)
+        row = ((row + matches) | (row - matches)) & whole
+    return len(one) - row.bit_count()
 
 
 def build(options: RougeOptions) -> Metric:

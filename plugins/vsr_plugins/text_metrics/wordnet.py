@@ -90,6 +90,18 @@ class _Synset:
         return self.words
 
 
+class Synonyms:
+    """A `Thesaurus` with a memory: all synonyms of a word as one synset, which is all that METEOR makes of several."""
+
+    def __init__(self, thesaurus: Thesaurus) -> None:
+        self._thesaurus = thesaurus
+        self.synsets = lru_cache(maxsize=1 << 16)(self._synsets)
+
+    def _synsets(self, lemma: str) -> tuple[_Synset]:
+        names = {each.name() for synset in self._thesaurus.synsets(lemma) for each in synset.lemmas()}
+        return (_Synset(tuple(map(_Lemma, sorted(names)))),)
+
+
 class WordNet:
     """A `Thesaurus` on a folder of WordNet 3 files: the synsets that nltk's reader gives, in its order.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, content_key
 
-from . import TinyCnnOptions, TinyTextOptions
+from . import BowOptions, TinyCnnOptions, TinyTextOptions
 from .vocabulary import learn_vocabulary
 
 CHANNELS = (32, 64, 128, 128)
 TOKENIZER = "tokenizer.json"
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+"""What `bow` takes for a word: letters and digits, and apostrophes among them."""
 
 
 class TinyCnn(nn.Module):
@@ -97,17 +102,72 @@ class TinyText(nn.Module):
         self.vocabulary.save(folder / TOKENIZER)
 
 
+class BagOfWords(nn.Module):
+    """The mean of words' vectors by how often each word stands in the text, where words of one hash share a vector.
+
+    Hashed words are those of Weinberger et al. (2009), "Feature Hashing for Large Scale Multitask Learning". What a
+    text's words are never trains, and so their counts are the frozen half.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, width: int, options: BowOptions) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.length = options.length
+        self.buckets = options.buckets
+        self.weighting = options.weighting
+        self.vectors = nn.Linear(options.buckets, width)
+        nn.init.normal_(self.vectors.weight)  # a table of vectors, as nn.Embedding begins
+
+    @property
+    def cache_key(self) -> str:
+        """Digest what the counts depend on."""
+        tokenizer = hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest()
+        return content_key({}, tokenizer=tokenizer, length=self.length, buckets=self.buckets, word=WORD.pattern)
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Give ids and mask (N, length)."""
+        return self.vocabulary.encode(texts, length=self.length)
+
+    def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give how often a word of each hash stands in a text, (N, buckets), whatever its case."""
+        counts = torch.zeros(len(ids), self.buckets)
+        for row, text in enumerate(self.vocabulary.decode(ids)):
+            for word in WORD.findall(text.lower()):
+                counts[row, zlib.crc32(word.encode()) % self.buckets] += 1
+        return counts.to(ids.device)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Give (N, D) from the counts (N, buckets)."""
+        weights = features.log1p() if self.weighting == "log" else features
+        # A text without a word has no vector but the bias.
+        total = weights.sum(1, keepdim=True)  # (N, 1)
+        embedding: Tensor = self.vectors(weights / total.masked_fill(total == 0, 1.0))  # (N, buckets) -> (N, D)
+        return embedding
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the learnt vocabulary."""
+        self.vocabulary.save(folder / TOKENIZER)
+
+
 def build_cnn(options: TinyCnnOptions, context: BuildContext) -> TinyCnn:
     """Build the visual encoder."""
     return TinyCnn(width=context.width, size=options.size)
 
 
 def build_text(options: TinyTextOptions, context: BuildContext) -> TinyText:
-    """Build the text encoder on a vocabulary learnt from the training texts, or read back from a run."""
-    if context.assets is not None:
-        vocabulary = Vocabulary.load(context.assets / TOKENIZER)
-    else:
-        vocabulary = learn_vocabulary(
-            context.training_texts(), size=options.vocabulary_size, lowercase=options.lowercase
-        )
+    """Build the text encoder. Raises VsrError if there is no text to learn a vocabulary from."""
+    vocabulary = learnt_vocabulary(context, size=options.vocabulary_size, lowercase=options.lowercase)
     return TinyText(vocabulary, width=context.width, options=options)
+
+
+def build_bow(options: BowOptions, context: BuildContext) -> BagOfWords:
+    """Build the bag of words, as `build_text` does."""
+    vocabulary = learnt_vocabulary(context, size=options.vocabulary_size, lowercase=False)
+    return BagOfWords(vocabulary, width=context.width, options=options)
+
+
+def learnt_vocabulary(context: BuildContext, *, size: int, lowercase: bool) -> Vocabulary:
+    """Learn a vocabulary from the training texts, or read that of a run back."""
+    if context.assets is not None:
+        return Vocabulary.load(context.assets / TOKENIZER)
+    return learn_vocabulary(context.training_texts(), size=size, lowercase=lowercase)

@@ -37,7 +37,7 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
     first = next(present, None)
     if first is None:
         raise VsrError(
-            "text encoder tiny-text: no vocabulary can be learnt (the training split has no text); "
+            "text encoder: no vocabulary can be learnt (the training split has no text); "
             "choose a dataset with texts in its training split"
         )
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))

@@ -12,7 +12,8 @@ class HfTextOptions(Options):
 
     model: str = Field(
         "sentence-transformers/all-MiniLM-L6-v2",
-        description="an encoder's id on the Hugging Face hub, or the folder of one (config.json and weights)",
+        description="an encoder's id on the Hugging Face hub, or the folder of one (config.json and weights): "
+        "BERT and its kin, a sentence-transformers model, or the text half of a CLIP or SigLIP",
     )
     tokenizer: str | None = Field(
         None, description="a tokenizer's id, folder or tokenizer.json file; none: the model's own"
@@ -20,15 +21,22 @@ class HfTextOptions(Options):
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="'pretrained', or 'random' to take only the model's structure"
     )
-    pooling: Literal["cls", "mean"] = Field(
-        "mean", description="the state of the first token, or the mean over the real ones"
+    pooling: Literal["own", "cls", "mean", "last"] = Field(
+        "own",
+        description="the state of the first token, the mean over the real ones, or the state of the last; 'own': as "
+        "its sentence-transformers folder says, else the last of a CLIP or SigLIP and the mean of others",
     )
     frozen_layers: int | Literal["all"] = Field(
         "all",
         description="layers, from the bottom, that do not train; the embeddings below them do not either; "
         "0: everything trains; all: the whole encoder is frozen",
     )
-    length: int = Field(32, ge=4, description="most tokens read of a text, the first and last included")
+    length: int = Field(
+        128,
+        ge=4,
+        description="most tokens read of a text, the first and last included; a text longer than the model reads is "
+        "read in windows, whose vectors are averaged by their tokens",
+    )
 
 
 class DistilBertOptions(HfTextOptions):
@@ -38,14 +46,15 @@ class DistilBertOptions(HfTextOptions):
         "distilbert-base-uncased",
         description="a DistilBERT's id on the Hugging Face hub, or the folder of one",
     )
-    pooling: Literal["cls", "mean"] = Field(
-        "cls", description="the state of the first token, or the mean over the real ones"
+    pooling: Literal["own", "cls", "mean", "last"] = Field(
+        "cls", description="the state of the first token, the mean over the real ones, or the state of the last"
     )
     frozen_layers: int | Literal["all"] = Field(
         4,
         description="layers, of 6, from the bottom, that do not train; the embeddings below them do not "
         "either; 0: everything trains",
     )
+    length: int = Field(32, ge=4, description="most tokens read of a text, the first and last included")
 
 
 @hookimpl

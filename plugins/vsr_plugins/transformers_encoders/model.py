@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_
 
 from . import HfTextOptions
 from .loading import from_config, load_pretrained
+from .reading import SIGLIPS, Reading, in_windows
+from .vocabulary import added_to
 
 LAYERS = {
     "bert": "encoder",
@@ -40,15 +43,32 @@ class TransformersEncoder(nn.Module):
     """A pretrained encoder parted in two, a pooling and a linear layer.
 
     `lower` is the model itself, less the layers above the freeze boundary; those are `upper`. Where
-    nothing is frozen `lower` is all of the model and trains.
+    nothing is frozen `lower` is all of the model and trains. A model that is not parted reads a text of more
+    tokens than its window in several.
     """
 
-    def __init__(self, model: PreTrainedModel, vocabulary: Vocabulary, *, options: HfTextOptions, width: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        reading: Reading,
+        *,
+        options: HfTextOptions,
+        width: int,
+    ) -> None:
         super().__init__()
         self.config = cast(Any, model.config)
         self.vocabulary = vocabulary
         self.length = options.length
-        self.pooling = options.pooling
+        self.reading = reading
+        self.pooling = reading.pooling
+        self.window = min(most for most in (self.length, reading.window, longest_input(model)) if most)
+        self.reads_padding = self.config.model_type in SIGLIPS
+        self.padded = longest_input(model) or 0 if self.reads_padding else 0
+        added = added_to(vocabulary)
+        self.first = [] if self.reads_padding or vocabulary.bos in added else [vocabulary.bos]
+        # Only the kinds that read padding care; where these have none of their own, the last token serves as it.
+        self.filler = vocabulary.eos if vocabulary.pad in added else vocabulary.pad
         self.trains_whole = options.frozen_layers == 0
         self.lower = model
         self.upper = nn.ModuleList()
@@ -77,6 +97,7 @@ class TransformersEncoder(nn.Module):
             tokenizer=hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest(),
             special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),
             length=self.length,
+            window=self.window,
             boundary="states" if len(self.upper) else self.pooling,
         )
 
@@ -98,35 +119,56 @@ class TransformersEncoder(nn.Module):
         """
         if self.trains_whole:
             return ids
+        length = ids.shape[1]
         with torch.no_grad():
+            ids, mask = without_padding(ids, mask)
+            if not len(self.upper):
+                return self._read(ids, mask)
             states = self._lower_states(ids, mask)
-            return states if len(self.upper) else self._pool(states, mask)
+            return functional.pad(states, (0, 0, 0, length - states.shape[1]))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Give (N, D) from what `frozen` returned and the mask (N, L)."""
-        if not self.trains_whole and not len(self.upper):
-            pooled = features
+        if self.trains_whole:
+            pooled = self._read(*without_padding(features, mask))
+        elif len(self.upper):
+            pooled = self._upper_pooled(*without_padding(features, mask))
         else:
-            # Padding is on the right: columns that no text of the batch reaches are not worth computing.
-            longest = int(mask.sum(dim=1).max())
-            features, mask = features[:, :longest], mask[:, :longest]
-            if self.trains_whole:
-                pooled = self._pool(self._lower_states(features, mask), mask)
-            else:
-                pooled = self._upper_pooled(features, mask)
+            pooled = features
         embedding: Tensor = self.projection(pooled)  # (N, H) -> (N, D)
         return embedding
 
     def save_assets(self, folder: Path) -> None:
-        """Write the backbone's configuration, the tokenizer and the ids of its special tokens."""
+        """Write the backbone's configuration, how it is read, the tokenizer and the ids of its special tokens."""
         self.config.save_pretrained(folder)
+        self.reading.save(folder)
         self.vocabulary.save(folder / TOKENIZER)
         ids = {name: getattr(self.vocabulary, name) for name in ("pad", "bos", "eos")}
         (folder / SPECIAL_IDS).write_text(json.dumps(ids), encoding="utf-8")
 
+    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give the pooled state (N, H) of texts' tokens (N, L): the mean over their windows, by their tokens."""
+        windows: list[list[int]] = []
+        counts: list[list[int]] = []  # of the tokens in each window of each text
+        for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True):
+            parts = in_windows(row[1 : length - 1], room=self.window - len(self.first) - 1)
+            windows += [[*self.first, *part, self.vocabulary.eos] for part in parts]
+            counts.append([max(1, len(part)) for part in parts])
+        longest = max(self.padded, *map(len, windows))
+        filled = [[*window, *[self.filler] * (longest - len(window))] for window in windows]
+        lengths = torch.tensor([len(window) for window in windows], device=ids.device)
+        window_mask = torch.arange(longest, device=ids.device) < lengths[:, None]  # (M, W)
+        pooled = self._pool(self._lower_states(torch.tensor(filled, device=ids.device), window_mask), window_mask)
+        if len(windows) == len(counts):
+            return pooled
+        parts_of = pooled.tensor_split(list(accumulate(map(len, counts)))[:-1])
+        weights = [pooled.new_tensor(count).unsqueeze(1) / sum(count) for count in counts]
+        return torch.stack([(part * weight).sum(0) for part, weight in zip(parts_of, weights, strict=True)])
+
     def _lower_states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        states: Tensor = self.lower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return states.masked_fill(~mask[..., None], 0.0)  # (N, L) -> (N, L, H)
+        seen = None if self.reads_padding else mask.long()
+        states: Tensor = self.lower(input_ids=ids, attention_mask=seen).last_hidden_state  # (N, L) -> (N, L, H)
+        return states if self.reads_padding else states.masked_fill(~mask[..., None], 0.0)
 
     def _upper_pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         """Give the pooled states (N, H) of the upper layers from the states (N, L, H) below them."""
@@ -142,8 +184,21 @@ class TransformersEncoder(nn.Module):
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]  # (N, L, H) -> (N, H)
+        if self.pooling == "last":
+            if self.reads_padding:
+                return states[:, -1]  # (N, L, H) -> (N, H)
+            return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]  # (N, L, H) -> (N, H)
         real = mask[..., None].to(states.dtype)  # (N, L, 1)
         return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
+
+
+def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut off the columns that no text of a batch reaches, of rows (N, L, *F) and mask (N, L); padding is on the right.
+
+    What is left depends on them by no more than rounding.
+    """
+    longest = int(mask.sum(dim=1).max())
+    return rows[:, :longest], mask[:, :longest]
 
 
 def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
@@ -187,13 +242,26 @@ def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
         ids = json.loads((context.assets / SPECIAL_IDS).read_text(encoding="utf-8"))
         vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(context.assets / TOKENIZER)), **ids)
         model = from_config(AutoConfig.from_pretrained(context.assets))
+        reading = Reading.kept(context.assets, options)
     else:
-        model, vocabulary = load_pretrained(options)
-    check(model, vocabulary, options=options)
-    return TransformersEncoder(model, vocabulary, options=options, width=context.width)
+        model, vocabulary, reading = load_pretrained(options)
+    check(model, vocabulary, reading, options=options)
+    return TransformersEncoder(model, vocabulary, reading, options=options, width=context.width)
 
 
-def check(model: PreTrainedModel, vocabulary: Vocabulary, *, options: HfTextOptions) -> None:
+def longest_input(model: PreTrainedModel) -> int | None:
+    """Say how many tokens a model can read at a time; None where there is no end to it."""
+    embeddings = getattr(model, "embeddings", None)
+    for name in ("position_embeddings", "position_embedding"):
+        positions = getattr(embeddings, name, None)
+        if isinstance(positions, nn.Embedding):
+            # RoBERTa's positions start above that of padding.
+            return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+    most: int | None = getattr(model.config, "max_position_embeddings", None)
+    return most if most and most > 0 else None
+
+
+def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, options: HfTextOptions) -> None:
     """Raise VsrError if the options do not suit the model."""
     config = cast(Any, model.config)
     frozen = options.frozen_layers
@@ -213,19 +281,25 @@ def check(model: PreTrainedModel, vocabulary: Vocabulary, *, options: HfTextOpti
             f"text encoder: cannot freeze {frozen} layers of {config.num_hidden_layers} "
             f"({options.model}); set text.frozen_layers to 0..{config.num_hidden_layers} or all"
         )
-    table = cast(nn.Embedding, model.get_input_embeddings())
-    if len(vocabulary) > table.num_embeddings:
+    known = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
+    added = added_to(vocabulary)
+    read = 1 + max(index for index in vocabulary.tokenizer.get_vocab().values() if index not in added)
+    if read > known:
         raise VsrError(
-            f"text encoder: the tokenizer has {len(vocabulary)} tokens, the model {table.num_embeddings} "
+            f"text encoder: the tokenizer has {read} tokens, the model {known} "
             f"({options.tokenizer or options.model}); give the model's own by --set text.tokenizer=FILE"
         )
-    positions = getattr(model, "embeddings", None)
-    positions = getattr(positions, "position_embeddings", None)
-    if isinstance(positions, nn.Embedding):
-        # RoBERTa's positions start above that of padding.
-        longest = positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
-        if options.length > longest:
-            raise VsrError(
-                f"text encoder: {options.model} reads at most {longest} tokens "
-                f"(text.length={options.length}); set text.length to {longest} or less"
-            )
+    if frozen in ("all", 0, config.num_hidden_layers):
+        return
+    if added:
+        raise VsrError(
+            f"text encoder: a model cannot be frozen in part with a tokenizer that has no padding or no first token "
+            f"({options.tokenizer or options.model}); set text.frozen_layers=all or 0, or give text.tokenizer=FILE"
+        )
+    longest = min(most for most in (options.length, reading.window, longest_input(model)) if most)
+    if options.length > longest:
+        raise VsrError(
+            f"text encoder: {options.model} reads at most {longest} tokens (text.length={options.length}), and longer "
+            f"texts are read in windows only where all layers are frozen, or none; set text.length to {longest} or "
+            "less, or text.frozen_layers to all"
+        )

@@ -8,15 +8,23 @@ from tokenizers import Tokenizer
 
 from vsr_cli.api import Vocabulary, VsrError
 
-SPECIAL_TOKENS = (("[PAD]", "[CLS]", "[SEP]"), ("<pad>", "<s>", "</s>"))
-"""Padding, first and last token of BERT (Devlin et al., 2019) and of RoBERTa (Liu et al., 2019)."""
+SPECIAL_TOKENS = (
+    ("[PAD]", "[CLS]", "[SEP]"),
+    ("<pad>", "<s>", "</s>"),
+    ("<pad>", "<bos>", "<eos>"),
+    ("<|endoftext|>", "<|startoftext|>", "<|endoftext|>"),
+)
+"""Padding, first and last token of BERT (Devlin et al., 2019), RoBERTa (Liu et al., 2019), Gemma and CLIP."""
+PADDING = "[ADDED_PAD]"
+FIRST = "[ADDED_BOS]"
+"""What we add where a tokenizer has none of its own, or its last token serves as one: decoders tell them apart."""
 
 
 def find_vocabulary(place: str) -> Vocabulary:
     """Read the tokenizer of a `tokenizer.json` file, a folder or a hub id.
 
-    Raises VsrError if it has no padding, first or last token; OSError or ValueError if there is none at
-    that place.
+    Padding and a first token are added where it has none; see `added_to`. Raises VsrError if it has no last
+    token; OSError or ValueError if there is none at that place.
     """
     try:
         tokenizer, ids = _of_file(place) if Path(place).is_file() else _of_model(place)
@@ -26,21 +34,36 @@ def find_vocabulary(place: str) -> Vocabulary:
             raise
         raise ValueError(str(error)) from error
     pad, bos, eos = ids
-    if tokenizer is None or pad is None or bos is None or eos is None:
+    if tokenizer is None or eos is None:
         raise VsrError(
-            f"text encoder: the tokenizer cannot be used ({place}: no padding, first or last token, or not a "
-            "tokenizer.json); give another by --set text.tokenizer=FILE"
+            f"text encoder: the tokenizer cannot be used ({place}: no last token, or not a tokenizer.json); "
+            "give another by --set text.tokenizer=FILE"
         )
     # Settings of the file that `Vocabulary` takes over; the cache key digests the tokenizer without them.
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    pad = _added(tokenizer, PADDING) if pad in (None, eos) else pad
+    bos = _added(tokenizer, FIRST) if bos in (None, eos) else bos
+    assert pad is not None
+    assert bos is not None
     return Vocabulary(tokenizer=tokenizer, pad=pad, bos=bos, eos=eos)
+
+
+def added_to(vocabulary: Vocabulary) -> set[int]:
+    """Give the ids that were added for decoders alone: the model never saw them, and is not to."""
+    ids = (vocabulary.tokenizer.token_to_id(token) for token in (PADDING, FIRST))
+    return {index for index in ids if index is not None}
+
+
+def _added(tokenizer: Tokenizer, token: str) -> int | None:
+    tokenizer.add_special_tokens([token])
+    return tokenizer.token_to_id(token)
 
 
 def _of_file(place: str) -> tuple[Tokenizer, list[int | None]]:
     tokenizer = Tokenizer.from_file(place)
     triples = [[tokenizer.token_to_id(token) for token in triple] for triple in SPECIAL_TOKENS]
-    return tokenizer, next((triple for triple in triples if None not in triple), [None] * 3)
+    return tokenizer, next((triple for triple in triples if triple[2] is not None), [None] * 3)
 
 
 def _of_model(place: str) -> tuple[Tokenizer | None, list[int | None]]:

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..api import TokenBatch
+from ..api import TextEncoder, TokenBatch, VisualEncoder
 from ..data.features import image_tensor, text_rows
 from ..data.shards import Rows
-from ..model.story_model import StoryModel
+from .story_model import StoryModel
+from .vectors import image_vectors, text_vectors
 
 BATCH = 32
 Vectors = NDArray[np.float32]
@@ -28,13 +29,15 @@ class Spaces:
     def __init__(self, model: StoryModel, device: torch.device) -> None:
         self._model = model
         self._device = device
-        self._visual_trains, self._text_trains = (part.cache_key is None for part in (model.visual, model.text))
 
     @property
     def signature(self) -> dict[str, str]:
         """Say which space each is: frozen or trained."""
-        trained = {"visual": self._visual_trains, "text": self._text_trains}
-        return {name: "trained-embedding" if trains else "frozen-features" for name, trains in trained.items()}
+        encoders: dict[str, VisualEncoder | TextEncoder] = {"visual": self._model.visual, "text": self._model.text}
+        return {
+            name: "trained-embedding" if encoder.cache_key is None else "frozen-features"
+            for name, encoder in encoders.items()
+        }
 
     def images(self, images: Rows, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
         """Give the vectors (*rows.shape, d) of some rows of images, by their kept features where there are any."""
@@ -45,11 +48,7 @@ class Spaces:
                 features = torch.from_numpy(kept.gather(part)).to(self._device).float()
             else:
                 features = visual.frozen(visual.pixels(image_tensor(images.gather(part), self._device)))
-            if self._visual_trains:
-                return visual(features)
-            if features.ndim == 4:  # (n, C, h, w)
-                return features.mean((2, 3))
-            return features.mean(1) if features.ndim == 3 else features  # (n, patches, d) or (n, d)
+            return image_vectors(visual, features)
 
         return _by_row(rows, compute)
 
@@ -64,12 +63,7 @@ class Spaces:
             else:
                 features = from_tokens(part)
             mask = torch.from_numpy(tokens.mask[part]).to(self._device)  # (n, L)
-            if self._text_trains:
-                return encoder(features, mask)
-            if features.ndim < 3:
-                return features  # (n, d)
-            real = mask[..., None]  # (n, L, 1)
-            return (features * real).sum(1) / real.sum(1).clamp(min=1)  # (n, L, d) -> (n, d)
+            return text_vectors(encoder, features, mask)
 
         return _by_row(rows, compute)
 

@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
-from vsr_plugins.gru_decoder import loss as loss_module
-from vsr_plugins.gru_decoder.loss import LANES, head_cross_entropy
+from vsr_cli.api import TextObjectiveOptions
+from vsr_cli.api import text_loss as loss_module
+from vsr_cli.api.text_loss import LANES, head_cross_entropy
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -108,3 +111,69 @@ def test_the_scores_are_never_whole_in_memory(monkeypatch):
     head_cross_entropy(*inputs(100)).backward()
     assert len(held) == 7
     assert max(held) == LANES * V
+
+
+def of_targets(objective, *, dtype=torch.float64):
+    """Give head_loss on targets with padding, and all that it was given."""
+    states, weight, bias, _ = inputs(40, dtype)
+    head = torch.nn.Linear(H, V, dtype=dtype)
+    head.weight.data, head.bias.data = weight.detach(), bias.detach()
+    ids = torch.randint(1, 7, (5, 8), generator=torch.Generator().manual_seed(0))  # few words, often again
+    mask = torch.arange(8) < torch.tensor([8, 3, 6, 1, 7])[:, None]
+    states = states.detach().view(5, 8, H).requires_grad_()
+    return loss_module.head_loss(states, head, ids, mask, objective=objective), states, head, ids, mask
+
+
+def in_plain_words(states, head, ids, mask, *, smoothing, unlikelihood):
+    total = 0.0
+    for row, target, real in zip(states, ids.tolist(), mask, strict=True):
+        for place in range(int(real.sum())):
+            scores = head(row[place]).log_softmax(-1)
+            total -= (1 - smoothing) * scores[target[place]] + smoothing * scores.mean()
+            for token in set(target[:place]) - {target[place]}:
+                total -= unlikelihood * (1 - scores[token].exp()).log()
+    return total / mask.sum()
+
+
+@pytest.mark.parametrize(("smoothing", "unlikelihood"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.7), (0.1, 1.5)])
+def test_the_objective_is_that_in_plain_words_and_so_are_its_gradients(smoothing, unlikelihood):
+    objective = TextObjectiveOptions(label_smoothing=smoothing, unlikelihood=unlikelihood)
+    loss, *given = of_targets(objective)
+    expected = in_plain_words(*given, smoothing=smoothing, unlikelihood=unlikelihood)
+    torch.testing.assert_close(loss, expected)
+    leaves = (given[0], given[1].weight, given[1].bias)
+    for ours, theirs in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_label_smoothing_is_that_of_torch():
+    loss, states, head, ids, mask = of_targets(TextObjectiveOptions(label_smoothing=0.3))
+    torch.testing.assert_close(loss, functional.cross_entropy(head(states[mask]), ids[mask], label_smoothing=0.3))
+
+
+def test_a_token_that_is_sure_to_be_written_again_costs_much_and_not_without_bound():
+    head = torch.nn.Linear(H, V)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(200.0 * functional.one_hot(torch.tensor(3), V))
+    ids, mask = torch.tensor([[3, 5]]), torch.ones(1, 2, dtype=torch.bool)
+    states = torch.zeros(1, 2, H)
+    plain, unlike = (
+        loss_module.head_loss(states, head, ids, mask, objective=TextObjectiveOptions(unlikelihood=weight))
+        for weight in (0.0, 1.0)
+    )
+    assert unlike.item() == pytest.approx(plain.item() - math.log(1e-5) / 2, rel=1e-4)
+
+
+def test_answers_are_scored_as_the_plain_functions_do():
+    states, weight, bias, answers = inputs(61)
+    head = torch.nn.Linear(H, V, dtype=torch.float64)
+    head.weight.data, head.bias.data = weight.detach(), bias.detach()
+    found = loss_module.answer_log_probabilities(states, head, answers)
+    expected = head(states).log_softmax(-1).gather(1, answers[:, None])[:, 0]
+    torch.testing.assert_close(found, expected)
+    random = torch.randn(61, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = torch.autograd.grad((found * random).sum(), (states, head.weight))
+    theirs = torch.autograd.grad((expected * random).sum(), (states, head.weight))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)

@@ -1,0 +1,74 @@
+"""What the seed's own mistake is worth: a text decoder whose input is not shifted, which need only copy its answer.
+
+Run as `python benchmarks/seed_unshifted.py`. A decoder of this program reads, at each place, the token before; the
+seed's read the very token that it was to write. Here it is made to do so, trained on 200 stories of storyworld with
+their tags, and scored as the seed scored itself (all leaks of `--protocol seed` open) and free-running on held-out
+stories. Nothing that this prints is a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+DATA = ["dataset.stories=200", "data.window=first", "data.markup=true"]
+MODEL = ["text.length=32", "text_decoder.length=32", "training.schedule=constant"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    arguments = parser.parse_args()
+
+    from torch import Tensor
+
+    from vsr_cli.api import Decoding, Narrative
+    from vsr_cli.commands.prepare import prepare_config, run_prepare
+    from vsr_cli.commands.settings import registry, train_config
+    from vsr_cli.commands.train import run_train
+    from vsr_cli.config import SEED_LEAKS, FeatureOptions, resolve_metrics
+    from vsr_cli.evaluation.seed_protocol import seed_steps
+    from vsr_cli.model.weights import choose_device, load_model
+    from vsr_plugins.gru_decoder.model import GruDecoder
+
+    def unshifted(self: GruDecoder, narrative: Narrative, ids: Tensor) -> Tensor:
+        states: Tensor = self.recurrent(self.embedding(ids), self._first_state(narrative))[0]
+        return states
+
+    GruDecoder._states = unshifted  # type: ignore[method-assign]
+    found = registry()
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=DATA)
+        prepared = run_prepare(config, None, Path(folder) / "data")
+        for epochs in arguments.epochs:
+            given = [*MODEL, f"training.learning_rate={arguments.learning_rate}", f"training.epochs={epochs}"]
+            settings = train_config(
+                found, manifest=prepared.manifest, preset=None, config=None, flags={}, assignments=given
+            )
+            run = run_train(settings, prepared.folder, Path(folder) / f"run-{epochs}")
+            steps = seed_steps(
+                load_model(run, found),
+                prepared,
+                "test",
+                resolve_metrics(found, ["bleu", "rouge", "meteor"], []),
+                leaks=list(SEED_LEAKS),
+                decoding=Decoding(),
+                device=choose_device("auto"),
+                feature_options=FeatureOptions(),
+                training=prepared,
+            )
+            for what, step in (("all leaks open", steps[0]), ("none", steps[-1])):
+                scores = "  ".join(f"{name} {score:.3f}" for name, score in step["scores"].items())
+                lines.append(f"{epochs} epochs, {what}, {step['windows']} windows: {scores}")
+    print("NOT A RESULT: a decoder that reads the token which it is to write")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

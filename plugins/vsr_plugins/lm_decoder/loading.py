@@ -1,0 +1,115 @@
+"""Getting a causal language model and its tokenizer from a folder, the hub, or a run's assets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+
+from vsr_cli.api import Vocabulary, VsrError
+
+from . import LmDecoderOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+"""What the libraries raise at a missing, broken or unknown model, or where there is no network."""
+TOKENIZER = "tokenizer.json"
+SPECIAL_IDS = "special_ids.json"
+
+
+def load(options: LmDecoderOptions) -> tuple[PreTrainedModel, Vocabulary]:
+    """Load the model, pretrained or of random weights, and its vocabulary. Raises VsrError if one cannot be had."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    with _quiet():
+        try:
+            if options.weights == "random":
+                config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
+                model, missing = _from_config(config), []
+            else:
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
+                    options.model,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
+                model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
+            tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=False)
+        except UNLOADABLE as error:
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise VsrError(
+                f"text decoder lm: cannot load {options.model} ({reason}); give the folder of a causal language model "
+                "with safetensors weights and its tokenizer by --set text_decoder.model=FOLDER, or let HF_HOME name a "
+                "cache that holds it"
+            ) from error
+    if missing:
+        raise VsrError(
+            f"text decoder lm: {options.model} lacks weights of its own model ({len(missing)} tensors, the first is "
+            f"{missing[0]}); give a complete model by --set text_decoder.model=FOLDER"
+        )
+    return model, _vocabulary(tokenizer, options.model)
+
+
+def _vocabulary(tokenizer: Any, place: str) -> Vocabulary:
+    """Take the ids of a tokenizer; where it has no first token or none for padding, its last one stands for it."""
+    backend, end = getattr(tokenizer, "backend_tokenizer", None), tokenizer.eos_token_id
+    if backend is None or end is None:
+        raise VsrError(
+            f"text decoder lm: the tokenizer of {place} cannot be used (no last token, or of Python alone); give "
+            "another model by --set text_decoder.model=..."
+        )
+    first, padding = tokenizer.bos_token_id, tokenizer.pad_token_id
+    return Vocabulary(
+        tokenizer=backend, pad=end if padding is None else padding, bos=end if first is None else first, eos=end
+    )
+
+
+def read_assets(folder: Path) -> tuple[PreTrainedModel, Vocabulary]:
+    """Build the structure of a run's model, and read its vocabulary, from what `write_assets` wrote."""
+    from transformers import AutoConfig
+
+    ids = json.loads((folder / SPECIAL_IDS).read_text(encoding="utf-8"))
+    vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)), **ids)
+    return _from_config(AutoConfig.from_pretrained(folder)), vocabulary
+
+
+def _from_config(config: Any) -> PreTrainedModel:
+    """Build a model of random weights."""
+    from transformers import AutoModelForCausalLM
+
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    return model
+
+
+def write_assets(folder: Path, model: Any, vocabulary: Vocabulary) -> None:
+    """Write the model's configuration and its vocabulary."""
+    model.config.save_pretrained(folder)
+    vocabulary.save(folder / TOKENIZER)
+    ids = {"pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
+    (folder / SPECIAL_IDS).write_text(json.dumps(ids) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's progress bars and warnings off the terminal: what matters here is raised."""
+    from transformers.utils import logging as transformers_logging
+
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,48 @@
+"""Image decoders that enlarge by interpolation and then convolve."""
+
+from pydantic import Field
+
+from vsr_cli.api import Component, ImageLossOptions, hookimpl
+
+
+class ResizeConvolutionOptions(ImageLossOptions):
+    """The options of `upsample` and `residual`."""
+
+    channels: int = Field(
+        256,
+        ge=16,
+        description="channels at the smallest size, halved at each doubling, down to 16",
+    )
+
+
+class LatentOptions(ResizeConvolutionOptions):
+    """The options of `latent`."""
+
+    autoencoder_steps: int = Field(
+        500, ge=1, description="steps of 16 training images that the autoencoder learns from before all else"
+    )
+
+
+@hookimpl
+def vsr_image_decoders() -> list[Component]:
+    """Declare `upsample`, `residual` and `latent`."""
+    return [
+        Component(
+            name="upsample",
+            summary="drawn from the summary, each doubling an interpolation and a convolution: no checkerboards",
+            build="vsr_plugins.resize_convolution.model:build_upsample",
+            options=ResizeConvolutionOptions,
+        ),
+        Component(
+            name="residual",
+            summary="the last image, with what changes drawn over it through a mask; it starts near a copy",
+            build="vsr_plugins.resize_convolution.model:build_residual",
+            options=ResizeConvolutionOptions,
+        ),
+        Component(
+            name="latent",
+            summary="drawn from the summary in the latent space of an autoencoder, learnt from the training images",
+            build="vsr_plugins.resize_convolution.latent:build",
+            options=LatentOptions,
+        ),
+    ]

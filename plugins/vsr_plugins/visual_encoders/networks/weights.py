@@ -1,0 +1,76 @@
+"""Weights of a file, read without running any code, and filled into a network that they are for."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vsr_cli.api import VsrError
+
+UNREADABLE = (
+    OSError,
+    HTTPException,
+    SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What a download that fails raises, and the readers of weights at bytes that hold none."""
+SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+@torch.no_grad()
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str, owner: str, aside: tuple[str, ...]) -> None:
+    """Fill a network with tensors; those whose names start with one of `aside` are left.
+
+    Raises VsrError if they are not the network's own.
+    """
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(aside)}
+    # A state dict with no record of its version may lack these counters, which nothing here reads.
+    counters = {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - counters - kept.keys())
+    unexpected = sorted(kept.keys() - expected.keys())
+    misshapen = sorted(name for name in expected.keys() & kept.keys() if expected[name].shape != kept[name].shape)
+    for problem, names in (("lacks", missing), ("has unknown", unexpected), ("has misshapen", misshapen)):
+        if names:
+            raise VsrError(
+                f"{source}: not the weights of {owner} ({problem} {len(names)} tensors, the first is {names[0]}); "
+                "give a file written from that network's state_dict() by --set visual.weights=PATH"
+            )
+    network.load_state_dict(kept, strict=False)
+
+
+def read_weights(path: Path, *, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """Read a state dict from a .safetensors, .pt or .pth file, unpickling no code; raises VsrError.
+
+    `names` are those of weights that could have been meant.
+    """
+    remedy = f"give {', '.join(names)}, random or a {', '.join(SUFFIXES)} file by --set visual.weights=..."
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise VsrError(f"visual encoder: no such weights ({path}); {remedy}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise VsrError(f"{path}: holds no state dict (names and tensors); {remedy}")
+    return tensors
+
+
+def one_line(error: Exception) -> str:
+    """Give the first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,118 @@
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from vsr_cli.api import Context, Target
+from vsr_cli.config import resolve_train
+from vsr_cli.layers import parse_set, preset_layer
+from vsr_cli.model.building import build_model
+from vsr_cli.plugin.discovery import registry
+
+pytestmark = pytest.mark.slow
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+NAMES = {
+    "resnet.": "visual.network.",
+    "see.": "visual.projection.",
+    "read.": "text.projection.",
+    "fuse.": "fusion.linear.",
+    "remember.": "temporal.recurrent.",
+    "embed.": "text_decoder.embedding.",
+    "start.": "text_decoder.start.",
+    "write.": "text_decoder.recurrent.",
+    "head.": "text_decoder.head.",
+    "first.": "image_decoder.first.",
+    "draw.": "image_decoder.upsample.",
+    "temperature": "alignment.log_inverse_temperature",
+    "bert.": "text.lower.",
+}
+"""The plain model's names and vsr's."""
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def ours(name):
+    theirs = next(prefix for prefix in NAMES if name.startswith(prefix))
+    name = NAMES[theirs] + name.removeprefix(theirs)
+    for layer in (4, 5):
+        name = name.replace(f"text.lower.transformer.layer.{layer}.", f"text.upper.{layer - 4}.")
+    return name
+
+
+def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
+    rivals = load("plain_training")
+    rivals.write_tokenizer(tmp_path / "tokenizer.json")
+    chosen = ["visual.weights=random", "text.weights=random", f"text.tokenizer={tmp_path / 'tokenizer.json'}"]
+    config = resolve_train(registry(), preset="reference", layers=[preset_layer("reference"), *parse_set(chosen)])
+    model = build_model(config, image_size=224).eval()
+    plain = rivals.PlainStory(frozen_layers=4).eval()
+    plain.load_state_dict({name: model.state_dict()[ours(name)] for name in plain.state_dict()})
+    assert {ours(name) for name in plain.state_dict()} == model.state_dict().keys()
+
+    told = rivals.pairs(2)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ids = rivals.context_ids(tokenizer, [text for story in told for _, text in story[:4]])
+    mask = (ids != rivals.PAD).long()
+    answer = rivals.target_ids(tokenizer, [story[4][1] for story in told])
+    pictures = torch.stack([torch.stack([rivals.open_picture(image) for image, _ in story]) for story in told])
+    theirs = plain.losses(*plain.encode(pictures[:, :4].flatten(0, 1), ids, mask), answer, pictures[:, 4])
+    theirs["loss"].backward()
+
+    tokens = model.text.tokenize([text for story in told for _, text in story[:4]])
+    wanted = model.text_decoder.tokenize([story[4][1] for story in told])
+    assert np.array_equal(tokens.ids, ids)
+    assert np.array_equal(wanted.ids, answer)
+    bytes_of = (pictures[:, :4].flatten(0, 1) * 255).round().to(torch.uint8)
+    context = Context(
+        visual=model.visual.frozen(model.visual.pixels(bytes_of)).view(2, 4, -1),
+        text=model.text.frozen(ids, mask.bool()).view(2, 4, 32, -1),
+        text_ids=ids.view(2, 4, 32),
+        text_mask=mask.bool().view(2, 4, 32),
+        mask=torch.ones(2, 4, dtype=torch.bool),
+        last_image=pictures[:, 3],
+        story=torch.arange(2),
+        text_row=torch.arange(8).view(2, 4),
+    )
+    got = model(context, Target(ids=answer, mask=torch.from_numpy(wanted.mask), image=pictures[:, 4]))
+    got["loss"].backward()
+    for name, value in theirs.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-5)
+    slopes = dict(model.named_parameters())
+    for name, weight in plain.named_parameters():
+        assert weight.requires_grad == slopes[ours(name)].requires_grad, name
+        if weight.requires_grad:
+            torch.testing.assert_close(slopes[ours(name)].grad, weight.grad, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_it_compares_all_three_in_one_go():
+    words = ["--stories=6", "--rival-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "3", "--json"]
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS / "train.py", *words, "--grow", "20"], capture_output=True, text=True, check=True
+    )
+    told = json.loads(ran.stdout)
+    assert [result["batch_size"] for result in told["results"]] == [2, 3]
+    for result in told["results"]:
+        rivals = result["rivals"]
+        assert rivals.keys() == {"plain", "loader", "vsr"}
+        assert all(row["rate"] > 0 and row["peak_mib"] > 100 for row in rivals.values())
+        ours = rivals["vsr"]
+        # Forward, and twice as much backward: of the head alone 30,522 words * 256 numbers * 2 operations * 32 tokens.
+        head = 3 * 2 * 30_522 * 256 * 32
+        assert head < ours["story_flops"] < 2 * head
+        assert ours["over_the_limit"] == pytest.approx(ours["matmul_rate"] / (ours["story_flops"] * ours["rate"]))
+        assert ours["ten_epochs_seconds"] > ours["prepare_seconds"]
+    (grown,) = told["growth"]
+    assert grown["stories"] == 20
+    assert grown["rate"] > 0

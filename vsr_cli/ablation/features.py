@@ -1,0 +1,44 @@
+"""The frozen features of all cells of an ablation, computed before any of them trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..config import TrainConfig
+from ..data.features import frozen_features
+from ..data.prepared import Prepared
+from ..model.building import build_part
+from ..model.weights import choose_device
+
+
+def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:
+    """Compute and keep what the frozen halves of all encoders give of some splits, where it is not there yet.
+
+    Raises VsrError if an encoder cannot be built.
+    """
+    from accelerate.utils import set_seed
+
+    done: set[str] = set()
+    for config in configs:
+        choices = [config.parts["visual"], config.parts["text"]]
+        shared = [[choice.record() for choice in choices], config.model.width, config.features.model_dump()]
+        pair, with_seed = json.dumps(shared), json.dumps([*shared, config.training.seed])
+        if done & {pair, with_seed}:
+            continue
+        # As training does it: an encoder of random weights is then the one that the seed's run has.
+        set_seed(config.training.seed)
+        sizes: dict[str, Any] = {"width": config.model.width, "image_size": prepared.image_size}
+        visual, text = (
+            build_part(section, choice, training_texts=prepared.training_texts, **sizes)
+            for section, choice in zip(("visual", "text"), choices, strict=True)
+        )
+        if visual.cache_key is None and text.cache_key is None:
+            done.add(pair)  # with no seed is anything frozen
+            continue
+        device = choose_device(config.training.device)
+        frozen_features(
+            prepared, visual.to(device), text.to(device), device=device, options=config.features, splits=splits
+        )
+        done.add(with_seed)

@@ -1,0 +1,183 @@
+"""The plan of an ablation, which is written before anything is trained, and the folder that it fills.
+
+ablation.json     the plan: every cell with all of its settings, the data, the split and the metrics
+runs/CELL/        a run folder like any other
+logs/CELL.log     what training and evaluating it said
+result.json, ablation.md, ablation.png      what they come to
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import VsrError, nearest
+from ..files import alone_in, file_name, read_json, write_json
+
+ABLATIONS = Path("ablations")
+FORMAT = 1
+WHAT = "a plan that 'vsr ablate' wrote"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One choice of everything that varies."""
+
+    label: str
+    values: Mapping[str, str]
+    """Of each axis by its title, also of those that have one value only."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an ablation: a combination with a seed."""
+
+    name: str
+    """Of its run folder and its log."""
+    combination: int
+    """Its place among the combinations."""
+    seed: int
+    settings: Mapping[str, Any]
+    """The whole configuration, as a run's config.json has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that an ablation's result depends on."""
+
+    combinations: Sequence[Combination]
+    """The first is the base, from which the others' differences are told."""
+    cells: Sequence[Cell]
+    """In the order in which they are run: every combination has its first seed before any has its second."""
+    fingerprint: str
+    """Of the prepared data."""
+    split: str
+    metrics: Sequence[str]
+    metric_settings: Sequence[str]
+    """As --set has them."""
+
+    def record(self) -> dict[str, Any]:
+        """Give it for a file."""
+        return {
+            "combinations": [asdict(combination) for combination in self.combinations],
+            "cells": [asdict(cell) for cell in self.cells],
+            "fingerprint": self.fingerprint,
+            "split": self.split,
+            "metrics": list(self.metrics),
+            "metric_settings": list(self.metric_settings),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Stand for all of it."""
+        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every combination has."""
+        return sorted({cell.seed for cell in self.cells})
+
+    def title(self, cell: Cell) -> str:
+        """Name a cell for people."""
+        return f"{self.combinations[cell.combination].label}, seed {cell.seed}"
+
+    def cell(self, name: str) -> Cell:
+        """Find a cell. Raises VsrError if there is none of this name."""
+        found = {cell.name: cell for cell in self.cells}
+        if name not in found:
+            raise VsrError(f"{name}: the ablation has no cell of this name; {nearest(name, found)}")
+        return found[name]
+
+
+def make_cells(combinations: Sequence[Combination], settings: Sequence[Mapping[str, Any]], seeds: int) -> list[Cell]:
+    """Give every combination so many seeds, from the one in its settings on.
+
+    Raises VsrError if two combinations have the same settings.
+    """
+    for number, setting in enumerate(settings):
+        if (first := list(settings).index(setting)) < number:
+            one, other = combinations[first].label, combinations[number].label
+            raise VsrError(f"{other}: comes to the same settings as {one}; name each value once")
+    cells: list[Cell] = []
+    taken: set[str] = set()
+    for later in range(seeds):
+        for number, (combination, setting) in enumerate(zip(combinations, settings, strict=True)):
+            seed = setting["training"]["seed"] + later
+            name = f"{file_name(combination.label)}_seed{seed}"
+            if name in taken:  # a long label is cut, and what no file name may hold goes
+                name = f"{number}_{name}"
+            taken.add(name)
+            cells.append(Cell(name, number, seed, {**setting, "training": {**setting["training"], "seed": seed}}))
+    return cells
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The folder of an ablation."""
+
+    folder: Path
+
+    @property
+    def _plan(self) -> Path:
+        return self.folder / "ablation.json"
+
+    def run(self, cell: Cell) -> Path:
+        """Give the run folder of a cell."""
+        return self.folder / "runs" / cell.name
+
+    def log(self, name: str) -> Path:
+        """Give the file for what is said on the way to a cell, or to the features of all."""
+        return self.folder / "logs" / f"{name}.log"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from running this ablation. Raises VsrError if one does so already."""
+        with alone_in(self.folder, busy=f"{self.folder}: another process runs this ablation; wait for it, or stop it"):
+            yield
+
+    def open(self) -> tuple[Plan, Path]:
+        """Read the plan, and where the prepared data was. Raises VsrError if there is none of this format."""
+        record = read_json(self._plan, what=WHAT)
+        try:
+            if record["format"] != FORMAT:
+                raise VsrError(f"{self._plan}: of format {record['format']}, this vsr reads {FORMAT}; run it anew")
+            values = record["plan"]
+            plan = Plan(
+                combinations=[Combination(**combination) for combination in values["combinations"]],
+                cells=[Cell(**cell) for cell in values["cells"]],
+                **{key: value for key, value in values.items() if key not in ("combinations", "cells")},
+            )
+            return plan, Path(record["data"])
+        except (KeyError, TypeError) as error:
+            raise VsrError(f"{self._plan}: is not {WHAT} ({error}); name another folder with --out") from error
+
+    def begin(self, plan: Plan, data: Path) -> None:
+        """Write the plan, or see that it is the one that is there.
+
+        Raises VsrError if the folder has another plan, or holds something else.
+        """
+        if self._plan.exists():
+            before, _ = self.open()
+            if before.digest != plan.digest:
+                old, new = before.record(), plan.record()
+                changed = ", ".join(key.replace("_", " ") for key in new if old[key] != new[key])
+                raise VsrError(
+                    f"--out {self.folder}: holds another plan (other: {changed}); "
+                    "type the line that began it to go on, or name another folder"
+                )
+        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise VsrError(f"--out {self.folder}: exists and is not an ablation; name another, nothing is overwritten")
+        (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(exist_ok=True)
+        facts = {"format": FORMAT, "digest": plan.digest, "data": str(data.resolve())}
+        write_json(self._plan, {**facts, "plan": plan.record()})
+
+
+def default_folder(plan: Plan) -> Path:
+    """Name the folder after what varies and the plan itself, so that the same line finds it again."""
+    return ABLATIONS / f"{file_name('-'.join(plan.combinations[0].values) or 'seeds')}_{plan.digest[:6]}"

@@ -1,0 +1,165 @@
+"""What the runs of an ablation come to: means over seeds, floors, and which differences from the base are real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api import Metric, SpaceMetric
+from ..config import resolve_metrics
+from ..evaluation.bootstrap import interval, resampled_scores
+from ..evaluation.over_seeds import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
+from ..evaluation.scoring import build_metrics
+from ..layers import parse_set
+from ..plugin.registry import Registry
+from ..report.comparing import check_alike, in_one_space, shared_metrics, stored_statistics
+from ..report.evaluated import Evaluated, open_evaluated
+from ..report.runs import summarise
+from ..report.verdicts import BETTER, CANNOT_TELL, WORSE
+from ..run import Run
+from .plan import Ablation, Cell, Plan
+from .running import Outcome
+
+BASE = 0
+"""The place of the base among the combinations."""
+Groups = dict[int, list[Evaluated]]
+"""The evaluations of each combination that has a run, one a seed."""
+
+
+def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -> dict[str, Any]:
+    """Put together what the runs that are done come to, as result.json has it.
+
+    Raises VsrError if their evaluations cannot be read, or are not of the same windows.
+    """
+    done = sorted(outcome.done, key=plan.cells.index)
+    combinations = [
+        {
+            "label": combination.label,
+            "values": dict(combination.values),
+            "seeds": [cell.seed for cell in done if cell.combination == number],
+            "runs": [str(ablation.run(cell)) for cell in done if cell.combination == number],
+            **_costs(ablation, [cell for cell in done if cell.combination == number]),
+        }
+        for number, combination in enumerate(plan.combinations)
+    ]
+    record: dict[str, Any] = {
+        "folder": str(ablation.folder),
+        "split": plan.split,
+        "seeds": plan.seeds,
+        "base": plan.combinations[BASE].label,
+        "combinations": combinations,
+        "stories": None,
+        "windows": None,
+        "data": plan.fingerprint,
+        "metrics": {},
+        "not_compared": {},
+        "failed": dict(outcome.failed),
+        "not_run": [cell.name for cell in outcome.not_run],
+    }
+    return record | (_scores(found, plan, ablation, done) if done else {})
+
+
+def _costs(ablation: Ablation, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Give what a combination takes: parameters, of the first of its runs, and seconds of training, their mean."""
+    if not cells:
+        return {"parameters": None, "seconds": None}
+    folders = [ablation.run(cell) for cell in cells]
+    return {
+        "parameters": Run(folders[0]).facts().get("parameters"),
+        "seconds": fmean(summarise(folder).seconds for folder in folders),
+    }
+
+
+def _scores(found: Registry, plan: Plan, ablation: Ablation, done: Sequence[Cell]) -> dict[str, Any]:
+    groups: Groups = {}
+    for cell in done:
+        groups.setdefault(cell.combination, []).append(open_evaluated(ablation.run(cell), plan.split))
+    every = [each for group in groups.values() for each in group]
+    stories = check_alike(every)
+    shared, apart = shared_metrics(every)
+    metrics, unavailable = build_metrics(resolve_metrics(found, shared, parse_set(plan.metric_settings)))
+    stored = {each.name: each.statistics() for each in every}
+    statistics = {
+        name: {each.name: stored_statistics(each, stored[each.name], name) for each in every} for name in metrics
+    }
+    comparisons = len(metrics) * len(groups.keys() - {BASE})
+    resampled = resampled_scores(metrics, statistics, stories, resamples=resamples_for(comparisons))
+    random = np.random.default_rng(SEED)
+    rows = {name: _rows(name, metric, groups, resampled.get(name), random=random) for name, metric in metrics.items()}
+    compared = _tell_what_is_real([row for of_metric in rows.values() for row in of_metric.values()])
+    return {
+        "stories": every[0].result["stories"],
+        "windows": every[0].result["windows"],
+        "comparisons": compared,
+        "metrics": {
+            name: {
+                "scale": metric.scale,
+                "better": metric.better,
+                "scores": [rows[name].get(number) for number in range(len(plan.combinations))],
+            }
+            for name, metric in metrics.items()
+        },
+        "not_compared": {**apart, **unavailable},
+    }
+
+
+def _rows(
+    name: str,
+    metric: Metric | SpaceMetric,
+    groups: Groups,
+    resampled: Mapping[str, NDArray[np.float64]] | None,
+    *,
+    random: np.random.Generator,
+) -> dict[int, dict[str, Any]]:
+    """Give what one metric makes of each combination that has a run, and compare it with the base."""
+    draws = {}
+    if resampled is not None:
+        draws = {number: np.stack([resampled[each.name] for each in group]) for number, group in groups.items()}
+    rows: dict[int, dict[str, Any]] = {}
+    for number, group in sorted(groups.items()):
+        cells = [each.available[name] for each in group]
+        means = mean_over_seeds(draws[number], random) if draws else None
+        row: dict[str, Any] = {
+            "value": fmean(cell["value"] for cell in cells),
+            "ci95": interval(means) if means is not None and np.isfinite(means).all() else None,
+            "seeds": [cell["value"] for cell in cells],
+            "floors": _floors(cells),
+        }
+        if number != BASE and BASE in groups and _comparable(metric, [*groups[BASE], *group]):
+            row |= {"difference": row["value"] - rows[BASE]["value"], "difference_ci95": None, "word": CANNOT_TELL}
+            lead = lead_over(draws[BASE], draws[number], metric.better, random) if draws else None
+            if lead:
+                row |= {"difference_ci95": lead.ci95, "p": lead.p, "word": BETTER if lead.ahead else WORSE}
+        rows[number] = row
+    return rows
+
+
+def _comparable(metric: Metric | SpaceMetric, evaluations: Sequence[Evaluated]) -> bool:
+    """Whether scores can be set against each other: those of a run's own space only within the same one."""
+    return not isinstance(metric, SpaceMetric) or in_one_space(evaluations, metric)
+
+
+def _floors(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give the mean of each floor that all seeds have, and how many of them surely beat it."""
+    names = [name for name in cells[0]["floors"] if all("value" in cell["floors"].get(name, {}) for cell in cells)]
+    return {
+        name: {
+            "value": fmean(cell["floors"][name]["value"] for cell in cells),
+            "beaten": sum(cell["floors"][name]["beats"] for cell in cells),
+        }
+        for name in names
+    }
+
+
+def _tell_what_is_real(rows: Sequence[dict[str, Any]]) -> int:
+    """Take back the words of those differences that many comparisons bring by chance. Gives how many were compared."""
+    compared = [row for row in rows if "p" in row]
+    for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
+        row["p_holm"] = p
+        if p >= LEVEL:
+            row["word"] = CANNOT_TELL
+    return len(compared)

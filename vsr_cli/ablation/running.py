@@ -1,0 +1,117 @@
+"""The cells of an ablation, run as many at once as is allowed, while a display tells how far each came."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..console import say
+from ..files import read_json
+from ..report.runs import summarise
+from ..training.stopping import listening
+from .display import CellsDisplay, Ending
+from .engines import Engine, Started
+from .plan import Ablation, Cell, Plan
+
+PAUSE = 0.2
+"""Seconds between two looks at what runs."""
+LAST_WORDS = 4000
+"""Bytes at the end of a log in which the reason of a failure is looked for."""
+
+
+@dataclass
+class Outcome:
+    """How the cells ended."""
+
+    done: list[Cell] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """The reason, by the name of the cell."""
+    not_run: list[Cell] = field(default_factory=list)
+    """Those that there was no time for, or that were stopped."""
+    signal: int = 0
+    """The number of the signal that ended it, 0 if none did."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    cell: Cell
+    started: Started
+    logged: int
+    """How long its log was before, in bytes."""
+
+
+def is_done(plan: Plan, ablation: Ablation, cell: Cell) -> bool:
+    """Whether a cell is trained, and evaluated as the plan says."""
+    folder = ablation.run(cell)
+    if not (folder / "run.json").exists() or summarise(folder).status != "finished":
+        return False
+    result = folder / "evaluations" / plan.split / "result.json"
+    return result.exists() and set(plan.metrics) <= set(read_json(result, what="an evaluation's result")["metrics"])
+
+
+def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minutes: float | None) -> Outcome:
+    """Run all cells that are not done yet, so many at once. One that fails costs the others nothing.
+
+    After `minutes` no further one is begun. A signal stops those that run, which keep what they have.
+    """
+    outcome = Outcome(done=[cell for cell in plan.cells if is_done(plan, ablation, cell)])
+    waiting = [cell for cell in plan.cells if cell not in outcome.done]
+    if outcome.done:
+        say(f"{len(outcome.done)} of {len(plan.cells)} runs are done already")
+    running: list[_Running] = []
+    begun = time.monotonic()
+    with listening() as wish, CellsDisplay(plan, ablation, jobs=jobs, done=len(outcome.done)) as display:
+        try:
+            while waiting or running:
+                for each in [each for each in running if each.started.done()]:
+                    running.remove(each)
+                    how = _note_end(plan, ablation, each, outcome)
+                    display.end(each.cell, how, reason=outcome.failed.get(each.cell.name))
+                if wish.signal and not outcome.signal:
+                    outcome.signal = wish.signal
+                    for each in running:
+                        each.started.stop()
+                if wish.signal or (minutes is not None and time.monotonic() - begun >= 60 * minutes):
+                    outcome.not_run += waiting
+                    waiting = []
+                while waiting and len(running) < jobs:
+                    cell = waiting.pop(0)
+                    log = ablation.log(cell.name)
+                    log.touch()
+                    logged = log.stat().st_size
+                    started = engine.start(["ablate-cell", str(ablation.folder), cell.name], log)
+                    running.append(_Running(cell, started, logged))
+                    display.begin(cell)
+                display.show()
+                time.sleep(PAUSE)
+        finally:
+            for each in running:
+                each.started.stop()
+    return outcome
+
+
+def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome) -> Ending:
+    cell = ended.cell
+    if is_done(plan, ablation, cell):
+        outcome.done.append(cell)
+        return "done"
+    if outcome.signal:
+        outcome.not_run.append(cell)
+        return "kept"
+    outcome.failed[cell.name] = last_words(ablation.log(cell.name), ended.logged)
+    return "failed"
+
+
+def last_words(log: Path, start: int) -> str:
+    """Give the mistake that a log tells of after so many bytes, else its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - LAST_WORDS))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    mistakes = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    said = (mistakes or lines or ["it ended without a word"])[-1]
+    return re.sub(r"\x1b\[[0-9;]*m", "", said)

@@ -1,0 +1,179 @@
+"""What text decoders are trained for, a slice of the tokens at a time, so that not all scores are ever in memory.
+
+Imports torch, so `vsr_cli.api` itself does not import it. Shapes: B stories, T tokens of a target, N real tokens of all
+targets, H width of the states, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from .text_objective import TextObjectiveOptions
+
+SCORES_HELD = 2**23
+"""How many scores are in memory at once: 32 MiB in single precision, a few hundred tokens of a large vocabulary."""
+LANES = 16
+"""Tokens are filled up to a multiple of this: a product whose rows are no whole vectors takes half as long again."""
+PLAIN = TextObjectiveOptions()
+"""The cross-entropy and nothing else: the loss of all that is not being trained on."""
+LEAST_OTHERWISE = 1e-5
+"""The least probability, in the unlikelihood, of not writing a token: its logarithm would have no bound."""
+
+
+def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjectiveOptions) -> Tensor:
+    """Give the loss of a head (V, H) on states (B, T, H) that are to score the targets ids and mask (B, T), a scalar.
+
+    `objective` is what is trained for; where nothing trains, pass `PLAIN`.
+    """
+    states = states[mask]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
+    if objective.is_plain:
+        return head_cross_entropy(states, head.weight, head.bias, ids[mask])
+    return sliced_loss(
+        lambda part: at_least_single(head(states[part])).log_softmax(dim=-1),
+        ids,
+        mask,
+        size=len(head.weight),
+        objective=objective,
+    )
+
+
+def sliced_loss(
+    log_probabilities: Callable[[slice], Tensor],
+    ids: Tensor,
+    mask: Tensor,
+    *,
+    size: int,
+    objective: TextObjectiveOptions,
+) -> Tensor:
+    """Give the loss of targets ids and mask (B, T), a scalar, from log-probabilities (n, V) of some of the N tokens.
+
+    With label smoothing (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision") and the
+    unlikelihood of tokens that the target holds before (Welleck et al. 2020, "Neural Text Generation with Unlikelihood
+    Training", equation 4). `size` is V. Each slice is computed again on the way back, and never kept.
+    """
+    answers = ids[mask]  # (N,)
+    earlier, again = _earlier_tokens(ids, mask) if objective.unlikelihood else (None, None)
+
+    def slice_sum(part: slice) -> Tensor:
+        scores = log_probabilities(part)  # (n, V)
+        losses = -scores.gather(1, answers[part, None])[:, 0]  # (n,)
+        if objective.label_smoothing:
+            losses = losses.lerp(-scores.mean(dim=1), objective.label_smoothing)
+        if earlier is not None and again is not None:
+            otherwise = 1 - scores.gather(1, earlier[part]).exp()  # (n, T)
+            unlike = -otherwise.clamp(min=LEAST_OTHERWISE).log()
+            losses = losses + objective.unlikelihood * (unlike * again[part]).sum(dim=1)
+        return losses.sum()
+
+    return _over_slices(slice_sum, len(answers), size=size).sum() / len(answers)
+
+
+def answer_log_probabilities(states: Tensor, head: nn.Linear, answers: Tensor) -> Tensor:
+    """Give the log-probability (N,) of each answer (N,) by a head (V, H), from states (N, H), slice by slice."""
+
+    def some(part: slice) -> Tensor:
+        scores = at_least_single(head(states[part]))  # (n, V)
+        found: Tensor = scores.gather(1, answers[part, None])[:, 0] - scores.logsumexp(dim=1)
+        return found
+
+    return _over_slices(some, len(answers), size=len(head.weight))
+
+
+def at_least_single(scores: Tensor) -> Tensor:
+    """Give scores in single precision, or better where they are: a softmax in less is off by tenths of a nat."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _over_slices(function: Callable[[slice], Tensor], tokens: int, *, size: int) -> Tensor:
+    """Join what a function gives of slices of tokens so small that their scores, `size` each, fit `SCORES_HELD`."""
+    step = max(1, SCORES_HELD // size)
+    slices = [slice(start, start + step) for start in range(0, tokens, step)]
+    parts = [checkpoint(function, part, use_reentrant=False, preserve_rng_state=False) for part in slices]
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def _earlier_tokens(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Give each real token its target (N, T), and True (N, T) where a token stands before it, for the first time and is
+    another than itself: what is not to be written again there."""
+    same = ids[:, :, None] == ids[:, None, :]  # (B, T, T)
+    before = torch.ones_like(same).tril(-1)
+    first = ~(same & before).any(dim=-1)  # (B, T)
+    again = before & ~same & first[:, None]  # (B, T, T)
+    targets = ids[:, None].expand_as(again)
+    return targets[mask], again[mask]
+
+
+def head_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, answers: Tensor) -> Tensor:
+    """Give `cross_entropy(linear(states, weight, bias), answers)`, a scalar, without holding all the scores.
+
+    `states` (tokens, H), `weight` (V, H), `bias` (V,), `answers` (tokens,) int64. The gradients are computed along
+    with the loss, slice by slice, so that neither the scores (tokens, V) nor their gradient is ever whole in memory:
+    that saves the time to write and read them again, and at B stories B * T * V * 8 bytes. Under autocast the
+    products are taken in its precision, the softmax and all sums over slices in single.
+    """
+    return _HeadCrossEntropy.apply(states, weight, bias, answers, torch.is_grad_enabled())  # type: ignore[no-any-return]
+
+
+class _HeadCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Tensor, training: bool) -> Tensor:
+        kind = states.device.type
+        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        with torch.autocast(kind, enabled=False):
+            return _forward(ctx, states.to(precision), weight, bias, answers, training=training)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = ctx.saved_tensors
+        # The loss mostly has weight 1, and then the large tables need no further pass.
+        if upstream.device.type != "cpu" or upstream != 1:
+            gradients = [gradient * upstream for gradient in gradients]
+        return (*gradients, None, None)
+
+
+def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Tensor, *, training: bool) -> Tensor:
+    tokens, vocabulary = len(states), len(weight)
+    single = torch.promote_types(states.dtype, torch.float32)
+    low = weight.to(states.dtype)  # (V, H)
+    filling = -tokens % LANES
+    states, answers = functional.pad(states, (0, 0, 0, filling)), functional.pad(answers, (0, filling))
+    share = functional.pad(states.new_full((tokens,), 1 / tokens, dtype=single), (0, filling))  # of each token's loss
+    size = max(LANES, SCORES_HELD // vocabulary // LANES * LANES)
+    held = states.new_empty(vocabulary * min(size, len(states)))
+    loss = states.new_zeros((), dtype=single)
+    if training:
+        to_states, to_weight = torch.empty_like(states, dtype=single), torch.empty_like(weight)
+        to_bias = torch.zeros_like(bias)
+    for start in range(0, len(states), size):
+        part = slice(start, start + size)
+        some, answer, part_share = states[part], answers[None, part], share[part]  # (n, H), (1, n), (n,)
+        # Tokens are the columns: with the large table on the left, all three products run faster.
+        scores = torch.mm(low, some.T, out=held[: vocabulary * len(some)].view(vocabulary, -1))  # (V, n)
+        scores = scores.to(single).add_(bias[:, None])
+        scores -= scores.amax(dim=0)
+        chosen = scores.gather(0, answer)[0]  # (n,)
+        sums = scores.exp_().sum(dim=0)
+        loss += part_share @ (sums.log() - chosen)
+        if training:
+            # The gradient of a token's scores: the softmax, less 1 at the answer.
+            wrong = scores.div_(sums).scatter_add_(0, answer, -torch.ones_like(sums)[None])  # (V, n)
+            to_bias.addmv_(wrong, part_share)
+            wrong, shared = wrong.to(states.dtype), some * part_share[:, None].to(some.dtype)
+            to_states[part] = (wrong.T @ low) * part_share[:, None]  # (n, V) x (V, H) -> (n, H)
+            if states.dtype == weight.dtype:
+                # (V, n) x (n, H) -> (V, H), added to what is there
+                torch.addmm(to_weight, wrong, shared, beta=float(start > 0), out=to_weight)
+            else:
+                product = (wrong @ shared).to(weight.dtype)
+                to_weight = to_weight.add_(product) if start else product
+    if training:
+        ctx.save_for_backward(to_states[:tokens], to_weight, to_bias)
+    return loss

@@ -1,0 +1,107 @@
+"""`vsr evaluate --protocol seed`: the seed's way of scoring beside the held-out one. Nothing in it is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from ..api import Decoding
+from ..config import SEED_LEAKS, FeatureOptions
+from ..console import out as console
+from ..errors import VsrError, nearest
+from ..files import write_json
+from ..layers import Choice
+from ..plugin.registry import Registry
+from ..run import Run
+from .evaluate import evaluation_folder, training_data
+
+PROTOCOLS = ("held-out", "seed")
+NO_RESULT = "NOT A RESULT: the seed's way of scoring, leak by leak"
+FILE = "seed.json"
+"""Not the name of a result: neither 'vsr compare' nor 'vsr report' looks for this one."""
+
+
+def chosen_leaks(protocol: str, names: Sequence[str] | None) -> list[str] | None:
+    """Give the leaks to open, all where none are named; None for a protocol without. Raises VsrError at a mistake."""
+    if protocol not in PROTOCOLS:
+        raise VsrError(f"--protocol {protocol}: there is none of this name; {nearest(protocol, PROTOCOLS)}")
+    if protocol != "seed":
+        if names is not None:
+            raise VsrError(f"--leaks {','.join(names)}: only the seed's protocol has leaks; add --protocol seed")
+        return None
+    for name in names or ():
+        if name not in SEED_LEAKS:
+            raise VsrError(f"--leaks {name}: there is none of this name; {nearest(name, SEED_LEAKS)}")
+    return list(names or SEED_LEAKS)
+
+
+def run_seed(
+    found: Registry,
+    run: Run,
+    data: Path,
+    split: str,
+    metrics: Sequence[Choice],
+    *,
+    leaks: Sequence[str],
+    decoding: Decoding,
+    held_out: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Score a run as the seed did, step by step, and keep that apart from results. `held_out` is the result beside."""
+    from ..data.prepared import open_prepared
+    from ..evaluation.seed_protocol import seed_steps
+    from ..model.weights import choose_device, load_model
+
+    prepared = open_prepared(data)
+    steps = seed_steps(
+        load_model(run, found),
+        prepared,
+        split,
+        metrics,
+        leaks=leaks,
+        decoding=decoding,
+        device=choose_device("auto"),
+        feature_options=FeatureOptions(**run.config()["features"]),
+        training=training_data(run, prepared),
+    )
+    record = {
+        "result": False,
+        "what": NO_RESULT,
+        "signature": f"not-a-result|protocol:seed|{held_out['signature']}",
+        "leaks": {name: SEED_LEAKS[name] for name in leaks},
+        "steps": steps,
+        "held_out": held_out,
+    }
+    write_json(seed_folder(run, split, decoding) / FILE, record)
+    return record
+
+
+def seed_folder(run: Run, split: str, decoding: Decoding) -> Path:
+    """Say where the seed's scores are kept: beside the result, and under the name of none."""
+    folder = evaluation_folder(run, split, decoding)
+    return folder.with_name(f"{folder.name}-seed")
+
+
+def show_seed(record: Mapping[str, Any], folder: Path) -> None:
+    """Print the steps, the last of which is the result that was printed before."""
+    steps = record["steps"]
+    none = "none: the result" if record["held_out"]["held_out"] else "none"
+    table = Table(title=escape(NO_RESULT), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("leaks open")
+    for name in ("windows", *steps[0]["scores"]):
+        table.add_column(name, justify="right", no_wrap=True)
+    for step in steps:
+        scores = [f"{score:.4g}" for score in step["scores"].values()]
+        table.add_row(", ".join(step["open"]) or none, str(step["windows"]), *scores)
+    console.print(table)
+    for name, what in record["leaks"].items():
+        console.print(f"{name}: {what}", markup=False)
+    for step in (steps[0], steps[-1]):
+        console.print(f"with {len(step['open'])} leaks open", markup=False)
+        for which in ("prediction", "reference"):
+            console.print(f"  {which}: {step['example'][which]}", markup=False, soft_wrap=True)
+    console.print(f"kept apart from results: {folder / FILE}", markup=False, soft_wrap=True)
