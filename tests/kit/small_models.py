@@ -3,8 +3,19 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+from torchvision.models import alexnet
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 MARKS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -40,3 +51,23 @@ def save_clip(folder: Path) -> Path:
     pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     CLIPProcessor(pictures, fast).save_pretrained(folder)
     return folder
+
+
+def save_gpt2(folder: Path) -> Path:
+    torch.manual_seed(0)
+    fast = tokenizer()
+    fast.bos_token, fast.eos_token = "[CLS]", "[SEP]"
+    fast.save_pretrained(folder)
+    marks = {"vocab_size": len(fast), "bos_token_id": 2, "eos_token_id": 3}
+    sizes = {"n_embd": 24, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    GPT2LMHeadModel(GPT2Config(**sizes, **marks)).save_pretrained(folder)
+    return folder
+
+
+def save_alexnet(folder: Path) -> Path:
+    folder.mkdir()
+    torch.manual_seed(0)
+    layers = alexnet(weights=None).features.state_dict()
+    path = folder / "alexnet.safetensors"
+    save_file({f"features.{name}": tensor for name, tensor in layers.items()}, path)
+    return path

@@ -23,7 +23,7 @@ REGISTRY = discover(OURS, disabled=set())
 @dataclass(frozen=True)
 class Needs:
     settings: tuple[str, ...] = ()
-    """With {bert} and {clip} for the folders of small models."""
+    """With {bert}, {clip} and {gpt2} for the folders of small models, {alexnet} for a file."""
     source: Callable[[Path], Path] | None = None
     """Writes what a dataset reads."""
     unpromised: str | None = None
@@ -33,9 +33,16 @@ class Needs:
 NEEDS: dict[tuple[str, str], Needs] = {
     ("visual", "resnet50"): Needs(("visual.weights=random",)),
     ("visual", "mobilenet_v2"): Needs(("visual.weights=random",)),
+    ("visual", "torchvision"): Needs(("visual.weights=random", "visual.architecture=mobilenet_v3_small")),
+    ("visual", "timm"): Needs(("visual.weights=random", "visual.model=test_resnet")),
+    ("visual", "hf-vision"): Needs(("visual.model={clip}",)),
     ("text", "distilbert"): Needs(("text.model={bert}", "text.frozen_layers=1")),
     ("text", "hf-text"): Needs(("text.model={bert}",)),
     ("image_decoder", "deconv"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "upsample"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "residual"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "latent"): Needs(("image_decoder.channels=16", "image_decoder.autoencoder_steps=2")),
+    ("text_decoder", "lm"): Needs(("text_decoder.model={gpt2}", "text_decoder.length=16", "text_decoder.trained=all")),
     ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
     ("dataset", "folder"): Needs(source=sources.story_folders),
     ("dataset", "csv"): Needs(source=sources.table),
@@ -44,6 +51,7 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("dataset", "hf"): Needs(source=sources.hub_folder),
     ("dataset", "story-reasoning"): Needs(source=sources.story_reasoning),
     ("metrics", "bertscore"): Needs(("metrics.bertscore.model={bert}",)),
+    ("metrics", "lpips"): Needs(("metrics.lpips.weights={alexnet}",)),
     ("metrics", "clipscore"): Needs(
         ("metrics.clipscore.model={clip}",), unpromised="the truth scores no worse than a wrong answer"
     ),
@@ -57,7 +65,12 @@ SLOW = {"resnet50"}
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {"bert": small_models.save_bert(folder / "bert"), "clip": small_models.save_clip(folder / "clip")}
+    return {
+        "bert": small_models.save_bert(folder / "bert"),
+        "clip": small_models.save_clip(folder / "clip"),
+        "gpt2": small_models.save_gpt2(folder / "gpt2"),
+        "alexnet": small_models.save_alexnet(folder / "alexnet"),
+    }
 
 
 @pytest.mark.parametrize(

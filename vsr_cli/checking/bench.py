@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..api import Context, FitsTraining, Target, TargetFeatures, TokenBatch, TrainingFrames
 from ..config import ModelOptions, TrainConfig, resolve_train
+from ..data.shards import ArrayRows
 from ..layers import Layer, parse_set, preset_layer
 from ..model.building import build_model
 from ..model.story_model import StoryModel
@@ -68,6 +69,7 @@ class Bench:
             config,
             image_size=size.image_size,
             training_texts=lambda: iter(texts if assets is None else ()),
+            training_images=lambda: ArrayRows(_stories(size).pictures.movedim(1, -1).numpy()),
             assets=assets,
             steps=size.steps,
         )
