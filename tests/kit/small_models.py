@@ -4,7 +4,16 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 MARKS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -26,6 +35,16 @@ def save_bert(folder: Path) -> Path:
     fast = tokenizer()
     fast.save_pretrained(folder)
     BertModel(BertConfig(vocab_size=len(fast), max_position_embeddings=64, **SIZES)).save_pretrained(folder)
+    return folder
+
+
+def save_gpt2(folder: Path) -> Path:
+    torch.manual_seed(0)
+    fast = tokenizer()
+    fast.add_special_tokens({"bos_token": "[CLS]", "eos_token": "[SEP]"})
+    fast.save_pretrained(folder)
+    marks = {"vocab_size": len(fast), "bos_token_id": 2, "eos_token_id": 3}
+    GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=2, n_head=2, n_positions=128, **marks)).save_pretrained(folder)
     return folder
 
 

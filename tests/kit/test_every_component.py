@@ -23,7 +23,7 @@ REGISTRY = discover(OURS, disabled=set())
 @dataclass(frozen=True)
 class Needs:
     settings: tuple[str, ...] = ()
-    """With {bert} and {clip} for the folders of small models."""
+    """With {bert}, {clip} and {gpt2} for the folders of small models."""
     source: Callable[[Path], Path] | None = None
     """Writes what a dataset reads."""
     unpromised: str | None = None
@@ -35,6 +35,7 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("visual", "mobilenet_v2"): Needs(("visual.weights=random",)),
     ("text", "distilbert"): Needs(("text.model={bert}", "text.frozen_layers=1")),
     ("text", "hf-text"): Needs(("text.model={bert}",)),
+    ("text_decoder", "lm"): Needs(("text_decoder.model={gpt2}", "text_decoder.trained=all")),
     ("image_decoder", "deconv"): Needs(("image_decoder.channels=16",)),
     ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
     ("dataset", "folder"): Needs(source=sources.story_folders),
@@ -53,7 +54,11 @@ NEEDS: dict[tuple[str, str], Needs] = {
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {"bert": small_models.save_bert(folder / "bert"), "clip": small_models.save_clip(folder / "clip")}
+    return {
+        "bert": small_models.save_bert(folder / "bert"),
+        "clip": small_models.save_clip(folder / "clip"),
+        "gpt2": small_models.save_gpt2(folder / "gpt2"),
+    }
 
 
 @pytest.mark.parametrize("entry", REGISTRY.provided, ids=lambda entry: f"{entry.section}-{entry.component.name}")
