@@ -40,6 +40,16 @@ def save_bert(folder: Path) -> Path:
     return folder
 
 
+def save_gpt2(folder: Path) -> Path:
+    torch.manual_seed(0)
+    fast = tokenizer()
+    fast.add_special_tokens({"bos_token": "[CLS]", "eos_token": "[SEP]"})
+    fast.save_pretrained(folder)
+    marks = {"vocab_size": len(fast), "bos_token_id": 2, "eos_token_id": 3}
+    GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=2, n_head=2, n_positions=128, **marks)).save_pretrained(folder)
+    return folder
+
+
 def save_clip(folder: Path) -> Path:
     torch.manual_seed(0)
     fast = tokenizer()
@@ -50,17 +60,6 @@ def save_clip(folder: Path) -> Path:
     CLIPModel(configuration).save_pretrained(folder)
     pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     CLIPProcessor(pictures, fast).save_pretrained(folder)
-    return folder
-
-
-def save_gpt2(folder: Path) -> Path:
-    torch.manual_seed(0)
-    fast = tokenizer()
-    fast.bos_token, fast.eos_token = "[CLS]", "[SEP]"
-    fast.save_pretrained(folder)
-    marks = {"vocab_size": len(fast), "bos_token_id": 2, "eos_token_id": 3}
-    sizes = {"n_embd": 24, "n_layer": 2, "n_head": 2, "n_positions": 64}
-    GPT2LMHeadModel(GPT2Config(**sizes, **marks)).save_pretrained(folder)
     return folder
 
 

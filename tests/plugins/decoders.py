@@ -82,5 +82,5 @@ def narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
 def rows_of(told, rows):
     """Give some rows of a narrative."""
     context = replace(told.context, **{name: value[rows] for name, value in vars(told.context).items()})
-    parts = {name: value[rows] for name, value in vars(told).items() if name != "context"}
+    parts = {name: value[rows] for name, value in vars(told).items() if isinstance(value, torch.Tensor)}
     return Narrative(context=context, **parts)

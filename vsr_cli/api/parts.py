@@ -19,8 +19,6 @@ from .decoding import Decoding
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 

@@ -10,7 +10,20 @@ import typer
 from ..console import print_json
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from .flags import train_flags
-from .options import Assignments, BatchSize, Config, Data, Epochs, Json, Metrics, Out, Preset, completing
+from .options import (
+    Assignments,
+    BatchSize,
+    Compile,
+    Config,
+    Data,
+    Epochs,
+    Json,
+    Metrics,
+    Out,
+    Precision,
+    Preset,
+    completing,
+)
 from .words import SeveralValues, examples
 
 ablate_app = typer.Typer()
@@ -61,6 +74,8 @@ def ablate(
     preset: Preset = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     assignments: Assignments = None,
     config: Config = None,
     split: Annotated[
@@ -103,7 +118,9 @@ def ablate(
         seeds=seeds,
         split=split,
         metrics=comma_separated(metrics or []),
-        flags=train_flags({}, epochs=epochs, batch_size=batch_size, track=None),
+        flags=train_flags(
+            {}, epochs=epochs, batch_size=batch_size, precision=precision, compile_parts=compile_parts, track=None
+        ),
         assignments=assignments or [],
         preset=preset,
         config=config,

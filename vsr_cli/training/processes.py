@@ -80,7 +80,7 @@ def _precision(options: TrainingOptions, device: torch.device) -> str:
 def cpu_multiplies_bf16() -> bool:
     """Whether the processor has instructions for products in bf16; emulated ones take far longer than single's."""
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch cannot say
-    capabilities = ask()
+    capabilities: dict[str, bool] = ask()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, TrainingFrames, Vocabulary
 
 from . import EchoOptions
-from .overlap import overlap
+from .overlap import overlap, overlaps
 
 RECENCY = (0.7, 0.85, 1.0, 1.15)
 """How much each text of a context counts as a witness of what the next one is like: set by hand, the latest most."""
@@ -109,11 +109,8 @@ class Echo(nn.Module):
     @torch.no_grad()
     def _describe(self, texts: Tensor, real: Tensor) -> Tensor:
         """Describe each text (B, K, L) beside the others of its context, (B, K, features)."""
-        batch, steps, width = texts.shape
-        pairs = (batch, steps, steps, width)
-        ours, theirs = texts[:, :, None].expand(pairs), texts[:, None].expand(pairs)
-        scores = overlap(ours.reshape(-1, width), theirs.reshape(-1, width), pad=self.vocabulary.pad)
-        f1, mean = (score.reshape(batch, steps, steps).float() for score in scores)  # (B, text, witness)
+        batch, steps = real.shape
+        f1, mean = (score.float() for score in overlaps(texts, pad=self.vocabulary.pad))  # (B, text, witness)
         others = (real[:, None] & ~torch.eye(steps, dtype=torch.bool, device=texts.device)).float()  # (B, K, K)
         witness = others * self.recency
         supported = [

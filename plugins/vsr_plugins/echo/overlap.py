@@ -15,16 +15,42 @@ def overlap(ours: Tensor, theirs: Tensor, *, pad: int) -> tuple[Tensor, Tensor]:
     The first is ROUGE-L's, the F1 of the longest common subsequence; the second METEOR's mean of precision and recall,
     without its penalty: both on tokens, with neither stems nor synonyms. Texts that are empty have nothing in common.
     """
-    own, other = (ours != pad).sum(1).clamp(min=1), (theirs != pad).sum(1).clamp(min=1)
-    f1 = 2 * _longest_common_subsequence(ours, theirs, pad) / (own + other)
-    mean = _shared(ours, theirs, pad) / (RECALL_WEIGHT * other + (1 - RECALL_WEIGHT) * own)  # P R / (a P + (1 - a) R)
-    return f1, mean
+    return _scores(*_in_common(ours, theirs, pad), (ours != pad).sum(1), (theirs != pad).sum(1))
+
+
+def overlaps(texts: Tensor, *, pad: int) -> tuple[Tensor, Tensor]:
+    """Give both scores of each of K texts (B, K, T) with each other one, (B, K, K); 0 with itself.
+
+    What two texts have in common is the same both ways, so that it is looked for once.
+    """
+    batch, count, width = texts.shape
+    one, other = torch.triu_indices(count, count, offset=1, device=texts.device)  # (pairs,) each
+    found = _in_common(texts[:, one].reshape(-1, width), texts[:, other].reshape(-1, width), pad)
+    common = []
+    for each in found:
+        both_ways = each.new_zeros(batch, count, count)
+        both_ways[:, one, other] = both_ways[:, other, one] = each.reshape(batch, -1)
+        common.append(both_ways)
+    length = (texts != pad).sum(2)  # (B, K)
+    return _scores(common[0], common[1], length[:, :, None], length[:, None])
+
+
+def _scores(subsequence: Tensor, shared: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    own, other = own.clamp(min=1), other.clamp(min=1)
+    mean = shared / (RECALL_WEIGHT * other + (1 - RECALL_WEIGHT) * own)  # P R / (a P + (1 - a) R)
+    return 2 * subsequence / (own + other), mean
+
+
+def _in_common(ours: Tensor, theirs: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """Give of pairs of texts the length of their longest common subsequence, and how many tokens they share, (N,)."""
+    ours, theirs = ours[:, : _longest(ours, pad)], theirs[:, : max(1, _longest(theirs, pad))]
+    return _longest_common_subsequence(ours, theirs, pad), _shared(ours, theirs, pad)
 
 
 def _longest_common_subsequence(ours: Tensor, theirs: Tensor, pad: int) -> Tensor:
     """Give its length, (N,): the usual table, a row for each token of ours, all pairs and places at once."""
     row = torch.zeros(len(theirs), theirs.shape[1] + 1, dtype=torch.int16, device=theirs.device)
-    for token in ours[:, : _longest(ours, pad)].T:  # (N,)
+    for token in ours.T:  # (N,)
         match = (theirs == token[:, None]) & (token[:, None] != pad)  # (N, S)
         longer = torch.maximum(row[:, 1:], (row[:, :-1] + 1) * match)
         row = torch.cat([row[:, :1], longer], dim=1).cummax(dim=1).values
@@ -36,7 +62,7 @@ def _shared(ours: Tensor, theirs: Tensor, pad: int) -> Tensor:
     left = theirs.clone()
     rows = torch.arange(len(left), device=left.device)
     count = left.new_zeros(len(left))
-    for token in ours[:, : _longest(ours, pad)].T:  # (N,)
+    for token in ours.T:  # (N,)
         match = (left == token[:, None]) & (token[:, None] != pad)  # (N, S)
         place = match.int().argmax(dim=1)
         found = match[rows, place]

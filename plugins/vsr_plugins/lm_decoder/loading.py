@@ -101,15 +101,19 @@ def write_assets(folder: Path, model: Any, vocabulary: Vocabulary) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library's progress bars and warnings off the terminal: what matters here is raised."""
+    """Keep the libraries' progress bars and warnings off the terminal: what matters here is raised."""
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
+    hub_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
