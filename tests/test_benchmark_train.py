@@ -97,12 +97,12 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
 
 
 def test_it_compares_all_three_in_one_go():
-    words = ["--stories=6", "--rival-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "3", "--json"]
+    words = ["--stories=4", "--rival-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
     ran = subprocess.run(
         [sys.executable, BENCHMARKS / "train.py", *words, "--grow", "20"], capture_output=True, text=True, check=True
     )
     told = json.loads(ran.stdout)
-    assert [result["batch_size"] for result in told["results"]] == [2, 3]
+    assert [result["batch_size"] for result in told["results"]] == [2]
     for result in told["results"]:
         rivals = result["rivals"]
         assert rivals.keys() == {"plain", "loader", "vsr"}

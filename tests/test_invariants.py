@@ -108,7 +108,7 @@ MISTAKES = {
     ("predict", "absent", "--set", "decoding.top_p=0.9"): ["choose --decoding sample"],
     ("train", "--set", "decoding.beams=3"): ["section 'decoding': this command does not use it"],
     ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
-    ("ablate", "--temporal", "gru", "lstmm", "--preset", "tiny"): ["temporal model 'lstmm'", "did you mean lstm?"],
+    ("ablate", "--temporal", "gru", "lstmm", "--preset", "tiny"): ["temporal model 'lstmm'", "did you mean lstm"],
     ("ablate", "--grid", "modle.width=8,16"): ["section 'modle'", "did you mean model?"],
     ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder"],
     ("plugins", "check", "grv"): ["component 'grv'", "did you mean gru?"],

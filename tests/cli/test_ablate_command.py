@@ -137,7 +137,7 @@ def test_a_line_without_out_finds_its_folder_again_and_another_line_has_another(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--temporal gru lstmm", ["temporal model 'lstmm'", "did you mean lstm?"]),
+        ("--temporal gru lstmm", ["temporal model 'lstmm'", "did you mean lstm"]),
         ("--temporal gruu lstmm", ["'gruu'", "'lstmm'"]),
         ("--temporal gru --grid model.width=8,wide", ["--grid model.width=wide: ", "valid integer"]),
         ("--grid modle.width=8,16", ["did you mean model?"]),

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vsr_cli.api import Component, Options, hookimpl
+from vsr_cli.api import Component, ImageLossOptions, hookimpl
 
 
-class DeconvOptions(Options):
+class DeconvOptions(ImageLossOptions):
     """The options of `deconv`."""
 
     channels: int = Field(

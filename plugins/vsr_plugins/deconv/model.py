@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, VsrError
+from vsr_cli.api import BuildContext, Narrative, VsrError, build_image_loss
 
 from . import DeconvOptions
 
@@ -24,10 +23,11 @@ class Deconv(nn.Module):
     its own story alone, in training as in use.
     """
 
-    def __init__(self, *, width: int, image_size: int, channels: int) -> None:
+    def __init__(self, options: DeconvOptions, context: BuildContext) -> None:
         super().__init__()
-        start, doublings = start_size(image_size)
-        self.first = nn.Linear(width, channels * start * start)
+        start, doublings = start_size(context.image_size)
+        channels = options.channels
+        self.first = nn.Linear(context.width, channels * start * start)
         self.shape = (channels, start, start)
         layers: list[nn.Module] = [nn.GroupNorm(math.gcd(channels, 8), channels), nn.ReLU()]
         for _ in range(doublings - 1):
@@ -38,16 +38,13 @@ class Deconv(nn.Module):
             channels = fewer
         layers += [nn.ConvTranspose2d(channels, 3, 4, stride=2, padding=1), nn.Sigmoid()]
         self.upsample = nn.Sequential(*layers)
+        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D)."""
         small = self.first(narrative.summary).unflatten(-1, self.shape)  # (B, D) -> (B, C, start, start)
         image: Tensor = self.upsample(small)  # -> (B, 3, H, W)
         return image
-
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Give the mean squared error of two images (B, 3, H, W), a scalar."""
-        return functional.mse_loss(prediction, target)
 
 
 def start_size(image_size: int) -> tuple[int, int]:
@@ -68,4 +65,4 @@ def start_size(image_size: int) -> tuple[int, int]:
 
 def build(options: DeconvOptions, context: BuildContext) -> Deconv:
     """Build the decoder for the prepared images' size."""
-    return Deconv(width=context.width, image_size=context.image_size, channels=options.channels)
+    return Deconv(options, context)
