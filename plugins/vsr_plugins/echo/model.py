@@ -17,6 +17,8 @@ from .overlap import overlap, overlaps
 RECENCY = (0.7, 0.85, 1.0, 1.15)
 """How much each text of a context counts as a witness of what the next one is like: set by hand, the latest most."""
 FEATURES = 15
+SUPPORT = slice(7, 9)
+"""The features that are overlaps with the witnesses, of both kinds."""
 MOST_FITTED = 1000
 """Contexts whose features are looked at for their mean and deviation."""
 SMALLEST_DEVIATION = 1e-3
@@ -29,8 +31,9 @@ class Echo(nn.Module):
 
     That is minimum Bayes risk (Kumar and Byrne, 2004) with the context's own texts as candidates. Refrains and names
     recur in stories, so that the best of the last four texts is hard to beat by n-grams; but what is written is never
-    new. Each text is described by its place, its length and its overlap with the others, which stand for the next one
-    as witnesses, and a small network learns from these the overlap with the true next text.
+    new. The context's other texts stand for the next one as witnesses: the expected overlap is at first that with them.
+    A small network learns what is to be added to it, from each text's place, length and overlaps. On real stories held
+    out, a network that had to learn all of it did far worse within the same few epochs.
     """
 
     recency: Tensor
@@ -44,12 +47,10 @@ class Echo(nn.Module):
         self.register_buffer("recency", recency, persistent=False)
         self.mean = nn.Parameter(torch.zeros(FEATURES), requires_grad=False)
         self.deviation = nn.Parameter(torch.ones(FEATURES), requires_grad=False)
-        self.scorer = nn.Sequential(
-            nn.Linear(FEATURES, options.hidden),
-            nn.GELU(),
-            nn.Dropout(options.dropout),
-            nn.Linear(options.hidden, 1),
-        )
+        last = nn.Linear(options.hidden, 1)
+        for weight in last.parameters():
+            nn.init.zeros_(weight)
+        self.scorer = nn.Sequential(nn.Linear(FEATURES, options.hidden), nn.GELU(), nn.Dropout(options.dropout), last)
 
     @torch.no_grad()
     def fit(self, frames: TrainingFrames) -> None:
@@ -103,8 +104,8 @@ class Echo(nn.Module):
         """Give the expected overlap of each text (B, K, L) of a context with the next one, (B, K)."""
         features = self._describe(texts, real)  # (B, K, features)
         standard = (features - self.mean) / self.deviation
-        scores: Tensor = self.scorer(standard.clamp(-LARGEST_FEATURE, LARGEST_FEATURE))  # (B, K, 1)
-        return scores[..., 0]
+        added: Tensor = self.scorer(standard.clamp(-LARGEST_FEATURE, LARGEST_FEATURE))  # (B, K, 1)
+        return features[..., SUPPORT].mean(-1) + added[..., 0]
 
     @torch.no_grad()
     def _describe(self, texts: Tensor, real: Tensor) -> Tensor:
