@@ -51,6 +51,14 @@ def test_the_plain_loss_is_that_of_the_whole_mixture():
     torch.testing.assert_close(model.loss(told, ids, mask), -torch.stack(chances).log().mean())
 
 
+def test_every_place_is_scored_as_when_it_is_written():
+    model, told = make_decoder("copy").eval(), narrative()
+    ids = torch.tensor([[4, 9, 10, EOS]] * 3)
+    scores = model.logits(told, ids)
+    for place in range(4):
+        torch.testing.assert_close(scores[:, place].exp(), scored(model, told, ids[0, :place].tolist()))
+
+
 def test_a_context_without_a_word_is_no_trouble():
     model, told = make_decoder("copy"), narrative()
     told.context.text_ids.fill_(PAD)

@@ -73,6 +73,14 @@ class CopyDecoder(nn.Module):
         """Give the text of each row of ids (B, T), up to its first eos."""
         return self.vocabulary.decode(ids)
 
+    def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
+        """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""
+        before = functional.pad(ids[:, :-1], (1, 0), value=self.vocabulary.bos)  # (B, T), shifted
+        look, _ = self._look(before, self._first_state(narrative), self.words(narrative), self._readable(narrative))
+        source = narrative.context.text_ids.flatten(1).repeat_interleave(ids.shape[1], dim=0)  # (B * T, M)
+        every = look.at(torch.ones_like(ids, dtype=torch.bool))  # of the B * T places
+        return self._mixed(every, source).reshape(*ids.shape, -1)
+
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Give the mean cross-entropy in nats a real token, a scalar, from targets and mask (B, T)."""
         before = functional.pad(ids[:, :-1], (1, 0), value=self.vocabulary.bos)  # (B, T), shifted
