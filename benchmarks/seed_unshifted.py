@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = ["dataset.stories=200", "data.window=first", "data.markup=true"]
-MODEL = ["text.length=32", "text_decoder.length=32", "training.schedule=constant"]
+MODEL = ["text.length=32", "text_decoder.name=gru", "text_decoder.length=32", "training.schedule=constant"]
 
 
 def main() -> None:
