@@ -5,6 +5,7 @@ from .component import Component, Options, hookimpl
 from .decoding import Decoding
 from .hub import HubSource, HubStream
 from .image_loss import ImageLossOptions, build_image_loss
+from .loading import quiet
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
@@ -103,4 +104,5 @@ __all__ = [
     "is_file",
     "last_real",
     "leads_outside",
+    "quiet",
 ]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from vsr_cli.api import Vocabulary, VsrError
+from vsr_cli.api import Vocabulary, VsrError, quiet
 
 from . import LmDecoderOptions
 
@@ -30,7 +27,7 @@ def load(options: LmDecoderOptions) -> tuple[PreTrainedModel, Vocabulary]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet():
+    with quiet():
         try:
             if options.weights == "random":
                 config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
@@ -97,23 +94,3 @@ def write_assets(folder: Path, model: Any, vocabulary: Vocabulary) -> None:
     vocabulary.save(folder / TOKENIZER)
     ids = {"pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
     (folder / SPECIAL_IDS).write_text(json.dumps(ids) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and warnings off the terminal: what matters here is raised."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as transformers_logging
-
-    level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    hub_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        hub_logging.set_verbosity(hub_level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
-from vsr_cli.api import Vocabulary, VsrError
+from vsr_cli.api import Vocabulary, VsrError, quiet
 
 from . import DistilBertOptions, HfTextOptions
 from .reading import SIGLIPS, Reading, find_reading
@@ -111,23 +108,3 @@ def without_pooler(model: Any) -> PreTrainedModel:
 def one_line(error: Exception) -> str:
     """Give the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and warnings off the terminal: what matters here is raised."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as transformers_logging
-
-    level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    hub_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        hub_logging.set_verbosity(hub_level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

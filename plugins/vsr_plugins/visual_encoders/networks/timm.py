@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
-from vsr_cli.api import BuildContext, VsrError
+from vsr_cli.api import BuildContext, VsrError, quiet
 
 from .. import TimmOptions
 from ..model import PretrainedEncoder
 from ..preprocessing import Preprocessing
-from .quiet import quiet
 from .weights import UNREADABLE, fill, one_line, read_weights
 
 
@@ -57,7 +57,7 @@ def create(options: TimmOptions, *, pretrained: bool) -> nn.Module:
     import timm
 
     try:
-        with quiet():
+        with quiet(below=logging.CRITICAL):
             network: nn.Module = timm.create_model(options.model, pretrained=pretrained, num_classes=0)
     except UNREADABLE as error:
         raise VsrError(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
-from vsr_cli.api import BuildContext, VsrError
+from vsr_cli.api import BuildContext, VsrError, quiet
 
 from .. import HfVisionOptions
 from ..model import PretrainedEncoder
 from ..preprocessing import Preprocessing
-from .quiet import quiet
 from .weights import UNREADABLE, one_line
 
 CONFIG = "config.json"
@@ -60,7 +60,7 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     preprocessing = Preprocessing.kept(context.assets)
     if context.assets is None or preprocessing is None:
         try:
-            with quiet():
+            with quiet(below=logging.CRITICAL):
                 config, model = load_model(options)
                 processor = cast(Any, AutoImageProcessor).from_pretrained(options.model)
         except UNREADABLE as error:

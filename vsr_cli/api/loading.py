@@ -1,4 +1,4 @@
-"""Loading without a word from the libraries."""
+"""Loading without a word from transformers and the hub's library. Imports neither until it is used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and warnings off the terminal: what matters here is raised."""
+def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
+    """Keep the libraries' progress bars, and what they say below a level of logging, off the terminal.
+
+    What matters to who loads something is raised.
+    """
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
     level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    hub_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.set_verbosity(below)
+    hub_logging.set_verbosity(below)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
