@@ -45,6 +45,14 @@ def everything(*folders):
     return {path: path.stat().st_mtime_ns for folder in folders for path in [folder, *folder.rglob("*")]}
 
 
+def test_a_part_that_is_fitted_to_the_training_frames_is_fitted_for_a_plan_too(settings, small_data, monkeypatch):
+    fitted = []
+    monkeypatch.setattr("vsr_plugins.echo.model.Echo.fit", lambda self, frames: fitted.append(len(frames.texts)))
+    run_plan(settings(**{"text_decoder.name": "echo"}), small_data)
+    assert len(fitted) == 1
+    assert fitted[0] > 0
+
+
 def test_a_plan_leaves_nothing_behind(settings, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))

@@ -17,23 +17,31 @@ MOST = 20_000
 """Frames that are looked at, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
 
 
-def fit_to_training(model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device) -> None:
-    """Fit whatever of a model asks for the training frames."""
+def fit_to_training(
+    model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device, windows: Windows | None = None
+) -> None:
+    """Fit whatever of a model asks for the training frames: those of some windows (None: of all training windows)."""
     parts = (model.next_frame, model.text_decoder, model.image_decoder)
     fitted = [part for part in parts if isinstance(part, FitsTraining)]
     if not fitted:
         return
-    frames = training_frames(model, prepared, features, device=device)
+    frames = training_frames(model, prepared, features, device=device, windows=windows)
     say(f"fitting to {len(frames.texts)} training frames")
     for part in fitted:
         part.fit(frames)
 
 
 def training_frames(
-    model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device, most: int = MOST
+    model: StoryModel,
+    prepared: Prepared,
+    features: Features,
+    *,
+    device: torch.device,
+    windows: Windows | None = None,
+    most: int = MOST,
 ) -> TrainingFrames:
     """Give the distinct frames of the training windows, story by story and in their order, at most about `most`."""
-    windows = prepared.windows("train")
+    windows = prepared.windows("train") if windows is None else windows
     story, image_rows, text_rows = _distinct(windows).T  # (F,) each
     stories = int(story.max()) + 1
     wanted = max(1, round(stories * min(1.0, most / len(story))))

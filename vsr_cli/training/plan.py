@@ -26,6 +26,7 @@ from ..model.building import build_model
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .compiling import compiled
+from .fitting import fit_to_training
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
 from .optimizer import clip_gradient, make_optimizer
@@ -162,6 +163,8 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     steps = list(islice(in_parts(order, progress.windows_a_step), TIMED_STEPS))
     sample = np.sort(np.concatenate(steps))
     features, needs = plan_features(prepared, model, sample=sample, device=accelerator.device, options=config.features)
+    sampled = prepared.windows("train").take(sample)
+    fit_to_training(model, prepared, features, device=accelerator.device, windows=sampled)
     training = open_split(model, prepared, "train", features, device=accelerator.device)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
