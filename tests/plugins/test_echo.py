@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from vsr_cli.api import BuildContext, Context, Decoding, Narrative, TrainingFrames, Vocabulary
 from vsr_plugins.echo import EchoOptions
 from vsr_plugins.echo.model import FEATURES, build
-from vsr_plugins.echo.overlap import overlap
+from vsr_plugins.echo.overlap import overlap, rhythm
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghij"]
 L, K, D = 10, 4, 8
@@ -79,6 +79,28 @@ def test_overlaps_are_rouge_ls_and_meteors(pairs):
     expected = [plain_overlap(a, b) for a, b in pairs]
     assert torch.allclose(f1.double(), torch.tensor([x for x, _ in expected], dtype=torch.float64), atol=1e-6)
     assert torch.allclose(mean.double(), torch.tensor([x for _, x in expected], dtype=torch.float64), atol=1e-6)
+
+
+@given(st.integers(1, 5), st.data())
+def test_a_texts_rhythm_is_that_of_texts_as_far_apart_as_it_and_the_next(steps, data):
+    known = data.draw(st.integers(1, steps))
+    scores = torch.rand(2, steps, steps, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    real = torch.arange(steps).expand(2, -1) < known
+    given = rhythm(scores, real)
+    for row, row_scores in zip(given.tolist(), scores.tolist(), strict=True):
+        by_distance = {
+            apart: np.mean([row_scores[at][at + apart] for at in range(known - apart)]) for apart in range(1, known)
+        }
+        elsewhere = np.mean(list(by_distance.values())) if by_distance else 0.0
+        expected = [by_distance.get(known - place, elsewhere) for place in range(known)]
+        assert row[:known] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_story_told_in_turns_goes_on_with_the_other_turn(decoder, vocabulary):
+    told = narrative(
+        vocabulary, ["a b c d", "g h i e", "a b c f", "g h i j"], ["a b c d", "a b c f", "g h i e", "g h j i"]
+    )
+    assert decoder.detokenize(decoder.generate(told, Decoding())) == ["a b c f", "g h j i"]
 
 
 def test_what_is_written_is_one_of_the_contexts_texts_whole(decoder, vocabulary):

@@ -35,6 +35,26 @@ def overlaps(texts: Tensor, *, pad: int) -> tuple[Tensor, Tensor]:
     return _scores(common[0], common[1], length[:, :, None], length[:, None])
 
 
+def rhythm(scores: Tensor, real: Tensor) -> Tensor:
+    """Give of each text of a context how well texts agree that stand as far apart as it and the next one, (B, K).
+
+    From the scores of each text with each other (B, K, K), and which are real (B, K): the real ones stand first. Where no
+    two texts stand so far apart, it is the mean over the distances at which some do, and 0 where there is but one text.
+    """
+    steps = real.shape[1]
+    if steps == 1:
+        return scores.new_zeros(real.shape)
+    both = real[:, :, None] & real[:, None]
+    pairs = [both.diagonal(offset=apart, dim1=1, dim2=2).sum(1) for apart in range(1, steps)]
+    sums = [(scores * both).diagonal(offset=apart, dim1=1, dim2=2).sum(1) for apart in range(1, steps)]
+    count = torch.stack(pairs, dim=1)  # (B, K - 1)
+    means = torch.stack(sums, dim=1) / count.clamp(min=1)
+    elsewhere = means.sum(1, keepdim=True) / (count > 0).sum(1, keepdim=True).clamp(min=1)  # (B, 1)
+    by_distance = torch.cat([torch.where(count > 0, means, elsewhere), elsewhere], dim=1)  # (B, K), of 1 to K apart
+    apart = real.sum(1, keepdim=True) - torch.arange(steps, device=real.device)  # (B, K), to the next text
+    return by_distance.gather(1, (apart - 1).clamp(min=0))
+
+
 def _scores(subsequence: Tensor, shared: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     own, other = own.clamp(min=1), other.clamp(min=1)
     mean = shared / (RECALL_WEIGHT * other + (1 - RECALL_WEIGHT) * own)  # P R / (a P + (1 - a) R)
