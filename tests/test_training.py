@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
+from vsr_cli.commands.evaluate import run_evaluate
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
-from vsr_cli.commands.train import run_train
-from vsr_cli.config import FeatureOptions, TrainingOptions
+from vsr_cli.commands.train import resume_train, run_train
+from vsr_cli.config import FeatureOptions, TrainingOptions, resolve_metrics
 from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.prepared import open_prepared
@@ -141,6 +142,25 @@ def test_the_rate_rises_over_the_warm_up_and_then_follows_its_schedule(schedule,
     assert rate(100) == pytest.approx(last)
     after = [rate(step) for step in range(10, 101)]
     assert after == sorted(after, reverse=True)
+
+
+def test_that_texts_are_cut_is_said_where_the_encoder_is_chosen_and_not_again(train_small, tmp_path, capfd):
+    def times_said():
+        return capfd.readouterr().err.count("texts are longer and cut there")
+
+    encoder = ["text.channels=16", "text.vocabulary_size=500", "text.length=12"]
+    stories = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
+    chosen = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=[*stories, *encoder])
+    data = run_prepare(chosen, None, tmp_path / "data").folder
+    assert times_said() == 1
+    run = train_small(tmp_path / "run", "training.epochs=1", data=data)
+    assert run.config()["text"]["length"] == 12
+    run_evaluate(registry(), run, data, "test", resolve_metrics(registry(), ["mse"], []))
+    assert times_said() == 0
+    other = train_small(tmp_path / "other", "training.epochs=1", "text.length=10", data=data)
+    assert times_said() == 1
+    resume_train(registry(), other.folder, data=data, epochs=2)
+    assert times_said() == 0
 
 
 @pytest.mark.slow

@@ -168,6 +168,20 @@ def test_one_beam_is_greedy_and_several_are_not():
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_a_decoder_that_remembers_nothing_need_not_pretend_to(method):
+    scores = torch.randn(5, 9, 9, generator=torch.Generator().manual_seed(4))
+    options = {"fixed": (scores,), "context": contexts(5), "vocabulary": VOCABULARY, "length": 6}
+    options["decoding"] = Decoding(method=method)
+
+    def step(tokens, state, fixed):
+        return fixed[0][torch.arange(len(tokens)), tokens], state
+
+    texts = write(step, (), **options)
+    assert texts.equal(write(step, (torch.zeros(5, 1),), **options))
+    assert len(set(map(tuple, texts.tolist()))) == 5
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_writing_ends_once_every_text_has(method):
     toy = Toy(6, eos=50.0)
     state, fixed = toy.stories(4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,23 +20,17 @@ from .commands.options import (
     Config,
     Data,
     Dataset,
-    DecodingMethod,
     DryRun,
     Epochs,
     Fusion,
     Groups,
     ImageDecoder,
     Json,
-    Leaks,
-    Metrics,
     Out,
     Precision,
     Preset,
-    Protocol,
     Resize,
     Resume,
-    RunFolder,
-    Split,
     SplitBy,
     Temporal,
     Text,
@@ -46,11 +39,12 @@ from .commands.options import (
     Visual,
 )
 from .commands.plugins import plugins_app
+from .commands.predicting_app import predicting_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
-from .commands.words import SeveralMetrics, UsageError, examples, fail_usage, os_mistake
+from .commands.words import UsageError, examples, fail_usage, os_mistake
 from .console import fail, print_json, say
-from .errors import VsrError, nearest
+from .errors import VsrError
 from .launch import is_main, spare_other_programs
 
 MISTAKE = 2
@@ -63,6 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth.",
 )
+app.add_typer(predicting_app)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(cache_app, name="cache")
@@ -234,105 +229,6 @@ def train(
     if folder is None:
         folder = prepare_embedded(found, show=not as_json)
     tell_run(run_train(settings, folder, out), as_json=as_json)
-
-
-@app.command(
-    cls=SeveralMetrics,
-    epilog=examples(
-        "vsr evaluate --metrics bleu rouge meteor",
-        "vsr evaluate --run runs/mine --split validation --json",
-        "vsr evaluate --metrics all",
-        "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
-        "vsr evaluate --protocol seed",
-        "vsr evaluate --decoding beam --set decoding.beams=8",
-    ),
-)
-def evaluate(
-    run: RunFolder = None,
-    data: Data = None,
-    split: Split = "test",
-    metrics: Metrics = None,
-    decoding: DecodingMethod = None,
-    allow_train: Annotated[
-        bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
-    ] = False,
-    protocol: Protocol = "held-out",
-    leaks: Leaks = None,
-    assignments: Assignments = None,
-    as_json: Json = False,
-) -> None:
-    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
-    from .commands.evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
-    from .commands.seed import chosen_leaks, run_seed, seed_folder, show_seed
-    from .commands.settings import comma_separated, flag_layers, registry
-    from .config import resolve_evaluation
-    from .data.splits import SPLITS
-    from .layers import parse_set
-    from .run import open_run
-
-    found = registry()
-    names = comma_separated(metrics or DEFAULT_METRICS)
-    if ALL in names:
-        names = found.names("metrics")
-    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
-    choices, how = resolve_evaluation(found, names, layers)
-    if split not in SPLITS:
-        raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
-    if split == "train" and not allow_train:
-        raise VsrError(
-            "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
-        )
-    opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
-    opened = open_run(run)
-    folder = data_of(opened, data)
-    result = run_evaluate(found, opened, folder, split, choices, decoding=how)
-    if not as_json:
-        show_result(result, evaluation_folder(opened, split, how))
-    if opened_leaks is not None:
-        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
-        print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))
-    elif as_json:
-        print_json(result)
-
-
-@app.command(
-    epilog=examples(
-        "vsr predict story_dir/",
-        "vsr predict stories/* --out next/",
-        "vsr predict story_dir/ --json | jq -r .text",
-        "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
-    )
-)
-def predict(
-    story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
-    run: RunFolder = None,
-    decoding: DecodingMethod = None,
-    assignments: Assignments = None,
-    as_json: Json = False,
-    out: Out = None,
-) -> None:
-    """Predict what happens next: the fifth image and text of a story, with a storyboard."""
-    from .commands.predict import run_predict
-    from .commands.settings import flag_layers, registry
-    from .config import resolve_decoding
-    from .layers import parse_set
-    from .run import open_run
-
-    found = registry()
-    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
-    how = resolve_decoding(found, layers)
-    mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
-    if mistakes:
-        raise VsrError("\n".join(mistakes))
-
-
-@app.command(epilog=examples("vsr demo", "vsr demo --out somewhere/"))
-def demo(out: Out = None) -> None:
-    """Prepare, train, evaluate and predict on the embedded dataset, in a minute or two."""
-    from .commands.demo import run_demo
-    from .commands.settings import registry
-
-    run_demo(registry(), out or Path("demo"))
 
 
 def main() -> None:

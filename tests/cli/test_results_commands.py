@@ -99,6 +99,18 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     found = json.loads(vsr("compare runs/mine scores/theirs --json").out)
     assert found["metrics"]["bleu"]["scores"][1]["difference"] == 0
 
+    assert "with --run RUN" in result["metrics"]["bleu"]["floors"]["nearest"]["unavailable"]
+    beside = json.loads(vsr(f"score theirs.jsonl --data {data} --metrics bleu --run runs/mine --json").out)
+    assert beside["metrics"]["bleu"]["floors"] == own["metrics"]["bleu"]["floors"]
+    assert beside["leaks"] == own["leaks"]
+    assert beside["floors_by"] == "runs/mine"
+    assert "|space.visual:" in beside["signature"]
+    settings = json.loads(Path("runs/mine/config.json").read_text())
+    settings["data"]["image_size"] = 64
+    Path("runs/mine/config.json").write_text(json.dumps(settings))
+    (error,) = vsr(f"score theirs.jsonl --data {data} --run runs/mine").errors
+    assert "prepared at 32 pixels by squash, the run was trained at 64" in error
+
     Path("theirs.jsonl").write_text(json.dumps(theirs[0]) + "\n")
     missing = vsr(f"score theirs.jsonl --data {data}")
     assert missing.code == 2

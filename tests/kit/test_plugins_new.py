@@ -1,10 +1,14 @@
 """`vsr plugins new`: packages that work as they are written, and whose lessons are about nothing else."""
 
+import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from vsr_cli.api import Decoding, Vocabulary
 from vsr_cli.commands.plugins_new import render_package, write_package
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
@@ -54,6 +58,26 @@ def test_a_lesson_shows_the_whole_package_that_its_command_writes(kind):
     assert shown.keys() == written.keys()
     for path, text in written.items():
         assert _without_empty_lines(shown[path]) == _without_empty_lines(text), path
+
+
+@torch.no_grad()
+def test_a_new_text_decoder_writes_by_every_way_of_decoding(packages, monkeypatch):
+    monkeypatch.syspath_prepend(packages["text-decoder"])
+    vocabulary = Vocabulary(tokenizer=SimpleNamespace(get_vocab_size=lambda: 12), pad=0, bos=1, eos=2)
+    torch.manual_seed(0)
+    decoder = importlib.import_module("vsr_word_pairs.model").WordPairs(vocabulary, width=8, length=10)
+    ids = torch.arange(8)[:, None, None].expand(8, 4, 3)
+    context = SimpleNamespace(text_ids=ids, text_mask=ids >= 0, mask=torch.ones(8, 4, dtype=torch.bool))
+    narrative = SimpleNamespace(summary=4 * torch.randn(8, 8), context=context)
+
+    def written(**decoding):
+        return decoder.generate(narrative, Decoding(**decoding)).tolist()
+
+    assert written(method="beam", beams=1) == written()
+    ways = [written(), written(method="beam", beams=4), written(method="sample"), written(method="sample", seed=1)]
+    assert all(one != other for place, one in enumerate(ways) for other in ways[:place])
+    once = [[token for token in text if token] for text in written(no_repeat_ngram=1)]
+    assert all(len(set(text)) == len(text) for text in once)
 
 
 @pytest.mark.parametrize("name", ["", "2d", "Slow", "slow memory", "slow--memory", "../slow", "slow-", "é"])

@@ -82,7 +82,7 @@ def test_the_order_of_the_lines_does_not_matter(lines, prepared, write_lines):
 def test_true_pictures_have_no_error_and_are_kept(lines, prepared, write_lines, tmp_path):
     path = write_lines(with_pictures(lines, prepared, tmp_path))
     place, result = run_score(
-        path, prepared.folder, "test", choices("mse", "bleu"), out=tmp_path / "out", allow_missing=False
+        registry(), path, prepared.folder, "test", choices("mse", "bleu"), out=tmp_path / "out", allow_missing=False
     )
     assert result["metrics"]["mse"]["value"] == 0
     assert len(list((place / "evaluations/test/predictions").iterdir())) == result["windows"]
@@ -175,17 +175,19 @@ def test_a_damaged_picture_is_one_line_and_nothing_is_written(lines, prepared, w
     path = write_lines(with_pictures(lines, prepared, tmp_path))
     (tmp_path / "pictures/3.png").write_bytes(b"no picture")
     with pytest.raises(VsrError, match=r"3\.png"):
-        run_score(path, prepared.folder, "test", choices(), out=tmp_path / "out", allow_missing=False)
+        run_score(registry(), path, prepared.folder, "test", choices(), out=tmp_path / "out", allow_missing=False)
     assert not (tmp_path / "out").exists()
 
 
 def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lines, tmp_path):
     path = write_lines(lines)
-    copied, _ = run_score(path, prepared.folder, "test", choices(), out=tmp_path / "copied", allow_missing=False)
+    copied, _ = run_score(
+        registry(), path, prepared.folder, "test", choices(), out=tmp_path / "copied", allow_missing=False
+    )
     for each, (text,) in zip(lines, prepared.windows("test").text_rows[:, 4:].tolist(), strict=True):
         each["text"] = prepared.frames.texts[text]
     true, result = run_score(
-        write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "true", allow_missing=False
+        registry(), write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "true", allow_missing=False
     )
     found = run_compare(registry(), [copied, true], "test", [])
     assert [cell["scores"][1]["word"] for cell in found["metrics"].values()] == ["better", "better"]
@@ -203,8 +205,24 @@ def test_a_run_and_other_things_are_not_written_into(write_lines, lines, prepare
     (tmp_path / "run/thesis.txt").write_text("mine")
     for what in ("holds something else than scores",):
         with pytest.raises(VsrError, match=what):
-            run_score(write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "run", allow_missing=False)
+            run_score(
+                registry(),
+                write_lines(lines),
+                prepared.folder,
+                "test",
+                choices(),
+                out=tmp_path / "run",
+                allow_missing=False,
+            )
     (tmp_path / "run/evaluations").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
     with pytest.raises(VsrError, match="is a run"):
-        run_score(write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "run", allow_missing=False)
+        run_score(
+            registry(),
+            write_lines(lines),
+            prepared.folder,
+            "test",
+            choices(),
+            out=tmp_path / "run",
+            allow_missing=False,
+        )

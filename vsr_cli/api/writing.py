@@ -50,13 +50,14 @@ def write(
     """Write a text a story: ids (B, length), up to eos, then padding.
 
     `state` is what a decoder remembers before the first token, `fixed` what it reads and never changes; each has a row
-    for each story. Padding and bos are never written before eos: no target holds them there.
+    for each story, and either may be empty. Padding and bos are never written before eos: no target holds them there.
     """
     pen = _Pen(step, fixed, vocabulary, decoding.no_repeat_ngram)
+    padding = torch.full((len(context.mask), length), vocabulary.pad, device=context.mask.device)
     if decoding.method == "beam":
-        return _search(pen, state, stories=len(context.mask), length=length, decoding=decoding)
+        return _search(pen, state, padding, decoding=decoding)
     numbers = uniform_numbers(context, seed=decoding.seed, count=length) if decoding.method == "sample" else None
-    return _write_once(pen, state, numbers, stories=len(context.mask), length=length, decoding=decoding)
+    return _write_once(pen, state, padding, numbers, decoding=decoding)
 
 
 class _Pen:
@@ -80,12 +81,10 @@ class _Pen:
         return scores, state
 
 
-def _write_once(
-    pen: _Pen, state: State, numbers: Tensor | None, *, stories: int, length: int, decoding: Decoding
-) -> Tensor:
-    """Write a text a story and take no word back: the likeliest, or drawn by the numbers (B, length)."""
-    device = state[0].device
-    written = torch.full((stories, length), pen.vocabulary.pad, device=device)
+def _write_once(pen: _Pen, state: State, written: Tensor, numbers: Tensor | None, *, decoding: Decoding) -> Tensor:
+    """Write a text a story over padding (B, length) and take no word back: the likeliest, or drawn by the numbers
+    (B, length)."""
+    (stories, length), device = written.shape, written.device
     token = torch.full((stories,), pen.vocabulary.bos, device=device)
     ended = torch.zeros(stories, dtype=torch.bool, device=device)
     for place in range(length):
@@ -102,19 +101,20 @@ def _write_once(
     return written
 
 
-def _search(pen: _Pen, state: State, *, stories: int, length: int, decoding: Decoding) -> Tensor:
+def _search(pen: _Pen, state: State, padding: Tensor, *, decoding: Decoding) -> Tensor:
     """Search for the text of the highest log-probability over length ** length_penalty, keeping k unfinished ones.
 
     A text has ended if it is among the k best when eos is put to it; a story is done once k have ended, or its texts
     are as long as may be. That is the search of the transformers library with early stopping. With k = 1 it is greedy,
     and with a k that no place exhausts it looks at every text.
     """
-    k, device, eos = decoding.beams, state[0].device, pen.vocabulary.eos
+    (stories, length), device = padding.shape, padding.device
+    k, eos = decoding.beams, pen.vocabulary.eos
     rows = torch.arange(stories, device=device).repeat_interleave(k)  # (R,), the story of each
     state, pen.fixed = _taken(state, rows), _taken(pen.fixed, rows)
     first_rows = k * torch.arange(stories, device=device)[:, None]  # (B, 1)
     token = torch.full((stories * k,), pen.vocabulary.bos, device=device)
-    texts = torch.full((stories, k, length), pen.vocabulary.pad, device=device)
+    texts = padding[:, None].repeat(1, k, 1)  # (B, k, length)
     sums = torch.full((stories, k), NEVER, device=device)  # of the log-probabilities of each unfinished text
     sums[:, 0] = 0  # at first all are the same text
     ended, ended_scores = texts, torch.full_like(sums, NEVER)

@@ -76,7 +76,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     import torch
 
     from ..data.company import company
-    from ..data.features import keep, wanted_text, wanted_visual
+    from ..data.features import keep, tell_of_cut_texts, wanted_text, wanted_visual
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
     from ..model.building import build_part
@@ -110,6 +110,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {NOTHING_FROZEN}")
+    tell_of_cut_texts(text.tokenize(prepared.frames.texts))
     keep(wanted_text(prepared, text, windows, device=device), config.features, company=together)
     return prepared
 

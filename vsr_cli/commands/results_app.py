@@ -68,6 +68,7 @@ def compare(places: Evaluated, split: Split = "test", assignments: Assignments =
     epilog=examples(
         "vsr score theirs.jsonl --data data/my_stories",
         "vsr score theirs.jsonl --data data/my_stories --metrics all --out scores/theirs",
+        "vsr score theirs.jsonl --data data/my_stories --run runs/mine",
         "vsr compare runs/mine scores/theirs",
     ),
 )
@@ -78,6 +79,10 @@ def score(
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The prepared stories that were predicted.")],
     split: Split = "test",
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="A run whose encoders and training data give all the floors."),
+    ] = None,
     metrics: Metrics = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score what is there, and say how many windows are not.")
@@ -89,6 +94,7 @@ def score(
     """Score predictions that another system made, as a run's are: on the same windows, beside the same floors."""
     from ..config import resolve_metrics
     from ..layers import parse_set
+    from ..run import open_run
     from .evaluate import ALL, DEFAULT_METRICS
     from .score import run_score, show_score
     from .settings import comma_separated, registry
@@ -96,7 +102,8 @@ def score(
     found = registry()
     names = comma_separated(metrics or DEFAULT_METRICS)
     choices = resolve_metrics(found, found.names("metrics") if ALL in names else names, parse_set(assignments or []))
-    place, result = run_score(file, data, split, choices, out=out, allow_missing=allow_missing)
+    opened = open_run(run) if run else None
+    place, result = run_score(found, file, data, split, choices, out=out, allow_missing=allow_missing, run=opened)
     if as_json:
         print_json(result)
     else:

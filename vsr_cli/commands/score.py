@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..config import FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
 from ..layers import Choice
+from ..plugin.registry import Registry
+from ..run import Run
+from .evaluate import training_data
+
+if TYPE_CHECKING:
+    from ..data.prepared import Prepared
+    from ..evaluation.placing import Placed
 
 SCORES = Path("scores")
 
 
 def run_score(
-    file: Path, data: Path, split: str, choices: Sequence[Choice], *, out: Path | None, allow_missing: bool
+    found: Registry,
+    file: Path,
+    data: Path,
+    split: str,
+    choices: Sequence[Choice],
+    *,
+    out: Path | None,
+    allow_missing: bool,
+    run: Run | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Score a file of predictions and keep the evaluation. Gives the folder that is like a run's, and the result.
 
+    `run` is one whose spaces and training data serve for floors; without it, those that need one are unavailable.
     Raises VsrError if the file or its windows are not as they should be, or the folder holds something else.
     """
     place = out or SCORES / file.stem
@@ -33,10 +50,31 @@ def run_score(
 
     prepared = open_prepared(data)
     given = read_given(file, windows_of(prepared, split))
-    evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing)
+    placed = _place(found, run, prepared, split) if run else None
+    evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing, placed=placed)
     result = {"run": str(file), "data": str(data), **evaluation.result}
+    if run:
+        result["floors_by"] = str(run.folder)
     keep_evaluation(place / "evaluations" / split, evaluation, result)
     return place, result
+
+
+def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> Placed:
+    """Place a split in a run's spaces. Raises VsrError if its pictures were fitted otherwise than the run's."""
+    from ..evaluation.evaluate import check_image_size
+    from ..evaluation.placing import place
+    from ..model.weights import choose_device, load_model
+
+    check_image_size(prepared, run.config())
+    device = choose_device("auto")
+    return place(
+        load_model(run, found).to(device).eval(),
+        prepared,
+        split,
+        training=training_data(run, prepared),
+        device=device,
+        options=FeatureOptions(**run.config()["features"]),
+    )
 
 
 def show_score(place: Path, split: str) -> None:

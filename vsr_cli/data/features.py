@@ -55,17 +55,20 @@ def frozen_features(
 ) -> Features:
     """Give an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
     windows = [prepared.windows(split) for split in splits]
-    tokens = text.tokenize(prepared.frames.texts)
+    return Features(
+        visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
+        text=keep(wanted_text(prepared, text, windows, device=device), options, company=company),
+        tokens=text.tokenize(prepared.frames.texts),
+    )
+
+
+def tell_of_cut_texts(tokens: TokenBatch) -> None:
+    """Say how many texts are longer than what a text encoder reads; for those commands that choose the encoder."""
     if tokens.cut is not None and tokens.cut.any():
         say(
             f"the text encoder reads {tokens.mask.shape[1]} tokens of a text: {int(tokens.cut.sum())} of "
             f"{len(tokens.cut)} texts are longer and cut there; more are read by --set text.length=N"
         )
-    return Features(
-        visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
-        text=keep(wanted_text(prepared, text, windows, device=device), options, company=company),
-        tokens=tokens,
-    )
 
 
 Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]

@@ -13,7 +13,6 @@ from .. import __version__
 from ..api import Decoding, SpaceMetric
 from ..config import FeatureOptions
 from ..data.batches import Contexts, TargetFeatureSource, Targets
-from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
@@ -22,13 +21,14 @@ from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
-from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, ceiling, copy_last, nearest_context, shuffled, typical
+from .floors import SHUFFLE_SEED, Unavailable, ceiling, copy_last, shuffled
 from .leaks import Leak, audit
+from .placing import place
 from .predicting import predict_all
 from .scoring import Statistics, build_metrics, measure, measure_in_spaces, part_by_mentions
 from .series import Series, read_truth
 from .teacher_forced import teacher_forced
-from .training import Training, look_at_training
+from .training import Training
 
 
 @dataclass(frozen=True)
@@ -77,37 +77,23 @@ def evaluate(
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
-    encoders: dict[str, Any] = {"visual": model.visual, "text": model.text}
-    how: dict[str, Any] = {"device": device, "options": feature_options or FeatureOptions()}
-    splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
-    features = frozen_features(prepared, **encoders, **how, splits=splits)
-    contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
+    options = feature_options or FeatureOptions()
+    placed = place(model, prepared, split, training=training, device=device, options=options)
+    encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": placed.features}
+    contexts = Contexts(prepared.frames, windows, **encoded, device=device)
     looked_for = None
     if model.next_frame is not None:
-        looked_for = TargetFeatureSource(prepared.frames, windows, **encoders, features=features, device=device)
+        looked_for = TargetFeatureSource(prepared.frames, windows, **encoded, device=device)
     targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
 
-    spaces = Spaces(model, device)
-    vectors = WindowVectors(
-        spaces.images(prepared.frames.images, everything.image_rows, kept=features.visual),
-        spaces.texts(features.tokens, everything.text_rows, kept=features.text),
-    )
-    scored = WindowVectors(vectors.visual[found.kept], vectors.text[found.kept])
+    spaces, learned = placed.spaces, placed.learned
+    scored = placed.vectors.take(found.kept)
     if in_spaces:
-        answers = _placed(answers, spaces)
-    learned: Training | Unavailable
-    if len(training.windows("train")):
-        if training is not prepared:
-            features = frozen_features(training, **encoders, **how, splits=["train"])
-        learned = look_at_training(training, training.windows("train"), features, spaces)
-    else:
-        remedy = "name the data that was trained on with --data"
-        learned = Unavailable(f"{training.folder} has no training windows; {remedy}")
+        answers = _in_spaces(answers, spaces)
     series: dict[str, Series | Unavailable] = {"model": answers}
     series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
-    series["nearest"] = learned if isinstance(learned, Unavailable) else nearest_context(learned, scored)
-    series["typical"] = learned if isinstance(learned, Unavailable) else typical(learned, spaces, len(windows))
+    series |= placed.floors(found.kept)
     series["shuffled"] = shuffled(answers, windows.stories)
     top = ceiling(
         model.text_decoder, prepared.frames, windows, truth, vectors=scored, spaces=spaces if in_spaces else None
@@ -118,7 +104,7 @@ def evaluate(
     if isinstance(learned, Training):
         means = {"visual": learned.visual_mean, "text": learned.text_mean}
     statistics = measure(others, there, truth) | measure_in_spaces(
-        in_spaces, there, everything, found.kept, vectors=vectors, means=means
+        in_spaces, there, everything, found.kept, vectors=placed.vectors, means=means
     )
 
     stories = len(set(windows.stories))
@@ -185,7 +171,7 @@ def _facts(
     }
 
 
-def _placed(answers: Series, spaces: Spaces) -> Series:
+def _in_spaces(answers: Series, spaces: Spaces) -> Series:
     """Place the model's answers in its own spaces."""
     visual = spaces.images(answers.images, np.arange(len(answers.texts)))
     return replace(answers, visual=visual, text=spaces.written(answers.texts))

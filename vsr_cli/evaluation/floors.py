@@ -35,6 +35,10 @@ class WindowVectors:
     visual: Vectors
     text: Vectors
 
+    def take(self, rows: NDArray[np.int64]) -> WindowVectors:
+        """Give those of some windows."""
+        return WindowVectors(self.visual[rows], self.text[rows])
+
 
 def copy_last(frames: Frames, windows: Windows, truth: Truth, vectors: WindowVectors) -> Series:
     """Answer with the last frame of the context."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Metric, ReadsReferences, SpaceMetric
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..errors import VsrError
 from ..layers import Choice
@@ -19,10 +19,11 @@ from .evaluate import Evaluation, signature
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, copy_last, shuffled
 from .given import Given, GivenImages, Window
 from .leaks import Audit, audit
+from .placing import Placed
 from .scoring import build_metrics, measure, part_by_mentions
 from .series import Series, Truth, read_truth
 
-NO_RUN = Unavailable("it is found with the encoders of a run, and these predictions come from none")
+NO_RUN = Unavailable("it is found with the encoders of a run; name one with --run RUN")
 
 
 def windows_of(prepared: Prepared, split: str) -> list[Window]:
@@ -32,15 +33,24 @@ def windows_of(prepared: Prepared, split: str) -> list[Window]:
 
 
 def score_given(
-    given: Given, prepared: Prepared, split: str, choices: Sequence[Choice], *, allow_missing: bool
+    given: Given,
+    prepared: Prepared,
+    split: str,
+    choices: Sequence[Choice],
+    *,
+    allow_missing: bool,
+    placed: Placed | None = None,
 ) -> Evaluation:
     """Score predictions of a split's windows as `evaluate` does a run's.
 
-    Windows that leak are left out whether they are predicted or not. Floors that need a run's encoders are
-    unavailable. Raises VsrError if a window is missing, unless that is allowed, or none is left.
+    Windows that leak are left out whether they are predicted or not. `placed` is the split in the spaces of a run,
+    whose training data then serve; without one, floors that need a run's encoders are unavailable. Raises VsrError if
+    a window is missing, unless that is allowed, or none is left.
     """
-    found = audit(prepared, split, training=prepared)
-    windows, missing = _predicted(given, prepared, split, found, allow_missing=allow_missing)
+    training = placed.training if placed else prepared
+    found = audit(prepared, split, training=training)
+    rows, missing = _predicted(given, prepared, split, found, allow_missing=allow_missing)
+    windows = prepared.windows(split).take(rows)
     truth = read_truth(prepared.frames, windows)
     keys = list(zip(windows.stories, windows.starts.tolist(), strict=True))
     images: Rows = GivenImages(
@@ -55,8 +65,7 @@ def score_given(
     series: dict[str, Series | Unavailable] = {
         "model": answers,
         "copy-last": copy_last(prepared.frames, windows, truth, nowhere),
-        "nearest": NO_RUN,
-        "typical": NO_RUN,
+        **(placed.floors(rows) if placed else {"nearest": NO_RUN, "typical": NO_RUN}),
         "shuffled": shuffled(answers, windows.stories),
         "ceiling": Series(truth.references, truth.images),
     }
@@ -77,9 +86,10 @@ def score_given(
             "data": prepared.fingerprint[:12],
             "splitby": data["split"],
             "splitseed": data["seed"],
-            "training": prepared.fingerprint[:12],
+            "training": training.fingerprint[:12],
             "text": "one-form-2",
             "shuffleseed": SHUFFLE_SEED,
+            **({f"space.{name}": value for name, value in placed.spaces.signature.items()} if placed else {}),
             "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
         }
     )
@@ -104,8 +114,8 @@ def score_given(
 
 def _predicted(
     given: Given, prepared: Prepared, split: str, found: Audit, *, allow_missing: bool
-) -> tuple[Windows, int]:
-    """Give the windows that are scored, and how many that should be are not predicted."""
+) -> tuple[NDArray[np.int64], int]:
+    """Give the rows of the windows that are scored, and how many that should be are not predicted."""
     everything = windows_of(prepared, split)
     rows = [row for row in found.kept.tolist() if everything[row] in given.windows]
     missing = len(found.kept) - len(rows)
@@ -117,7 +127,7 @@ def _predicted(
         )
     if not rows:
         raise VsrError(f"{given.path}: predicts no window of the {split} split that can be scored; see 'vsr data lint'")
-    return prepared.windows(split).take(np.asarray(rows, dtype=np.int64)), missing
+    return np.asarray(rows, dtype=np.int64), missing
 
 
 def _blank(prepared: Prepared, count: int) -> Rows:

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 
 from ..config import TrainConfig
 from ..console import say
-from ..data.features import frozen_features
+from ..data.features import frozen_features, tell_of_cut_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
@@ -72,6 +72,8 @@ def train(
         company=company_of(accelerator),
     )
     if not resuming:
+        if config.parts["text"].record() != prepared.manifest["text"]:  # of that encoder, 'vsr prepare' has told
+            tell_of_cut_texts(features.tokens)
         fit_to_training(model, prepared, features, device=accelerator.device)
         copy_main(model, accelerator)  # what was fitted may differ by rounding between machines
         if accelerator.is_main_process:  # what never changes is kept once

@@ -1,0 +1,114 @@
+"""What can be typed once there is a run: to score it, to predict with it; and the demonstration, which does it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import print_json
+from ..errors import VsrError, nearest
+from .options import Assignments, Data, DecodingMethod, Json, Leaks, Metrics, Out, Protocol, RunFolder, Split
+from .words import SeveralMetrics, examples
+
+predicting_app = typer.Typer()
+
+
+@predicting_app.command(
+    cls=SeveralMetrics,
+    epilog=examples(
+        "vsr evaluate --metrics bleu rouge meteor",
+        "vsr evaluate --run runs/mine --split validation --json",
+        "vsr evaluate --metrics all",
+        "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+        "vsr evaluate --protocol seed",
+        "vsr evaluate --decoding beam --set decoding.beams=8",
+    ),
+)
+def evaluate(
+    run: RunFolder = None,
+    data: Data = None,
+    split: Split = "test",
+    metrics: Metrics = None,
+    decoding: DecodingMethod = None,
+    allow_train: Annotated[
+        bool, typer.Option("--allow-train", help="Score the split that the model learned from all the same.")
+    ] = False,
+    protocol: Protocol = "held-out",
+    leaks: Leaks = None,
+    assignments: Assignments = None,
+    as_json: Json = False,
+) -> None:
+    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
+    from ..config import resolve_evaluation
+    from ..data.splits import SPLITS
+    from ..layers import parse_set
+    from ..run import open_run
+    from .evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
+    from .seed import chosen_leaks, run_seed, seed_folder, show_seed
+    from .settings import comma_separated, flag_layers, registry
+
+    found = registry()
+    names = comma_separated(metrics or DEFAULT_METRICS)
+    if ALL in names:
+        names = found.names("metrics")
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    choices, how = resolve_evaluation(found, names, layers)
+    if split not in SPLITS:
+        raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
+    if split == "train" and not allow_train:
+        raise VsrError(
+            "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
+        )
+    opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
+    opened = open_run(run)
+    folder = data_of(opened, data)
+    result = run_evaluate(found, opened, folder, split, choices, decoding=how)
+    if not as_json:
+        show_result(result, evaluation_folder(opened, split, how))
+    if opened_leaks is not None:
+        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
+        print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))
+    elif as_json:
+        print_json(result)
+
+
+@predicting_app.command(
+    epilog=examples(
+        "vsr predict story_dir/",
+        "vsr predict stories/* --out next/",
+        "vsr predict story_dir/ --json | jq -r .text",
+        "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
+    )
+)
+def predict(
+    story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
+    run: RunFolder = None,
+    decoding: DecodingMethod = None,
+    assignments: Assignments = None,
+    as_json: Json = False,
+    out: Out = None,
+) -> None:
+    """Predict what happens next: the fifth image and text of a story, with a storyboard."""
+    from ..config import resolve_decoding
+    from ..layers import parse_set
+    from ..run import open_run
+    from .predict import run_predict
+    from .settings import flag_layers, registry
+
+    found = registry()
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    how = resolve_decoding(found, layers)
+    mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
+    if mistakes:
+        raise VsrError("\n".join(mistakes))
+
+
+@predicting_app.command(epilog=examples("vsr demo", "vsr demo --out somewhere/"))
+def demo(out: Out = None) -> None:
+    """Prepare, train, evaluate and predict on the embedded dataset, in a minute or two."""
+    from .demo import run_demo
+    from .settings import registry
+
+    run_demo(registry(), out or Path("demo"))
