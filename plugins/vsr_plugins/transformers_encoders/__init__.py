@@ -26,6 +26,11 @@ class HfTextOptions(Options):
         description="the state of the first token, the mean over the real ones, or the state of the last; 'own': as "
         "its sentence-transformers folder says, else the last of a CLIP or SigLIP and the mean of others",
     )
+    layers: Literal["last", "spread"] = Field(
+        "last",
+        description="'last': the last layer's states; 'spread': those of the embeddings, of the middle layer and of the "
+        "last side by side: the first ones keep the words themselves",
+    )
     frozen_layers: int | Literal["all"] = Field(
         "all",
         description="layers, from the bottom, that do not train; the embeddings below them do not either; "

@@ -78,7 +78,8 @@ class TransformersEncoder(nn.Module):
             stack.layer = stack.layer[: options.frozen_layers]
         if not self.trains_whole:
             self.lower.requires_grad_(False).train(False)
-        self.projection = nn.Linear(self.config.hidden_size, width)
+        self.spread = options.layers == "spread"
+        self.projection = nn.Linear(self.config.hidden_size * (3 if self.spread else 1), width)
 
     @property
     def cache_key(self) -> str | None:
@@ -98,7 +99,7 @@ class TransformersEncoder(nn.Module):
             special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),
             length=self.length,
             window=self.window,
-            boundary="states" if len(self.upper) else self.pooling,
+            boundary="states" if len(self.upper) else f"{self.pooling}, spread" if self.spread else self.pooling,
         )
 
     def train(self, mode: bool = True) -> TransformersEncoder:
@@ -115,7 +116,7 @@ class TransformersEncoder(nn.Module):
     def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Give the states at the freeze boundary (N, L, H), 0 at padding, from ids and mask (N, L).
 
-        With every layer frozen that is the pooled state (N, H); with nothing frozen, the ids.
+        With every layer frozen that is what stands for the text, (N, H) or (N, 3 * H); with nothing frozen, the ids.
         """
         if self.trains_whole:
             return ids
@@ -147,7 +148,7 @@ class TransformersEncoder(nn.Module):
         (folder / SPECIAL_IDS).write_text(json.dumps(ids), encoding="utf-8")
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Give the pooled state (N, H) of texts' tokens (N, L): the mean over their windows, by their tokens."""
+        """Give what stands for texts, by their tokens (N, L): the mean over their windows, by the tokens of each."""
         windows: list[list[int]] = []
         counts: list[list[int]] = []  # of the tokens in each window of each text
         for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True):
@@ -158,12 +159,23 @@ class TransformersEncoder(nn.Module):
         filled = [[*window, *[self.filler] * (longest - len(window))] for window in windows]
         lengths = torch.tensor([len(window) for window in windows], device=ids.device)
         window_mask = torch.arange(longest, device=ids.device) < lengths[:, None]  # (M, W)
-        pooled = self._pool(self._lower_states(torch.tensor(filled, device=ids.device), window_mask), window_mask)
+        pooled = self._vectors(torch.tensor(filled, device=ids.device), window_mask)
         if len(windows) == len(counts):
             return pooled
         parts_of = pooled.tensor_split(list(accumulate(map(len, counts)))[:-1])
         weights = [pooled.new_tensor(count).unsqueeze(1) / sum(count) for count in counts]
         return torch.stack([(part * weight).sum(0) for part, weight in zip(parts_of, weights, strict=True)])
+
+    def _vectors(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Give the pooled last states (N, H) of windows (N, L); or of three depths, each normalised, (N, 3 * H)."""
+        if not self.spread:
+            return self._pool(self._lower_states(ids, mask), mask)
+        seen = None if self.reads_padding else mask.long()
+        output = self.lower(input_ids=ids, attention_mask=seen, output_hidden_states=True)
+        first, *between, _ = output.hidden_states  # of the embeddings, and after each layer, (N, L, H)
+        middle = between[(len(between) - 1) // 2] if between else first
+        pooled = [self._pool(states, mask) for states in (first, middle, output.last_hidden_state)]
+        return torch.cat([functional.layer_norm(part, part.shape[1:]) for part in pooled], dim=1)
 
     def _lower_states(self, ids: Tensor, mask: Tensor) -> Tensor:
         seen = None if self.reads_padding else mask.long()
@@ -280,6 +292,11 @@ def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, o
         raise VsrError(
             f"text encoder: cannot freeze {frozen} layers of {config.num_hidden_layers} "
             f"({options.model}); set text.frozen_layers to 0..{config.num_hidden_layers} or all"
+        )
+    if options.layers == "spread" and frozen not in ("all", 0):
+        raise VsrError(
+            f"text encoder: the states of several layers cannot be read where some of them train "
+            f"(text.layers=spread, text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to last"
         )
     known = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
     added = added_to(vocabulary)

@@ -19,6 +19,11 @@ class VisualOptions(Options):
         False,
         description="cut the border off as the network's own evaluation does; otherwise it is given the whole picture",
     )
+    style: bool = Field(
+        False,
+        description="beside the network's own vector, the mean and deviation of each channel of its finer maps, which say "
+        "how a picture is drawn; for convolutional networks",
+    )
 
 
 class ImagenetOptions(VisualOptions):

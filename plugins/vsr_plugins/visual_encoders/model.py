@@ -14,6 +14,7 @@ from vsr_cli.api import BuildContext, VsrError, content_key
 
 from . import VisualOptions
 from .preprocessing import Preprocessing
+from .style import WithStyle
 
 
 class PretrainedEncoder(nn.Module):
@@ -35,12 +36,18 @@ class PretrainedEncoder(nn.Module):
         assets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network.eval()
+        network.eval()
+        features = features_of(network, preprocessing.size)
+        if options.style:
+            network = WithStyle(network, size=preprocessing.size)
+            features = features_of(network, preprocessing.size)
+        self.network = network
         self.preprocessing = preprocessing
         self.trains_whole = options.frozen == "none"
         self.network.requires_grad_(self.trains_whole)
-        self.projection = nn.Linear(features_of(network, preprocessing.size), context.width)
-        self._structure = structure
+        self.projection = nn.Linear(features, context.width)
+        # What a saved run's key was made of stays as it is where there is nothing to add.
+        self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
 
     @property
