@@ -18,8 +18,14 @@ class ResizeConvolutionOptions(ImageLossOptions):
 class LatentOptions(ResizeConvolutionOptions):
     """The options of `latent`."""
 
+    model: str | None = Field(
+        None,
+        description="a pretrained AutoencoderKL or AutoencoderTiny of diffusers, by its id on the Hugging Face hub or "
+        "its folder (pip install 'vsr-cli[diffusers]'); null learns one",
+    )
+    subfolder: str | None = Field(None, description="where in the model's place it lies: 'vae' in a pipeline's")
     autoencoder_steps: int = Field(
-        500, ge=1, description="steps of 16 training images that the autoencoder learns from before all else"
+        500, ge=1, description="without a model: steps of 16 training images that one learns from before all else"
     )
 
 
@@ -41,7 +47,7 @@ def vsr_image_decoders() -> list[Component]:
         ),
         Component(
             name="latent",
-            summary="drawn from the summary in the latent space of an autoencoder, learnt from the training images",
+            summary="drawn from the summary in the latent space of an autoencoder, pretrained or learnt from the training images",
             build="vsr_plugins.resize_convolution.latent:build",
             options=LatentOptions,
         ),
