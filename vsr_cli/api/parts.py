@@ -266,7 +266,7 @@ class FitsTraining(Protocol):
     """A decoder that takes something from the training frames themselves, once, before the first step of training."""
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Keep what is needed of them: numbers in frozen weights or buffers, all else to be written by `save_assets`."""
+        """Keep what is needed of them: numbers in frozen weights or buffers, all else for `save_assets` to write."""
         ...
 
 

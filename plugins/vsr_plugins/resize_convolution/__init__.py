@@ -47,7 +47,7 @@ def vsr_image_decoders() -> list[Component]:
         ),
         Component(
             name="latent",
-            summary="drawn from the summary in the latent space of an autoencoder, pretrained or learnt from the training images",
+            summary="drawn from the summary in the latent space of an autoencoder, pretrained or learnt beforehand",
             build="vsr_plugins.resize_convolution.latent:build",
             options=LatentOptions,
         ),

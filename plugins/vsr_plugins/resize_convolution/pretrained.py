@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from vsr_cli.api import BuildContext, VsrError, quiet
 from . import LatentOptions
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
-CONFIG = "config.json"
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 UNLOADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 """What the library raises at a missing, broken or unknown model, or where there is no network."""
 
@@ -43,7 +43,8 @@ class PretrainedDecoder(nn.Module):
                 drawn = self.autoencoder.decode(latent.float()).sample
         else:
             drawn = self.autoencoder.decode(latent).sample
-        image: Tensor = drawn[..., : self.image_size, : self.image_size] / 2 + 0.5  # (B, 3, h * f, w * f) -> (B, 3, H, W)
+        drawn = drawn[..., : self.image_size, : self.image_size]  # (B, 3, f * h, f * w) -> (B, 3, H, W)
+        image: Tensor = drawn / 2 + 0.5
         # The value is cut, the gradient is not: pixels out of range still learn which way to go.
         return image.detach().clamp(0, 1) + (image - image.detach())
 
@@ -69,7 +70,7 @@ def build_pretrained(options: LatentOptions, context: BuildContext) -> Pretraine
         ) from error
     with quiet(below=logging.CRITICAL):
         if context.assets is not None:
-            config = json.loads((context.assets / CONFIG).read_text(encoding="utf-8"))
+            config = _read_config(context.assets)
             autoencoder = getattr(diffusers, config["_class_name"]).from_config(config)
         else:
             try:
@@ -88,9 +89,14 @@ def build_pretrained(options: LatentOptions, context: BuildContext) -> Pretraine
 def _load(options: LatentOptions) -> Any:
     """Load the autoencoder; errors are those of the library, or VsrError if it is not one that can be used."""
     import diffusers
+    from huggingface_hub import snapshot_download
 
-    place = {"pretrained_model_name_or_path": options.model, "subfolder": options.subfolder}
-    config = diffusers.AutoencoderKL.load_config(**place)
+    assert options.model is not None
+    place, inner = Path(options.model), options.subfolder or ""
+    if not place.is_dir():
+        files = [str(PurePosixPath(inner, name)) for name in (CONFIG, WEIGHTS)]
+        place = Path(snapshot_download(options.model, allow_patterns=files))
+    config = _read_config(place / inner)
     name = config.get("_class_name")
     if name not in CLASSES or config.get("out_channels", 3) != 3:
         raise VsrError(
@@ -98,7 +104,7 @@ def _load(options: LatentOptions) -> Any:
             f"({name}); give an {' or '.join(CLASSES)} by --set image_decoder.model=..."
         )
     autoencoder, report = getattr(diffusers, name).from_pretrained(
-        **place, use_safetensors=True, output_loading_info=True
+        place / inner, use_safetensors=True, output_loading_info=True
     )
     if missing := sorted(report["missing_keys"]):
         raise VsrError(
@@ -106,3 +112,7 @@ def _load(options: LatentOptions) -> Any:
             f"is {missing[0]}); give a complete model by --set image_decoder.model=FOLDER"
         )
     return autoencoder.float()
+
+
+def _read_config(folder: Path) -> Any:
+    return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
