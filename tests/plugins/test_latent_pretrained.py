@@ -236,6 +236,11 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(folders, broken, tm
     assert captured.out == captured.err == ""
 
 
+def test_a_folder_within_no_model_is_refused(train_small, tmp_path):
+    with pytest.raises(VsrError, match=r"image_decoder\.subfolder=vae: of which model\? name it with --set image_dec"):
+        train_small(tmp_path / "run", "image_decoder.name=latent", "image_decoder.subfolder=vae")
+
+
 def test_a_model_that_is_neither_here_nor_to_be_fetched_is_told_in_one_line(no_network, capfd):
     with pytest.raises(VsrError, match=r"cannot load someone/autoencoder \(.*HF_HOME") as caught:
         latent("someone/autoencoder")

@@ -1,6 +1,7 @@
 """Image decoders that enlarge by interpolation and then convolve."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, ImageLossOptions, hookimpl
 
@@ -27,6 +28,13 @@ class LatentOptions(ResizeConvolutionOptions):
     autoencoder_steps: int = Field(
         500, ge=1, description="without a model: steps of 16 training images that one learns from before all else"
     )
+
+    @field_validator("subfolder")
+    @classmethod
+    def _only_within_a_model(cls, subfolder: str | None, info: ValidationInfo) -> str | None:
+        if subfolder is not None and info.data.get("model", "") is None:
+            raise PydanticCustomError("idle_subfolder", "of which model? name it with --set image_decoder.model=PLACE")
+        return subfolder
 
 
 @hookimpl
