@@ -1,4 +1,4 @@
-"""Loading without a word from transformers and the hub's library. Imports neither until it is used."""
+"""Loading without a word from transformers, diffusers and the hub's library. Imports none until it is used."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
+    diffusers = logging.getLogger("diffusers")  # by its name, as the library is an extra
     level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    diffusers_level = diffusers.level
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(below)
     hub_logging.set_verbosity(below)
+    diffusers.setLevel(below)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
         hub_logging.set_verbosity(hub_level)
+        diffusers.setLevel(diffusers_level)
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

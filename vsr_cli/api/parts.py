@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ImageRows(Protocol):
-    """Images of one size, wherever they are."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Copy those with these indices (n,): (n, H, W, 3)."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
     """What a part is told when it is built."""
@@ -48,9 +36,6 @@ class BuildContext:
     """The texts of the training split; for a text encoder that makes its own vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
-    training_images: Callable[[], ImageRows] | None = None
-    """The distinct images of the training split; for a part that learns from them before the model does. None where a
-    part is built without a training split."""
     assets: Path | None = None
     """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
     structure from there and fetches nothing: its weights follow from the run. None on a first build."""
@@ -281,7 +266,7 @@ class FitsTraining(Protocol):
     """A decoder that takes something from the training frames themselves, once, before the first step of training."""
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Keep what is needed of them: numbers in buffers, all else to be written by `save_assets`."""
+        """Keep what is needed of them: numbers in frozen weights or buffers, all else for `save_assets` to write."""
         ...
 
 

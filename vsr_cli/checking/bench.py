@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..api import Context, FitsTraining, Target, TargetFeatures, TokenBatch, TrainingFrames
 from ..config import ModelOptions, TrainConfig, resolve_train
-from ..data.shards import ArrayRows
 from ..layers import Layer, parse_set, preset_layer
 from ..model.building import build_model
 from ..model.story_model import StoryModel
@@ -59,7 +58,7 @@ class Bench:
     section: str
     registry: Registry
 
-    @torch.enable_grad()  # a part may learn something from the training split while it is built
+    @torch.enable_grad()  # a part may learn something from the training frames
     def build(self, size: Size = SIZES[0], *, assets: Path | None = None) -> StoryModel:
         """Build the model, always with the same random weights, or to be filled with those that were saved."""
         torch.manual_seed(0 if assets is None else 1)
@@ -69,7 +68,6 @@ class Bench:
             config,
             image_size=size.image_size,
             training_texts=lambda: iter(texts if assets is None else ()),
-            training_images=lambda: ArrayRows(_stories(size).pictures.movedim(1, -1).numpy()),
             assets=assets,
             steps=size.steps,
         )

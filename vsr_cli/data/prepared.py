@@ -219,10 +219,6 @@ class Prepared:
         assert isinstance(texts, Texts)
         return texts.take(np.unique(self.windows("train").text_rows))
 
-    def training_images(self) -> ChosenRows:
-        """Give the distinct images of the training windows, targets included, in their order."""
-        return ChosenRows(self.frames.images, np.unique(self.windows("train").image_rows))
-
     def stories(self) -> Iterator[StoredStory]:
         """Yield all stories that were read, in their order."""
         for batch in self._table("stories.arrow").to_batches():

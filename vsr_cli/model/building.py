@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..api import BuildContext, HasAssets, ImageRows, Vocabulary
+from ..api import BuildContext, HasAssets, Vocabulary
 from ..config import CONTEXT_FRAMES, TrainConfig
 from ..errors import VsrError
 from ..layers import Choice
@@ -37,7 +37,6 @@ def build_part(
     width: int,
     image_size: int,
     training_texts: Callable[[], Iterable[str]],
-    training_images: Callable[[], ImageRows] | None = None,
     vocabulary: Vocabulary | None = None,
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
@@ -48,7 +47,6 @@ def build_part(
         steps=steps,
         image_size=image_size,
         training_texts=training_texts,
-        training_images=training_images,
         vocabulary=vocabulary,
         assets=assets / section if assets else None,
     )
@@ -68,7 +66,6 @@ def build_model(
     *,
     image_size: int,
     training_texts: Callable[[], Iterable[str]] = tuple,
-    training_images: Callable[[], ImageRows] | None = None,
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
 ) -> StoryModel:
@@ -77,7 +74,6 @@ def build_model(
         "width": config.model.width,
         "image_size": image_size,
         "training_texts": training_texts,
-        "training_images": training_images,
         "assets": assets,
         "steps": steps,
     }

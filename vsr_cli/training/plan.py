@@ -151,12 +151,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     if not count:
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     set_seed(options.seed)
-    model = build_model(
-        config,
-        image_size=prepared.image_size,
-        training_texts=prepared.training_texts,
-        training_images=prepared.training_images,
-    )
+    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
     model.to(accelerator.device)
     progress = Progress(windows_a_step=options.batch_size * options.accumulate, windows_a_pass=options.batch_size)
     order = shuffled(count, seed=options.seed, epoch=1)

@@ -1,6 +1,7 @@
 """Image decoders that enlarge by interpolation and then convolve."""
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, ImageLossOptions, hookimpl
 
@@ -18,9 +19,22 @@ class ResizeConvolutionOptions(ImageLossOptions):
 class LatentOptions(ResizeConvolutionOptions):
     """The options of `latent`."""
 
-    autoencoder_steps: int = Field(
-        500, ge=1, description="steps of 16 training images that the autoencoder learns from before all else"
+    model: str | None = Field(
+        None,
+        description="a pretrained AutoencoderKL or AutoencoderTiny of diffusers, by its id on the Hugging Face hub or "
+        "its folder (pip install 'vsr-cli[diffusers]'); null learns one",
     )
+    subfolder: str | None = Field(None, description="where in the model's place it lies: 'vae' in a pipeline's")
+    autoencoder_steps: int = Field(
+        500, ge=1, description="without a model: steps of 16 training images that one learns from before all else"
+    )
+
+    @field_validator("subfolder")
+    @classmethod
+    def _only_within_a_model(cls, subfolder: str | None, info: ValidationInfo) -> str | None:
+        if subfolder is not None and info.data.get("model", "") is None:
+            raise PydanticCustomError("idle_subfolder", "of which model? name it with --set image_decoder.model=PLACE")
+        return subfolder
 
 
 @hookimpl
@@ -41,7 +55,7 @@ def vsr_image_decoders() -> list[Component]:
         ),
         Component(
             name="latent",
-            summary="drawn from the summary in the latent space of an autoencoder, learnt from the training images",
+            summary="drawn from the summary in the latent space of an autoencoder, pretrained or learnt beforehand",
             build="vsr_plugins.resize_convolution.latent:build",
             options=LatentOptions,
         ),

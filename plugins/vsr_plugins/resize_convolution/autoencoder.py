@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import ImageRows
+from vsr_cli.api import TrainingFrames
 
 from .enlarging import normalised
 
@@ -61,23 +60,22 @@ def make_encoder() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(channels, LATENT_CHANNELS, 3, padding=1))
 
 
-def learn_decoder(images: ImageRows, *, image_size: int, steps: int) -> LatentDecoder:
-    """Learn to give images back through the latent, by so many steps of 16 images each; on a GPU where there is one.
+def learn_decoder(frames: TrainingFrames, *, image_size: int, steps: int, device: torch.device) -> LatentDecoder:
+    """Learn to give images back through the latent, by so many steps of 16 images each.
 
-    Gives the half that draws, on the CPU. Repeatable: what it draws by chance follows torch's own seed.
+    Gives the half that draws. Repeatable: what it draws by chance follows torch's own seed.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder, decoder = make_encoder().to(device), LatentDecoder(image_size=image_size).to(device)
     weights = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
     for _ in range(steps):
-        rows = torch.randint(len(images), (BATCH,)).numpy()
-        pixels = torch.from_numpy(images.gather(np.sort(rows))).to(device)  # (16, H, W, 3)
+        places = torch.randint(len(frames.texts), (BATCH,)).tolist()
+        pixels = torch.from_numpy(frames.images(sorted(places))).to(device)  # (16, H, W, 3)
         wanted = pixels.movedim(-1, 1).float() / 255  # -> (16, 3, H, W)
         loss = functional.mse_loss(decoder(encoder(wanted)), wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         falling.step()
-    return decoder.cpu()
+    return decoder

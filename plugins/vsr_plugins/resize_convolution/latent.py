@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
-from vsr_cli.api import BuildContext, Narrative, VsrError, build_image_loss
+from vsr_cli.api import BuildContext, Narrative, TrainingFrames, build_image_loss
 
 from . import LatentOptions
 from .autoencoder import LatentDecoder, learn_decoder
 from .enlarging import Enlarging, sizes_up_to
+from .pretrained import PretrainedDecoder, build_pretrained
 
 
 class Latent(nn.Module):
@@ -17,7 +20,9 @@ class Latent(nn.Module):
     The errors are those of the image: the gradient passes through the frozen half.
     """
 
-    def __init__(self, decoder: LatentDecoder, *, options: LatentOptions, context: BuildContext) -> None:
+    def __init__(
+        self, decoder: LatentDecoder | PretrainedDecoder, *, options: LatentOptions, context: BuildContext
+    ) -> None:
         super().__init__()
         sizes = sizes_up_to(decoder.latent_size)
         self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
@@ -38,17 +43,36 @@ class Latent(nn.Module):
         return image
 
 
-def build(options: LatentOptions, context: BuildContext) -> Latent:
-    """Build the decoder over an autoencoder that is learnt first, or whose weights a run holds.
+class LearntLatent(Latent):
+    """Over an autoencoder of our own, which is learnt before the first step and never changes afterwards."""
 
-    Raises VsrError if there is no image to learn from.
+    def __init__(self, *, options: LatentOptions, context: BuildContext) -> None:
+        super().__init__(LatentDecoder(image_size=context.image_size), options=options, context=context)
+        self.image_size = context.image_size
+        self.autoencoder_steps = options.autoencoder_steps
+
+    def fit(self, frames: TrainingFrames) -> None:
+        """Learn the autoencoder from the training images."""
+        device = self.latent.weight.device
+        learnt = learn_decoder(frames, image_size=self.image_size, steps=self.autoencoder_steps, device=device)
+        self.decoder.load_state_dict(learnt.state_dict())
+
+
+class PretrainedLatent(Latent):
+    """Over an autoencoder of the diffusers library."""
+
+    decoder: PretrainedDecoder
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the autoencoder's configuration."""
+        self.decoder.save_config(folder)
+
+
+def build(options: LatentOptions, context: BuildContext) -> Latent:
+    """Build the decoder over a pretrained autoencoder, or over one that is yet to be learnt.
+
+    Raises VsrError if the pretrained one cannot be had.
     """
-    if context.assets is not None:
-        return Latent(LatentDecoder(image_size=context.image_size), options=options, context=context)
-    if context.training_images is None or not len(images := context.training_images()):
-        raise VsrError(
-            "image decoder latent: no autoencoder can be learnt (the training split has no image); choose a dataset "
-            "with images in its training split"
-        )
-    decoder = learn_decoder(images, image_size=context.image_size, steps=options.autoencoder_steps)
-    return Latent(decoder, options=options, context=context)
+    if options.model is None:
+        return LearntLatent(options=options, context=context)
+    return PretrainedLatent(build_pretrained(options, context), options=options, context=context)
