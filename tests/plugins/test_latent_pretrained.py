@@ -201,8 +201,16 @@ def pickled(folder):
     (folder / WEIGHTS).unlink()
 
 
+def indexed(folder):
+    names = dict.fromkeys(load_file(folder / WEIGHTS), "part.bin")
+    torch.save(load_file(folder / WEIGHTS), folder / "part.bin")
+    index = {"metadata": {}, "weight_map": names}
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+
+
 BAD = {
-    "of pickled weights alone": (pickled, "Error no file named diffusion_pytorch_model.safetensors"),
+    "of pickled weights alone": (pickled, "its weights are not in one file"),
+    "with an index of pickled weights beside": (indexed, "its weights are not in one file"),
     "without a configuration": (lambda folder: (folder / "config.json").unlink(), "No such file"),
     "with a list for it": (lambda folder: (folder / "config.json").write_text("[]"), "cannot load"),
     "of another class": (

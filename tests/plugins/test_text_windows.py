@@ -289,3 +289,42 @@ def test_it_trains_on_a_few_stories(train_small, tmp_path, folders, kind, frozen
     assert "texts are longer and cut there; more are read by --set text.length=N" in capfd.readouterr().err
     model = load_model(run, registry())
     assert model.text.vocabulary.eos != model.text.vocabulary.pad
+
+
+def tokens(model, texts):
+    batch = model.tokenize(texts)
+    return torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_spread_layers_are_the_first_the_middle_and_the_last(folders, kind, pooling):
+    spread = encoder(folders[kind], layers="spread", pooling=pooling)
+    last = encoder(folders[kind], pooling=pooling)
+    assert spread.cache_key != last.cache_key
+    ids, mask = tokens(spread, ["abcd", "b"])  # each in one window
+    given = spread.frozen(ids, mask)
+    width = SIZES["hidden_size"]
+    assert given.shape == (2, 3 * width)
+    assert spread(given, mask).shape == (2, 8)
+    for part in given.chunk(3, dim=1):
+        torch.testing.assert_close(part.square().mean(1), torch.ones(2), rtol=0.05, atol=0)
+    own = torch.nn.functional.layer_norm(last.frozen(ids, mask), (width,), eps=1e-8)
+    torch.testing.assert_close(given[:, 2 * width :], own)
+    assert spread.frozen(*tokens(spread, [LETTERS])).shape == (1, 3 * width)  # of several windows
+
+
+def test_spread_layers_keep_the_words_themselves(folders):
+    """The first part is the mean of the tokens' embeddings."""
+    model = encoder(folders["bert"], layers="spread", pooling="mean")
+    ids, mask = tokens(model, ["abc"])
+    width = SIZES["hidden_size"]
+    with torch.no_grad():
+        expected = model.lower.embeddings(ids[:, :5]).mean(1)  # with the first and the last token
+    expected = torch.nn.functional.layer_norm(expected, (width,), eps=1e-8)
+    torch.testing.assert_close(model.frozen(ids, mask)[:, :width], expected)
+
+
+def test_spread_layers_need_them_frozen_together(folders):
+    with pytest.raises(VsrError, match=r"text\.layers=spread, text\.frozen_layers=1\); set text\.frozen_layers to all"):
+        encoder(folders["bert"], layers="spread", frozen_layers=1, length=10)

@@ -36,8 +36,8 @@ class Echo(nn.Module):
     That is minimum Bayes risk (Kumar and Byrne, 2004) with the context's own texts as candidates. Refrains and names
     recur in stories, so that the best of the last four texts is hard to beat by n-grams; but what is written is never
     new. The context's other texts stand for the next one as witnesses: the expected overlap is at first that with them.
-    Stories told in turns ("said Puppy", a night, "said Parrot", a night) repeat what is two or three texts back, so what
-    texts just as far apart have in common is added to it. A small network learns the rest, from each text's place,
+    Stories told in turns ("said Puppy", a night, "said Parrot", a night) repeat what is two or three texts back, so
+    what texts just as far apart have in common is added to it. A small network learns the rest, from each text's place,
     length and overlaps. On real stories held out, a network that had to learn all of it did far worse within the same
     few epochs.
     """

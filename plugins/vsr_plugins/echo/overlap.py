@@ -38,8 +38,8 @@ def overlaps(texts: Tensor, *, pad: int) -> tuple[Tensor, Tensor]:
 def rhythm(scores: Tensor, real: Tensor) -> Tensor:
     """Give of each text of a context how well texts agree that stand as far apart as it and the next one, (B, K).
 
-    From the scores of each text with each other (B, K, K), and which are real (B, K): the real ones stand first. Where no
-    two texts stand so far apart, it is the mean over the distances at which some do, and 0 where there is but one text.
+    From the scores of each text with each other (B, K, K), and which are real (B, K): the real ones stand first. Where
+    no two texts stand so far apart, it is the mean over the distances at which some do; 0 where there is but one text.
     """
     steps = real.shape[1]
     if steps == 1:

@@ -17,6 +17,7 @@ from . import LatentOptions
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
 UNLOADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 """What the library raises at a missing, broken or unknown model, or where there is no network."""
 
@@ -103,6 +104,9 @@ def _load(options: LatentOptions) -> Any:
             f"image decoder latent: {options.model} is no autoencoder of colour images that can be used "
             f"({name}); give an {' or '.join(CLASSES)} by --set image_decoder.model=..."
         )
+    if not (place / inner / WEIGHTS).is_file() or (place / inner / INDEX).exists():
+        # An index may name files of any kind, pickled ones as well.
+        raise OSError(f"its weights are not in one file, {WEIGHTS}")
     autoencoder, report = getattr(diffusers, name).from_pretrained(
         place / inner, use_safetensors=True, output_loading_info=True
     )

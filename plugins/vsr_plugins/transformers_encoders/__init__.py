@@ -28,8 +28,8 @@ class HfTextOptions(Options):
     )
     layers: Literal["last", "spread"] = Field(
         "last",
-        description="'last': the last layer's states; 'spread': those of the embeddings, of the middle layer and of the "
-        "last side by side: the first ones keep the words themselves",
+        description="'last': the last layer's states; 'spread': beside them those of the embeddings and of the middle "
+        "layer, which keep the words themselves",
     )
     frozen_layers: int | Literal["all"] = Field(
         "all",

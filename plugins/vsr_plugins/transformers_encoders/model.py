@@ -37,6 +37,8 @@ Their layers take states and an attention mask and no more, and their last layer
 """
 TOKENIZER = "tokenizer.json"
 SPECIAL_IDS = "special_ids.json"
+SMALLEST_SCALE = 1e-8
+"""Added to the variance of a vector that is normalised: those of embeddings may be small."""
 
 
 class TransformersEncoder(nn.Module):
@@ -175,7 +177,7 @@ class TransformersEncoder(nn.Module):
         first, *between, _ = output.hidden_states  # of the embeddings, and after each layer, (N, L, H)
         middle = between[(len(between) - 1) // 2] if between else first
         pooled = [self._pool(states, mask) for states in (first, middle, output.last_hidden_state)]
-        return torch.cat([functional.layer_norm(part, part.shape[1:]) for part in pooled], dim=1)
+        return torch.cat([functional.layer_norm(part, part.shape[1:], eps=SMALLEST_SCALE) for part in pooled], dim=1)
 
     def _lower_states(self, ids: Tensor, mask: Tensor) -> Tensor:
         seen = None if self.reads_padding else mask.long()
@@ -295,8 +297,9 @@ def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, o
         )
     if options.layers == "spread" and frozen not in ("all", 0):
         raise VsrError(
-            f"text encoder: the states of several layers cannot be read where some of them train "
-            f"(text.layers=spread, text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to last"
+            "text encoder: the states of several layers cannot be read where only some train "
+            f"(text.layers=spread, text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to "
+            "last"
         )
     known = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
     added = added_to(vocabulary)

@@ -21,8 +21,8 @@ class VisualOptions(Options):
     )
     style: bool = Field(
         False,
-        description="beside the network's own vector, the mean and deviation of each channel of its finer maps, which say "
-        "how a picture is drawn; for convolutional networks",
+        description="beside the network's own vector, the mean and deviation of each channel of its finer maps, which "
+        "say how a picture is drawn; for convolutional networks",
     )
 
 

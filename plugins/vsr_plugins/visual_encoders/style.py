@@ -11,12 +11,15 @@ from vsr_cli.api import VsrError
 SMALLEST_VARIANCE = 1e-5
 """Added to that of a map, so that one of a single colour has a gradient too."""
 
+SMALLEST_SCALE = 1e-8
+"""Added to the variance of a part that is normalised."""
+
 
 class WithStyle(nn.Module):
     """A network's vector, and beside it the mean and the deviation of each channel of the maps on the way to it.
 
-    Those statistics say how a picture is drawn: its colours, lines and textures (Gatys et al., 2016; Huang and Belongie,
-    2017, "Arbitrary style transfer", section 3). The pictures of a story are mostly drawn alike, and unlike those of others.
+    Those statistics say how a picture is drawn: its colours, lines and textures (Huang and Belongie, 2017, "Arbitrary
+    style transfer in real-time", section 3). Pictures of a story are mostly drawn alike, and unlike those of others.
 
     Of each resolution the last map counts, of the outermost module that gives it; of the last resolution the network's
     own vector stands for it. Every part is normalised, and counts alike in a cosine, however many channels it has.
@@ -29,8 +32,8 @@ class WithStyle(nn.Module):
         self.levels = levels_of(network, size)
         if len(self.levels) < 2:
             raise VsrError(
-                f"visual encoder: {type(network).__name__} has no maps of several resolutions, from which to tell how a "
-                "picture is drawn; leave visual.style off, or take a convolutional network"
+                f"visual encoder: {type(network).__name__} has no maps of several resolutions, from which to tell how "
+                "a picture is drawn; leave visual.style off, or take a convolutional network"
             )
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -54,8 +57,8 @@ class WithStyle(nn.Module):
 def side_by_side(parts: list[Tensor]) -> Tensor:
     """Join vectors (N, f) of several kinds into one (N, F), each normalised and as long as the others."""
     whole = sum(part.shape[1] for part in parts)
-    normal = [functional.layer_norm(part, part.shape[1:]) * (whole / len(parts) / part.shape[1]) ** 0.5 for part in parts]
-    return torch.cat(normal, dim=1)
+    normal = [functional.layer_norm(part, part.shape[1:], eps=SMALLEST_SCALE) for part in parts]
+    return torch.cat([part * (whole / len(parts) / part.shape[1]) ** 0.5 for part in normal], dim=1)
 
 
 @torch.no_grad()
