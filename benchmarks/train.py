@@ -12,8 +12,8 @@ the machine meets all of them, and each one's best counts. The limit is the floa
 (matrix products and convolutions, forward and backward, as torch counts them) over the best rate at which this machine
 multiplied large matrices in the same turns and the same precision.
 
-    python benchmarks/train.py                                              # all of it, ten minutes on two idle cores
-    python benchmarks/train.py --turns 3 --stories 200 --rival-stories 32   # as much again, for figures to keep
+    python benchmarks/train.py                                              # all of it, 15 minutes on two idle cores
+    python benchmarks/train.py --turns 3 --stories 200 --rival-stories 32   # an hour, for figures to keep
     python benchmarks/train.py --frozen none                                # only how cost grows with the stories
 
 On a machine that others use, times are theirs as well: only ratios of one run say something there.
@@ -166,7 +166,12 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     )
     run = run_train(training, data, given.folder / f"run-{given.stories}")
     row = json.loads(run.history.read_text().splitlines()[-1])
-    return {"prepare_seconds": seconds, "rate": row["windows_per_second"], "epoch_seconds": row["seconds"]}
+    measured = {"prepare_seconds": seconds, "rate": row["windows_per_second"], "epoch_seconds": row["seconds"]}
+    status = Path("/proc/self/status")  # the peak has the pages of mapped files in it, which cost nobody anything
+    if status.exists():
+        held = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())["RssAnon"]
+        measured["held_mib"] = int(held.split()[0]) / 1024
+    return measured
 
 
 def in_a_process(what: str, given: argparse.Namespace, **changed: object) -> dict[str, float]:
@@ -292,6 +297,7 @@ def main() -> None:
                 Console().print(
                     f"{count:,} stories in miniature: prepare {row['prepare_seconds']:.1f} s, "
                     f"train {row['rate']:.0f} stories/s, peak {row['peak_mib']:.0f} MiB"
+                    + (f", {row['held_mib']:.0f} MiB at the end without mapped files" if "held_mib" in row else "")
                 )
     if given.json:
         print(json.dumps({"results": results, "growth": grown}))
