@@ -76,7 +76,7 @@ def test_every_parameter_is_counted_in_one_part(plan, settings, small_data):
     prepared = open_prepared(small_data)
     model = build_model(settings(), image_size=prepared.image_size, training_texts=prepared.training_texts)
     assert [part.part for part in plan.parts] == [
-        "visual", "text", "fusion", "temporal", "text_decoder", "image_decoder", "alignment",
+        "visual", "text", "fusion", "temporal", "text_decoder", "image_decoder", "objective",
     ]  # fmt: skip
     assert sum(part.trained for part in plan.parts) == sum(item.numel() for item in model.parameters())
     assert all(part.frozen == 0 for part in plan.parts)

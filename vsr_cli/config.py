@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from .api import Decoding, Options
+from .api import Decoding, Options, TextObjective
 from .errors import VsrError
 from .layers import Choice, Layer, Resolver
 from .plugin.kinds import MODEL_PARTS
@@ -97,15 +97,56 @@ class FeatureOptions(Options):
 
 
 class ObjectiveOptions(Options):
-    """The weight of each term of the loss."""
+    """The weight of each term of the loss, and what the terms are made of."""
 
-    text: float = Field(1.0, ge=0, description="cross-entropy of the next text")
-    image: float = Field(1.0, ge=0, description="error of the next image")
+    text: float = Field(1.0, ge=0, description="the text decoder's own loss, mostly the cross-entropy of the next text")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each target token's probability that goes to all tokens alike, in training",
+    )
+    unlikelihood: float = Field(
+        0.0, ge=0, allow_inf_nan=False,
+        description="weight within text, in training, of not writing again what stands earlier in the target",
+    )  # fmt: skip
+    image: float = Field(1.0, ge=0, description="the image decoder's own loss, mostly the mean squared error")
+    l1: float = Field(0.0, ge=0, description="mean absolute error of the next image, which blurs less")
+    ssim: float = Field(0.0, ge=0, description="1 - SSIM of the next image, the error of local structure")
+    perceptual: float = Field(
+        0.0, ge=0, description="distance of the next image from the true one in a frozen network's features"
+    )
+    perceptual_network: Literal["vgg16", "resnet50", "mobilenet_v2"] = Field(
+        "vgg16", description="the network of torchvision whose features perceptual compares"
+    )
+    perceptual_weights: str | None = Field(
+        None,
+        validate_default=True,
+        description="the .safetensors, .pt or .pth file of its weights, with torchvision's names",
+    )
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
     next: float = Field(
         0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
     )
 
+    @field_validator("perceptual_weights")
+    @classmethod
+    def _named_if_needed(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None and info.data.get("perceptual"):
+            raise PydanticCustomError(
+                "no_weights",
+                "perceptual needs trained weights; name their file with --set objective.perceptual_weights=FILE",
+            )
+        return path
+
+    @property
+    def text_objective(self) -> TextObjective:
+        """What the text decoder is told of it."""
+        return TextObjective(label_smoothing=self.label_smoothing, unlikelihood=self.unlikelihood)
+
+
+ONLY_IF_WEIGHED = ("l1", "ssim", "perceptual", "next")
+"""The terms of the loss that are not even computed where they have no weight."""
 
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 """The experiment trackers that accelerate knows."""
@@ -122,7 +163,7 @@ class TrainingOptions(Options):
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    best_metric: Literal["loss", "text", "image", "alignment", "next"] = Field(
+    best_metric: Literal["loss", "text", "image", "l1", "ssim", "perceptual", "alignment", "next"] = Field(
         "loss", description="the validation loss that decides which checkpoint is the best"
     )
     patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")

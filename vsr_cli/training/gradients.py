@@ -57,7 +57,7 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
     targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     counts = {
         "text": targets.counts,
-        "image": np.ones(len(windows), dtype=np.int64),
+        **dict.fromkeys(("image", *model.image_errors), np.ones(len(windows), dtype=np.int64)),
         "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
     }
     if looked_for is not None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ..config import TrainConfig
+from ..config import ONLY_IF_WEIGHED, TrainConfig
 from ..console import say
 from ..data.features import frozen_features, tell_of_cut_texts
 from ..data.prepared import Prepared
@@ -54,8 +54,11 @@ def train(
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     if options.patience and not len(prepared.windows("validation")):
         raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
-    if options.best_metric == "next" and not config.objective.next:
-        raise VsrError("training.best_metric: next is measured only where it has a weight; add --set objective.next=1")
+    watched = options.best_metric
+    if watched in ONLY_IF_WEIGHED and not getattr(config.objective, watched):
+        raise VsrError(
+            f"training.best_metric: {watched} is measured only where it has a weight; add --set objective.{watched}=1"
+        )
     keep_freed_memory()
     set_seed(options.seed)
     resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)
