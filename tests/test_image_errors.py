@@ -13,11 +13,11 @@ from torchvision import models
 
 from vsr_cli.api import VsrError
 from vsr_cli.commands.train import resume_train
-from vsr_cli.config import ObjectiveOptions
 from vsr_cli.model.image_errors import build_image_errors, structural_similarity
 from vsr_cli.model.perceptual import LAYERS
 from vsr_cli.model.weights import frozen_names, load_model, load_weights
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import ObjectiveOptions
 
 
 def images(size=32):

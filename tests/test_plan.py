@@ -11,11 +11,11 @@ from vsr_cli.api import VsrError
 from vsr_cli.commands.plan import run_plan, show_plan
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
-from vsr_cli.config import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 from vsr_cli.training.plan import Disk, Memory, Plan
 from vsr_cli.training.plan_features import FeatureNeed, plan_features
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from vsr_cli.api import Context, Decoding, Narrative, Target
-from vsr_cli.config import ObjectiveOptions
 from vsr_cli.errors import VsrError
 from vsr_cli.model.image_errors import build_image_errors
 from vsr_cli.model.story_model import Parts, StoryModel
+from vsr_cli.sections import ObjectiveOptions
 
 B, K, D, L, T, H = 3, 4, 8, 5, 6, 16
 

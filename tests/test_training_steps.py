@@ -9,12 +9,12 @@ import torch
 from accelerate import Accelerator
 
 from vsr_cli.api import VsrError
-from vsr_cli.config import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 from vsr_cli.training.gradients import Measurer, open_split
 from vsr_cli.training.meeting import Meeting
 from vsr_cli.training.progress import Progress

@@ -11,11 +11,12 @@ from torch import nn
 
 from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
 from ..api.text_loss import PLAIN
-from ..config import CONTEXT_FRAMES, TrainConfig
+from ..config import TrainConfig
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
+from ..sections import CONTEXT_FRAMES
 from .image_errors import build_image_errors
 from .next_frame import NextFrame
 from .story_model import Parts, StoryModel

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import ObjectiveOptions
+from ..sections import ObjectiveOptions
 
 WINDOW, SIGMA = 11, 1.5
 """Pixels: the Gaussian window of Wang et al. (2004)."""

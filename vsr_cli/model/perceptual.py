@@ -14,8 +14,8 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from ..config import ObjectiveOptions
 from ..errors import VsrError
+from ..sections import ObjectiveOptions
 
 LAYERS = {
     "vgg16": ("features.3", "features.8", "features.15", "features.22"),

@@ -21,8 +21,8 @@ from ..api import (
     TextEncoder,
     VisualEncoder,
 )
-from ..config import ObjectiveOptions
 from ..errors import VsrError
+from ..sections import ObjectiveOptions
 from .alignment import Alignment
 from .next_frame import NextFrame
 from .shapes import expect_shape

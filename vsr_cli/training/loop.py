@@ -9,7 +9,7 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ..config import ONLY_IF_WEIGHED, TrainConfig
+from ..config import TrainConfig
 from ..console import say
 from ..data.features import frozen_features, tell_of_cut_texts
 from ..data.prepared import Prepared
@@ -19,6 +19,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
+from ..sections import ONLY_IF_WEIGHED
 from .checkpoints import Checkpoints
 from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
