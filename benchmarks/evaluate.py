@@ -44,13 +44,14 @@ def main() -> None:
     from vsr_cli.commands.prepare import prepare_config, run_prepare
     from vsr_cli.commands.settings import registry, train_config
     from vsr_cli.commands.train import run_train
-    from vsr_cli.config import FeatureOptions, resolve_metrics
+    from vsr_cli.config import resolve_metrics
     from vsr_cli.data.batches import Contexts
     from vsr_cli.data.features import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
     from vsr_cli.evaluation.predicting import predict_all
     from vsr_cli.model.spaces import Spaces
     from vsr_cli.model.weights import choose_device, load_model
+    from vsr_cli.sections import FeatureOptions
 
     found = registry()
     with tempfile.TemporaryDirectory() as folder:

@@ -31,9 +31,10 @@ def main() -> None:
     from vsr_cli.commands.prepare import prepare_config, run_prepare
     from vsr_cli.commands.settings import registry, train_config
     from vsr_cli.commands.train import run_train
-    from vsr_cli.config import SEED_LEAKS, FeatureOptions, resolve_metrics
+    from vsr_cli.config import resolve_metrics
     from vsr_cli.evaluation.seed_protocol import seed_steps
     from vsr_cli.model.weights import choose_device, load_model
+    from vsr_cli.sections import SEED_LEAKS, FeatureOptions
     from vsr_plugins.gru_decoder.model import GruDecoder
 
     def unshifted(self: GruDecoder, narrative: Narrative, ids: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from vsr_cli.api import Decoding
-from vsr_cli.config import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 from vsr_cli.training.gradients import open_split
 
 SETS = [

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vsr_cli.api import Frame, Story, TokenBatch
-from vsr_cli.config import FeatureOptions, resolve_prepare
+from vsr_cli.config import resolve_prepare
 from vsr_cli.data import feature_cache, features
 from vsr_cli.data.cache_care import kept_features, prune, remove_damaged, verify
 from vsr_cli.data.chunks import Share
@@ -21,6 +21,7 @@ from vsr_cli.data.preparing import prepare_stories
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 
 CPU = torch.device("cpu")
 CHOSEN = {

@@ -241,7 +241,7 @@ def test_nothing_is_unpickled(path):
 
 FLOORS = (
     ("__init__", "errors", "launch", "console", "files", "api"),
-    ("config", "layers", "run", "plugin"),
+    ("config", "sections", "layers", "run", "plugin"),
     ("data",),
     ("model",),
     ("training", "evaluation", "prediction", "report", "ablation"),

@@ -163,10 +163,10 @@ def test_without_a_weight_there_is_nothing_of_it(train_small, tmp_path):
 
 
 def test_training_frames_are_whole_stories_in_order_and_each_frame_once(run, small_data):
-    from vsr_cli.config import FeatureOptions
     from vsr_cli.data.features import frozen_features
     from vsr_cli.model.weights import load_model
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.sections import FeatureOptions
 
     model, prepared, device = load_model(run, registry()), open_prepared(small_data), torch.device("cpu")
     kept = frozen_features(prepared, model.visual, model.text, device=device, options=FeatureOptions())

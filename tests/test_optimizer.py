@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vsr_cli.config import TrainingOptions
+from vsr_cli.sections import TrainingOptions
 from vsr_cli.training import optimizer as optimizer_module
 from vsr_cli.training.optimizer import clip_gradient, make_optimizer
 

@@ -11,11 +11,11 @@ from vsr_cli.api import VsrError
 from vsr_cli.commands.plan import run_plan, show_plan
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
-from vsr_cli.config import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 from vsr_cli.training.plan import Disk, Memory, Plan
 from vsr_cli.training.plan_features import FeatureNeed, plan_features
 
@@ -76,7 +76,7 @@ def test_every_parameter_is_counted_in_one_part(plan, settings, small_data):
     prepared = open_prepared(small_data)
     model = build_model(settings(), image_size=prepared.image_size, training_texts=prepared.training_texts)
     assert [part.part for part in plan.parts] == [
-        "visual", "text", "fusion", "temporal", "text_decoder", "image_decoder", "alignment",
+        "visual", "text", "fusion", "temporal", "text_decoder", "image_decoder", "objective",
     ]  # fmt: skip
     assert sum(part.trained for part in plan.parts) == sum(item.numel() for item in model.parameters())
     assert all(part.frozen == 0 for part in plan.parts)

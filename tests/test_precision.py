@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
 from vsr_cli.commands.train import resume_train
-from vsr_cli.config import TrainingOptions
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
+from vsr_cli.sections import TrainingOptions
 from vsr_cli.training import processes
 from vsr_cli.training.stopping import Interrupted
 

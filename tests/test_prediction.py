@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story
-from vsr_cli.config import Resize, resolve_train
+from vsr_cli.config import resolve_train
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.prediction import output_folders, predict_next, read_context, write_prediction
+from vsr_cli.sections import Resize
 
 EMPTY = Note(code="empty_text", detail="3.txt: holds no text", frame=2)
 SIZE, LENGTH = 32, 6

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vsr_cli.config import DataOptions, resolve_prepare
+from vsr_cli.config import resolve_prepare
 from vsr_cli.data.splits import SPLITS, Membership, assign_splits, count_splits, natural
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer, parse_set, preset_layer
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import DataOptions
 
 
 def assign(stories, validation=0.1, test=0.1, seed=0, split="auto", split_file=None):

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from vsr_cli.api import Context, Decoding, Narrative, Target
-from vsr_cli.config import ObjectiveOptions
 from vsr_cli.errors import VsrError
+from vsr_cli.model.image_errors import build_image_errors
 from vsr_cli.model.story_model import Parts, StoryModel
+from vsr_cli.sections import ObjectiveOptions
 
 B, K, D, L, T, H = 3, 4, 8, 5, 6, 16
 
@@ -66,8 +67,7 @@ class Painter(nn.Module):
         return (prediction - target).abs().mean()
 
 
-@pytest.fixture
-def model():
+def make_model(weights):
     torch.manual_seed(0)
     parts = Parts(
         visual=Reader(7),
@@ -77,7 +77,12 @@ def model():
         text_decoder=Writer(),
         image_decoder=Painter(),
     )
-    return StoryModel(parts, ObjectiveOptions(text=0.7, image=3.0, alignment=0.2))
+    return StoryModel(parts, weights, image_errors=build_image_errors(weights, read_weights=True))
+
+
+@pytest.fixture
+def model():
+    return make_model(ObjectiveOptions(text=0.7, image=3.0, alignment=0.2))
 
 
 @pytest.fixture
@@ -151,6 +156,31 @@ def test_the_terms_are_those_of_the_parts(model, context, target):
     assert torch.equal(losses["text"], model.text_decoder.loss(narrative, target.ids, target.mask))
     assert torch.equal(losses["image"], (model.image_decoder(narrative) - target.image).abs().mean())
     assert torch.equal(losses["alignment"], model.alignment(narrative.visual, narrative.text, context=context))
+
+
+def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
+    """The painter knows nothing of them, and its own loss stays its own."""
+    model = make_model(ObjectiveOptions(text=0, image=0, alignment=0, l1=2.0, ssim=0.5))
+    losses, image = model(context, target), model.image_decoder(model.narrate(context))
+    assert list(losses) == ["loss", "text", "image", "l1", "ssim", "alignment"]
+    assert torch.equal(losses["l1"], (image - target.image).abs().mean())
+    assert torch.equal(losses["image"], model.image_decoder.loss(image, target.image))
+    assert torch.allclose(losses["loss"], 2.0 * losses["l1"] + 0.5 * losses["ssim"])
+    losses["loss"].backward()
+    assert model.image_decoder.layer.weight.grad.any()
+    assert model.text_decoder.layer.weight.grad is None or not model.text_decoder.layer.weight.grad.any()
+
+
+def test_errors_of_an_image_that_cannot_learn_are_refused_in_training_alone(context, target):
+    model = make_model(ObjectiveOptions(l1=1.0, ssim=1.0))
+    model.image_decoder.register_forward_hook(lambda _part, _given, image: image.detach())
+    words = (
+        r"^image decoder Painter: .* no gradient, .* objective\.l1 and objective\.ssim; leave that out, or choose .*$"
+    )
+    with pytest.raises(VsrError, match=words):
+        model(context, target)
+    with torch.no_grad():
+        assert model(context, target)["l1"] > 0
 
 
 @pytest.mark.parametrize("term", ["text", "image", "alignment"])

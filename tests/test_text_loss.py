@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vsr_cli.api import TextObjectiveOptions
+from vsr_cli.api import TextObjective
 from vsr_cli.api import text_loss as loss_module
 from vsr_cli.api.text_loss import LANES, head_cross_entropy
 
@@ -137,7 +137,7 @@ def in_plain_words(states, head, ids, mask, *, smoothing, unlikelihood):
 
 @pytest.mark.parametrize(("smoothing", "unlikelihood"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.7), (0.1, 1.5)])
 def test_the_objective_is_that_in_plain_words_and_so_are_its_gradients(smoothing, unlikelihood):
-    objective = TextObjectiveOptions(label_smoothing=smoothing, unlikelihood=unlikelihood)
+    objective = TextObjective(label_smoothing=smoothing, unlikelihood=unlikelihood)
     loss, *given = of_targets(objective)
     expected = in_plain_words(*given, smoothing=smoothing, unlikelihood=unlikelihood)
     torch.testing.assert_close(loss, expected)
@@ -147,7 +147,7 @@ def test_the_objective_is_that_in_plain_words_and_so_are_its_gradients(smoothing
 
 
 def test_label_smoothing_is_that_of_torch():
-    loss, states, head, ids, mask = of_targets(TextObjectiveOptions(label_smoothing=0.3))
+    loss, states, head, ids, mask = of_targets(TextObjective(label_smoothing=0.3))
     torch.testing.assert_close(loss, functional.cross_entropy(head(states[mask]), ids[mask], label_smoothing=0.3))
 
 
@@ -159,7 +159,7 @@ def test_a_token_that_is_sure_to_be_written_again_costs_much_and_not_without_bou
     ids, mask = torch.tensor([[3, 5]]), torch.ones(1, 2, dtype=torch.bool)
     states = torch.zeros(1, 2, H)
     plain, unlike = (
-        loss_module.head_loss(states, head, ids, mask, objective=TextObjectiveOptions(unlikelihood=weight))
+        loss_module.head_loss(states, head, ids, mask, objective=TextObjective(unlikelihood=weight))
         for weight in (0.0, 1.0)
     )
     assert unlike.item() == pytest.approx(plain.item() - math.log(1e-5) / 2, rel=1e-4)

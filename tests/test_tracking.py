@@ -10,8 +10,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vsr_cli.api import VsrError
-from vsr_cli.config import Tracker
 from vsr_cli.run import Run
+from vsr_cli.sections import Tracker
 from vsr_cli.training import tracking as module
 from vsr_cli.training.tracking import check_installed, flat, tracking
 

@@ -13,7 +13,7 @@ from vsr_cli.commands.evaluate import run_evaluate
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.commands.settings import train_config
 from vsr_cli.commands.train import resume_train, run_train
-from vsr_cli.config import FeatureOptions, TrainingOptions, resolve_metrics
+from vsr_cli.config import resolve_metrics
 from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.prepared import open_prepared
@@ -21,6 +21,7 @@ from vsr_cli.model.building import build_part
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
+from vsr_cli.sections import FeatureOptions, TrainingOptions
 from vsr_cli.training.schedule import rate_share
 from vsr_plugins.visual_encoders.model import PretrainedEncoder
 

@@ -9,12 +9,12 @@ import torch
 from accelerate import Accelerator
 
 from vsr_cli.api import VsrError
-from vsr_cli.config import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.sections import FeatureOptions
 from vsr_cli.training.gradients import Measurer, open_split
 from vsr_cli.training.meeting import Meeting
 from vsr_cli.training.progress import Progress
@@ -155,12 +155,12 @@ def rows(run):
 
 
 def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path):
-    settings = ("objective.alignment=0", "training.epochs=3")
+    settings = ("objective.alignment=0", "objective.l1=0.5", "training.epochs=3")
     large = train_small(tmp_path / "large", *settings, "training.batch_size=9")
     small = train_small(tmp_path / "small", *settings, "training.batch_size=3", "training.accumulate=3")
     for one, other in zip(rows(large), rows(small), strict=True):
         assert one["steps"] == other["steps"]
-        for name in ("text", "image"):
+        for name in ("text", "image", "l1"):
             assert one["train"][name] == pytest.approx(other["train"][name], rel=1e-4)
             assert one["validation"][name] == pytest.approx(other["validation"][name], rel=1e-3)
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .api import Decoding, Frame, Story
-from .config import CONTEXT_FRAMES, Resize
 from .data.batches import Contexts
 from .data.features import Features
 from .data.images import decode_image, read_picture, unfit_image
@@ -26,6 +25,7 @@ from .evaluation.text import clean_text
 from .files import file_name, write_json
 from .model.story_model import StoryModel
 from .report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture
+from .sections import CONTEXT_FRAMES, Resize
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from vsr_cli.api import BuildContext, Frame, Options, Story, Survey, content_key
+from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_plugins.concat.model import Concat
 from vsr_plugins.deconv import DeconvOptions
 from vsr_plugins.deconv.model import Deconv
@@ -190,6 +191,16 @@ class CountsPadding(GruDecoder):
         return super().loss(narrative, ids, torch.ones_like(mask))
 
 
+class SmoothsAlways(GruDecoder):
+    def loss(self, narrative, ids, mask):
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=self.objective)
+
+
+class SmoothsNever(GruDecoder):
+    def loss(self, narrative, ids, mask):
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=PLAIN)
+
+
 class Unbounded(Deconv):
     def forward(self, narrative):
         return 3 * super().forward(narrative) - 1
@@ -197,12 +208,12 @@ class Unbounded(Deconv):
 
 class LovesGrey(Deconv):
     def loss(self, prediction, target):
-        return self._modules["loss"](prediction, torch.full_like(target, 0.5))
+        return super().loss(prediction, torch.full_like(target, 0.5))
 
 
 class Indifferent(Deconv):
     def loss(self, prediction, target):
-        return 1 + 1e-9 * self._modules["loss"](prediction, target)
+        return 1 + 1e-9 * super().loss(prediction, target)
 
 
 class Paints(Deconv):
@@ -260,7 +271,7 @@ PARTS = {
     "temporal": (NoPair, Divides),
     "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
     "text": (ReadsPadding, FitsItself),
-    "text_decoder": (Remembers, Rambles, Invents, CountsPadding),
+    "text_decoder": (Remembers, Rambles, Invents, CountsPadding, SmoothsAlways, SmoothsNever),
     "image_decoder": (Unbounded, LovesGrey, Indifferent, Paints),
     "dataset": (Shuffled, Twins, Boasts, Pictureless),
     "metrics": (Relative, Misnamed, UpsideDown, NoNumber),
@@ -285,7 +296,12 @@ def build_text(kind):
 
 
 def build_writer(kind):
-    return lambda options, context: kind(context.vocabulary, width=context.width, options=GruDecoderOptions(length=12))
+    return lambda options, context: kind(
+        context.vocabulary,
+        width=context.width,
+        options=GruDecoderOptions(length=12),
+        objective=context.text_objective,
+    )
 
 
 def build_painter(kind):

@@ -16,6 +16,7 @@ COMPANY = "reads a story alike in any company"
 FROZEN = "frozen gives the same for one input, always"
 KEY = "cache_key tells apart what frozen gives"
 PADDING = "padding changes nothing"
+OBJECTIVE = "heeds its objective in training, and only there"
 FINDINGS = [
     (broken.WiderFusion, SHAPES, "fusion WiderFusion of .*: gives joined embeddings in the wrong shape"),
     (broken.ForgottenLayer, "gradients reach all that trains", "none reaches 2 parameters .*forgotten"),
@@ -38,6 +39,8 @@ FINDINGS = [
     (broken.Rambles, "writes ids of its own, and only padding after the end", "after the end of a text"),
     (broken.Invents, "writes ids of its own, and only padding after the end", "raised IndexError"),
     (broken.CountsPadding, PADDING, "beyond its mask change the loss"),
+    (broken.SmoothsAlways, OBJECTIVE, "label smoothing changes its loss in use"),
+    (broken.SmoothsNever, OBJECTIVE, "label smoothing does not change its loss in training"),
     (broken.Unbounded, "draws within 0 and 1", "drew pixels from -"),
     (broken.LovesGrey, "its loss is least at the target", "the target itself costs"),
     (broken.Indifferent, "learns: its loss falls", "it went from 1.0000 to 1.0000"),

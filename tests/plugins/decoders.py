@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from vsr_cli.api import BuildContext, Context, Narrative, Vocabulary
+from vsr_cli.api import BuildContext, Context, Narrative, TextObjective, Vocabulary
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
 
@@ -48,15 +48,23 @@ def write_language_model(folder: Path) -> Path:
     return folder
 
 
-def make_decoder(which, *, model: Path | None = None, assets: Path | None = None, width=WIDTH, **options):
-    """Build a decoder of the list above; `model` is the folder that `lm` takes."""
+def make_decoder(
+    which, *, model: Path | None = None, assets: Path | None = None, width=WIDTH, objective=None, **options
+):
+    """Build a decoder of the list above; `model` is the folder that `lm` takes, `objective` what it is trained for."""
     name = which.split()[0]
     torch.manual_seed(0)
     provided = registry().find("text_decoder", name)
     given = {"length": 9, **DECODERS[which], **({"model": str(model)} if name == "lm" else {}), **options}
     vocabulary = Vocabulary(tokenizer=tokenizer(), pad=PAD, bos=BOS, eos=EOS)
     context = BuildContext(
-        width=width, steps=4, image_size=64, training_texts=list, vocabulary=vocabulary, assets=assets
+        width=width,
+        steps=4,
+        image_size=64,
+        training_texts=list,
+        vocabulary=vocabulary,
+        text_objective=TextObjective(**objective or {}),
+        assets=assets,
     )
     return build(provided, provided.component.options(**given), context)
 

@@ -97,7 +97,7 @@ def test_padding_changes_nothing_and_later_targets_do_not_matter(make, which):
 @every
 @pytest.mark.parametrize("objective", [{}, {"label_smoothing": 0.1, "unlikelihood": 0.5}], ids=["plain", "objective"])
 def test_gradients_reach_all_that_trains_and_nothing_else(make, which, objective):
-    model = make(which, **objective)
+    model = make(which, objective=objective)
     if which == "lm lora":  # the second factor of an update starts at zero, and hides the first
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -113,7 +113,7 @@ def test_gradients_reach_all_that_trains_and_nothing_else(make, which, objective
 @every
 def test_the_objective_acts_in_training_alone(make, which):
     told = narrative(2)
-    plain, other = make(which), make(which, label_smoothing=0.2, unlikelihood=1.0)
+    plain, other = make(which), make(which, objective={"label_smoothing": 0.2, "unlikelihood": 1.0})
     ids, mask = targets(plain, ["Mara waits . Mara waits .", "the box"])
     torch.testing.assert_close(other.eval().loss(told, ids, mask), plain.eval().loss(told, ids, mask))
     assert other.train().loss(told, ids, mask) > plain.train().loss(told, ids, mask) + 1e-3

@@ -4,7 +4,6 @@ from ..errors import VsrError
 from .component import Component, Options, hookimpl
 from .decoding import Decoding
 from .hub import HubSource, HubStream
-from .image_loss import ImageLossOptions, build_image_loss
 from .loading import quiet
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
@@ -45,7 +44,7 @@ from .stories import (
     Survey,
     Thing,
 )
-from .text_objective import TextObjectiveOptions
+from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
@@ -68,7 +67,6 @@ __all__ = [
     "HubSource",
     "HubStream",
     "ImageDecoder",
-    "ImageLossOptions",
     "Mention",
     "Metric",
     "Narrative",
@@ -89,14 +87,13 @@ __all__ = [
     "TemporalModel",
     "TextDecoder",
     "TextEncoder",
-    "TextObjectiveOptions",
+    "TextObjective",
     "Thing",
     "TokenBatch",
     "TrainingFrames",
     "VisualEncoder",
     "Vocabulary",
     "VsrError",
-    "build_image_loss",
     "content_key",
     "hookimpl",
     "is_file",

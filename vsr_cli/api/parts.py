@@ -8,7 +8,7 @@ Every part is a `torch.nn.Module` made by the `build(options, context)` function
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decoding import Decoding
+from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class BuildContext:
     """The texts of the training split; for a text encoder that makes its own vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    text_objective: TextObjective = field(default_factory=TextObjective)
+    """What a text decoder is trained for. One that heeds it, in training alone, keeps it as its attribute `objective`;
+    around another, no model is built whose objective is more than the plain cross-entropy."""
     assets: Path | None = None
     """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
     structure from there and fetches nothing: its weights follow from the run. None on a first build."""
@@ -203,7 +207,10 @@ class TextDecoder(Protocol):
         ...
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
-        """Give the mean cross-entropy in nats a real token, a scalar; token t is predicted from those before it."""
+        """Give the mean cross-entropy in nats a real token, a scalar; token t is predicted from those before it.
+
+        In training, what the `text_objective` of the build asks for is part of it.
+        """
         ...
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:

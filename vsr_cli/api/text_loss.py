@@ -15,19 +15,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from .text_objective import TextObjectiveOptions
+from .text_objective import TextObjective
 
 SCORES_HELD = 2**23
 """How many scores are in memory at once: 32 MiB in single precision, a few hundred tokens of a large vocabulary."""
 LANES = 16
 """Tokens are filled up to a multiple of this: a product whose rows are no whole vectors takes half as long again."""
-PLAIN = TextObjectiveOptions()
+PLAIN = TextObjective()
 """The cross-entropy and nothing else: the loss of all that is not being trained on."""
 LEAST_OTHERWISE = 1e-5
 """The least probability, in the unlikelihood, of not writing a token: its logarithm would have no bound."""
 
 
-def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjectiveOptions) -> Tensor:
+def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjective) -> Tensor:
     """Give the loss of a head (V, H) on states (B, T, H) that are to score the targets ids and mask (B, T), a scalar.
 
     `objective` is what is trained for; where nothing trains, pass `PLAIN`.
@@ -50,7 +50,7 @@ def sliced_loss(
     mask: Tensor,
     *,
     size: int,
-    objective: TextObjectiveOptions,
+    objective: TextObjective,
 ) -> Tensor:
     """Give the loss of targets ids and mask (B, T), a scalar, from log-probabilities (n, V) of some of the N tokens.
 

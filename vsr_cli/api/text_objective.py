@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from .component import Options
+from dataclasses import dataclass
 
 
-class TextObjectiveOptions(Options):
-    """Options of every text decoder that is trained by the likelihood of tokens. They act in training alone.
+@dataclass(frozen=True, kw_only=True)
+class TextObjective:
+    """What the section `objective` asks of a text decoder that is trained by the likelihood of tokens.
 
-    A loss of the validation or of an evaluation is the plain cross-entropy, whatever they say.
+    It acts in training alone: a loss of the validation or of an evaluation is the plain cross-entropy.
     """
 
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of each target's probability that goes to all tokens alike, in training"
-    )
-    unlikelihood: float = Field(
-        0.0, ge=0, allow_inf_nan=False,
-        description="weight, in training, of not writing again what stands earlier in the target",
-    )  # fmt: skip
+    label_smoothing: float = 0.0
+    """Share of each target's probability that goes to all tokens alike, in [0, 1)."""
+    unlikelihood: float = 0.0
+    """Weight of not writing again what stands earlier in the target."""
 
     @property
     def is_plain(self) -> bool:

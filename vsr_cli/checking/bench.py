@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from ..api import Context, FitsTraining, Target, TargetFeatures, TokenBatch, TrainingFrames
-from ..config import ModelOptions, TrainConfig, resolve_train
+from ..config import TrainConfig, resolve_train
 from ..layers import Layer, parse_set, preset_layer
 from ..model.building import build_model
 from ..model.story_model import StoryModel
 from ..model.vectors import image_vectors, text_vectors
 from ..plugin.registry import Registry
+from ..sections import ModelOptions
 from .outcomes import demand
 from .stories import TinyStories, tell_stories
 

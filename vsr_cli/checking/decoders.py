@@ -9,7 +9,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ..api import Decoding
+from ..api import Decoding, TextObjective
+from ..model.story_model import StoryModel
 from .bench import Bench, read, tokens, told
 from .outcomes import Check, demand
 
@@ -19,6 +20,7 @@ def text_checks(bench: Bench) -> Iterator[Check]:
     yield "writes ids of its own, and only padding after the end", lambda: writes_legal_ids(bench)
     yield "writes the same whatever target it has seen", lambda: writes_unseen(bench)
     yield "padding changes nothing", lambda: text_ignores_padding(bench)
+    yield "heeds its objective in training, and only there", lambda: heeds_objective(bench)
 
 
 def image_checks(bench: Bench) -> Iterator[Check]:
@@ -88,6 +90,27 @@ def text_ignores_padding(bench: Bench) -> str | None:
     one, two = (decoder.generate(each, Decoding()) for each in (narrative, changed))
     demand(one.equal(two), "ids of the context beyond its mask change what is written")
     return None
+
+
+@torch.no_grad()
+def heeds_objective(bench: Bench) -> str | None:
+    """Compare the losses of the same decoder with and without label smoothing."""
+    plain = bench.build()
+    if not isinstance(getattr(plain.text_decoder, "objective", None), TextObjective):
+        return "it takes none"
+    objective = bench.config.objective.model_copy(update={"label_smoothing": 0.2})
+    smoothed = replace(bench, config=replace(bench.config, objective=objective)).build()
+    in_use, in_training = ([_loss(model, training) for model in (plain, smoothed)] for training in (False, True))
+    demand(in_use[0].equal(in_use[1]), "label smoothing changes its loss in use; heed it where self.training alone")
+    demand(not in_training[0].equal(in_training[1]), "label smoothing does not change its loss in training")
+    return None
+
+
+def _loss(model: StoryModel, training: bool) -> Tensor:
+    context, target = read(model.eval())
+    model.train(training)
+    torch.manual_seed(0)  # what is dropped out is the same for all
+    return model.text_decoder.loss(model.narrate(context), target.ids, target.mask)
 
 
 def _drawn(bench: Bench) -> tuple[Callable[[], Tensor], Tensor, Callable[[Tensor, Tensor], Tensor]]:

@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
-from ..config import CONTEXT_FRAMES, FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
+from ..sections import CONTEXT_FRAMES, FeatureOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

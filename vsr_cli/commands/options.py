@@ -48,7 +48,7 @@ def _choices(option: str) -> Callable[[str], list[str]]:
     """Make a function that completes what an option of the data may be."""
 
     def complete(incomplete: str) -> list[str]:
-        from ..config import DataOptions
+        from ..sections import DataOptions
 
         names = get_args(DataOptions.model_fields[option].annotation)
         return [name for name in names if name.startswith(incomplete)]
@@ -75,7 +75,7 @@ def complete_kind(incomplete: str) -> list[str]:
 
 
 def _complete_tracker(incomplete: str) -> list[str]:
-    from ..config import Tracker
+    from ..sections import Tracker
 
     return [name for name in get_args(Tracker) if name.startswith(incomplete)]
 

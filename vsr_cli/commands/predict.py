@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..api import Decoding, Rejected, Story
-from ..config import CONTEXT_FRAMES
 from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
 from ..layers import Layer, Resolver
 from ..plugin.registry import Registry
 from ..run import Run
+from ..sections import CONTEXT_FRAMES
 
 if TYPE_CHECKING:
     from ..api import Dataset

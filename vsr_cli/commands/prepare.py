@@ -12,13 +12,14 @@ from rich.markup import escape
 from rich.progress import TextColumn
 from rich.table import Table
 
-from ..config import PrepareConfig, TrainingOptions, resolve_prepare
+from ..config import PrepareConfig, resolve_prepare
 from ..console import out as console
 from ..console import progress, say
 from ..errors import VsrError
 from ..launch import is_main
 from ..layers import parse_set, preset_layer
 from ..plugin.registry import Registry
+from ..sections import TrainingOptions
 from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
 
 if TYPE_CHECKING:

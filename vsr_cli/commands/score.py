@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
+from ..sections import FeatureOptions
 from .evaluate import training_data
 
 if TYPE_CHECKING:

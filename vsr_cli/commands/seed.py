@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
-from ..config import SEED_LEAKS, FeatureOptions
 from ..console import out as console
 from ..errors import VsrError, nearest
 from ..files import write_json
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
+from ..sections import SEED_LEAKS, FeatureOptions
 from .evaluate import evaluation_folder, training_data
 
 PROTOCOLS = ("held-out", "seed")

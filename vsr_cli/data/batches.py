@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
-from ..config import CONTEXT_FRAMES
+from ..sections import CONTEXT_FRAMES
 from .features import Features, RowsOf, text_rows, visual_rows
 from .prepared import Frames, Windows
 from .shards import Rows

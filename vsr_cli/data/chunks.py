@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from ..api import Rejected, Story
-from ..config import DataOptions
 from ..errors import VsrError
 from ..files import replacing
+from ..sections import DataOptions
 from .digitising import Digitised, Still, content_of, digitise, stored
 from .shards import ROWS, map_shard, save_shard
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api import Frame, Rejected, Story, is_file
-from ..config import Resize
+from ..sections import Resize
 from .images import ImageProblem, Picture, digest_image, perceptual_hash, read_picture
 
 

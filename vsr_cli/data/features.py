@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
-from ..config import FeatureOptions
 from ..console import progress, say
+from ..sections import FeatureOptions
 from .chunks import Share
 from .company import ALONE, Company
 from .feature_cache import FEATURES, FeatureRows, FeatureSet, cache_folder

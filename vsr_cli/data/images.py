@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..config import Resize
 from ..errors import VsrError
+from ..sections import Resize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """By content, not by name. Pillow's rarer parsers never see a file."""

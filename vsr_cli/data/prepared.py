@@ -29,9 +29,9 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from ..api import Entity
-from ..config import Resize
 from ..errors import VsrError, nearest
 from ..files import read_json
+from ..sections import Resize
 from .chunks import Chunk
 from .shards import ChosenRows, MappedRows, Rows
 from .splits import SPLITS

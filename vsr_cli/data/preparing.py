@@ -19,9 +19,10 @@ from typing import Any
 
 from .. import __version__
 from ..api import Dataset, HasSurvey, Rejected, Story, Survey
-from ..config import DataOptions, PrepareConfig
+from ..config import PrepareConfig
 from ..errors import VsrError
 from ..files import read_json, replacing, replacing_folder, write_json
+from ..sections import DataOptions
 from .chunks import Chunk, Made, Share, make_chunks
 from .markup import marked_up
 from .membership import read_groups, read_splits

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from ..config import DataOptions
 from ..errors import VsrError
+from ..sections import DataOptions
 from .membership import read_splits
 
 SPLITS = ("train", "validation", "test")

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..config import DataOptions
+from ..sections import DataOptions
 from .arrow import arrow_rows, arrow_writer
 from .chunks import Chunk
 from .prepared import PROBLEMS

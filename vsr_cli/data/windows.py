@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config import CONTEXT_FRAMES
+from ..sections import CONTEXT_FRAMES
 
 WINDOW_FRAMES = CONTEXT_FRAMES + 1
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..api import Metric, SpaceMetric
-from ..config import CONTEXT_FRAMES
 from ..data.prepared import Windows
+from ..sections import CONTEXT_FRAMES
 from .bootstrap import resampled_scores, score_series
 from .floors import Unavailable
 from .scoring import Statistics

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, Sample
-from ..config import CONTEXT_FRAMES
 from ..console import progress
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared, Windows
 from ..data.statistics import ALL
 from ..layers import Choice
 from ..plugin.loading import build
+from ..sections import CONTEXT_FRAMES
 from .text import clean_text
 
 MOST = 2000

@@ -11,7 +11,6 @@ import torch
 
 from .. import __version__
 from ..api import Decoding, SpaceMetric
-from ..config import FeatureOptions
 from ..data.batches import Contexts, TargetFeatureSource, Targets
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
@@ -19,6 +18,7 @@ from ..errors import VsrError
 from ..layers import Choice
 from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
+from ..sections import FeatureOptions
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
 from .floors import SHUFFLE_SEED, Unavailable, ceiling, copy_last, shuffled

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import TextDecoder
-from ..config import CONTEXT_FRAMES
 from ..data.prepared import Frames, Windows
 from ..data.shards import ArrayRows, ChosenRows
 from ..model.spaces import Spaces, Vectors
+from ..sections import CONTEXT_FRAMES
 from .series import Series, Truth, cleaned
 from .text import clean_text
 from .training import Training

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import is_file, leads_outside
-from ..config import Resize
 from ..data.images import read_picture
 from ..errors import VsrError
+from ..sections import Resize
 from .text import clean_text
 
 FORM = '{"story": "…", "window": 0, "text": "…", "image": "PATH"}'

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..config import FeatureOptions
 from ..data.features import Features, frozen_features
 from ..data.prepared import Prepared
 from ..model.spaces import Spaces
 from ..model.story_model import StoryModel
+from ..sections import FeatureOptions
 from .floors import Unavailable, WindowVectors, nearest_context, typical
 from .series import Series
 from .training import Training, look_at_training

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Comparison, Metric, ReadsReferences, SpaceMetric
-from ..config import CONTEXT_FRAMES
 from ..console import progress
 from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.spaces import Vectors
 from ..plugin.loading import build
+from ..sections import CONTEXT_FRAMES
 from .floors import WindowVectors
 from .series import Queries, Series, Truth, read_mentions
 

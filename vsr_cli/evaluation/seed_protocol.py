@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
-from ..config import CONTEXT_FRAMES, SEED_LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
 from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
@@ -21,6 +20,7 @@ from ..data.shards import ChosenRows
 from ..errors import VsrError
 from ..layers import Choice
 from ..model.story_model import StoryModel
+from ..sections import CONTEXT_FRAMES, SEED_LEAKS, FeatureOptions
 from .leaks import audit
 from .predicting import BATCH, predict_all
 from .scoring import build_metrics, measure, reads_mentions

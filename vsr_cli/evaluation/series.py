@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Mention, Sample
-from ..config import CONTEXT_FRAMES
 from ..data.prepared import Frames, Prepared, StoredFrame, Windows
 from ..data.shards import ChosenRows, Rows
 from ..model.spaces import Vectors
+from ..sections import CONTEXT_FRAMES
 from .text import clean_text
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import CONTEXT_FRAMES
 from ..data.features import Features
 from ..data.prepared import Prepared, Windows
 from ..model.spaces import Spaces, Vectors
+from ..sections import CONTEXT_FRAMES
 
 MOST = 4000
 """Training windows that are looked at, evenly chosen from all: their vectors take a few hundred megabytes."""

@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..api import BuildContext, HasAssets, Vocabulary
-from ..config import CONTEXT_FRAMES, TrainConfig
+from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
+from ..api.text_loss import PLAIN
+from ..config import TrainConfig
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
+from ..sections import CONTEXT_FRAMES
+from .image_errors import build_image_errors
 from .next_frame import NextFrame
 from .story_model import Parts, StoryModel
 from .vectors import image_vectors, text_vectors
@@ -38,6 +41,7 @@ def build_part(
     image_size: int,
     training_texts: Callable[[], Iterable[str]],
     vocabulary: Vocabulary | None = None,
+    text_objective: TextObjective = PLAIN,
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
 ) -> Any:
@@ -48,6 +52,7 @@ def build_part(
         image_size=image_size,
         training_texts=training_texts,
         vocabulary=vocabulary,
+        text_objective=text_objective,
         assets=assets / section if assets else None,
     )
     part = build(choice.provided, choice.options, context)
@@ -69,11 +74,16 @@ def build_model(
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
 ) -> StoryModel:
-    """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow."""
+    """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow.
+
+    Raises VsrError if a part cannot be built, or does without an objective that it needs or with one that it ignores.
+    """
+    text_objective = config.objective.text_objective
     options: dict[str, Any] = {
         "width": config.model.width,
         "image_size": image_size,
         "training_texts": training_texts,
+        "text_objective": text_objective,
         "assets": assets,
         "steps": steps,
     }
@@ -88,9 +98,16 @@ def build_model(
             f"{KIND_OF[asking[0]].title} '{choice.name}': chooses by the objective 'next', which has no weight; "
             "add --set objective.next=1"
         )
+    if not text_objective.is_plain and getattr(built["text_decoder"], "objective", None) != text_objective:
+        raise VsrError(
+            f"text decoder '{config.parts['text_decoder'].name}': its loss takes neither objective.label_smoothing nor "
+            f"objective.unlikelihood (given: {text_objective.label_smoothing} and {text_objective.unlikelihood}); set "
+            "both to 0, or choose another, e.g. --text-decoder gru"
+        )
     parts = Parts(**built)
     next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next else None
-    return StoryModel(parts, config.objective, next_frame=next_frame)
+    image_errors = build_image_errors(config.objective, read_weights=assets is None)
+    return StoryModel(parts, config.objective, image_errors=image_errors, next_frame=next_frame)
 
 
 @torch.no_grad()

@@ -21,7 +21,8 @@ from ..api import (
     TextEncoder,
     VisualEncoder,
 )
-from ..config import ObjectiveOptions
+from ..errors import VsrError
+from ..sections import ObjectiveOptions
 from .alignment import Alignment
 from .next_frame import NextFrame
 from .shapes import expect_shape
@@ -54,7 +55,14 @@ class Prediction:
 class StoryModel(nn.Module):
     """Reads four frames and writes the fifth."""
 
-    def __init__(self, parts: Parts, weights: ObjectiveOptions, *, next_frame: NextFrame | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        weights: ObjectiveOptions,
+        *,
+        image_errors: nn.ModuleDict | None = None,
+        next_frame: NextFrame | None = None,
+    ) -> None:
         super().__init__()
         self.visual = parts.visual
         self.text = parts.text
@@ -62,6 +70,7 @@ class StoryModel(nn.Module):
         self.temporal = parts.temporal
         self.text_decoder = parts.text_decoder
         self.image_decoder = parts.image_decoder
+        self.image_errors = nn.ModuleDict() if image_errors is None else image_errors
         self.alignment = Alignment()
         self.next_frame = next_frame
         self.weights = weights
@@ -93,9 +102,10 @@ class StoryModel(nn.Module):
         )
 
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
-        """Give the losses by name, scalars: "text", "image", "alignment", "next", and "loss", their weighted sum.
+        """Give the losses by name, scalars: "loss", the weighted sum, and its terms as `ObjectiveOptions` names them.
 
-        "next" is there only where it has a weight. Raises VsrError as `narrate` does.
+        Those of `ONLY_IF_WEIGHED` are there only where they have a weight. Raises VsrError as `narrate` does, and if
+        the errors of an image without a gradient are to be learnt from.
         """
         narrative = self.narrate(context)
         image = self.image_decoder(narrative)  # (B, 3, H, W)
@@ -103,6 +113,7 @@ class StoryModel(nn.Module):
         terms = {
             "text": self.text_decoder.loss(narrative, target.ids, target.mask),
             "image": self.image_decoder.loss(image, target.image),
+            **self._errors(image, target.image),
             "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
         if self.next_frame is not None and narrative.next is not None:
@@ -120,6 +131,15 @@ class StoryModel(nn.Module):
         ids = self.text_decoder.generate(narrative, decoding)  # (B, T)
         images = self.image_decoder(narrative).float().clamp(0, 1)  # (B, 3, H, W)
         return Prediction(texts=self.text_decoder.detokenize(ids), images=images, next=narrative.next)
+
+    def _errors(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
+        if self.image_errors and torch.is_grad_enabled() and not image.requires_grad:
+            named = " and ".join(f"objective.{name}" for name in self.image_errors)
+            raise VsrError(
+                f"image decoder {type(self.image_decoder).__qualname__}: what it draws has no gradient, so nothing "
+                f"could be learnt from {named}; leave that out, or choose another --image-decoder"
+            )
+        return {name: error(image, target) for name, error in self.image_errors.items()}
 
     def _look_for_next(self, context: Context, summary: Tensor) -> NextQuery | None:
         if self.next_frame is None:

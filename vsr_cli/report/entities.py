@@ -12,8 +12,8 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from ..api import Box, Entity
-from ..config import Resize
 from ..data.prepared import StoredFrame, StoredStory
+from ..sections import Resize
 from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PAPER, load_font
 
 COLOURS = (

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..config import CONTEXT_FRAMES
 from ..console import progress
 from ..data.images import unfit_image
 from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
 from ..evaluation.text import clean_text
+from ..sections import CONTEXT_FRAMES
 from .differences import shared_and_own
 from .evaluated import Evaluated
 

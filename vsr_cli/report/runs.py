@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..config import COMMON
 from ..errors import VsrError
 from ..files import is_held, read_json
 from ..layers import preset_layer
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..plugin.registry import Registry
 from ..run import Run
+from ..sections import COMMON
 from .history import best_row, read_history, watched_loss
 
 UNREADABLE = "unreadable"

@@ -20,13 +20,13 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import CONTEXT_FRAMES
 from ..console import say
 from ..data.batches import Contexts, TargetFeatureSource, Targets
 from ..data.features import Features
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.story_model import StoryModel
+from ..sections import CONTEXT_FRAMES
 from .meeting import Meeting, SomeoneRanOut
 from .processes import exchange
 from .progress import Progress, in_parts
@@ -57,7 +57,7 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
     targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     counts = {
         "text": targets.counts,
-        "image": np.ones(len(windows), dtype=np.int64),
+        **dict.fromkeys(("image", *model.image_errors), np.ones(len(windows), dtype=np.int64)),
         "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
     }
     if looked_for is not None:

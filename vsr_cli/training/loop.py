@@ -19,6 +19,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
 from ..run import Run, now
+from ..sections import ONLY_IF_WEIGHED
 from .checkpoints import Checkpoints
 from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
@@ -54,8 +55,11 @@ def train(
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     if options.patience and not len(prepared.windows("validation")):
         raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
-    if options.best_metric == "next" and not config.objective.next:
-        raise VsrError("training.best_metric: next is measured only where it has a weight; add --set objective.next=1")
+    watched = options.best_metric
+    if watched in ONLY_IF_WEIGHED and not getattr(config.objective, watched):
+        raise VsrError(
+            f"training.best_metric: {watched} is measured only where it has a weight; add --set objective.{watched}=1"
+        )
     keep_freed_memory()
     set_seed(options.seed)
     resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)

@@ -44,7 +44,7 @@ class PartSize:
 
     part: str
     component: str | None
-    """None for what belongs to no part: the alignment loss."""
+    """None for what belongs to no part: the objective's own terms."""
     trained: int
     frozen: int
 
@@ -275,7 +275,7 @@ def _part_sizes(config: TrainConfig, model: StoryModel) -> list[PartSize]:
     names = {part: choice.name for part, choice in config.parts.items()}
     counted: set[nn.Parameter] = set()
     sizes = []
-    for part, module in {**modules, "alignment": model}.items():
+    for part, module in {**modules, "objective": model}.items():
         own = set(module.parameters()) - counted
         counted |= own
         trained = sum(parameter.numel() for parameter in own if parameter.requires_grad)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..config import FeatureOptions
 from ..data.features import Features, Wanted, keep, room_for, wanted_text, wanted_visual
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, Rows
 from ..model.story_model import StoryModel
+from ..sections import FeatureOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,6 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast,
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from ..config import TrainingOptions
 from ..console import err
 from ..data.chunks import Share
 from ..data.company import Company
@@ -30,6 +29,7 @@ from ..errors import VsrError
 from ..launch import is_main, process_count
 from ..model.weights import choose_device
 from ..run import Run
+from ..sections import TrainingOptions
 
 LONGEST_WAIT = timedelta(hours=3)
 """For the others. The main process may have features to compute first; a launcher notices much sooner if one dies."""

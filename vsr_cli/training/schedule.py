@@ -6,7 +6,7 @@ import math
 
 from torch.optim import Optimizer
 
-from ..config import TrainingOptions
+from ..sections import TrainingOptions
 
 
 def rate_share(options: TrainingOptions, *, step: int, steps: int) -> float:

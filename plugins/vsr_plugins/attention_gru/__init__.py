@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from vsr_cli.api import Component, TextObjectiveOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class AttentionGruOptions(TextObjectiveOptions):
+class AttentionGruOptions(Options):
     """The options of the text decoder `attention-gru`."""
 
     length: int = Field(32, ge=2, description="most tokens written, and most of a target that is learnt from")

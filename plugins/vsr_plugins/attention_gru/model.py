@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, Vocabulary
 from vsr_cli.api.context_memory import ContextMemory
 from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_cli.api.writing import State, write
@@ -47,10 +47,12 @@ class AttentionGru(nn.Module):
     Luong et al.'s order: the GRU moves first and looks then, so that a whole target is learnt from at once.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int, steps: int, options: AttentionGruOptions) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, *, width: int, steps: int, options: AttentionGruOptions, objective: TextObjective
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.objective = options
+        self.objective = objective
         self.length = options.length
         self.layers = options.layers
         hidden = options.hidden or width
@@ -112,4 +114,10 @@ class AttentionGru(nn.Module):
 def build(options: AttentionGruOptions, context: BuildContext) -> AttentionGru:
     """Build the decoder over the text encoder's vocabulary."""
     assert context.vocabulary is not None, "a decoder is built after the text encoder"
-    return AttentionGru(context.vocabulary, width=context.width, steps=context.steps, options=options)
+    return AttentionGru(
+        context.vocabulary,
+        width=context.width,
+        steps=context.steps,
+        options=options,
+        objective=context.text_objective,
+    )

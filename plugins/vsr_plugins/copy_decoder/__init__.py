@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vsr_cli.api import Component, TextObjectiveOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class CopyDecoderOptions(TextObjectiveOptions):
+class CopyDecoderOptions(Options):
     """The options of the text decoder `copy`."""
 
     length: int = Field(32, ge=2, description="most tokens written, and most of a target that is learnt from")

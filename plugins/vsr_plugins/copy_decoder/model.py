@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, Vocabulary
 from vsr_cli.api.context_memory import WordStates, word_mask
 from vsr_cli.api.text_loss import PLAIN, answer_log_probabilities, sliced_loss
 from vsr_cli.api.writing import State, write
@@ -47,10 +47,12 @@ class CopyDecoder(nn.Module):
     covered is no input of the attention.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int, steps: int, options: CopyDecoderOptions) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, *, width: int, steps: int, options: CopyDecoderOptions, objective: TextObjective
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.objective = options
+        self.objective = objective
         self.coverage = options.coverage
         self.length = options.length
         hidden = options.hidden or width
@@ -167,4 +169,10 @@ def _looked_again(attention: Tensor) -> Tensor:
 def build(options: CopyDecoderOptions, context: BuildContext) -> CopyDecoder:
     """Build the decoder over the text encoder's vocabulary, in which the context is read too."""
     assert context.vocabulary is not None, "a decoder is built after the text encoder"
-    return CopyDecoder(context.vocabulary, width=context.width, steps=context.steps, options=options)
+    return CopyDecoder(
+        context.vocabulary,
+        width=context.width,
+        steps=context.steps,
+        options=options,
+        objective=context.text_objective,
+    )

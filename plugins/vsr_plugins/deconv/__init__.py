@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vsr_cli.api import Component, ImageLossOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class DeconvOptions(ImageLossOptions):
+class DeconvOptions(Options):
     """The options of `deconv`."""
 
     channels: int = Field(

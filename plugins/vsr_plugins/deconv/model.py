@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, VsrError, build_image_loss
+from vsr_cli.api import BuildContext, Narrative, VsrError
 
 from . import DeconvOptions
 
@@ -38,13 +39,16 @@ class Deconv(nn.Module):
             channels = fewer
         layers += [nn.ConvTranspose2d(channels, 3, 4, stride=2, padding=1), nn.Sigmoid()]
         self.upsample = nn.Sequential(*layers)
-        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D)."""
         small = self.first(narrative.summary).unflatten(-1, self.shape)  # (B, D) -> (B, C, start, start)
         image: Tensor = self.upsample(small)  # -> (B, 3, H, W)
         return image
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the mean squared error of two images (B, 3, H, W), a scalar."""
+        return functional.mse_loss(prediction, target)
 
 
 def start_size(image_size: int) -> tuple[int, int]:

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from vsr_cli.api import Component, TextObjectiveOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class GruDecoderOptions(TextObjectiveOptions):
+class GruDecoderOptions(Options):
     """The options of the text decoder `gru`."""
 
     length: int = Field(32, ge=2, description="most tokens written, and most of a target that is learnt from")

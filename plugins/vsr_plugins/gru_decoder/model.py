@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjectiveOptions, TokenBatch, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, Vocabulary
 from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_cli.api.writing import State, write
 
@@ -22,10 +22,12 @@ class GruDecoder(nn.Module):
     Encoder-Decoder for Statistical Machine Translation".
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int, options: GruDecoderOptions) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, *, width: int, options: GruDecoderOptions, objective: TextObjective
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.objective: TextObjectiveOptions = options
+        self.objective = objective
         self.length = options.length
         self.layers = options.layers
         hidden = options.hidden or width
@@ -88,4 +90,4 @@ class GruDecoder(nn.Module):
 def build(options: GruDecoderOptions, context: BuildContext) -> GruDecoder:
     """Build the decoder over the text encoder's vocabulary."""
     assert context.vocabulary is not None, "a decoder is built after the text encoder"
-    return GruDecoder(context.vocabulary, width=context.width, options=options)
+    return GruDecoder(context.vocabulary, width=context.width, options=options, objective=context.text_objective)

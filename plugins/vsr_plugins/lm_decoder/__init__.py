@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from vsr_cli.api import Component, TextObjectiveOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class LmDecoderOptions(TextObjectiveOptions):
+class LmDecoderOptions(Options):
     """The options of the text decoder `lm`."""
 
     model: str = Field(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary, VsrError
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, Vocabulary, VsrError
 from vsr_cli.api.text_loss import PLAIN, sliced_loss
 from vsr_cli.api.writing import NEVER, draw, forbid_repeats, uniform_numbers
 
@@ -47,11 +47,17 @@ class LmDecoder(nn.Module):
     """
 
     def __init__(
-        self, model: PreTrainedModel, vocabulary: Vocabulary, *, width: int, options: LmDecoderOptions
+        self,
+        model: PreTrainedModel,
+        vocabulary: Vocabulary,
+        *,
+        width: int,
+        options: LmDecoderOptions,
+        objective: TextObjective,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.objective = options
+        self.objective = objective
         self.length = options.length
         self.frozen = options.trained == "prefix"
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # what a model would rather do is not what was asked for
@@ -151,4 +157,4 @@ def build(options: LmDecoderOptions, context: BuildContext) -> LmDecoder:
     Raises VsrError if the model or its tokenizer cannot be had, or peft is asked for and not installed.
     """
     model, vocabulary = load(options) if context.assets is None else read_assets(context.assets)
-    return LmDecoder(model, vocabulary, width=context.width, options=options)
+    return LmDecoder(model, vocabulary, width=context.width, options=options, objective=context.text_objective)

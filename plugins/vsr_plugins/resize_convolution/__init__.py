@@ -3,10 +3,10 @@
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from vsr_cli.api import Component, ImageLossOptions, hookimpl
+from vsr_cli.api import Component, Options, hookimpl
 
 
-class ResizeConvolutionOptions(ImageLossOptions):
+class ResizeConvolutionOptions(Options):
     """The options of `upsample` and `residual`."""
 
     channels: int = Field(

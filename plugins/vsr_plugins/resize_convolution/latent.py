@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, TrainingFrames, build_image_loss
+from vsr_cli.api import BuildContext, Narrative, TrainingFrames
 
 from . import LatentOptions
 from .autoencoder import LatentDecoder, learn_decoder
@@ -28,7 +29,6 @@ class Latent(nn.Module):
         self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
         self.latent = nn.Conv2d(self.features.channels, decoder.latent_channels, 3, padding=1)
         self.decoder = decoder.requires_grad_(False).eval()
-        self.loss = build_image_loss(options, context)
 
     def train(self, mode: bool = True) -> Latent:
         """Set the mode of what trains; the frozen decoder adds no noise."""
@@ -41,6 +41,10 @@ class Latent(nn.Module):
         latent = self.latent(self.features(narrative.summary))  # (B, D) -> (B, C, h, w)
         image: Tensor = self.decoder(latent)  # -> (B, 3, H, W)
         return image
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the mean squared error of two images (B, 3, H, W), a scalar."""
+        return functional.mse_loss(prediction, target)
 
 
 class LearntLatent(Latent):

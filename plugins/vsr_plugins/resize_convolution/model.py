@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, build_image_loss
+from vsr_cli.api import BuildContext, Narrative
 
 from . import ResizeConvolutionOptions
 from .enlarging import FEWEST_CHANNELS, Enlarging, sizes_up_to
@@ -23,12 +23,15 @@ class Upsample(nn.Module):
         *sizes, self.image_size = sizes_up_to(context.image_size)
         self.features = Enlarging(width=context.width, sizes=sizes, channels=options.channels)
         self.draw = nn.Conv2d(self.features.channels, 3, 3, padding=1)
-        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D)."""
         features = functional.interpolate(self.features(narrative.summary), self.image_size)  # (B, D) -> (B, C, H, W)
         return torch.sigmoid(self.draw(features))  # -> (B, 3, H, W)
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the mean squared error of two images (B, 3, H, W), a scalar."""
+        return functional.mse_loss(prediction, target)
 
 
 class Residual(nn.Module):
@@ -49,7 +52,6 @@ class Residual(nn.Module):
             self.draw.weight[3].zero_()
             assert self.draw.bias is not None
             self.draw.bias[3] = INITIAL_MASK
-        self.loss = build_image_loss(options, context)
 
     def forward(self, narrative: Narrative) -> Tensor:
         """Give (B, 3, H, W) in [0, 1] from the summary (B, D) and the last image (B, 3, H, W)."""
@@ -61,6 +63,10 @@ class Residual(nn.Module):
         drawn = functional.interpolate(drawn, self.image_size, mode="bilinear")  # -> (B, 4, H, W)
         new, mask = drawn[:, :3], drawn[:, 3:]
         return last + mask * (new - last)
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Give the mean squared error of two images (B, 3, H, W), a scalar."""
+        return functional.mse_loss(prediction, target)
 
 
 def build_upsample(options: ResizeConvolutionOptions, context: BuildContext) -> Upsample:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TokenBatch, Vocabulary, VsrError
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, Vocabulary, VsrError
 from vsr_cli.api.context_memory import ContextMemory
 from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_cli.api.writing import State, write
@@ -65,10 +65,18 @@ def _joined(read: Tensor) -> Tensor:
 class TransformerDecoder(nn.Module):
     """Vaswani et al.'s (2017) decoder, "Attention Is All You Need", with learnt positions and norms that come first."""
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int, steps: int, options: TransformerDecoderOptions) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        width: int,
+        steps: int,
+        options: TransformerDecoderOptions,
+        objective: TextObjective,
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.objective = options
+        self.objective = objective
         self.length = options.length
         hidden = options.hidden or width
         self.scale = math.sqrt(hidden)
@@ -156,4 +164,10 @@ def build(options: TransformerDecoderOptions, context: BuildContext) -> Transfor
             f"text decoder transformer: text_decoder.heads={options.heads} does not divide the width of the states "
             f"({hidden}); choose another, or another text_decoder.hidden"
         )
-    return TransformerDecoder(context.vocabulary, width=context.width, steps=context.steps, options=options)
+    return TransformerDecoder(
+        context.vocabulary,
+        width=context.width,
+        steps=context.steps,
+        options=options,
+        objective=context.text_objective,
+    )

@@ -1,4 +1,4 @@
-"""The errors of an image that a decoder can be trained on."""
+"""The errors of the drawn image that a model can be trained on beside what its image decoder makes of them itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import ImageLossOptions
+from ..sections import ObjectiveOptions
 
 WINDOW, SIGMA = 11, 1.5
 """Pixels: the Gaussian window of Wang et al. (2004)."""
@@ -14,27 +14,30 @@ MEAN_STABILITY, VARIANCE_STABILITY = 0.01**2, 0.03**2
 """Their constants C1 and C2, for pixels in [0, 1]."""
 
 
-class ImageLoss(nn.Module):
-    """A weighted sum of errors."""
+def build_image_errors(objective: ObjectiveOptions, *, read_weights: bool) -> nn.ModuleDict:
+    """Build the errors that have a weight, by their names: each gives a scalar from two images (B, 3, H, W) in [0, 1].
 
-    def __init__(self, options: ImageLossOptions, perceptual: nn.Module | None) -> None:
-        super().__init__()
-        self.options = options
-        self.perceptual = perceptual
+    With `read_weights` the frozen network of `perceptual` is filled from its file; a run that is read back holds its
+    weights. Raises VsrError if the file cannot be read.
+    """
+    errors: dict[str, nn.Module] = {}
+    if objective.l1:
+        errors["l1"] = nn.L1Loss()
+    if objective.ssim:
+        errors["ssim"] = StructuralError()
+    if objective.perceptual:
+        from .perceptual import build_perceptual  # brings torchvision, which takes a second to import
+
+        errors["perceptual"] = build_perceptual(objective, read_weights=read_weights)
+    return nn.ModuleDict(errors)
+
+
+class StructuralError(nn.Module):
+    """1 - SSIM, the error of local structure."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Give the loss, a scalar, of two images (B, 3, H, W) in [0, 1]."""
-        weights = self.options
-        loss = torch.zeros((), device=prediction.device)
-        if weights.mse:
-            loss = loss + weights.mse * functional.mse_loss(prediction, target)
-        if weights.l1:
-            loss = loss + weights.l1 * functional.l1_loss(prediction, target)
-        if weights.ssim:
-            loss = loss + weights.ssim * (1 - structural_similarity(prediction, target))
-        if self.perceptual is not None:
-            loss = loss + weights.perceptual * self.perceptual(prediction, target)
-        return loss
+        """Give the error, a scalar in [0, 2], of two images (B, 3, H, W) in [0, 1]."""
+        return 1 - structural_similarity(prediction, target)
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:

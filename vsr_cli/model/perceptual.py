@@ -14,9 +14,8 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from ...errors import VsrError
-from ..parts import BuildContext
-from . import ImageLossOptions
+from ..errors import VsrError
+from ..sections import ObjectiveOptions
 
 LAYERS = {
     "vgg16": ("features.3", "features.8", "features.15", "features.22"),
@@ -75,23 +74,23 @@ class Perceptual(nn.Module):
         return torch.stack(distances).mean()
 
 
-def build_perceptual(options: ImageLossOptions, context: BuildContext) -> Perceptual:
-    """Build the distance on the weights that the options name, or without any for a run that holds them.
+def build_perceptual(objective: ObjectiveOptions, *, read_weights: bool) -> Perceptual:
+    """Build the distance on the weights that the objective names, or without any for a run that holds them.
 
     Raises VsrError if the weights cannot be read or are not the network's.
     """
-    network = models.get_model(options.perceptual_network, weights=None)
-    layers = LAYERS[options.perceptual_network]
+    network = models.get_model(objective.perceptual_network, weights=None)
+    layers = LAYERS[objective.perceptual_network]
     extractor = create_feature_extractor(network, return_nodes=list(layers))
-    if context.assets is None:
-        assert options.perceptual_weights is not None, "the options check it"
-        load_weights(extractor, Path(options.perceptual_weights), network=options.perceptual_network)
+    if read_weights:
+        assert objective.perceptual_weights is not None, "the options check it"
+        load_weights(extractor, Path(objective.perceptual_weights), network=objective.perceptual_network)
     return Perceptual(extractor)
 
 
 def load_weights(extractor: nn.Module, path: Path, *, network: str) -> None:
     """Fill the lower layers of a network from a file of all its weights. Raises VsrError if it is not such a file."""
-    remedy = f"give a file written from torchvision's {network} by --set image_decoder.perceptual_weights=FILE"
+    remedy = f"give a file written from torchvision's {network} by --set objective.perceptual_weights=FILE"
     try:
         tensors = (
             load_file(path)
