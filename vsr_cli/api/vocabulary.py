@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
+AT_ONCE = 4096
+"""Texts whose encodings are in memory together: the library keeps several kilobytes of each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBatch:
@@ -76,15 +79,16 @@ class Vocabulary:
     def _batch(self, texts: Sequence[str], *, first: list[int], length: int) -> TokenBatch:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        rows = [[*first, *item.ids, self.eos] for item in encoded]
-        cut = np.array([len(row) > length for row in rows], dtype=np.bool_)
-        if first:
-            rows = [row if len(row) <= length else [*row[: length - 1], self.eos] for row in rows]
-        ids = np.full((len(rows), length), self.pad, dtype=np.int64)
-        mask = np.zeros((len(rows), length), dtype=np.bool_)
-        for index, row in enumerate(rows):
-            kept = row[:length]
-            ids[index, : len(kept)] = kept
-            mask[index, : len(kept)] = True
+        texts = list(texts)
+        ids = np.full((len(texts), length), self.pad, dtype=np.int64)
+        mask = np.zeros((len(texts), length), dtype=np.bool_)
+        cut = np.zeros(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts), AT_ONCE):
+            encoded = self.tokenizer.encode_batch_fast(texts[start : start + AT_ONCE], add_special_tokens=False)
+            for index, item in enumerate(encoded, start):
+                row = [*first, *item.ids, self.eos]
+                cut[index] = len(row) > length
+                kept = [*row[: length - 1], self.eos] if first and cut[index] else row[:length]
+                ids[index, : len(kept)] = kept
+                mask[index, : len(kept)] = True
         return TokenBatch(ids=ids, mask=mask, cut=cut)
