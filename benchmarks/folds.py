@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -112,11 +111,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of how the stories are parted")
     parser.add_argument("--metrics", nargs="+", default=["bleu", "rouge", "meteor", "rank", "rank-text", "mse"])
     parser.add_argument(
-        "--train", nargs="+", default=[], metavar="WORD", help="for vsr train, less the dashes: epochs=3"
+        "--train", nargs="+", default=[], metavar="WORD", help="settings of the section training: epochs=3"
     )
     parser.add_argument("prepare", nargs="+", metavar="WORDS", help="for vsr prepare")
     given = parser.parse_args()
     from vsr_cli.data.prepared import open_prepared
+    from vsr_cli.files import write_json
 
     out: Path = given.out
     vsr("prepare", *given.prepare, "--out", out / "all")
@@ -130,10 +130,11 @@ def main() -> None:
             continue
         write_split(split, groups, fold, held_out=number)
         vsr("prepare", *given.prepare, "--split", "file", "--set", f"data.split_file={split}", "--out", data)
-        vsr("train", "--data", data, "--out", run, *(f"--set=training.{word}" for word in given.train))
+        first = ["--data", data, "--out", run, *(f"--set=training.{word}" for word in given.train)]
+        vsr("train", *(["--resume", run] if run.exists() else first))
         vsr("evaluate", "--run", run, "--split", "test", "--metrics", *given.metrics)
     cells, stories = pooled(runs, given.metrics)
-    (out / "result.json").write_text(json.dumps({"stories": len(set(stories)), "metrics": cells}, indent=1))
+    write_json(out / "result.json", {"stories": len(set(stories)), "metrics": cells})
     show(cells, stories)
 
 

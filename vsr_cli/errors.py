@@ -13,6 +13,11 @@ class VsrError(Exception):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """Give the first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names come closest to a misspelt one, or list them all where none is near."""
     names = sorted(known)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import sys
 from pathlib import Path
 
@@ -54,15 +53,6 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     for name, model in made.items():
         model.save_pretrained(place / name)
     return {name: place / name for name in made}
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def latent(model, image_size=16, *, assets=None, **options) -> Latent:

@@ -1,7 +1,6 @@
 """How pretrained text encoders are read: in windows, as their folders say, and where they are halves of others."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -77,15 +76,6 @@ def save(folder: Path, kind) -> str:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     return {kind: save(tmp_path_factory.mktemp(kind), kind) for kind in SPECIAL}
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def context(width=8, assets=None) -> BuildContext:

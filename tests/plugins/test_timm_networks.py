@@ -1,4 +1,3 @@
-import socket
 import sys
 
 import pytest
@@ -30,15 +29,6 @@ def encoder(model="test_resnet", weights="random", **options):
 def images(count, size=160):
     random = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=random)
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

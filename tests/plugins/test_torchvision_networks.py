@@ -1,5 +1,4 @@
 import re
-import socket
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,6 @@ RANDOM = ImagenetOptions(weights="random")
 
 def context(width=16, assets=None) -> BuildContext:
     return BuildContext(width=width, steps=4, image_size=224, training_texts=list, assets=assets)
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture(scope="module")

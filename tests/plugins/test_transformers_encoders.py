@@ -1,6 +1,5 @@
 import importlib.util
 import json
-import socket
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -82,12 +81,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+def no_network(no_network, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 

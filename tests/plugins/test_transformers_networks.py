@@ -1,5 +1,4 @@
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -59,15 +58,6 @@ def folders(tmp_path_factory):
         model.save_pretrained(found[kind])
         processor.save_pretrained(found[kind])
     return found
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise OSError("the network is blocked")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def context(width=8, assets=None) -> BuildContext:

@@ -203,26 +203,14 @@ def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lin
 def test_a_run_and_other_things_are_not_written_into(write_lines, lines, prepared, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/thesis.txt").write_text("mine")
-    for what in ("holds something else than scores",):
-        with pytest.raises(VsrError, match=what):
-            run_score(
-                registry(),
-                write_lines(lines),
-                prepared.folder,
-                "test",
-                choices(),
-                out=tmp_path / "run",
-                allow_missing=False,
-            )
+
+    def score_into_run():
+        options = {"out": tmp_path / "run", "allow_missing": False}
+        run_score(registry(), write_lines(lines), prepared.folder, "test", choices(), **options)
+
+    with pytest.raises(VsrError, match="holds something else than scores"):
+        score_into_run()
     (tmp_path / "run/evaluations").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
     with pytest.raises(VsrError, match="is a run"):
-        run_score(
-            registry(),
-            write_lines(lines),
-            prepared.folder,
-            "test",
-            choices(),
-            out=tmp_path / "run",
-            allow_missing=False,
-        )
+        score_into_run()

@@ -1,10 +1,10 @@
 """All of vsr that a plugin may import. Light: neither torch nor transformers is loaded by it."""
 
-from ..errors import VsrError
+from ..errors import VsrError, one_line
 from .component import Component, Options, hookimpl
 from .decoding import Decoding
 from .hub import HubSource, HubStream
-from .loading import quiet
+from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .parts import (
     BuildContext,
@@ -99,5 +99,7 @@ __all__ = [
     "is_file",
     "last_real",
     "leads_outside",
+    "one_line",
     "quiet",
+    "read_tensors",
 ]

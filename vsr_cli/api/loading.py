@@ -1,10 +1,14 @@
-"""Loading without a word from transformers, diffusers and the hub's library. Imports none until it is used."""
+"""Loading weights without running any code, and libraries without a word from them. Imports none until it is used."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import VsrError, one_line
 
 
 @contextmanager
@@ -32,3 +36,32 @@ def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
         diffusers.setLevel(diffusers_level)
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def read_tensors(path: Path, *, remedy: str) -> Any:
+    """Give what a .safetensors file or one of torch's own holds, to the CPU: a state dict, if it is as it should be.
+
+    Raises VsrError, ending in the remedy, if it cannot be read or holds more than tensors and plain values.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        OSError,
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # what the readers raise at bytes that hold no weights
+        raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import VsrError
+from ..errors import VsrError, one_line
 from ..sections import Resize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -217,7 +217,7 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
         remedy = "put the file there or drop the frame"
         raise ImageProblem("missing_image", where=where, what="no such file", remedy=remedy) from error
     except (OSError, ValueError) as error:
-        raise _unreadable(where, f"the file cannot be opened ({_reason(error)})") from error
+        raise _unreadable(where, f"the file cannot be opened ({one_line(error)})") from error
 
 
 def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
@@ -244,7 +244,7 @@ def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image,
     except _DAMAGE as error:
         if _says_truncated(error):
             raise _truncated(where) from error
-        raise _unreadable(where, f"it cannot be decoded ({_reason(error)})") from error
+        raise _unreadable(where, f"it cannot be decoded ({one_line(error)})") from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -284,10 +284,6 @@ def _to_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 def _says_truncated(error: BaseException) -> bool:
     # Pillow has no class for it: it says "image file is truncated" or "Truncated File Read".
     return isinstance(error, EOFError) or "truncated" in str(error).lower()
-
-
-def _reason(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _unreadable(where: str, what: str) -> ImageProblem:

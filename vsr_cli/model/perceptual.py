@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from ..api import read_tensors
 from ..errors import VsrError
 from ..sections import ObjectiveOptions
 
@@ -26,18 +24,6 @@ LAYERS = {
 et al. (2016), section 4."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's colours, as all three networks expect them."""
-UNREADABLE = (
-    OSError,
-    SafetensorError,
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
-"""What the readers of weights raise at bytes that hold none."""
 
 
 class Perceptual(nn.Module):
@@ -91,15 +77,7 @@ def build_perceptual(objective: ObjectiveOptions, *, read_weights: bool) -> Perc
 def load_weights(extractor: nn.Module, path: Path, *, network: str) -> None:
     """Fill the lower layers of a network from a file of all its weights. Raises VsrError if it is not such a file."""
     remedy = f"give a file written from torchvision's {network} by --set objective.perceptual_weights=FILE"
-    try:
-        tensors = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except UNREADABLE as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise VsrError(f"{path}: weights cannot be read ({reason}); {remedy}") from error
+    tensors = read_tensors(path, remedy=remedy)
     # A state dict with no record of its version may lack these counters, which nothing here reads.
     expected = {
         name: tensor.shape

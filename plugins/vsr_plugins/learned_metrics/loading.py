@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import VsrError, one_line
 
 Loaded = TypeVar("Loaded")
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -20,5 +20,4 @@ def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loa
     try:
         return loader(model)
     except UNLOADABLE as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise VsrError(f"{metric}: cannot load {model} ({reason}); {remedy}") from error
+        raise VsrError(f"{metric}: cannot load {model} ({one_line(error)}); {remedy}") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, VsrError
+from vsr_cli.api import Metric, Sample, VsrError, one_line
 
 from . import LpipsOptions
 from .loading import UNLOADABLE
@@ -110,8 +110,7 @@ def build(options: LpipsOptions) -> Metric:
         )
         linear = [tensors[f"lin{stage}.model.1.weight"][0].float() for stage in range(len(stages))]  # (1, C, 1, 1)
     except UNLOADABLE as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise VsrError(f"lpips: cannot load {options.weights} ({reason}); {remedy}") from error
+        raise VsrError(f"lpips: cannot load {options.weights} ({one_line(error)}); {remedy}") from error
     return Lpips(features, linear, options)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from vsr_cli.api import Vocabulary, VsrError, quiet
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet
 
 from . import LmDecoderOptions
 
@@ -43,11 +43,10 @@ def load(options: LmDecoderOptions) -> tuple[PreTrainedModel, Vocabulary]:
                 model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
             tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=False)
         except UNLOADABLE as error:
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise VsrError(
-                f"text decoder lm: cannot load {options.model} ({reason}); give the folder of a causal language model "
-                "with safetensors weights and its tokenizer by --set text_decoder.model=FOLDER, or let HF_HOME name a "
-                "cache that holds it"
+                f"text decoder lm: cannot load {options.model} ({one_line(error)}); give the folder of a causal "
+                "language model with safetensors weights and its tokenizer by --set text_decoder.model=FOLDER, or let "
+                "HF_HOME name a cache that holds it"
             ) from error
     if missing:
         raise VsrError(

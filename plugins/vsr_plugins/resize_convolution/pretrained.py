@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vsr_cli.api import BuildContext, VsrError, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet
 
 from . import LatentOptions
 
@@ -77,9 +77,8 @@ def build_pretrained(options: LatentOptions, context: BuildContext) -> Pretraine
             try:
                 autoencoder = _load(options)
             except UNLOADABLE as error:
-                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
                 raise VsrError(
-                    f"image decoder latent: cannot load {options.model} ({reason}); give the folder of an "
+                    f"image decoder latent: cannot load {options.model} ({one_line(error)}); give the folder of an "
                     f"{' or '.join(CLASSES)} with safetensors weights by --set image_decoder.model=FOLDER, name the "
                     "folder within a pipeline by --set image_decoder.subfolder=vae, or let HF_HOME name a cache that "
                     "holds it"

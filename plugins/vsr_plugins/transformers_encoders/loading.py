@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
-from vsr_cli.api import Vocabulary, VsrError, quiet
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet
 
 from . import DistilBertOptions, HfTextOptions
 from .reading import SIGLIPS, Reading, find_reading
@@ -103,8 +103,3 @@ def without_pooler(model: Any) -> PreTrainedModel:
         model.head = nn.Identity()
     encoder: PreTrainedModel = model
     return encoder
-
-
-def one_line(error: Exception) -> str:
-    """Give the first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

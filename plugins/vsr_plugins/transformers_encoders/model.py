@@ -172,17 +172,19 @@ class TransformersEncoder(nn.Module):
         """Give the pooled last states (N, H) of windows (N, L); or of three depths, each normalised, (N, 3 * H)."""
         if not self.spread:
             return self._pool(self._lower_states(ids, mask), mask)
-        seen = None if self.reads_padding else mask.long()
-        output = self.lower(input_ids=ids, attention_mask=seen, output_hidden_states=True)
+        output = self._lower_output(ids, mask, every_layer=True)
         first, *between, _ = output.hidden_states  # of the embeddings, and after each layer, (N, L, H)
         middle = between[(len(between) - 1) // 2] if between else first
         pooled = [self._pool(states, mask) for states in (first, middle, output.last_hidden_state)]
         return torch.cat([functional.layer_norm(part, part.shape[1:], eps=SMALLEST_SCALE) for part in pooled], dim=1)
 
     def _lower_states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        seen = None if self.reads_padding else mask.long()
-        states: Tensor = self.lower(input_ids=ids, attention_mask=seen).last_hidden_state  # (N, L) -> (N, L, H)
+        states: Tensor = self._lower_output(ids, mask).last_hidden_state  # (N, L) -> (N, L, H)
         return states if self.reads_padding else states.masked_fill(~mask[..., None], 0.0)
+
+    def _lower_output(self, ids: Tensor, mask: Tensor, *, every_layer: bool = False) -> Any:
+        seen = None if self.reads_padding else mask.long()
+        return self.lower(input_ids=ids, attention_mask=seen, output_hidden_states=every_layer)
 
     def _upper_pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         """Give the pooled states (N, H) of the upper layers from the states (N, L, H) below them."""

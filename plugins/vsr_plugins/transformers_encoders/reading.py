@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import VsrError, one_line
 
 from . import HfTextOptions
 
@@ -59,9 +59,8 @@ def find_reading(options: HfTextOptions, config: Any) -> Reading:
         pooling = by_kind if place is None else pooling_of(read_json(options.model, f"{place}/config.json") or {})
         limits = read_json(options.model, "sentence_bert_config.json") or {} if modules else {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise VsrError(
-            f"text encoder: cannot find out how {options.model} is pooled ({reason}); "
+            f"text encoder: cannot find out how {options.model} is pooled ({one_line(error)}); "
             "say it by --set text.pooling=cls, mean or last"
         ) from error
     return Reading(pooling=pooling, window=limits.get("max_seq_length"))

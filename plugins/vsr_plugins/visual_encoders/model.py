@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsr_cli.api import BuildContext, VsrError, content_key
+from vsr_cli.api import BuildContext, VsrError, content_key, one_line
 
 from . import VisualOptions
 from .preprocessing import Preprocessing
@@ -101,10 +101,9 @@ def features_of(network: nn.Module, size: int) -> int:
     try:
         found = network(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise VsrError(
-            f"visual encoder: {type(network).__name__} does not read pictures of {size} pixels a side ({reason}); "
-            "take another network"
+            f"visual encoder: {type(network).__name__} does not read pictures of {size} pixels a side "
+            f"({one_line(error)}); take another network"
         ) from error
     if not isinstance(found, Tensor) or found.ndim != 2:
         raise VsrError(

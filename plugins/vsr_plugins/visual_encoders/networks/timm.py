@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from torch import nn
 
-from vsr_cli.api import BuildContext, VsrError, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet
 
 from .. import TimmOptions
 from ..model import PretrainedEncoder
 from ..preprocessing import Preprocessing
-from .weights import UNREADABLE, fill, one_line, read_weights
+from .weights import UNREADABLE, fill, read_weights
 
 
 def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from vsr_cli.api import BuildContext, VsrError
+from vsr_cli.api import BuildContext, VsrError, one_line
 
 from .. import ImagenetOptions, TorchvisionOptions, VisualOptions
 from ..model import PretrainedEncoder
 from ..preprocessing import Preprocessing
-from .weights import UNREADABLE, fill, one_line, read_weights
+from .weights import UNREADABLE, fill, read_weights
 
 CLASSES = 1000
 """Of ImageNet: what a network's last layer gives."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
-from vsr_cli.api import BuildContext, VsrError, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet
 
 from .. import HfVisionOptions
 from ..model import PretrainedEncoder
 from ..preprocessing import Preprocessing
-from .weights import UNREADABLE, one_line
+from .weights import UNREADABLE
 
 CONFIG = "config.json"
 CLASS_TOKENS = ("cls_token", "class_embedding")

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import VsrError, read_tensors
 
 UNREADABLE = (
     OSError,
@@ -26,7 +25,7 @@ UNREADABLE = (
     TypeError,
     AttributeError,
 )
-"""What a download that fails raises, and the readers of weights at bytes that hold none."""
+"""What a library that fetches weights and reads them raises where that fails."""
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -60,17 +59,7 @@ def read_weights(path: Path, *, names: Sequence[str]) -> Mapping[str, Tensor]:
     remedy = f"give {', '.join(names)}, random or a {', '.join(SUFFIXES)} file by --set visual.weights=..."
     if path.suffix not in SUFFIXES or not path.is_file():
         raise VsrError(f"visual encoder: no such weights ({path}); {remedy}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    found = read_tensors(path, remedy=remedy)
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise VsrError(f"{path}: holds no state dict (names and tensors); {remedy}")
-    return tensors
-
-
-def one_line(error: Exception) -> str:
-    """Give the first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return found
