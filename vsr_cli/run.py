@@ -12,6 +12,7 @@ evaluations/, predictions/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -26,11 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .checksums import read_checksums
 from .errors import VsrError
 from .files import alone_in, read_json, whole_folder, write_json
 
 RUNS = Path("runs")
 FORMAT = 1
+FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
+"""The file of the weights that never change, in the run folder, and that of all others, in each checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,23 @@ class Run:
     def checkpoint(self, which: str) -> Path:
         """Give the folder to read a checkpoint from, "last" or "best"; it is whole if it is there."""
         return whole_folder(self.checkpoints / which)
+
+    def which_checkpoint(self, which: str = "best") -> str:
+        """Return the name of the checkpoint that is read when `which` is asked for: "last" where there is no best."""
+        return which if self.checkpoint(which).is_dir() else "last"
+
+    def weights_digest(self, which: str = "best") -> str:
+        """Return the digest of all weights of a checkpoint, which names what a result was computed for.
+
+        It is made of the checksums that were recorded when the weights were written, so no weight is read.
+        Raises VsrError if the run has no such checkpoint, or its checksums cannot be read.
+        """
+        remedy = f"train the run again, or go on with 'vsr train --resume {self.folder}'"
+        trained = read_checksums(self.checkpoint(self.which_checkpoint(which)), remedy=remedy).get(WEIGHTS)
+        frozen = (self.facts().get("checksums") or {}).get(FROZEN)
+        if not trained or not frozen:
+            raise VsrError(f"{self.folder}: its weights have no checksums; {remedy}")
+        return hashlib.sha256(f"{frozen} {trained}".encode()).hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
         """Read config.json. Raises VsrError if the folder is not a run."""
@@ -201,7 +222,7 @@ def remove_leftovers(run: Run) -> None:
     """Remove what a killed process has left half-written, and all that it had built where there is no checkpoint."""
     if not run.checkpoint("last").is_dir():
         shutil.rmtree(run.assets, ignore_errors=True)
-    for name in ("config.json", "run.json", "frozen.safetensors"):
+    for name in ("config.json", "run.json", FROZEN):
         for left in run.folder.glob(f".{name}.*"):
             left.unlink()
     for which in ("last", "best"):

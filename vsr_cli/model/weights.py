@@ -13,7 +13,7 @@ from ..config import TrainConfig, resolve_recorded
 from ..errors import VsrError
 from ..files import replacing, writing
 from ..plugin.registry import Registry
-from ..run import Run
+from ..run import FROZEN, WEIGHTS, Run
 from .building import build_model
 from .story_model import StoryModel
 
@@ -72,8 +72,7 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
         where=str(run.folder / "config.json"),
         distributions=run.facts()["distributions"].values(),
     )
-    if not run.checkpoint(which).is_dir():
-        which = "last"
+    which = run.which_checkpoint(which)
     return rebuild_model(run, config, image_size=int(record["data"]["image_size"]), which=which)
 
 
@@ -81,7 +80,7 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str)
     """Build a run's model from its assets and load a checkpoint. Raises VsrError if the weights do not fit."""
     model = build_model(config, image_size=image_size, assets=run.assets)
     checkpoint = run.checkpoint(which)
-    state = load_weights(run.folder / "frozen.safetensors") | load_weights(checkpoint / "model.safetensors")
+    state = load_weights(run.folder / FROZEN) | load_weights(checkpoint / WEIGHTS)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

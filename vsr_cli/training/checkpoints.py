@@ -18,11 +18,12 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
+from ..checksums import write_checksums
 from ..errors import VsrError
 from ..files import replacing_folder, write_json
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
-from ..run import Run
+from ..run import WEIGHTS, Run
 from .display import EpochRow
 from .processes import exchange_objects
 from .progress import Progress
@@ -81,10 +82,11 @@ class Checkpoints:
         place = self.run.checkpoints / which
         try:
             with replacing_folder(place, to_disk=True) as folder:
-                save_weights(self.model, folder / "model.safetensors", frozen=False)
+                save_weights(self.model, folder / WEIGHTS, frozen=False)
                 if row is not None:
                     write_json(folder / "epoch.json", asdict(row))
                 yield folder
+                write_checksums(folder, (path.name for path in folder.iterdir()))
         except (OSError, VsrError) as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise VsrError(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from ..checksums import file_checksum
 from ..config import TrainConfig
 from ..console import say
 from ..data.features import frozen_features, tell_of_cut_texts
@@ -18,7 +19,7 @@ from ..model.building import build_model, save_assets
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
-from ..run import Run, now
+from ..run import FROZEN, Run, now
 from ..sections import ONLY_IF_WEIGHED
 from .checkpoints import Checkpoints
 from .compiling import compiled
@@ -82,8 +83,9 @@ def train(
         copy_main(model, accelerator)  # what was fitted may differ by rounding between machines
         if accelerator.is_main_process:  # what never changes is kept once
             save_assets(model, run.assets)
-            save_weights(model, run.folder / "frozen.safetensors", frozen=True)
-            run.update(parameters=parameter_counts(model))
+            save_weights(model, run.folder / FROZEN, frozen=True)
+            frozen = {FROZEN: file_checksum(run.folder / FROZEN)}
+            run.update(parameters=parameter_counts(model), checksums=frozen)
     training = open_split(model, prepared, "train", features, device=accelerator.device)
     validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
