@@ -40,9 +40,10 @@ from .commands.options import (
 )
 from .commands.plugins import plugins_app
 from .commands.predicting_app import predicting_app
+from .commands.presets import presets_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
-from .commands.words import UsageError, examples, fail_usage, os_mistake
+from .commands.words import UsageError, fail_usage, os_mistake, presets_and_examples
 from .console import fail, print_json, say
 from .errors import VsrError
 from .launch import is_main, spare_other_programs
@@ -65,6 +66,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(results_app)
 app.add_typer(ablate_app)
+app.add_typer(presets_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -84,7 +86,7 @@ def vsr(
 
 
 @app.command(
-    epilog=examples(
+    epilog=presets_and_examples(
         "vsr prepare",
         "vsr prepare my_stories/ --window sliding --resize letterbox --groups series.csv",
         "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
@@ -127,6 +129,7 @@ def prepare(
         prepare_config,
         run_prepare,
         run_shard,
+        say_preset,
         show_prepared,
     )
     from .commands.settings import registry
@@ -143,6 +146,8 @@ def prepare(
         **part_flags(visual=visual, text=text),
     }
     config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
+    if preset is None:
+        say_preset(name)
     folder = out or default_folder(source, name)
     if shard is not None:
         done = run_shard(config, source, folder, shard)
@@ -160,7 +165,7 @@ def prepare(
 
 
 @app.command(
-    epilog=examples(
+    epilog=presets_and_examples(
         "vsr train --temporal gru",
         "vsr train --data data/my_stories --epochs 20 --temporal lstm",
         "vsr train --preset reference --set visual.weights=resnet50.safetensors --set text.model=distilbert/",
@@ -194,7 +199,7 @@ def train(
     from .commands.plan import run_plan, show_plan
     from .commands.runs import tell_run
     from .commands.settings import registry
-    from .commands.train import find_data, prepare_embedded, resume_train, run_train
+    from .commands.train import find_data, prepare_embedded, resume_train, run_train, say_other_preset
 
     found = registry()
     flags = train_flags(
@@ -227,7 +232,9 @@ def train(
         print_json(plan.record()) if as_json else show_plan(plan)
         return
     if folder is None:
-        folder = prepare_embedded(found, show=not as_json)
+        folder = prepare_embedded(found, settings.preset, show=not as_json)
+    else:
+        say_other_preset(settings, folder)
     tell_run(run_train(settings, folder, out), as_json=as_json)
 
 

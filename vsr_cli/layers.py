@@ -50,6 +50,25 @@ class Layer:
     """What is wrong with the layer itself, to be reported with all the other mistakes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PresetFacts:
+    """What a preset says of itself, in a line each."""
+
+    name: str
+    summary: str
+    download: str
+    """The pretrained weights that are fetched the first time, and how large they are."""
+    machine: str
+    """What it takes to train."""
+
+
+def preset_facts() -> list[PresetFacts]:
+    """Return what each preset says of itself, in the order of their names."""
+    read = {name: _read_preset(name) for name in presets()}
+    keys = ("summary", "download", "machine")
+    return [PresetFacts(name=name, **{key: str(values.get(key, "")) for key in keys}) for name, values in read.items()]
+
+
 def presets() -> list[str]:
     """Give the names of the presets."""
     return sorted(
@@ -61,8 +80,12 @@ def preset_layer(name: str) -> Layer:
     """Read a preset. Raises VsrError if there is none of this name."""
     if name not in presets():
         raise VsrError(f"preset '{name}': there is none of this name; {nearest(name, presets())}")
-    values = tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
-    return Layer(f"preset {name}", values)
+    sections = {key: value for key, value in _read_preset(name).items() if isinstance(value, dict)}
+    return Layer(f"preset {name}", sections)
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    return tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _preset_folder() -> Any:

@@ -87,7 +87,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def small_presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("presets")
-    shutil.copy(layers._preset_folder() / "reference.toml", folder)
+    for name in ("reference.toml", "laptop.toml"):
+        shutil.copy(layers._preset_folder() / name, folder)
     (folder / "tiny.toml").write_text(SMALL_PRESET)
     return folder
 

@@ -126,7 +126,7 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
         Combination(label_of(values, axes), {axis.title: values[axis.setting] for axis in axes}) for values in tried
     ]
     cells = make_cells(described, records, asked.seeds)
-    folder = folder or prepare_embedded(found, show=False)
+    folder = folder or prepare_embedded(found, records[0]["preset"], show=False)
     manifest = read_manifest(folder)
     if not manifest["counts"]["windows_kept"][asked.split]:
         raise VsrError(f"--split {asked.split}: {folder} has no window in it; choose the other one, or prepare more")

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import TrainConfig
 from ..errors import VsrError
 from ..plugin.registry import Registry
-from .settings import PRESET_OF_DATASET, flag_layers, train_config
+from .settings import flag_layers, train_config
 
 
 def part_flags(**names: str | None) -> dict[str, Any]:
@@ -63,8 +63,6 @@ def resolve_train_command(
     """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None)."""
     from .train import read_manifest
 
-    if folder is None and preset is None and config is None:
-        preset = PRESET_OF_DATASET["storyworld"]
     manifest = read_manifest(folder) if folder else None
     return train_config(
         found, manifest=manifest, preset=preset, config=config, flags=flags, assignments=assignments or []

@@ -17,10 +17,10 @@ from ..console import out as console
 from ..console import progress, say
 from ..errors import VsrError
 from ..launch import is_main
-from ..layers import parse_set, preset_layer
+from ..layers import parse_set, preset_facts, preset_layer
 from ..plugin.registry import Registry
 from ..sections import TrainingOptions
-from .settings import DEFAULT_PRESET, PRESET_OF_DATASET, flag_layers
+from .settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
     from ..api import Dataset
@@ -38,7 +38,7 @@ def prepare_config(
     found: Registry, *, dataset: str, preset: str | None, flags: Mapping[str, Any], assignments: Sequence[str]
 ) -> PrepareConfig:
     """Resolve a prepare command; the preset's limit for this dataset holds unless --limit says otherwise."""
-    chosen = preset or PRESET_OF_DATASET.get(dataset, DEFAULT_PRESET)
+    chosen = preset or default_preset(dataset)[0]
     base = preset_layer(chosen)
     limit = base.values.get("limit", {}).get(dataset, 0)
     if limit and flags.get("data.limit") is None:
@@ -47,10 +47,17 @@ def prepare_config(
     return resolve_prepare(found, preset=chosen, layers=[base, *flag_layers(named), *parse_set(assignments)])
 
 
+def say_preset(dataset: str) -> None:
+    """Report which preset a prepare command takes when none is named, and why."""
+    name, reason = default_preset(dataset)
+    facts = next(facts for facts in preset_facts() if facts.name == name)
+    say(f"preset {name}, the default for {reason}: {facts.summary}; 'vsr presets' lists others")
+
+
 def default_dataset(source: str | None) -> str:
     """With no source, the embedded dataset is meant; a folder holds story folders; a file says by its ending."""
     if source is None:
-        return "storyworld"
+        return EMBEDDED
     if Path(source).is_file() and (dataset := DATASET_OF_SUFFIX.get(Path(source).suffix.lower())):
         return dataset
     if Path(source).exists():

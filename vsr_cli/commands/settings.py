@@ -12,9 +12,16 @@ from ..layers import Layer, parse_set, preset_layer, preset_of_file, read_config
 from ..plugin.discovery import registry as discover_once
 from ..plugin.registry import Registry
 
-DEFAULT_PRESET = "reference"
-PRESET_OF_DATASET = {"storyworld": "tiny"}
-"""The embedded dataset is for machines with no weights; anything else starts from the reference design."""
+EMBEDDED = "storyworld"
+"""The dataset that needs no files: what is prepared where nothing is named."""
+PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": ("reference", "StoryReasoning")}
+OWN_STORIES = ("laptop", "stories of your own")
+"""The preset of any other dataset, and for what."""
+
+
+def default_preset(dataset: str) -> tuple[str, str]:
+    """Return the preset that a dataset is prepared with unless one is named, and what it is the default for."""
+    return PRESET_OF_DATASET.get(dataset, OWN_STORIES)
 
 
 def registry() -> Registry:
@@ -49,8 +56,8 @@ def train_config(
     """Resolve a train command.
 
     From the lowest layer up: the preset (given, or the configuration file's, or the one that the data was
-    prepared with), the encoders that the data was prepared with unless a preset was given, the file, the flags,
-    `--set`.
+    prepared with; without data, that of the embedded stories, which are then prepared), the encoders that the data was
+    prepared with unless a preset was given, the file, the flags, `--set`.
     """
     file_layers = [read_config_file(config)] if config else []
     chosen = preset or (preset_of_file(config) if config else None)
@@ -59,7 +66,7 @@ def train_config(
         prepared_with = {section: manifest[section] for section in ("visual", "text", "features")}
         data_layers = [Layer("the prepared data", prepared_with)]
         chosen = manifest["preset"]
-    chosen = chosen or DEFAULT_PRESET
+    chosen = chosen or default_preset(EMBEDDED)[0]
     layers = [preset_layer(chosen), *data_layers, *file_layers, *flag_layers(flags), *parse_set(assignments)]
     return resolve_train(found, preset=chosen, layers=layers)
 

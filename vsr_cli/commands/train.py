@@ -16,6 +16,7 @@ from ..launch import is_main, process_count
 from ..plugin.registry import Registry
 from ..run import Run, create_run, now, open_to_resume, remove_leftovers, versions
 from ..training.tracking import check_installed
+from .settings import EMBEDDED, default_preset
 
 
 def find_data(folder: Path | None) -> Path | None:
@@ -32,19 +33,40 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return open_prepared(folder).manifest
 
 
-def prepare_embedded(found: Registry, *, show: bool) -> Path:
-    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds."""
+def prepare_embedded(found: Registry, preset: str, *, show: bool) -> Path:
+    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds.
+
+    Raises VsrError if the training starts from a `preset` that these stories are not prepared with, which is probably
+    meant for others.
+    """
     from .prepare import default_folder, prepare_config, run_prepare, show_prepared
 
+    own, _ = default_preset(EMBEDDED)
+    if preset != own:
+        raise VsrError(
+            f"--preset {preset}: nothing is prepared under data/ yet; run 'vsr prepare MY_STORIES/ --preset {preset}' "
+            f"for your own stories, or 'vsr prepare --preset {preset}' for the embedded ones; then repeat this command"
+        )
     if process_count() > 1:
         raise VsrError("data/: nothing is prepared yet; run 'vsr prepare' once before several processes train")
-    say("nothing is prepared under data/ yet: preparing the embedded dataset, storyworld, with the tiny preset")
-    config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=[])
-    folder = default_folder(None, "storyworld")
+    say(f"nothing is prepared under data/ yet: preparing the embedded dataset, {EMBEDDED}, with the {own} preset")
+    config = prepare_config(found, dataset=EMBEDDED, preset=own, flags={}, assignments=[])
+    folder = default_folder(None, EMBEDDED)
     prepared = run_prepare(config, None, folder)
     if show:
         show_prepared(prepared)
     return folder
+
+
+def say_other_preset(config: TrainConfig, data: Path) -> None:
+    """Report that a training starts from another preset than its data was prepared with, and what stays as it is."""
+    manifest = read_manifest(data)
+    if config.preset != manifest["preset"]:
+        size = manifest["data"]["image_size"]
+        say(
+            f"preset {config.preset}, on data prepared with preset {manifest['preset']}: images stay {size}x{size} "
+            f"pixels and windows as they are; 'vsr prepare --preset {config.preset}' makes data for it"
+        )
 
 
 def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:

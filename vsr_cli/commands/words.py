@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..console import fail
+from ..layers import preset_facts
 
 # Typer 0.29 carries its own copy of click and names this class nowhere public.
 UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
@@ -48,6 +49,15 @@ class SeveralMetrics(SeveralValues):
 def examples(*lines: str) -> str:
     """Show commands as they are typed, one a line, below a command's options."""
     return "\n\n".join(["**Examples**", *(f"`{line}`" for line in lines)])
+
+
+def presets_and_examples(*lines: str) -> str:
+    """Show the presets, one a line, and then commands as they are typed."""
+    presets = [
+        f"`{facts.name}`: {facts.summary}. Downloads {facts.download}. Takes {facts.machine}."
+        for facts in preset_facts()
+    ]
+    return "\n\n".join(["**Presets**", *presets, examples(*lines)])
 
 
 def fail_usage(error: Any, app: typer.Typer) -> None:
