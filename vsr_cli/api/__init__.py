@@ -46,6 +46,7 @@ from .stories import (
 )
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
+from .words import is_blank
 
 __all__ = [
     "Analysis",
@@ -96,6 +97,7 @@ __all__ = [
     "VsrError",
     "content_key",
     "hookimpl",
+    "is_blank",
     "is_file",
     "last_real",
     "leads_outside",
