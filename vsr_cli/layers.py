@@ -217,7 +217,10 @@ class Resolver:
             return model.model_validate(values)
         except ValidationError as error:
             for item in error.errors():
-                key = str(item["loc"][0]) if item["loc"] else ""
+                if not item["loc"]:  # of several options together, which may come from several layers
+                    self._mistakes.append(f"{section}: {item['msg']}")
+                    continue
+                key = str(item["loc"][0])
                 where = self._values[section].get(key, (None, section))[1]
                 prefix = "" if where.startswith("--set") else f"{section}.{key}: "
                 if item["type"] == "extra_forbidden":

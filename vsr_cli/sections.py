@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from .api import Options, TextObjective
+from .api import Options, RandomSeed, TextObjective
 
 CONTEXT_FRAMES = 4
 """K: a story is told in four frames, and the fifth is predicted."""
@@ -51,7 +51,7 @@ class DataOptions(Options):
     story_column: str = Field("story", description="the column of group_csv that names the story")
     validation: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for validation")
     test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
-    seed: int = Field(0, description="decides which stories fall into which split")
+    seed: RandomSeed = Field(0, description="decides which stories fall into which split")
 
     @field_validator("split_file", "group_csv")
     @classmethod
@@ -72,6 +72,16 @@ class DataOptions(Options):
         if named and split != "file":
             raise PydanticCustomError("idle_split_file", "data.split_file is read by --split file only; leave one out")
         return split
+
+    @model_validator(mode="after")
+    def _some_stories_are_left_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise PydanticCustomError(
+                "no_training_share",
+                f"the shares of validation and test leave no story to train on (got {self.validation:g} and "
+                f"{self.test:g}); together they should be less than 1",
+            )
+        return self
 
 
 class ModelOptions(Options):
@@ -98,9 +108,10 @@ class ObjectiveOptions(Options):
         description="share of each target token's probability that goes to all tokens alike, in training",
     )
     unlikelihood: float = Field(
-        0.0, ge=0, allow_inf_nan=False,
+        0.0,
+        ge=0,
         description="weight within text, in training, of not writing again what stands earlier in the target",
-    )  # fmt: skip
+    )
     image: float = Field(1.0, ge=0, description="the image decoder's own loss, mostly the mean squared error")
     l1: float = Field(0.0, ge=0, description="mean absolute error of the next image, which blurs less")
     ssim: float = Field(0.0, ge=0, description="1 - SSIM of the next image, the error of local structure")
@@ -129,6 +140,15 @@ class ObjectiveOptions(Options):
                 "perceptual needs trained weights; name their file with --set objective.perceptual_weights=FILE",
             )
         return path
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        terms = ("text", "image", "l1", "ssim", "perceptual", "alignment", "next")
+        if not any(getattr(self, term) for term in terms):
+            raise PydanticCustomError(
+                "no_objective", f"all weights are 0, so nothing would be learned; set one of {', '.join(terms)}"
+            )
+        return self
 
     @property
     def text_objective(self) -> TextObjective:
@@ -161,7 +181,7 @@ class TrainingOptions(Options):
     checkpoint_minutes: float = Field(
         10, ge=0, description="minutes between checkpoints within an epoch; 0 writes one after each step"
     )
-    seed: int = Field(0, description="of the initial weights and of the order of the windows")
+    seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto", description="mixed precision: auto is bf16 where the GPU or CPU has instructions for it, else none"

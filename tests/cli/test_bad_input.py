@@ -19,6 +19,10 @@ SETTINGS_MISTAKES = [
     ("--set training.device=cudax", "'cuda'"),
     ("--epochs 0", "--epochs 0"),
     ("--set nonsense", "section.key=value"),
+    ("--set training.seed=-1 --out q", "input should be between 0 and 4294967295"),
+    ("--set training.seed=4294967296 --dry-run", "input should be between 0 and 4294967295"),
+    ("--set training.learning_rate=inf --out q", "input should be a finite number"),
+    ("--set training.epochs=1e400 --out q", "training.epochs"),
     ("--preset tny", "did you mean tiny?"),
     ("--config nowhere.toml", "no such file"),
     ("--set dataset.stories=3", "this command does not use it"),
@@ -66,6 +70,12 @@ def test_all_mistakes_are_told_at_once(vsr, empty):
         ("prepare --dataset foldr", "did you mean folder?"),
         ("prepare --window middle", "'sliding'"),
         ("plugins show gruu", "did you mean gru?"),
+        ("cache prune --unused-days nan", "--unused-days"),
+        ("cache prune --to inf", "inf is not a finite number"),
+        ("ablate --temporal gru lstm --max-minutes inf --out elsewhere", "inf is not a finite number"),
+        ("ablate --temporal gru lstm --seeds 1000000000 --out elsewhere", "--seeds"),
+        ("prepare --limit -1 --out elsewhere", "--limit -1"),
+        ("prepare --set data.validation=0.5 --set data.test=0.5 --out elsewhere", "leave no story to train on"),
     ],
 )
 def test_what_is_not_there_or_not_that_is_one_line(vsr, place, line, part):

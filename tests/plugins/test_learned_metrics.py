@@ -110,3 +110,9 @@ def test_clipscore_is_that_of_the_text_with_each_of_the_two_images(encoder):
     assert rows.max() <= 2.5
     assert rows.any()
     assert metric.measure([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("layer", [-4, 3])
+def test_a_layer_that_the_model_does_not_have_is_refused_before_anything_is_measured(encoder, layer):
+    with pytest.raises(VsrError, match=r"metrics.bertscore.layer: .* has 3 layers"):
+        bertscore.build(BertScoreOptions(model=str(encoder), layer=layer))

@@ -1,7 +1,7 @@
 """All of vsr that a plugin may import. Light: neither torch nor transformers is loaded by it."""
 
 from ..errors import VsrError, one_line
-from .component import Component, Options, hookimpl
+from .component import Component, Options, RandomSeed, hookimpl
 from .decoding import Decoding
 from .hub import HubSource, HubStream
 from .loading import quiet, read_tensors
@@ -75,6 +75,7 @@ __all__ = [
     "Note",
     "Options",
     "Phase",
+    "RandomSeed",
     "ReadsReferences",
     "Rejected",
     "Sample",

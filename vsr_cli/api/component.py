@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 
 hookimpl = pluggy.HookimplMarker("vsr")
 """Marks a function of a plugin as its answer to one of the hooks in `vsr_cli.plugin.hookspecs`."""
 
 
+LARGEST_INTEGER = 2**32 - 1
+"""Of every option: what numpy takes as a random seed, and far more than any size or count needs."""
+
+
+def _seed_in_range(seed: int) -> int:
+    if not 0 <= seed <= LARGEST_INTEGER:
+        raise PydanticCustomError("seed_range", f"input should be between 0 and {LARGEST_INTEGER}")
+    return seed
+
+
+RandomSeed = Annotated[int, AfterValidator(_seed_in_range)]
+"""The type of an option that seeds random numbers: what every library's generator takes, 0 to 2**32 - 1."""
+
+
 class Options(BaseModel):
-    """The options of one component: frozen, and strict about unknown keys.
+    """The options of one component: frozen, strict about unknown keys, and without NaN or infinity.
 
     Subclass it and give each field a type, a default and a `Field(description=...)`: the same class parses
     `--set`, is printed by `vsr plugins show`, and is recorded with the run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _no_integer_overflows(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise PydanticCustomError("too_large", f"input should be at most {LARGEST_INTEGER}")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from .component import Options
+from .component import Options, RandomSeed
 
 METHODS_THAT_READ: dict[str, tuple[str, ...]] = {
     "beams": ("beam",),
@@ -31,21 +31,19 @@ class Decoding(Options):
     length_penalty: float = Field(
         1.0,
         ge=0,
-        allow_inf_nan=False,
         description="beam: a text's log-probability is divided by its length to this power",
     )
     temperature: float = Field(
         1.0,
         ge=0.01,
         le=100,
-        allow_inf_nan=False,
         description="sample: scores are divided by it; below 1 is bolder than the model",
     )
     top_k: int = Field(0, ge=0, description="sample: draw from so many likeliest tokens; 0: from all")
     top_p: float = Field(
         1.0, gt=0, le=1, description="sample: draw from the fewest likeliest tokens that hold this probability together"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="sample: another seed draws another text from the same context")
+    seed: RandomSeed = Field(0, description="sample: another seed draws another text from the same context")
     no_repeat_ngram: int = Field(
         0, ge=0, description="no run of so many tokens is written twice in a text; 0: any may be"
     )

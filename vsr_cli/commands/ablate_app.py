@@ -23,6 +23,7 @@ from .options import (
     Precision,
     Preset,
     completing,
+    finite,
 )
 from .words import SeveralValues, examples
 
@@ -69,7 +70,9 @@ def ablate(
     one_at_a_time: Annotated[
         bool, typer.Option("--one-at-a-time", help="Vary one at a time from the first values, not all together.")
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Runs of each combination.")] = 3,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, max=10_000, help="Runs of each combination.")
+    ] = 3,
     data: Data = None,
     preset: Preset = None,
     epochs: Epochs = None,
@@ -83,9 +86,10 @@ def ablate(
     ] = "validation",
     metrics: Metrics = None,
     out: Out = None,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at once.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, max=10_000, help="Runs at once.")] = 1,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", min=0, help="After these, begin no further run.")
+        float | None,
+        typer.Option("--max-minutes", metavar="M", min=0, callback=finite, help="After these, begin no further run."),
     ] = None,
     launcher: Annotated[
         str, typer.Option("--launcher", metavar="local|submitit", help="Processes here, or jobs of a cluster.")

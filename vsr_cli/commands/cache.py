@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..console import fail, print_json, say
 from ..console import out as console
-from .options import Json
+from .options import Json, finite
 from .words import examples
 
 cache_app = typer.Typer(no_args_is_help=True, help="The frozen features that all prepared data and runs share.")
@@ -64,10 +64,14 @@ def cache_verify(
 @cache_app.command("prune", epilog=examples("vsr cache prune --unused-days 30", "vsr cache prune --to 5"))
 def cache_prune(
     unused_days: Annotated[
-        float | None, typer.Option("--unused-days", min=0, metavar="N", help="Remove what was not used for N days.")
+        float | None,
+        typer.Option("--unused-days", min=0, callback=finite, metavar="N", help="Remove what was not used for N days."),
     ] = None,
     to: Annotated[
-        float | None, typer.Option("--to", min=0, metavar="GIB", help="Remove the longest unused until this is left.")
+        float | None,
+        typer.Option(
+            "--to", min=0, callback=finite, metavar="GIB", help="Remove the longest unused until this is left."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, get_args
@@ -78,6 +79,13 @@ def _complete_tracker(incomplete: str) -> list[str]:
     from ..sections import Tracker
 
     return [name for name in get_args(Tracker) if name.startswith(incomplete)]
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse NaN and infinity, which Typer takes for numbers. Raises typer.BadParameter."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 Visual = Annotated[str | None, _names("visual")]

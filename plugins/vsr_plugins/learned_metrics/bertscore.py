@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample
+from vsr_cli.api import Metric, Sample, VsrError
 
 from . import BertScoreOptions
 from .loading import load
@@ -79,7 +79,7 @@ def _match(predicted: Tensor, reference: Tensor) -> tuple[float, float, float]:
 
 
 def build(options: BertScoreOptions) -> Metric:
-    """Build the metric. Raises VsrError if no model is named or it cannot be loaded."""
+    """Build the metric. Raises VsrError if no model is named or it cannot be loaded, or lacks the layer."""
 
     def loader(name: str) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
@@ -88,4 +88,10 @@ def build(options: BertScoreOptions) -> Metric:
         return model, AutoTokenizer.from_pretrained(name, trust_remote_code=False)
 
     model, tokenizer = load("bertscore", options.model, loader)
+    layers = int(model.config.num_hidden_layers) + 1  # the embeddings are the first
+    if not -layers <= options.layer < layers:
+        raise VsrError(
+            f"metrics.bertscore.layer: {options.model} has {layers} layers of states (got {options.layer}); "
+            f"choose from {-layers} to {layers - 1}"
+        )
     return BertScore(model, tokenizer, options)
