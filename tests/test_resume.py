@@ -79,10 +79,12 @@ def test_an_interrupted_run_goes_on_to_the_bit(train_small, whole, at_step, tmp_
     run = Run(tmp_path / "run")
     assert f"vsr train --resume {run.folder}" in capsys.readouterr().err.splitlines()[-1]
     assert run.facts()["status"] == "interrupted"
+    assert run.facts()["problem"] == f"interrupted by {number.name}"
     state = json.loads((run.checkpoint("last") / "state.json").read_text())["progress"]
     assert STEPS * (state["epoch"] - 1) + state["step"] == step
     resume(run)
     assert run.facts()["status"] == "finished"
+    assert run.facts()["problem"] is None
     assert what_matters(run) == what_matters(whole)
 
 

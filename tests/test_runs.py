@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from vsr_cli.api import VsrError
+from vsr_cli.commands.runs import runs_list, runs_show
 from vsr_cli.commands.settings import train_config
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
@@ -202,3 +203,36 @@ def test_a_history_line_of_another_kind_is_a_mistake_that_names_the_line(tmp_pat
     path.write_text(json.dumps(row(1)) + "\n" + json.dumps(row(2) | {"epoch": "two"}) + "\n")
     with pytest.raises(VsrError, match=r"history\.jsonl, line 2"):
         read_history(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "problem"),
+    [
+        (
+            VsrError("data: is gone; name it\ntext: lacks weights"),
+            "failed",
+            "data: is gone; name it; text: lacks weights",
+        ),
+        (RuntimeError("out of memory\ntried to allocate 2 GiB"), "failed", "RuntimeError: out of memory"),
+        (ZeroDivisionError(), "failed", "ZeroDivisionError"),
+        (KeyboardInterrupt(), "interrupted", "interrupted by SIGINT"),
+        (SystemExit(143), "interrupted", "interrupted by SIGTERM"),
+        (SystemExit(7), "failed", "ended with exit code 7"),
+    ],
+)
+def test_a_run_that_did_not_finish_records_why_and_shows_it(tmp_path, capsys, error, status, problem):
+    run = Run(write_run(tmp_path / "runs" / "a", started="1", status="running"))
+    with pytest.raises(type(error)), run.recording_failure():
+        raise error
+    assert (run.facts()["status"], run.facts()["problem"]) == (status, problem)
+    found = summarise(run.folder)
+    assert (found.status, found.problem, found.is_readable) == (status, problem, True)
+    runs_list(tmp_path / "runs")
+    runs_show(run.folder)
+    assert capsys.readouterr().out.count(problem) == 2
+
+
+def test_of_a_killed_run_the_reason_is_that_no_process_trains_it(tmp_path):
+    found = summarise(write_run(tmp_path / "a", started="1", status="running"))
+    assert found.status == "killed"
+    assert "no process is training it" in found.problem

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from typing import Any
 
 from . import __version__
 from .checksums import read_checksums
-from .errors import VsrError
+from .errors import VsrError, one_line
 from .files import alone_in, read_json, whole_folder, write_json
 
 RUNS = Path("runs")
@@ -104,13 +105,14 @@ class Run:
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
-        """Write into run.json how the work ended, if it did not end well."""
+        """Write into run.json that the work did not end well, and in one line why."""
         try:
             yield
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            signaled = _signal_of(error)
+            problem = f"interrupted by {signaled}" if signaled else _reason(error)
             with suppress(OSError):  # a full disk, perhaps, of which the error that ended the work tells more
-                self.update(status="interrupted" if stopped else "failed", ended=now())
+                self.update(status="interrupted" if signaled else "failed", ended=now(), problem=problem)
             raise
 
     @contextmanager
@@ -171,9 +173,29 @@ def create_run(folder: Path | None, *, config: dict[str, Any], data: Path, distr
             "data": str(data.resolve()),
             "versions": versions(),
             "distributions": dict(distributions),
+            "problem": None,
         },
     )
     return Run(folder)
+
+
+def _signal_of(error: BaseException) -> str | None:
+    """Return the name of the signal that an exception stands for; None if it stands for none."""
+    if isinstance(error, KeyboardInterrupt):
+        return "SIGINT"
+    if isinstance(error, SystemExit) and error.code in {128 + each for each in signal.Signals}:
+        return signal.Signals(int(error.code) - 128).name
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line why work failed: a mistake's own words, of anything else its kind too."""
+    if isinstance(error, VsrError):
+        return "; ".join(str(error).splitlines())
+    if isinstance(error, SystemExit):
+        return f"ended with exit code {error.code}"
+    kind, words = type(error).__name__, one_line(error)
+    return kind if words == kind else f"{kind}: {words}"
 
 
 def _is_free(folder: Path) -> bool:

@@ -62,8 +62,10 @@ def runs_list(
         return
     console.print(_run_table(runs, width=console.width))
     for run in runs:
-        if run.problem:
-            warn(run.problem)
+        if not run.is_readable:
+            warn(str(run.problem))
+        elif run.problem:
+            console.print(f"{run.folder.name}: {run.status}: {run.problem}", markup=False, soft_wrap=True)
 
 
 @runs_app.command("show", epilog=examples("vsr runs show", "vsr runs show runs/mine", "vsr runs show --json"))
@@ -76,8 +78,8 @@ def runs_show(
     """Show one run: its settings, epochs, scores and files, and how to go on with it."""
     folder = _find(run)
     summary = summarise(folder)
-    if summary.problem:
-        raise VsrError(summary.problem)
+    if not summary.is_readable:
+        raise VsrError(str(summary.problem))
     opened = Run(folder)
     facts, config = opened.facts(), opened.config()
     changed = changes(registry(), config)
@@ -136,7 +138,7 @@ def _find(run: Path | None) -> Path:
         if not folder.is_dir():
             raise VsrError(f"{run}: there is no such run; 'vsr runs list' shows those under {RUNS}/")
         return folder
-    whole = [summary for summary in summaries(RUNS) if not summary.problem]
+    whole = [summary for summary in summaries(RUNS) if summary.is_readable]
     if not whole:
         raise VsrError(f"{RUNS}/: no run here; train one with 'vsr train', or name the folder of one")
     return whole[0].folder
@@ -164,7 +166,7 @@ def _run_table(runs: Sequence[RunSummary], *, width: int) -> RenderableType:
     for part in differing_parts(runs):
         cells = [run.parts.get(part, "") for run in runs]
         columns.append(Column(part.replace("_", " "), cells, rank=1 if part == "temporal" else 2, justify="left"))
-    whole = [None if run.problem else run for run in runs]
+    whole = [run if run.is_readable else None for run in runs]
     epochs = [f"{run.epochs_done}/{run.epochs_wanted}" if run else "" for run in whole]
     columns += [
         Column("epochs", epochs),
@@ -178,6 +180,8 @@ def _print_facts(run: RunSummary, facts: dict[str, Any]) -> None:
     console.print(f"[bold]{escape(str(run.folder))}[/bold]  {run.status}", soft_wrap=True)
     until = f", ended {_short_time(run.ended)}" if run.ended else ""
     _line(f"started {_short_time(run.started)}{until}; {clock(run.seconds)} in {run.epochs_done} epochs")
+    if run.problem:
+        _line(f"{run.status}: {run.problem}")
     _line(f"trained on {run.data}")
     if argv := facts.get("argv"):
         _line("by " + shlex.join(["vsr", *map(str, argv[1:])]))

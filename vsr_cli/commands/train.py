@@ -154,7 +154,7 @@ def _note_resumption(run: Run, config: TrainConfig, data: Path) -> None:
     remove_leftovers(run)
     write_json(run.folder / "config.json", run.config() | {"training": config.training.model_dump(mode="json")})
     resumed = [*run.facts().get("resumed", []), {"at": now(), "epochs": config.training.epochs, "versions": versions()}]
-    run.update(status="running", ended=None, data=str(data.resolve()), resumed=resumed)
+    run.update(status="running", ended=None, problem=None, data=str(data.resolve()), resumed=resumed)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from .history import best_row, read_history, watched_loss
 
 UNREADABLE = "unreadable"
 KILLED = "killed"
+GONE = "no process is training it any more: it was killed, or the machine went down"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,12 @@ class RunSummary:
     seconds: float = 0.0
     """What its epochs took."""
     problem: str | None = None
-    """Why it cannot be read, where it cannot."""
+    """Why its training did not finish, or why it cannot be read."""
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its files could be read."""
+        return self.status != UNREADABLE
 
     def record(self) -> dict[str, Any]:
         """Give it for machines."""
@@ -59,7 +65,7 @@ def is_run(folder: Path) -> bool:
 def summaries(folder: Path) -> list[RunSummary]:
     """Summarise the runs that lie in a folder, the newest first, unreadable ones last; other things are passed over."""
     found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
-    return sorted(found, key=lambda run: (not run.problem, run.started), reverse=True)
+    return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
 
 
 def summarise(folder: Path) -> RunSummary:
@@ -69,9 +75,11 @@ def summarise(folder: Path) -> RunSummary:
         facts, config, rows = run.facts(), run.config(), read_history(run.history)
         watched = watched_loss(config)
         best = best_row(rows, watched)
+        killed = facts["status"] == "running" and not is_held(folder)
+        problem = facts.get("problem")
         return RunSummary(
             folder=folder,
-            status=KILLED if facts["status"] == "running" and not is_held(folder) else str(facts["status"]),
+            status=KILLED if killed else str(facts["status"]),
             started=str(facts["started"]),
             ended=facts.get("ended"),
             data=str(facts["data"]),
@@ -81,6 +89,7 @@ def summarise(folder: Path) -> RunSummary:
             best_epoch=best["epoch"] if best else None,
             best_validation=best["validation"][watched] if best else None,
             seconds=sum(row["seconds"] for row in rows),
+            problem=GONE if killed else None if problem is None else str(problem),
         )
     except VsrError as error:
         problem = str(error)
