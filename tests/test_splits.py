@@ -5,8 +5,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from vsr_cli.api import natural
 from vsr_cli.config import resolve_prepare
-from vsr_cli.data.splits import SPLITS, Membership, assign_splits, count_splits, natural
+from vsr_cli.data.splits import SPLITS, Membership, assign_splits, count_splits
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer, parse_set, preset_layer
 from vsr_cli.plugin.discovery import registry

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .api import Decoding, Frame, Story
+from .api import Decoding, Frame, Story, is_blank
 from .data.batches import Contexts
 from .data.features import Features
 from .data.images import decode_image, read_picture, unfit_image
@@ -71,7 +71,7 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
     frame: Frame = story.frames[index]
     where = f"story {story.id}, frame {index + 1}"
     notes = [note.detail for note in story.notes if note.frame == index]
-    for half, what in ((frame.image, "image"), (frame.text and frame.text.strip(), "text")):
+    for half, what in ((frame.image, "image"), (frame.text and not is_blank(frame.text), "text")):
         if not half:
             reason = "; ".join(notes) or f"it has no {what}"
             raise VsrError(f"{where}: {reason}; every frame of a context needs an image and a text")

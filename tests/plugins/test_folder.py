@@ -2,16 +2,17 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import features
 
-from vsr_cli.api import Options, Rejected, Story, VsrError
+from vsr_cli.api import Options, Rejected, Story, VsrError, image_suffixes, natural
 from vsr_plugins.folder import vsr_datasets
 from vsr_plugins.folder.reader import build
-from vsr_plugins.folder.story import natural
 
 REAL = Path(__file__).parents[3] / "shared" / "stories"
 
@@ -258,3 +259,171 @@ def test_real_picture_books() -> None:
     assert len(stories) == 241
     assert all(frame.image and frame.text for story in stories for frame in story.frames)
     assert not any(story.notes for story in stories)
+
+
+def images(source: Path) -> list[str | None]:
+    return [Path(str(frame.image)).name if frame.image else None for frame in one(source).frames]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "BMP", "tif", "TIFF", "jfif", "jpe", "webp"])
+def test_every_kind_of_image_that_is_decoded_is_read(tmp_path: Path, suffix: str) -> None:
+    make(pair(pair(tmp_path / "s", "1"), "3"), **{f"n2_{suffix}": b"p", "n2_txt": "b"})
+    assert images(tmp_path) == ["1.jpg", f"2.{suffix}", "3.jpg"]
+    assert one(tmp_path).notes == ()
+
+
+def test_avif_is_read_where_pillow_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "s", n1_avif=b"p", n1_txt="a")
+    assert (".avif" in image_suffixes()) == features.check("avif")
+    monkeypatch.setattr("vsr_plugins.folder.pairs.image_suffixes", lambda: (".jpg", ".avif"))
+    assert images(tmp_path) == ["1.avif"]
+
+
+@pytest.mark.parametrize("suffix", ["heic", "HEIF", "jxl", "jp2", "svg", "pdf", "mp4"])
+@pytest.mark.parametrize("text", ["b", None])
+def test_another_kind_of_image_is_named_as_such(tmp_path: Path, suffix: str, text: str | None) -> None:
+    folder = make(pair(pair(tmp_path / "s", "1"), "3"), **{f"n2_{suffix}": b"p"})
+    if text:
+        make(folder, n2_txt=text)
+    story = one(tmp_path)
+    assert [frame.text for frame in story.frames] == ["Words.", text, "Words."]
+    (note, *others) = story.notes
+    assert (note.code, note.frame) == ("unsupported_image", 1)
+    assert f"2.{suffix} is of a kind that is not read (JPEG" in note.detail
+    assert "convert it to JPEG or PNG" in note.detail
+    assert [other.code for other in others] == ([] if text else ["missing_text"])
+
+
+def test_another_kind_of_text_is_named_as_such(tmp_path: Path) -> None:
+    make(pair(tmp_path / "s", "1"), n2_jpg=b"p", n2_docx=b"x")
+    assert codes(one(tmp_path)) == [("unsupported_text", 1)]
+    assert "2.docx" in one(tmp_path).notes[0].detail
+
+
+def test_a_folder_in_place_of_an_image_is_handed_on_to_the_decoder(tmp_path: Path) -> None:
+    make(pair(tmp_path / "s", "1"), n2_txt="b")
+    (tmp_path / "s" / "2.jpg").mkdir()
+    assert images(tmp_path) == ["1.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_link_to_nothing_is_called_one(tmp_path: Path, loop: bool) -> None:
+    make(pair(tmp_path / "s", "1"), n2_txt="b")
+    (tmp_path / "s" / "2.jpg").symlink_to("2.jpg" if loop else "gone.jpg")
+    (note,) = one(tmp_path).notes
+    assert (note.code, note.frame) == ("missing_image", 1)
+    assert "a link that leads to no file" in note.detail
+
+
+@pytest.mark.parametrize("stray", ["README_txt", "cover_jpg", "cover2_png", "notes-2020_txt"])
+def test_a_stray_file_among_numbered_pairs_is_no_frame(tmp_path: Path, stray: str) -> None:
+    for stem in ("01", "02", "03"):
+        make(pair(tmp_path / "s", stem), **{f"n{stray}": "x"})
+    story = one(tmp_path)
+    assert len(story.frames) == 3
+    assert codes(story) == [("stray_file", None)]
+    assert stray.replace("_", ".") in story.notes[0].detail
+
+
+def test_what_is_named_like_the_pairs_stays_a_frame(tmp_path: Path) -> None:
+    make(pair(pair(tmp_path / "s", "page-1"), "page-2"), n03_jpg=b"p")
+    make(tmp_path / "s", **{"npage-3_jpg": b"p"})
+    assert codes(one(tmp_path)) == [("missing_text", 2), ("stray_file", None)]
+    named = pair(pair(tmp_path / "t", "ann"), "bob")
+    make(named, ncarl_jpg=b"p")
+    assert codes(one(named)) == [("missing_text", 2)]
+
+
+def test_a_pair_without_a_number_among_numbered_ones_is_read_and_noted(tmp_path: Path) -> None:
+    for stem in ("1", "2", "3", "end"):
+        pair(tmp_path / "s", stem, f"text {stem}")
+    story = one(tmp_path)
+    assert [frame.text for frame in story.frames] == ["text 1", "text 2", "text 3", "text end"]
+    assert codes(story) == [("unnumbered_pair", 3)]
+
+
+@pytest.mark.parametrize(
+    ("stems", "missing"),
+    [
+        (["1", "2", "4", "8"], "3, 5 to 7"),
+        (["p01", "p02", "p04", "p05"], "3"),
+        (["10", "20", "30", "50"], None),
+        (["1a", "1b", "2", "4"], None),
+        (["3", "4", "5"], None),
+        (["1", "9"], None),
+    ],
+)
+def test_gaps_in_the_numbers_are_noted(tmp_path: Path, stems: list[str], missing: str | None) -> None:
+    for stem in stems:
+        pair(tmp_path / "s", stem)
+    notes = one(tmp_path).notes
+    assert [note.code for note in notes] == ([] if missing is None else ["missing_number"])
+    assert missing is None or notes[0].detail.endswith(f"numbered {missing}")
+
+
+def test_what_systems_lay_beside_stories_is_passed_over(tmp_path: Path) -> None:
+    folder = pair(pair(tmp_path / "s", "1"), "2")
+    for name in ("._1.jpg", "._2.txt", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"x")
+    for name in ("__MACOSX", "@eaDir", "lost+found"):
+        make(tmp_path / name, n1_jpg=b"p")
+    assert one(tmp_path).notes == ()
+
+
+def test_names_are_paired_however_their_accents_are_composed(tmp_path: Path) -> None:
+    folder = make(tmp_path / "s", n1_jpg=b"p", n1_txt="a")
+    (folder / "1.jpg").rename(folder / unicodedata.normalize("NFD", "é가1.jpg"))
+    (folder / "1.txt").rename(folder / unicodedata.normalize("NFC", "é가1.txt"))
+    assert codes(one(tmp_path)) == []
+    assert [(frame.image is not None, frame.text) for frame in one(tmp_path).frames] == [(True, "a")]
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_story_json_finds_files_however_their_accents_are_composed(tmp_path: Path, on_disk: str, written: str) -> None:
+    inner = tmp_path / "s" / unicodedata.normalize(on_disk, "bücher")  # type: ignore[arg-type]
+    inner.mkdir(parents=True)
+    image = inner / unicodedata.normalize(on_disk, "é.jpg")  # type: ignore[arg-type]
+    image.write_bytes(b"p")
+    write_json(tmp_path / "s", [{"image": unicodedata.normalize(written, "bücher/é.jpg"), "text": "a"}])  # type: ignore[arg-type]
+    assert one(tmp_path).frames[0].image == image
+
+
+@pytest.mark.parametrize("name", ["sub\\1.jpg", "./sub/1.jpg", "{root}/sub/1.jpg", "file://{root}/sub/1.jpg"])
+def test_story_json_takes_paths_as_other_systems_write_them(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "s" / "sub", n1_jpg=b"p").parent
+    write_json(folder, [{"image": name.format(root=folder), "text": "a"}])
+    assert one(tmp_path).frames[0].image == folder / "sub" / "1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("https://example.com/1.jpg", "is an address, and nothing is fetched"),
+        ("s3://bucket/1.jpg", "is an address, and nothing is fetched"),
+        ("data:image/jpeg;base64,AAAA", "is a picture written as base64"),
+        ("/9j/4AAQ" + "A" * 5000, "is a picture written as base64"),
+        ("gone.jpg", "'gone.jpg' is no file"),
+    ],
+)
+def test_story_json_says_why_an_image_is_none(tmp_path: Path, name: str, why: str) -> None:
+    write_json(tmp_path / "s", [{"image": name, "text": "a"}])
+    (note,) = one(tmp_path).notes
+    assert note.code == "missing_image"
+    assert why in note.detail
+    assert len(note.detail) < 200
+
+
+def test_a_linked_story_keeps_its_own_name(tmp_path: Path) -> None:
+    target = pair(tmp_path / "elsewhere" / "other")
+    (tmp_path / "stories").mkdir()
+    (tmp_path / "stories" / "mine").symlink_to(target)
+    assert one(tmp_path / "stories").id == "mine"
+    assert one(tmp_path / "stories" / "mine").id == "mine"
+
+
+@pytest.mark.parametrize(
+    "text", ["\u200b\ufeff", "\u00ad \u2800", "\u3164\n\uffa0", "\ufe0f\u200d", "\x01\x1b", "\u2028"]
+)
+def test_a_text_of_characters_that_show_nothing_is_empty(tmp_path: Path, text: str) -> None:
+    pair(tmp_path / "s", text=text)
+    assert codes(one(tmp_path)) == [("empty_text", 0)]

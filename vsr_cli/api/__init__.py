@@ -4,8 +4,10 @@ from ..errors import VsrError, one_line
 from .component import Component, Options, RandomSeed, hookimpl
 from .decoding import Decoding
 from .hub import HubSource, HubStream
+from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
+from .names import natural, nfc, shown, tidy_text
 from .parts import (
     BuildContext,
     Context,
@@ -26,7 +28,7 @@ from .parts import (
     content_key,
     last_real,
 )
-from .paths import is_file, leads_outside
+from .paths import NoFile, find_file, is_file, leads_outside
 from .stories import (
     Analysis,
     Box,
@@ -49,6 +51,7 @@ from .vocabulary import TokenBatch, Vocabulary
 from .words import is_blank
 
 __all__ = [
+    "OTHER_SUFFIXES",
     "Analysis",
     "Box",
     "BuildContext",
@@ -72,6 +75,7 @@ __all__ = [
     "Metric",
     "Narrative",
     "NextQuery",
+    "NoFile",
     "Note",
     "Options",
     "Phase",
@@ -97,12 +101,19 @@ __all__ = [
     "Vocabulary",
     "VsrError",
     "content_key",
+    "find_file",
     "hookimpl",
+    "image_formats",
+    "image_suffixes",
     "is_blank",
     "is_file",
     "last_real",
     "leads_outside",
+    "natural",
+    "nfc",
     "one_line",
     "quiet",
     "read_tensors",
+    "shown",
+    "tidy_text",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..api import Frame, Rejected, Story, is_file
+from ..api import Frame, Rejected, Story, is_blank, is_file, nfc, shown
 from ..sections import Resize
 from .images import ImageProblem, Picture, digest_image, perceptual_hash, read_picture
 
@@ -38,21 +38,21 @@ class Digitised:
 def stored(item: Story | Rejected) -> dict[str, Any]:
     """Give what is kept of a story besides its pictures, as JSON has it. Frames' "image" and "problem" are None yet."""
     if isinstance(item, Rejected):
-        return {"rejected": {"where": _plain(item.where), "code": item.code, "detail": _plain(item.detail)}}
+        return {"rejected": {"where": shown(item.where), "code": item.code, "detail": shown(item.detail)}}
     return {
-        "id": _plain(item.id),
-        "group": item.group,
+        "id": nfc(shown(item.id)),
+        "group": item.group and nfc(shown(item.group)),
         "split": item.split,
         "source_characters": item.source_characters,
         "analysis": dataclasses.asdict(item.analysis) if item.analysis else None,
-        "problems": [{"frame": note.frame, "code": note.code, "detail": _plain(note.detail)} for note in item.notes],
+        "problems": [{"frame": note.frame, "code": note.code, "detail": shown(note.detail)} for note in item.notes],
         "frames": [_stored_frame(frame) for frame in item.frames],
     }
 
 
 def _stored_frame(frame: Frame) -> dict[str, Any]:
     # The text as it is, since entities point into it; one that is no Unicode cannot be kept.
-    text = frame.text if frame.text and frame.text.strip() and _is_unicode(frame.text) else None
+    text = frame.text if frame.text and not is_blank(frame.text) and _is_unicode(frame.text) else None
     entities = [[entity.kind, list(entity.ids), entity.start, entity.end] for entity in frame.entities]
     return {"text": text, "entities": entities if text else [], "image": None, "problem": None}
 
@@ -88,7 +88,7 @@ def digitise(story: Story, *, size: int, resize: Resize) -> Digitised:
         still: Still | None = None
         if entry["text"] is None:
             entry["problem"] = "missing_text"
-            if frame.text and frame.text.strip():
+            if frame.text and not is_blank(frame.text):
                 entry["problem"] = "unreadable_text"
                 why = "the text holds half of a character (a lone surrogate); write it anew as UTF-8"
                 record["problems"].append({"frame": index, "code": "unreadable_text", "detail": why})
@@ -102,7 +102,7 @@ def digitise(story: Story, *, size: int, resize: Resize) -> Digitised:
                 still = Still(picture, digest, perceptual_hash(picture.pixels))
             except ImageProblem as error:
                 entry["problem"] = error.code
-                record["problems"].append({"frame": index, "code": error.code, "detail": _plain(str(error))})
+                record["problems"].append({"frame": index, "code": error.code, "detail": shown(str(error))})
         stills.append(still)
     return Digitised(record, stills)
 
@@ -113,8 +113,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _plain(text: str) -> str:
-    """Write out what is no Unicode (the bytes of a strange file name): no table takes it as it is."""
-    return text.encode(errors="backslashreplace").decode()

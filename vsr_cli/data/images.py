@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..api import image_formats
 from ..errors import VsrError, one_line
 from ..sections import Resize
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""By content, not by name. Pillow's rarer parsers never see a file."""
 MAX_PIXELS = 64_000_000
 """Width times height, read from the header: such a picture needs some 200 MB decoded."""
 ORIENTATION_TAG = 0x0112
@@ -221,12 +220,13 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
 
 
 def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    # Told by content, not by name; Pillow's rarer parsers never see a file.
     try:
-        image: Image.Image = Image.open(file, formats=FORMATS)
+        image: Image.Image = Image.open(file, formats=image_formats())
     except _DAMAGE as error:
         if _says_truncated(error):
             raise _truncated(where) from error
-        what = f"it is not a picture of a known kind ({', '.join(FORMATS)})"
+        what = f"it is not a picture of a known kind ({', '.join(image_formats())})"
         raise _unreadable(where, what) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -269,7 +269,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale deep grey values (H, W) to 0..255."""
+    """Scale deep grey values (H, W) to 0..255. Raises ValueError if none of them is a number."""
+    if not np.isfinite(values).any():
+        raise ValueError("it holds no finite value")
     # float32 holds 16 bits exactly, at half the memory of float64.
     grey = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
     low, high = float(grey.min()), float(grey.max())

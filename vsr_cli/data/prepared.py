@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from ..api import Entity
+from ..api import Entity, nfc
 from ..errors import VsrError, nearest
 from ..files import read_json
 from ..sections import Resize
@@ -228,7 +228,7 @@ class Prepared:
     def story(self, name: str) -> StoredStory:
         """Give a story by its id. Raises VsrError if there is none of this id, with the nearest."""
         table = self._table("stories.arrow")
-        found = table.filter(pa.compute.equal(table["story"], name))
+        found = table.filter(pa.compute.equal(table["story"], nfc(name)))
         if not len(found):
             near = nearest(name, set(table["story"].to_pylist())) if len(table) <= 10_000 else "check its id"
             raise VsrError(f"{self.folder}: holds no story {name!r}; {near}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from ..api import natural
 from ..errors import VsrError
 from ..sections import DataOptions
 from .membership import read_splits
@@ -188,15 +188,6 @@ def _wanted(shares: Mapping[str, float], stories: int) -> dict[str, int]:
 
 def _rank(group: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{group}".encode()).digest()
-
-
-def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Give a sort key that counts: "2" before "10". Names that differ only in case or zeros stay apart."""
-    # Text and digits take turns, text first, so one never meets the other. Digits without zeros in front compare by
-    # length first: int() refuses some thousands of them.
-    parts = re.split(r"([0-9]+)", name.casefold())
-    digits = [part.lstrip("0") for part in parts]
-    return [(len(digits[at]), digits[at]) if at % 2 else part for at, part in enumerate(parts)], name
 
 
 def count_splits(splits: Iterable[str | None]) -> dict[str, int]:

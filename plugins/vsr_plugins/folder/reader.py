@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vsr_cli.api import Dataset, Options, Rejected, Story, Survey, VsrError
+from vsr_cli.api import Dataset, Options, Rejected, Story, Survey, VsrError, natural, nfc, shown
 
-from .story import STORY_FILE, holds_pair, holds_story_files, natural, read_story, shown
+from .story import STORY_FILE, holds_pair, holds_story_files, read_story
 
 SHAPE = f"a story folder holds pairs such as 01.jpg and 01.txt, or a {STORY_FILE}"
+SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
 
 
 def build(options: Options) -> Dataset:
@@ -29,7 +30,8 @@ class FolderDataset:
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the source folder's name. Reads no story."""
-        return {"source": shown(_folder(source).resolve().name)}
+        folder = _folder(source)
+        return {"source": nfc(shown(folder.absolute().name or folder.resolve().name))}
 
     def survey(self, source: str | None) -> Survey:
         """Count the story folders."""
@@ -49,7 +51,7 @@ def _folder(source: str | None) -> Path:
 
 def _story_folders(source: Path) -> list[Path]:
     try:
-        inside = [path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        inside = [path for path in source.iterdir() if path.is_dir() and not _is_the_systems(path.name)]
         folders = sorted(inside, key=lambda path: natural(path.name))
         if not holds_pair(source):
             if not any(_reads_as(holds_story_files, path) for path in folders):
@@ -61,6 +63,11 @@ def _story_folders(source: Path) -> list[Path]:
         what = f"is a story folder itself, and holds others ({shown(inner.name)})"
         raise VsrError(f"{source}: {what}; move one or the other elsewhere")
     return [source]
+
+
+def _is_the_systems(name: str) -> bool:
+    """Whether a folder is hidden, or one that archives and file servers lay beside people's own."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
 def _reads_as(kind: Callable[[Path], bool], folder: Path) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Frame, Note, Rejected, Story, is_file, leads_outside
+from vsr_cli.api import Frame, NoFile, Note, Rejected, Story, find_file, leads_outside, nfc, shown, tidy_text
+
+from .pairs import IMAGES, KINDS, TEXTS, StoryFiles, missing_numbers
 
 STORY_FILE = "story.json"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-TEXT_SUFFIXES = (".txt",)
 
 
 class _FrameEntry(BaseModel):
@@ -26,35 +25,23 @@ class _StoryFile(BaseModel):
     frames: list[_FrameEntry]
 
 
-def shown(name: str) -> str:
-    """Give a file's name with "?" for bytes that are no UTF-8, which Python holds as lone surrogates."""
-    return name.encode(errors="replace").decode()
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Give a sort key that counts: "2" before "10". Names that differ only in case or zeros stay apart."""
-    # Text and digits take turns, text first, so a number never meets a text.
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
-
-
 def holds_pair(folder: Path) -> bool:
     """Say whether a folder is a story: it holds a story.json, or an image and a text with one stem."""
-    images, texts = _by_stem(folder, IMAGE_SUFFIXES), _by_stem(folder, TEXT_SUFFIXES)
-    return (folder / STORY_FILE).is_file() or bool(images.keys() & texts.keys())
+    return (folder / STORY_FILE).is_file() or bool(StoryFiles.of(folder).pairs)
 
 
 def holds_story_files(folder: Path) -> bool:
     """Say whether a folder holds anything that could be part of a story."""
-    return (folder / STORY_FILE).is_file() or any(_by_stem(folder, IMAGE_SUFFIXES + TEXT_SUFFIXES))
+    return (folder / STORY_FILE).is_file() or StoryFiles.of(folder).any
 
 
 def read_story(folder: Path) -> Story | Rejected:
     """Read one story. A frame of which one half is missing or unreadable keeps that half None, with a note.
 
     No file outside the folder is ever read, whatever a story.json or a link says. Codes of the notes:
-    missing_image, missing_text, empty_text, wrong_encoding, unreadable_text, duplicate_image, duplicate_text,
-    outside_story; of a rejected story: no_pairs, bad_story_json, outside_story, unreadable_folder.
+    missing_image, missing_text, empty_text, wrong_encoding, unreadable_text, unsupported_image, unsupported_text,
+    duplicate_image, duplicate_text, stray_file, unnumbered_pair, missing_number, outside_story; of a rejected story:
+    no_pairs, bad_story_json, outside_story, unreadable_folder.
     """
     try:
         if (folder / STORY_FILE).is_file():
@@ -65,44 +52,69 @@ def read_story(folder: Path) -> Story | Rejected:
         return Rejected(where=shown(str(folder)), code="unreadable_folder", detail=detail)
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
-    """Give the files of some kinds by stem; those of one stem in the order of `suffixes`."""
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
-    ]
-    found: dict[str, list[Path]] = {}
-    for path in sorted(files, key=lambda path: (suffixes.index(path.suffix.lower()), path.name)):
-        found.setdefault(path.stem, []).append(path)
-    return found
+def _name(folder: Path) -> str:
+    # Not where a link leads: a story that is linked keeps the name under which it stands here.
+    return nfc(shown(folder.absolute().name or folder.resolve().name))
 
 
 def _from_pairs(folder: Path) -> Story | Rejected:
-    images, texts = _by_stem(folder, IMAGE_SUFFIXES), _by_stem(folder, TEXT_SUFFIXES)
-    if not images.keys() & texts.keys():
+    files = StoryFiles.of(folder)
+    if not files.pairs:
+        others = ", ".join(shown(path.name) for path in files.unread(IMAGES)[:3])
         detail = "holds no image and text with one stem; name them alike, e.g. 01.jpg and 01.txt"
+        if others:
+            detail += f" ({others}: of a kind that is not read; {KINDS[IMAGES]} are)"
         return Rejected(where=shown(str(folder)), code="no_pairs", detail=detail)
-    frames, notes = [], []
-    for index, stem in enumerate(sorted(images.keys() | texts.keys(), key=natural)):
+    stems, strays = files.stems()
+    frames, notes = [], list[Note]()
+    for index, stem in enumerate(stems):
         image, text = None, None
-        for kind, files in (("image", images.get(stem, [])), ("text", texts.get(stem, []))):
-            if not files:
-                detail = f"{shown(stem)} has no {kind}"
-                notes.append(Note(code=f"missing_{kind}", detail=detail, frame=index))
-            elif len(files) > 1:
-                names = ", ".join(shown(path.name) for path in files)
-                detail = f"one stem names {names}: the first is taken"
-                notes.append(Note(code=f"duplicate_{kind}", detail=detail, frame=index))
-            if files and leads_outside(folder, files[0].name):
-                detail = f"{shown(files[0].name)} is a link out of the story folder; copy the file into it"
-                notes.append(Note(code="outside_story", detail=detail, frame=index))
-            elif files and kind == "image":
-                image = files[0]
-            elif files:
-                text = _read_text(files[0], index, notes)
+        for kind in (IMAGES, TEXTS):
+            chosen = _choose(folder, files, stem, kind=kind, index=index, notes=notes)
+            if chosen and kind == IMAGES:
+                image = chosen
+            elif chosen:
+                text = _read_text(chosen, index, notes)
         frames.append(Frame(image=image, text=text))
-    return Story(id=shown(folder.resolve().name), frames=tuple(frames), notes=tuple(notes))
+    for path in (path for stem in strays for kind in KINDS for path in files.of_stem(stem, kind)):
+        detail = f"{shown(path.name)} is not named as the story's pairs are, and is no frame of it"
+        notes.append(Note(code="stray_file", detail=detail))
+    for stem in files.odd_pairs():
+        index = stems.index(stem)
+        detail = f"{shown(stem)} has no number, as the other pairs have: it is read as frame {index + 1}"
+        notes.append(Note(code="unnumbered_pair", detail=detail, frame=index))
+    if gaps := missing_numbers(stems):
+        detail = f"between {shown(stems[0])} and {shown(stems[-1])} nothing is numbered {gaps}"
+        notes.append(Note(code="missing_number", detail=detail))
+    return Story(id=_name(folder), frames=tuple(frames), notes=tuple(notes))
+
+
+def _choose(folder: Path, files: StoryFiles, stem: str, *, kind: str, index: int, notes: list[Note]) -> Path | None:
+    """Return the file of one half of a frame; None, with a note, where there is none that may be read."""
+
+    def note(code: str, detail: str) -> None:
+        notes.append(Note(code=code, detail=detail, frame=index))
+
+    found = files.of_stem(stem, kind)
+    if not found:
+        if others := files.unread_of_stem(stem, kind):
+            names = ", ".join(shown(path.name) for path in others)
+            convert = "convert it to JPEG or PNG" if kind == IMAGES else "save it as plain text, .txt"
+            note(f"unsupported_{kind}", f"{names} is of a kind that is not read ({KINDS[kind]} are); {convert}")
+        else:
+            note(f"missing_{kind}", f"{shown(stem)} has no {kind}")
+        return None
+    if len(found) > 1:
+        names = ", ".join(shown(path.name) for path in found)
+        note(f"duplicate_{kind}", f"one stem names {names}: the first is taken")
+    path = found[0]
+    if path.is_symlink() and not path.exists():
+        note(f"missing_{kind}", f"{shown(path.name)} is a link that leads to no file; put the file there")
+        return None
+    if leads_outside(folder, path.name):
+        note("outside_story", f"{shown(path.name)} is a link out of the story folder; copy the file into it")
+        return None
+    return path
 
 
 def _from_json(folder: Path) -> Story | Rejected:
@@ -114,7 +126,7 @@ def _from_json(folder: Path) -> Story | Rejected:
     if leads_outside(folder, STORY_FILE):
         return rejected("outside_story", f"{STORY_FILE} is a link out of the story folder; copy the file into it")
     try:
-        written = _StoryFile.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), strict=True)
+        written = _StoryFile.model_validate_json(_utf8(path.read_bytes()), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "the file"
@@ -124,20 +136,24 @@ def _from_json(folder: Path) -> Story | Rejected:
         return rejected("no_pairs", 'the list "frames" is empty; give each frame an image and a text')
     frames, notes = [], []
     for index, entry in enumerate(written.frames):
-        image = folder / entry.image if entry.image else None
-        if entry.image and leads_outside(folder, entry.image):
-            what = f"frame {index + 1}: image {entry.image[:80]!r} leads out of the story folder"
-            return rejected("outside_story", f"{what}; copy the file into it and give its relative path")
-        if image is None or not is_file(image):
-            what = f"{entry.image[:80]!r} is no file" if entry.image else "no image is named"
-            notes.append(Note(code="missing_image", detail=f"frame {index + 1}: {what}", frame=index))
-            image = None
-        text = _clean(entry.text or "")
+        image = find_file(folder, entry.image) if entry.image else NoFile("no image is named")
+        if isinstance(image, NoFile):
+            if image.outside:
+                return rejected("outside_story", f"frame {index + 1}: image {image.why}")
+            notes.append(Note(code="missing_image", detail=f"frame {index + 1}: {image.why}", frame=index))
+        text = tidy_text(entry.text)
         if not text:
             code = "missing_text" if entry.text is None else "empty_text"
             notes.append(Note(code=code, detail=f"frame {index + 1} has no text", frame=index))
-        frames.append(Frame(image=image, text=text or None))
-    return Story(id=written.id or shown(folder.resolve().name), frames=tuple(frames), notes=tuple(notes))
+        frames.append(Frame(image=None if isinstance(image, NoFile) else image, text=text or None))
+    return Story(id=nfc(written.id) if written.id else _name(folder), frames=tuple(frames), notes=tuple(notes))
+
+
+def _utf8(raw: bytes) -> bytes:
+    """Return a JSON file's bytes without a mark; in UTF-8, if a mark says that they are in UTF-16."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace").encode()
+    return raw.removeprefix(b"\xef\xbb\xbf")
 
 
 def _read_text(path: Path, index: int, notes: list[Note]) -> str | None:
@@ -162,11 +178,7 @@ def _read_text(path: Path, index: int, notes: list[Note]) -> str | None:
     if "\0" in text:
         refuse("wrong_encoding", "is not text in UTF-8; save it as UTF-8")
         return None
-    text = _clean(text)
+    text = tidy_text(text)
     if not text:
         refuse("empty_text", "holds no text")
     return text or None
-
-
-def _clean(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()

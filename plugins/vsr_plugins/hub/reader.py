@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError
+from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError, natural, tidy_text
 
 from . import HubOptions
 from .opening import open_splits, readable
@@ -197,16 +196,8 @@ def _in_order(rows: Sequence[Row], places: Sequence[str]) -> list[Row]:
         numbers = [float(place) for place in places]
     except ValueError:
         numbers = [math.nan]
-    keys: Sequence[Any] = numbers if all(map(math.isfinite, numbers)) else [_natural(place) for place in places]
+    keys: Sequence[Any] = numbers if all(map(math.isfinite, numbers)) else [natural(place) for place in places]
     return [rows[index] for index in sorted(range(len(rows)), key=keys.__getitem__)]
-
-
-def _natural(text: str) -> list[str | tuple[int, str]]:
-    # Text and digits take turns, text first, so one never meets the other. Digits without zeros in front compare
-    # by length first: int() refuses some thousands of them.
-    parts = re.split(r"([0-9]+)", text.casefold())
-    digits = [part.lstrip("0") for part in parts]
-    return [(len(digits[i]), digits[i]) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def _text(cell: object) -> str:
@@ -215,7 +206,7 @@ def _text(cell: object) -> str:
 
 
 def _frame(image: object, text: object, *, place: Place, index: int, notes: list[Note]) -> Frame:
-    words = text.replace("\r\n", "\n").replace("\r", "\n").strip() if isinstance(text, str) else ""
+    words = tidy_text(text) if isinstance(text, str) else ""
     if not words:
         notes.append(Note(code="missing_text", detail=f"frame {index + 1} has no text", frame=index))
     return Frame(image=_image(image, place=place, index=index, notes=notes), text=words or None)
