@@ -54,6 +54,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="vsr",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Visual story reasoning: given the first four (image, text) pairs of a story, predict the fifth.",

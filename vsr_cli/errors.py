@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -18,10 +19,17 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+def initials(name: str) -> str | None:
+    """Return the first letters of a name's words, "lr" of "learning_rate"; None of a name of one word."""
+    words = re.split("[-_]", name)
+    return "".join(word[:1] for word in words) if len(words) > 1 else None
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names come closest to a misspelt one, or list them all where none is near."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = [each for each in names if initials(each) == name] or close
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "known: " + (", ".join(names) or "none")

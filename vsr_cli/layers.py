@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from .api import Options
-from .errors import VsrError, nearest
+from .errors import VsrError, initials, nearest
 from .plugin.kinds import KIND_OF
 from .plugin.registry import Provided, Registry
+from .sections import COMMON
 
+EXAMPLE = "for example --set training.epochs=3"
 ChosenOptions = TypeVar("ChosenOptions", bound=Options)
 
 
@@ -133,9 +135,18 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
             values = {section.replace("-", "_"): {key.replace("-", "_"): _parse_value(value)}}
             layers.append(Layer(f"--set {text}", values))
         else:
-            mistake = f"--set {text}: not of the form section.key=value, e.g. --set training.epochs=3"
+            example = f"did you mean {_place_of(place.strip())}={value}?" if _place_of(place.strip()) else EXAMPLE
+            mistake = f"--set {text}: not of the form section.key=value; {example}"
             layers.append(Layer(f"--set {text}", {}, mistake))
     return layers
+
+
+def _place_of(key: str) -> str | None:
+    """Return the place of the program's own setting that has this name, or whose words begin with its letters."""
+    name = key.replace("-", "_")
+    places = [(f"{section}.{each}", each) for section, model in COMMON.items() for each in model.model_fields]
+    exact = [place for place, each in places if each == name]
+    return next(iter(exact + [place for place, each in places if initials(each) == name]), None)
 
 
 def _parse_value(text: str) -> Any:

@@ -64,7 +64,7 @@ def test_all_mistakes_are_told_at_once(vsr, empty):
         ("train --data runs", "vsr prepare"),
         ("predict nowhere", "there is no such folder"),
         ("predict data", "01.jpg and 01.txt"),
-        ("predict data/storyworld/manifest.json", "not a folder"),
+        ("predict data/storyworld/manifest.json", "is not a folder"),
         ("prepare nowhere", "nowhere: there is no such folder"),
         ("prepare data --preset tiny --out elsewhere", "01.jpg and 01.txt"),
         ("prepare --dataset foldr", "did you mean folder?"),

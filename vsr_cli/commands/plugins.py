@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from ..console import out as console
 from ..console import print_json, say
-from ..plugin.kinds import KIND_OF, KINDS, kind_of_word
+from ..plugin.kinds import KIND_OF, KINDS, Kind, kind_of_word
 from ..plugin.registry import Provided, Registry
 from .options import Assignments, Component, Json, KindOf, complete_kind
 from .settings import registry
@@ -25,14 +26,22 @@ KIND_WORDS = [kind.word for kind in KINDS]
 plugins_app = typer.Typer(no_args_is_help=True, help="What is installed, and what each component takes.")
 
 
-@plugins_app.command("list", epilog=examples("vsr plugins list", "vsr plugins list --json"))
-def plugins_list(as_json: Json = False) -> None:
+@plugins_app.command(
+    "list", epilog=examples("vsr plugins list", "vsr plugins list text-decoder", "vsr plugins list metrics --json")
+)
+def plugins_list(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="One of " + ", ".join(KIND_WORDS) + "; all without it.", autocompletion=complete_kind),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the installed components by kind."""
-    found = registry()
+    found, kinds = registry(), [kind_of_word(kind)] if kind else KINDS
     if as_json:
-        print_json(list_record(found))
+        print_json(list_record(found, kinds))
     else:
-        show_list(found)
+        show_list(found, kinds)
 
 
 @plugins_app.command("show", epilog=examples("vsr plugins show gru", "vsr plugins show resnet50 --json"))
@@ -96,8 +105,9 @@ def plugins_reference() -> None:
     typer.echo(reference_page(registry()), nl=False)
 
 
-def list_record(found: Registry) -> dict[str, Any]:
-    """Give what is installed, for machines."""
+def list_record(found: Registry, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """Return what is installed of some kinds, for machines."""
+    sections = {kind.section for kind in kinds}
     return {
         "components": [
             {
@@ -108,6 +118,7 @@ def list_record(found: Registry) -> dict[str, Any]:
                 "distribution": entry.distribution,
             }
             for entry in found.provided
+            if entry.section in sections
         ],
         "broken": [
             {"plugin": broken.plugin, "distribution": broken.distribution, "reason": broken.reason}
@@ -117,9 +128,9 @@ def list_record(found: Registry) -> dict[str, Any]:
     }
 
 
-def show_list(found: Registry) -> None:
-    """Print the components by kind."""
-    for kind in KINDS:
+def show_list(found: Registry, kinds: Sequence[Kind]) -> None:
+    """Print the components of some kinds."""
+    for kind in kinds:
         entries = sorted(
             (entry for entry in found.provided if entry.section == kind.section),
             key=lambda entry: entry.component.name,

@@ -14,11 +14,14 @@ from ..layers import Layer, Resolver
 from ..plugin.registry import Registry
 from ..run import Run
 from ..sections import CONTEXT_FRAMES
+from .suggestions import IMAGES
 
 if TYPE_CHECKING:
     from ..api import Dataset
 
 GREEDY = Decoding()
+STORY = "a story: pairs of an image and a text such as 01.jpg and 01.txt, or a story.json"
+TEXTS = (".txt", ".json")
 READER = "folder"
 """The dataset that reads a person's story folder."""
 
@@ -96,8 +99,19 @@ def _read(dataset: Dataset, sources: Sequence[Path]) -> tuple[list[Story], list[
 
 def _stories(dataset: Dataset, source: Path) -> Iterator[Story | Rejected]:
     if not source.is_dir():
-        what = "not a folder" if source.exists() else "there is no such folder"
+        what = "there is no such folder"
+        if source.exists():
+            what = "is one image, not a folder" if source.suffix.lower() in IMAGES else "is not a folder"
+        raise VsrError(f"{source}: {what}; name a folder that holds {STORY}")
+    names = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(".")]
+    images, texts = (sum(path.suffix.lower() in kinds for path in names) for kinds in (IMAGES, TEXTS))
+    if images and not texts:
         raise VsrError(
-            f"{source}: {what}; a story is a folder of pairs such as 01.jpg and 01.txt, or with a story.json"
+            f"{source}: holds {images} images and no text; a story is told by both: write the text of each image "
+            "beside it under its name, e.g. 01.jpg and 01.txt"
+        )
+    if texts and not images:
+        raise VsrError(
+            f"{source}: holds no image; put the image of each text beside it under its name, e.g. 01.jpg and 01.txt"
         )
     return dataset.read(str(source))

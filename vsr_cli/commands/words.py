@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import typer
@@ -61,23 +62,53 @@ def presets_and_examples(*lines: str) -> str:
 
 
 def fail_usage(error: Any, app: typer.Typer) -> None:
-    """Tell of words that are no command, in one line, or show the help where there were no words at all."""
-    message = " ".join(error.format_message().split())
-    if not message:
+    """Report words that are no command, in one line that says what to type, or show the help where there are none."""
+    if not error.format_message():
         return  # typing a group's name alone has shown its help by now
-    fail(f"{message[:1].lower()}{message[1:].rstrip('.?')}; see '{_command_typed(app)} --help'")
+    command, path, rest = _command_typed(app)
+    message, instead = _words_instead(error, command, path, rest)
+    line = f"{message[:1].lower()}{message[1:].rstrip('.?')}"
+    fail(f"{line}; {instead + '; ' if instead else ''}see '{' '.join(['vsr', *path])} --help'")
 
 
-def _command_typed(app: typer.Typer) -> str:
-    """Give the command that the words on the command line lead to; the error itself does not always know."""
+def _words_instead(error: Any, command: Any, path: Sequence[str], rest: Sequence[str]) -> tuple[str, str | None]:
+    """Return what is wrong with the words, and what to type instead where that can be told."""
+    from .suggestions import argument_instead, command_instead, option_instead
+
+    options = [name for parameter in command.params for name in parameter.opts]
+    if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+        typed, value = _option_typed(error.option_name, rest)
+        return f"no such option {typed}", option_instead(" ".join(path), options, typed, value)
+    message = " ".join(error.format_message().split())
+    if message.startswith("No such command"):
+        below = {name: [*getattr(each, "commands", {})] for name, each in command.commands.items()}
+        word, *following = rest
+        return message.partition(" Did you mean")[0], command_instead(word, following, below, path=path)
+    if message.startswith("Got unexpected extra argument"):
+        word = message.partition("argument(s) (")[2].removesuffix(")").split(" ")[0]
+        return f"unexpected argument {word}", argument_instead(" ".join(path), options, word)
+    return message, None
+
+
+def _option_typed(name: str, words: Sequence[str]) -> tuple[str, str | None]:
+    """Return an option as it was typed, and its value or the word after it; the error names one dash and a letter."""
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
+        typed, equals, value = word.partition("=")
+        if typed == name or (not name.startswith("--") and word.startswith(name)):
+            return typed, value if equals else None if following.startswith("-") else following
+    return name, None
+
+
+def _command_typed(app: typer.Typer) -> tuple[Any, list[str], list[str]]:
+    """Return the command that the words lead to, these words, and the others; the error does not always know."""
     command: Any = typer.main.get_command(app)
-    path = "vsr"
-    for word in sys.argv[1:]:
-        command = getattr(command, "commands", {}).get(word)
-        if command is None:
-            break
-        path += f" {word}"
-    return path
+    words = sys.argv[1:]
+    for number, word in enumerate(words):
+        below = getattr(command, "commands", {}).get(word)
+        if below is None:
+            return command, words[:number], words[number:]
+        command = below
+    return command, words, []
 
 
 def os_mistake(error: OSError) -> str:

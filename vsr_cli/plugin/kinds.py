@@ -44,8 +44,9 @@ MODEL_PARTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_de
 
 
 def kind_of_word(word: str) -> Kind:
-    """Give the kind that a word such as "text-decoder" means. Raises VsrError if it means none."""
-    words = {kind.word: kind for kind in KINDS}
-    if word not in words:
-        raise VsrError(f"kind '{word}': there is none of this name; {nearest(word, words)}")
-    return words[word]
+    """Return the kind that a word such as "text-decoder" or "metrics" means. Raises VsrError if it means none."""
+    asked = word.lower().replace("_", "-").replace(" ", "-").lstrip("-")
+    for kind in KINDS:
+        if asked.removesuffix("s") in (kind.word, kind.section.replace("_", "-").removesuffix("s")):
+            return kind
+    raise VsrError(f"kind '{word}': there is none of this name; {nearest(asked, [kind.word for kind in KINDS])}")

@@ -1,0 +1,112 @@
+"""Words that are not understood: the error's one line says what to type instead."""
+
+import pytest
+from PIL import Image
+
+OPTIONS = {
+    "train --lr 3e-4": "did you mean --set training.learning_rate=3e-4?",
+    "train --lr=3e-4": "did you mean --set training.learning_rate=3e-4?",
+    "train -lr 3e-4": "no such option -lr; did you mean --set training.learning_rate=3e-4?",
+    "train --learning-rate 0.1": "did you mean --set training.learning_rate=0.1?",
+    "train --wd 0": "did you mean --set training.weight_decay=0?",
+    "train --seed 1": "did you mean --set training.seed=1?",
+    "train --device cpu": "did you mean --set training.device=cpu?",
+    "train --gpu": "did you mean --set training.device=cuda?",
+    "train --bf16": "did you mean --set training.precision=bf16?",
+    "train --batch 4": "did you mean --batch-size?",
+    "train --num-epochs 3": "did you mean --epochs?",
+    "train -e 3": "did you mean --epochs?",
+    "train --output-dir x": "did you mean --out?",
+    "train --dropout 0.1": "--set temporal.dropout=0.1",
+    "train --image-size 64": "it is an option of 'vsr prepare': --set data.image_size=64",
+    "train --version": "type 'vsr --version'",
+    "prepare --seed 1": "did you mean --set data.seed=1?",
+    "prepare --image-size 64": "did you mean --set data.image_size=64?",
+    "evaluate --metric bleu": "did you mean --metrics?",
+    "evaluate --beams 4": "did you mean --set decoding.beams=4?",
+    "evaluate --device cpu": "it runs on the GPU where there is one",
+    "predict x --top-p 0.9": "did you mean --set decoding.top_p=0.9?",
+    "ablate --seed 3": "did you mean --seeds?",
+    "runs list --jsn": "did you mean --json?",
+    "train --set lr=3": "did you mean training.learning_rate=3?",
+    "train --set training.lr=3": "did you mean learning_rate?",
+    "train --set train.epochs=3": "did you mean training?",
+}
+COMMANDS = {
+    "trian": "type 'vsr train'",
+    "eval": "type 'vsr evaluate'",
+    "help": "type 'vsr --help'",
+    "help train": "type 'vsr train --help'",
+    "version": "type 'vsr --version'",
+    "lint": "type 'vsr data lint'",
+    "plugins lst": "type 'vsr plugins list'",
+    "nowhere/": "type 'vsr prepare nowhere/'",
+    "train gru": "type 'vsr train --temporal gru' or 'vsr train --text-decoder gru'",
+    "evaluate bleu": "type 'vsr evaluate --metrics bleu'",
+}
+
+
+@pytest.mark.parametrize(("line", "part"), [*OPTIONS.items(), *COMMANDS.items()])
+def test_the_one_line_of_a_mistake_says_what_to_type(vsr, empty, line, part):
+    answer = vsr(line)
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.err.splitlines()) == 1
+    assert part in answer.errors[0]
+    assert not list(empty.iterdir())
+
+
+def test_an_option_that_is_near_nothing_gets_no_suggestion(vsr, empty):
+    assert vsr("train --zzz").errors == ["no such option --zzz; see 'vsr train --help'"]
+
+
+@pytest.mark.parametrize("line", ["", "train", "plugins list", "data lint", "runs show"])
+def test_h_is_help_everywhere(vsr, empty, line):
+    short, long = vsr(f"{line} -h"), vsr(f"{line} --help")
+    assert short.code == 0
+    assert short.out == long.out
+
+
+def test_a_place_among_the_words_is_met_with_the_line_that_takes_it(vsr, place, write_story, tmp_path):
+    (run,) = (place / "runs").iterdir()
+    write_story(tmp_path / "mine/one", 5)
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.jpg")
+    for line, part in {
+        f"{tmp_path}/mine": f"type 'vsr prepare {tmp_path}/mine'",
+        f"{tmp_path}/cat.jpg": "vsr predict STORY_DIR",
+        "data/storyworld": "type 'vsr train --data data/storyworld'",
+        f"runs/{run.name}": f"vsr evaluate --run runs/{run.name}",
+        f"evaluate runs/{run.name}": f"type 'vsr evaluate --run runs/{run.name}'",
+        f"train runs/{run.name}": f"type 'vsr train --resume runs/{run.name}'",
+        "train data/storyworld": "type 'vsr train --data data/storyworld'",
+        f"train {tmp_path}/mine": f"type 'vsr prepare {tmp_path}/mine' first",
+    }.items():
+        answer = vsr(line)
+        assert answer.code == 2
+        (error,) = answer.errors
+        assert part in error
+
+
+def test_predict_says_that_texts_or_images_are_missing(vsr, place, write_story, tmp_path):
+    images, texts = write_story(tmp_path / "images", 4), write_story(tmp_path / "texts", 4)
+    for path in (*images.glob("*.txt"), *texts.glob("*.jpg")):
+        path.unlink()
+    for story, part in {
+        images: "holds 4 images and no text",
+        images / "1.jpg": "is one image, not a folder",
+        texts: "holds no image",
+    }.items():
+        answer = vsr(f"predict {story}")
+        assert answer.code == 2
+        (error,) = answer.errors
+        assert part in error
+        assert "01.jpg and 01.txt" in error
+
+
+@pytest.mark.parametrize("word", ["text-decoder", "text-decoders", "text_decoder", "TEXT-DECODER"])
+def test_plugins_list_takes_a_kind(vsr, empty, word):
+    answer = vsr(f"plugins list {word}")
+    assert answer.code == 0, answer.err
+    assert "pointer" in answer.out or "copy" in answer.out
+    assert "resnet50" not in answer.out
+    assert vsr("plugins list metrics").out == vsr("plugins list metric").out
+    assert "did you mean text-decoder" in vsr("plugins list text-decodr").errors[0]
