@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 
 from .launch import speaks
+from .strict_json import to_json, undefined_as_null
 
 # soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
 out = Console(highlight=False)
@@ -56,8 +56,8 @@ def fail(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Write one JSON value and a line's end to stdout, and nothing else."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """Write one JSON value and a line's end to stdout, and nothing else. What is not finite is written as null."""
+    sys.stdout.write(to_json(undefined_as_null(value)) + "\n")
 
 
 def progress(*further: ProgressColumn) -> Progress:

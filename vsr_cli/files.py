@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import VsrError
+from .strict_json import from_json, to_json
 
 
 @contextmanager
@@ -139,13 +139,13 @@ def writing(path: Path) -> Iterator[None]:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, what: str) -> Any:
     """Read a JSON file. Raises VsrError, naming `what` it should have been, if there is none or it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:

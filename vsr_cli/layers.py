@@ -5,7 +5,6 @@ Every mistake in all of the layers is collected before any is reported. Imports 
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from .errors import VsrError, initials, nearest
 from .plugin.kinds import KIND_OF
 from .plugin.registry import Provided, Registry
 from .sections import COMMON
+from .strict_json import from_json
 
 EXAMPLE = "for example --set training.epochs=3"
 ChosenOptions = TypeVar("ChosenOptions", bound=Options)
@@ -115,7 +115,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     form = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if form == "JSON" else tomllib.loads(text)
+        values = from_json(text) if form == "JSON" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise VsrError(f"--config {path}: there is no such file") from error
     except (OSError, ValueError) as error:
@@ -153,7 +153,7 @@ def _parse_value(text: str) -> Any:
     """Leave words and numbers to the option's own type; read only what no plain word can say."""
     if text == "null" or text[:1] in "[{":
         try:
-            return json.loads(text)
+            return from_json(text)
         except ValueError:
             return text
     return text

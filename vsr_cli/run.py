@@ -13,7 +13,6 @@ evaluations/, predictions/
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -31,6 +30,7 @@ from . import __version__
 from .checksums import read_checksums
 from .errors import VsrError, one_line
 from .files import alone_in, read_json, whole_folder, write_json
+from .strict_json import to_json
 
 RUNS = Path("runs")
 FORMAT = 1
@@ -126,7 +126,7 @@ class Run:
         """Add a line to history.jsonl. Gives its length, in bytes. Raises VsrError if it cannot be written."""
         try:
             with self.history.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
+                lines.write(to_json(row) + "\n")
         except OSError as error:
             raise VsrError(
                 f"{self.history}: cannot be written ({error.strerror}); free some space, then go on with "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 from ..console import say
 from ..errors import VsrError
+from ..strict_json import from_json
 
 MINUTES = 24 * 60
 """That a job of a cluster may take, where --job says nothing else; submitit's own default is a few."""
@@ -179,6 +179,6 @@ def _shares(jobs: int) -> list[dict[str, str]]:
 
 def _number_or_word(text: str) -> Any:
     try:
-        return json.loads(text)
+        return from_json(text)
     except ValueError:
         return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..data.features import frozen_features
 from ..data.prepared import Prepared
 from ..model.building import build_part
 from ..model.weights import choose_device
+from ..strict_json import to_json
 
 
 def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Se
     for config in configs:
         choices = [config.parts["visual"], config.parts["text"]]
         shared = [[choice.record() for choice in choices], config.model.width, config.features.model_dump()]
-        pair, with_seed = json.dumps(shared), json.dumps([*shared, config.training.seed])
+        pair, with_seed = to_json(shared), to_json([*shared, config.training.seed])
         if done & {pair, with_seed}:
             continue
         # As training does it: an encoder of random weights is then the one that the seed's run has.

@@ -9,7 +9,6 @@ result.json, ablation.md, ablation.png      what they come to
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..errors import VsrError, nearest
 from ..files import alone_in, file_name, read_json, write_json
+from ..strict_json import to_json
 
 ABLATIONS = Path("ablations")
 FORMAT = 1
@@ -75,7 +75,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Stand for all of it."""
-        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(to_json(self.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def seeds(self) -> list[int]:

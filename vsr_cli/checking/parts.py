@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from ..layers import Layer
 from ..model.building import save_assets
 from ..model.story_model import Prediction, StoryModel
 from ..model.weights import frozen_names, load_weights, save_weights
+from ..strict_json import from_json, to_json
 from .bench import SIZES, Bench, Size, near, read, told
 from .outcomes import Check, demand
 
@@ -49,7 +49,7 @@ def checks(bench: Bench) -> Iterator[Check]:
 
 def survives_json(bench: Bench) -> str | None:
     """Write the configuration as a run does and resolve it again."""
-    record = json.loads(json.dumps(bench.config.record()))
+    record = from_json(to_json(bench.config.record()))
     again = _resolve(bench, record).parts[bench.section].options
     given = bench.config.parts[bench.section].options
     demand(again == given, f"read back they are {again!r}, not {given!r}")

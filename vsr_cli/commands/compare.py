@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
 from ..report.verdicts import MARK_OF_DIRECTION, STYLE_OF_WORD
+from ..strict_json import to_json
 
 LEGEND = (
     "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
@@ -109,4 +109,4 @@ def _between(interval: Sequence[float] | None, *, sign: str = "") -> str:
 
 
 def _said(value: Any) -> str:
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return "-" if value is None else value if isinstance(value, str) else to_json(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..report.runs import (
 )
 from ..report.tables import Column, fitting_table
 from ..run import RUNS, Run
+from ..strict_json import to_json
 from .options import Json
 from .settings import registry
 from .words import examples
@@ -210,7 +210,7 @@ def _score_table(results: Sequence[dict[str, Any]], *, width: int) -> Renderable
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else to_json(value)
 
 
 def _short_time(time: str | None) -> str:

@@ -13,7 +13,6 @@ together. Since a chunk ends where the digest of a story's id says so, a story m
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from ..api import Rejected, Story
 from ..errors import VsrError
 from ..files import replacing
 from ..sections import DataOptions
+from ..strict_json import from_json, to_json
 from .digitising import Digitised, Still, content_of, digitise, stored
 from .shards import ROWS, map_shard, save_shard
 
@@ -82,7 +82,7 @@ class Chunk:
         try:
             with self.stories.open(encoding="utf-8") as lines:
                 for line in lines:
-                    yield json.loads(line)
+                    yield from_json(line)
         except (OSError, ValueError) as error:
             raise VsrError(
                 f"{self.stories}: cannot be read ({error}); remove it and run 'vsr prepare' again"
@@ -180,14 +180,14 @@ def _write(chunk: Chunk, members: Sequence[Digitised | Rejected]) -> None:
     lines: list[str] = []
     for item in members:
         if isinstance(item, Rejected):
-            lines.append(json.dumps(stored(item)))
+            lines.append(to_json(stored(item)))
             continue
         for frame, still in zip(item.record["frames"], item.stills, strict=True):
             if still is not None:
                 frame["image"] = rows.setdefault(still.digest, len(rows))
                 if len(rows) > len(stills):
                     stills.append(still)
-        lines.append(json.dumps(item.record))
+        lines.append(to_json(item.record))
     save_shard(
         chunk.pictures,
         {

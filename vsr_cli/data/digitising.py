@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..api import Frame, Rejected, Story, is_blank, is_file, nfc, shown
 from ..sections import Resize
+from ..strict_json import to_json, undefined_as_null
 from .images import ImageProblem, Picture, digest_image, perceptual_hash, read_picture
 
 
@@ -44,7 +44,7 @@ def stored(item: Story | Rejected) -> dict[str, Any]:
         "group": item.group and nfc(shown(item.group)),
         "split": item.split,
         "source_characters": item.source_characters,
-        "analysis": dataclasses.asdict(item.analysis) if item.analysis else None,
+        "analysis": undefined_as_null(dataclasses.asdict(item.analysis)) if item.analysis else None,
         "problems": [{"frame": note.frame, "code": note.code, "detail": shown(note.detail)} for note in item.notes],
         "frames": [_stored_frame(frame) for frame in item.frames],
     }
@@ -59,7 +59,7 @@ def _stored_frame(frame: Frame) -> dict[str, Any]:
 
 def content_of(item: Story | Rejected) -> bytes:
     """Digest all that is stored of a story, its encoded pictures included. Decodes nothing."""
-    digest = hashlib.sha256(json.dumps(stored(item), sort_keys=True).encode())
+    digest = hashlib.sha256(to_json(stored(item), sort_keys=True).encode())
     if isinstance(item, Story):
         for frame in item.frames:
             digest.update(_picture_digest(frame.image))

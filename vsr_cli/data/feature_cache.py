@@ -85,9 +85,16 @@ class FeatureSet:
         write_json(self.folder / ABOUT, {**facts, **shape})
 
     def add(self, digests: NDArray[np.uint8], features: NDArray[Any], lengths: NDArray[np.int64] | None) -> None:
-        """Add a shard: digests (n, 16) and features (n, *row_shape), or of all real tokens with `lengths` (n,)."""
+        """Add a shard: digests (n, 16) and features (n, *row_shape), or of all real tokens with `lengths` (n,).
+
+        Raises VsrError if a feature is not finite, or too large for the precision.
+        """
         name = hashlib.sha256(digests.tobytes()).hexdigest()[:32]
-        tensors = {ROWS: features.astype(DTYPES[self.precision], copy=False), "digest": digests}
+        with np.errstate(over="ignore"):  # reported below
+            rows = features.astype(DTYPES[self.precision], copy=False)
+        if not np.isfinite(rows).all():
+            raise VsrError(f"{self.folder.name}: {_not_finite(features)}")
+        tensors = {ROWS: rows, "digest": digests}
         if lengths is not None:
             tensors["length"] = lengths.astype(np.int32)
         tensors["checksum"] = np.frombuffer(self.checksum(tensors), np.uint8)
@@ -162,3 +169,9 @@ class FeatureRows:
                 row, column = np.nonzero(real)
                 found[here[row], column] = self._rows[index][source[real]]
         return found.reshape(*rows.shape, *self._row_shape)
+
+
+def _not_finite(features: NDArray[Any]) -> str:
+    if np.isfinite(features).all():
+        return "the features are too large for half precision; store them with --set features.precision=single"
+    return "the encoder's frozen half gives features that are not finite; check its weights, or choose another encoder"

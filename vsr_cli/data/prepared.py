@@ -16,7 +16,6 @@ The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.fr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +31,7 @@ from ..api import Entity, nfc
 from ..errors import VsrError, nearest
 from ..files import read_json
 from ..sections import Resize
+from ..strict_json import from_json
 from .chunks import Chunk
 from .shards import ChosenRows, MappedRows, Rows
 from .splits import SPLITS
@@ -238,7 +238,7 @@ class Prepared:
         """Yield the defects that were found: story, frame (from 0, None: the whole story), code, detail."""
         with (self.tables / PROBLEMS).open(encoding="utf-8") as lines:
             for line in lines:
-                yield json.loads(line)
+                yield from_json(line)
 
     def _stored(self, row: dict[str, Any]) -> StoredStory:
         frames = self._table("frames.arrow").slice(row["first_frame"], row["frames"]).to_pylist()
@@ -249,7 +249,7 @@ class Prepared:
             group=row["group"],
             dropped=row["dropped"],
             source_characters=row["source_characters"],
-            analysis=json.loads(row["analysis"]) if row["analysis"] else None,
+            analysis=from_json(row["analysis"]) if row["analysis"] else None,
             frames=tuple(
                 StoredFrame(
                     index=frame["index"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..config import PrepareConfig
 from ..errors import VsrError
 from ..files import read_json, replacing, replacing_folder, write_json
 from ..sections import DataOptions
+from ..strict_json import to_json
 from .chunks import Chunk, Made, Share, make_chunks
 from .markup import marked_up
 from .membership import read_groups, read_splits
@@ -210,9 +210,9 @@ def _tables(
 ) -> tuple[str, dict[str, Any]]:
     """Make the tables where they are not there yet. Give their folder's name and what they say in sum."""
     digest = hashlib.sha256(f"tables/{FORMAT};{__version__};".encode())
-    digest.update(json.dumps([chunk.key for chunk in chunks]).encode())
+    digest.update(to_json([chunk.key for chunk in chunks]).encode())
     digest.update(options.model_dump_json().encode())
-    digest.update(json.dumps(files, sort_keys=True).encode())
+    digest.update(to_json(files, sort_keys=True).encode())
     name = f"tables-{digest.hexdigest()[:16]}"
     if not (out / name).is_dir():
         with replacing_folder(out / name) as folder:

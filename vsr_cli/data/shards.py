@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors.numpy import save_file
 
 from ..errors import VsrError
 from ..files import replacing, writing
+from ..strict_json import from_json
 
 ROWS = "rows"
 """The tensor of a shard that its rows are in; others may stand beside it."""
@@ -38,7 +38,7 @@ def map_shard(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = dict(json.loads(file.read(length)))
+            header = dict(from_json(file.read(length)))
         header.pop("__metadata__", None)
         tensors: dict[str, NDArray[Any]] = {}
         for name, entry in header.items():

@@ -7,7 +7,6 @@ the two only a few numbers a frame are held.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..sections import DataOptions
+from ..strict_json import to_json
 from .arrow import arrow_rows, arrow_writer
 from .chunks import Chunk
 from .prepared import PROBLEMS
@@ -86,7 +86,7 @@ def write_tables(
     with arrow_writer(folder / "images.arrow", IMAGE_SCHEMA) as writer:
         writer.write_table(pa.table(images_table, schema=IMAGE_SCHEMA))
     kept = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
-    (folder / "chunks.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    (folder / "chunks.json").write_text(to_json(kept) + "\n", encoding="utf-8")
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
 
 
@@ -102,7 +102,7 @@ def _survey(chunks: Sequence[Chunk], options: DataOptions, groups: Mapping[str, 
 
     def report(story: str, problem: Mapping[str, Any]) -> None:
         survey.problems[problem["code"]] += 1
-        lines.write(json.dumps({"story": story, **problem}, ensure_ascii=False) + "\n")
+        lines.write(to_json({"story": story, **problem}) + "\n")
 
     for chunk in chunks:
         for record in chunk.records():
@@ -246,7 +246,7 @@ def _story_row(
         "first_frame": first_frame,
         "frames": len(record["frames"]),
         "source_characters": record["source_characters"],
-        "analysis": json.dumps(record["analysis"], ensure_ascii=False) if record["analysis"] else None,
+        "analysis": to_json(record["analysis"]) if record["analysis"] else None,
     }
 
 
@@ -270,7 +270,7 @@ def _digest(
         ],
         "windows": [[*window.frames, window.padded] for window in cut.windows],
     }
-    fingerprint.update(json.dumps(content, sort_keys=True).encode())
+    fingerprint.update(to_json(content, sort_keys=True).encode())
 
 
 def _images(chunks: Sequence[Chunk]) -> _Images:

@@ -8,7 +8,6 @@ texts, images or both, the same for every window.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..api import is_file, leads_outside
 from ..data.images import read_picture
 from ..errors import VsrError
 from ..sections import Resize
+from ..strict_json import from_json
 from .text import clean_text
 
 FORM = '{"story": "…", "window": 0, "text": "…", "image": "PATH"}'
@@ -125,7 +125,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _record(line: str, *, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = from_json(line)
     except ValueError as error:
         raise VsrError(f"{where}: is not JSON ({error}); write it as {FORM}") from error
     if not isinstance(record, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from PIL import Image
 
 from ..data.shards import save_shard
 from ..files import replacing, replacing_folder, write_json
+from ..strict_json import to_json, undefined_as_null
 from .evaluate import Evaluation
 
 RESULT, PREDICTIONS, STATISTICS, LEAKS = "result.json", "predictions.jsonl", "statistics.safetensors", "leaks.jsonl"
@@ -32,7 +32,7 @@ def keep_evaluation(folder: Path, evaluation: Evaluation, result: Mapping[str, A
     _write_lines(folder / LEAKS, (leak.record() for leak in evaluation.leaks))
     tensors = {f"{name}/{each}": rows for name, kept in evaluation.statistics.items() for each, rows in kept.items()}
     save_shard(folder / STATISTICS, tensors)
-    write_json(folder / RESULT, result)
+    write_json(folder / RESULT, undefined_as_null(result))
 
 
 def pictured(windows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -48,4 +48,4 @@ def picture_name(row: int) -> str:
 def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
         for record in records:
-            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+            lines.write(to_json(undefined_as_null(record)) + "\n")

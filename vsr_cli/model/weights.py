@@ -15,6 +15,7 @@ from ..files import replacing, writing
 from ..plugin.registry import Registry
 from ..run import FROZEN, WEIGHTS, Run
 from .building import build_model
+from .finite import weight_not_finite
 from .story_model import StoryModel
 
 
@@ -40,7 +41,12 @@ def parameter_counts(model: nn.Module) -> dict[str, int]:
 
 
 def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
-    """Write a model's frozen weights, or all the others, to a safetensors file."""
+    """Write a model's frozen weights, or all the others, to a safetensors file.
+
+    Raises VsrError if a weight is not finite, or the file cannot be written.
+    """
+    if found := weight_not_finite(model):
+        raise VsrError(f"{path}: not written, since {found} holds numbers that are not finite; train anew")
     chosen = frozen_names(model)
     state = {
         # A tied weight is written under each of its names: loading needs no knowledge of the tie.
@@ -77,10 +83,20 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
 
 
 def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str) -> StoryModel:
-    """Build a run's model from its assets and load a checkpoint. Raises VsrError if the weights do not fit."""
+    """Build a run's model from its assets and load a checkpoint.
+
+    Raises VsrError if the weights do not fit or are not finite.
+    """
     model = build_model(config, image_size=image_size, assets=run.assets)
     checkpoint = run.checkpoint(which)
     state = load_weights(run.folder / FROZEN) | load_weights(checkpoint / WEIGHTS)
+    expected = model.state_dict()
+    for name in sorted(expected.keys() & state.keys()):
+        if state[name].dtype != expected[name].dtype:
+            raise VsrError(
+                f"{checkpoint}: {name} is of {state[name].dtype}, and the model's is of {expected[name].dtype}; "
+                f"restore the file, or train anew"
+            )
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -89,6 +105,10 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str)
             f"{checkpoint}: the weights do not fit the model ({reason}); install the plugin versions that "
             f"{run.folder / 'run.json'} names"
         ) from error
+    if found := weight_not_finite(model):
+        best = run.checkpoint("best")
+        remedy = f"'vsr evaluate' and 'vsr predict' read {best}" if which == "last" and best.is_dir() else "train anew"
+        raise VsrError(f"{checkpoint}: {found} holds numbers that are not finite; {remedy}")
     return model.eval()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import VsrError
 from ..files import read_json
 from ..run import Run
+from ..strict_json import from_json
 
 EVALUATIONS = "evaluations"
 RESULT, PREDICTIONS, STATISTICS, PICTURES = "result.json", "predictions.jsonl", "statistics.safetensors", "predictions"
@@ -57,7 +57,7 @@ class Evaluated:
         """Read the scored windows, in their order. Raises VsrError if they cannot be read."""
         path = self.folder / PREDICTIONS
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
@@ -82,7 +82,7 @@ class Evaluated:
         if not path.exists():
             return []
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise VsrError(f"{path}: cannot be read ({error}); restore it, or remove it to do without") from error
 

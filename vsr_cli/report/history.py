@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from ..errors import VsrError
+from ..strict_json import from_json
 from .tables import Column, fitting_table
 
 Row = Mapping[str, Any]
@@ -44,7 +44,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         if not line.endswith("\n"):
             break
         try:
-            row = json.loads(line)
+            row = from_json(line)
             rows.append({name: kind(row[name]) for name, kind in FIELDS.items()})
         except (ValueError, KeyError, TypeError) as error:
             raise VsrError(

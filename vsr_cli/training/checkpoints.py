@@ -25,6 +25,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import save_weights
 from ..run import WEIGHTS, Run
 from .display import EpochRow
+from .finite import FiniteChecks
 from .processes import exchange_objects
 from .progress import Progress
 from .state_files import load_nested, save_nested
@@ -38,12 +39,15 @@ class Checkpoints:
     model: StoryModel
     optimizer: Optimizer
     accelerator: Accelerator
+    finite: FiniteChecks
 
     def save_last(self, progress: Progress, row: EpochRow | None = None) -> None:
         """Write the last checkpoint, with the row of the epoch that has just ended, if one has.
 
-        All processes call it together. Raises VsrError if it cannot be written; the one before is then still there.
+        All processes call it together. Raises VsrError if a weight is not finite or the checkpoint cannot be written;
+        the one before is then still there.
         """
+        self.finite.weights(self.optimizer, epoch=progress.epoch)
         scaler = self.accelerator.scaler
         state = {
             "progress": asdict(progress),

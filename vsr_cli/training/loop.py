@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict
 
@@ -24,11 +23,12 @@ from ..sections import ONLY_IF_WEIGHED
 from .checkpoints import Checkpoints
 from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
+from .finite import FiniteChecks
 from .fitting import fit_to_training
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
 from .memory import keep_freed_memory
-from .optimizer import clip_gradient, make_optimizer
+from .optimizer import clip_gradient, gradient_norm, make_optimizer
 from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn
 from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
@@ -48,8 +48,8 @@ def train(
     """Train a model on prepared data and leave everything in the run folder.
 
     Goes on from the run's last checkpoint, if there is one. Raises Interrupted after a signal has asked to stop, when
-    all is kept; VsrError if there is nothing to train on or a loss is no longer a finite number; OthersLost if another
-    process of the same training is gone.
+    all is kept; VsrError if there is nothing to train on or a loss, gradient or weight is no longer finite; OthersLost
+    if another process of the same training is gone.
     """
     options = config.training
     if not len(prepared.windows("train")):
@@ -91,7 +91,8 @@ def train(
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = accelerator.prepare(make_optimizer(model, options, alone=accelerator.num_processes == 1))
-    checkpoints = Checkpoints(run, model, optimizer, accelerator)
+    finite = FiniteChecks(model, config, run)
+    checkpoints = Checkpoints(run, model, optimizer, accelerator, finite)
     if accelerator.num_processes > 1:
         set_seed(options.seed + accelerator.process_index)  # what one process drops out another need not
     together = options.batch_size * accelerator.num_processes
@@ -128,11 +129,13 @@ def train(
             for indices in in_parts(order, progress.windows_a_step, start=progress.step):
                 started = time.perf_counter()
                 losses = measurer.measure(training, indices, learn=True)
-                _check_finite(losses, run, epoch=epoch, step=progress.step + 1)
+                finite.losses(losses, epoch=epoch, step=progress.step + 1)
                 add_gradients(trained, accelerator)
+                accelerator.unscale_gradients(optimizer)
+                norm = gradient_norm(trained)
+                finite.gradient(norm, accelerator, epoch=epoch, step=progress.step + 1)
                 if options.clip_gradient:
-                    accelerator.unscale_gradients(optimizer)
-                    clip_gradient(trained, largest=options.clip_gradient)
+                    clip_gradient(trained, norm, largest=options.clip_gradient)
                 taken = (epoch - 1) * steps + progress.step
                 set_rate(optimizer, rate_share(options, step=taken, steps=steps * options.epochs))
                 optimizer.step()
@@ -144,7 +147,9 @@ def train(
                 if _keep_and_stop(wish, checkpoints, progress, due=due):
                     kept = time.monotonic()
 
+            finite.weights(optimizer, epoch=epoch)
             held_out = _validate(measurer, validation, progress.windows_a_step // options.accumulate, wish, checkpoints)
+            finite.validation(held_out, epoch=epoch)
             row = EpochRow(
                 epoch=epoch,
                 steps=epoch * steps,
@@ -198,17 +203,6 @@ def _keep_and_stop(wish: Wish, checkpoints: Checkpoints, progress: Progress, *, 
         checkpoints.accelerator.end_training()
         raise Interrupted(signal, epoch=progress.epoch, step=progress.step)
     return due
-
-
-def _check_finite(losses: dict[str, float], run: Run, *, epoch: int, step: int) -> None:
-    """Raise VsrError if a loss is not a finite number, naming the first of the sum's terms that is not."""
-    broken = [name for name in reversed(losses) if not math.isfinite(losses[name])]
-    if broken:
-        kept = run.checkpoint("last") if run.checkpoint("last").is_dir() else "none yet"
-        raise VsrError(
-            f"{run.folder}: the {broken[0]} loss is {losses[broken[0]]} at epoch {epoch}, step {step}; "
-            f"try a smaller --set training.learning_rate (last good checkpoint: {kept})"
-        )
 
 
 def _validate(measurer: Measurer, split: Split, size: int, wish: Wish, checkpoints: Checkpoints) -> dict[str, float]:

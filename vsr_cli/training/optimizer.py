@@ -99,19 +99,26 @@ def make_optimizer(model: nn.Module, options: TrainingOptions, *, alone: bool) -
     return RowwiseAdamW(trained, lr=options.learning_rate, weight_decay=options.weight_decay)
 
 
-def clip_gradient(weights: Iterable[nn.Parameter], *, largest: float) -> Tensor:
-    """Scale all gradients down together so that their norm is at most `largest`. Gives the norm before, a scalar."""
-    clipped = [weight for weight in weights if weight.grad is not None]
+def gradient_norm(weights: Iterable[nn.Parameter]) -> Tensor:
+    """Return the norm of all gradients together, a scalar: NaN or infinite if any number in them is."""
+    return nn.utils.get_total_norm(_gradients(weights))
+
+
+def clip_gradient(weights: Iterable[nn.Parameter], norm: Tensor, *, largest: float) -> None:
+    """Scale all gradients down together so that their `norm`, a scalar, is at most `largest`."""
+    if norm > largest:  # most steps need no clipping
+        torch._foreach_mul_(_gradients(weights), (largest / (norm + 1e-6)).clamp(max=1.0))
+
+
+def _gradients(weights: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return what the gradients hold, of a sparse one the rows that it has."""
     values = []
-    for weight in clipped:
+    for weight in weights:
         gradient = weight.grad
-        assert gradient is not None
+        if gradient is None:
+            continue
         if gradient.is_sparse:
             weight.grad = gradient = gradient.coalesce()
             gradient = gradient.values()
         values.append(gradient)
-    norm = nn.utils.get_total_norm(values)
-    # Most steps need no clipping, and on a CPU it costs nothing to ask; on a GPU, asking would wait for it.
-    if norm.device.type != "cpu" or norm > largest:
-        torch._foreach_mul_(values, (largest / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+    return values

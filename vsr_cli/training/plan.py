@@ -29,7 +29,7 @@ from .compiling import compiled
 from .fitting import fit_to_training
 from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
-from .optimizer import clip_gradient, make_optimizer
+from .optimizer import clip_gradient, gradient_norm, make_optimizer
 from .plan_features import FeatureNeed, plan_features
 from .progress import Progress, in_parts, shuffled
 
@@ -215,8 +215,9 @@ class _Trial:
         self.measurer.measure(self.split, indices, learn=learn)
         if not learn:
             return
+        norm = gradient_norm(self.trained)
         if self.clip:
-            clip_gradient(self.trained, largest=self.clip)
+            clip_gradient(self.trained, norm, largest=self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

@@ -44,8 +44,12 @@ class Progress:
         self.step += 1
 
     def took_epoch(self, watched: float | None, *, history_bytes: int) -> bool:
-        """Note that the epoch is over. Gives whether the watched validation loss, if there is one, is the best yet."""
-        better = watched is not None and (self.best is None or watched < self.best)
+        """Note that the epoch is over. Gives whether the watched validation loss, if there is one, is the best yet.
+
+        A loss that is not finite never is.
+        """
+        best = self.best if self.best is not None and math.isfinite(self.best) else math.inf
+        better = watched is not None and math.isfinite(watched) and watched < best
         if better:
             self.best, self.epochs_since_best = watched, 0
         else:

@@ -5,7 +5,6 @@ What a tracker writes is for its own pictures. Nothing of vsr reads it back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import VsrError
 from ..run import Run
+from ..strict_json import to_json
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -106,4 +106,4 @@ def _tracker(name: str, run: Run) -> GeneralTracker:
 
 def _plain(value: Any) -> Any:
     """Give a setting as a tracker takes it: no list, and nothing that is not there."""
-    return value if isinstance(value, str | int | float) else json.dumps(value)
+    return value if isinstance(value, str | int | float) else to_json(value)

@@ -1,0 +1,44 @@
+"""JSON as every other reader of it understands it: Python's own module also writes and reads NaN and Infinity.
+
+All of the package's JSON goes through these functions; a test looks for others.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+
+def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Write a value as JSON that UTF-8 can encode. Raises ValueError if a number in it is not finite."""
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, such as in the name of a file that is not UTF-8
+        text = json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    return text
+
+
+def from_json(text: str | bytes) -> Any:
+    """Read JSON. Raises ValueError if it is not JSON, holds NaN or Infinity, or is nested too deeply to be read."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def undefined_as_null(value: Any) -> Any:
+    """Return a value of JSON with None in place of each number that is not finite, such as a score of no windows."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: undefined_as_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [undefined_as_null(item) for item in value]
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

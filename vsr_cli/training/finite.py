@@ -1,0 +1,89 @@
+"""Numbers that are no longer finite are reported where they first appear, before they reach a weight or a file.
+
+An infinite gradient makes every weight NaN at the next optimizer step; an infinite weight makes every later loss NaN.
+So the order is: losses, gradient, weights after the epoch's last step, validation losses. All processes see the same
+numbers, so that all stop at the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..config import TrainConfig
+from ..errors import VsrError
+from ..model.finite import first_not_finite, weight_not_finite
+from ..model.story_model import StoryModel
+from ..plugin.kinds import KIND_OF, MODEL_PARTS
+from ..run import Run
+
+
+@dataclass(frozen=True)
+class FiniteChecks:
+    """Raise VsrError, naming what is not finite and where, in a training of this model."""
+
+    model: StoryModel
+    config: TrainConfig
+    run: Run
+
+    def losses(self, losses: Mapping[str, float], *, epoch: int, step: int) -> None:
+        """Check a step's losses. The sum comes first in the mapping; the term that breaks it is named."""
+        broken = [name for name in reversed(list(losses)) if not math.isfinite(losses[name])]
+        if broken:
+            self._stop(f"the {broken[0]} loss is {losses[broken[0]]}", f"epoch {epoch}, step {step}")
+
+    def gradient(self, norm: Tensor, accelerator: Accelerator, *, epoch: int, step: int) -> None:
+        """Check the norm of the gradient, a scalar.
+
+        In fp16 some steps overflow, and the loss scaler skips them and scales less: only where nothing is left to scale
+        down is it the model's own fault.
+        """
+        value = float(norm)
+        if math.isfinite(value) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
+            return
+        # A gradient that is not finite spoils those of all parts that come before: the last one named is its source.
+        later_first = [*reversed(MODEL_PARTS), ""]
+        named = [(name, weight.grad) for name, weight in self.model.named_parameters() if weight.grad is not None]
+        for part in later_first:
+            found = first_not_finite(item for item in named if item[0].startswith(f"{part}." if part else ""))
+            if found:
+                self._stop(f"the gradient of {self._owned(found)} is not finite", f"epoch {epoch}, step {step}")
+        self._stop(f"the gradient's norm is {value}", f"epoch {epoch}, step {step}")
+
+    def weights(self, optimizer: Optimizer, *, epoch: int) -> None:
+        """Check all that a checkpoint would hold: weights, the buffers that are stored with them, optimizer states."""
+        found = weight_not_finite(self.model)
+        if found:
+            self._stop(f"{self._owned(found)} is not finite", f"epoch {epoch}, so no checkpoint is written")
+        states = (
+            (f"{name}.{kind}", value)
+            for name, weight in self.model.named_parameters()
+            for kind, value in optimizer.state.get(weight, {}).items()
+            if isinstance(value, Tensor)
+        )
+        if found := first_not_finite(states):
+            self._stop(f"the optimizer's {self._owned(found)} is not finite", f"epoch {epoch}")
+
+    def validation(self, losses: Mapping[str, float], *, epoch: int) -> None:
+        """Check the validation losses of an epoch."""
+        broken = [name for name in reversed(list(losses)) if not math.isfinite(losses[name])]
+        if broken:
+            self._stop(f"the {broken[0]} validation loss is {losses[broken[0]]}", f"epoch {epoch}")
+
+    def _owned(self, weight: str) -> str:
+        """Name a weight and the component that it belongs to."""
+        part = weight.partition(".")[0]
+        choice = self.config.parts.get(part)
+        return f"{weight} ({KIND_OF[part].title} '{choice.name}')" if choice else weight
+
+    def _stop(self, what: str, when: str) -> None:
+        last = self.run.checkpoint("last")
+        raise VsrError(
+            f"{self.run.folder}: {what} at {when}; try a smaller --set training.learning_rate "
+            f"(last good checkpoint: {last if last.is_dir() else 'none yet'})"
+        )
