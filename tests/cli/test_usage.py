@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from vsr_cli import console
+
 COMMANDS = (
     *("prepare", "train", "evaluate", "predict", "demo"),
     *("data lint", "data stats", "data show", "cache list", "cache verify", "cache prune"),
@@ -121,7 +123,8 @@ def test_plugins_list_names_every_kind_and_json_says_the_same(vsr, empty):
     assert all(name in shown for _, name in names)
 
 
-def test_plugins_show_gives_every_option_with_type_and_default(vsr, empty):
+def test_plugins_show_gives_every_option_with_type_and_default(vsr, empty, monkeypatch):
+    monkeypatch.setattr(console.out, "_width", 120)
     shown = vsr("plugins show lstm").out
     assert "--temporal lstm" in shown
     assert "temporal.layers" in shown

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ..console import fail, print_json, say
 from ..console import out as console
+from ..report.tables import Column, fitting_table
 from .options import Json, finite
 from .words import examples
 
@@ -25,16 +26,23 @@ def cache_list(as_json: Json = False) -> None:
     if as_json:
         print_json({"folder": str(cache_folder()), "features": [kept.record() for kept in found]})
         return
-    table = Table(title=f"{cache_folder()}: {sum(kept.bytes for kept in found) / 2**20:.0f} MiB", title_justify="left")
-    for column in ("features", "a row", "precision", "shards", "MiB", "unused for"):
-        table.add_column(column, justify="right" if column in ("shards", "MiB", "unused for") else "left")
-    for kept in found:
-        shape = "x".join(map(str, kept.facts.get("row_shape", ["?"])))
-        row = f"{shape}, real tokens" if kept.facts.get("tokens") else shape
-        precision = str(kept.facts.get("precision", "?"))
-        idle = f"{kept.idle_days:.1f} days"
-        table.add_row(kept.name, row, precision, str(kept.shards), f"{kept.bytes / 2**20:.0f}", idle)
-    console.print(table)
+    total = sum(kept.bytes for kept in found) / 2**20
+    console.print(f"{cache_folder()}: {total:.0f} MiB", style="bold", markup=False, soft_wrap=True)
+    columns = [
+        Column("features", [kept.name for kept in found], justify="left"),
+        Column("a row", [_row(kept.facts) for kept in found], justify="left", rank=1),
+        Column("precision", [str(kept.facts.get("precision", "?")) for kept in found], justify="left", rank=2),
+        Column("shards", [str(kept.shards) for kept in found], rank=3),
+        Column("MiB", [f"{kept.bytes / 2**20:.0f}" for kept in found]),
+        Column("unused for", [f"{kept.idle_days:.1f} days" for kept in found]),
+    ]
+    console.print(fitting_table(columns, width=console.width))
+
+
+def _row(facts: Mapping[str, Any]) -> str:
+    """Say what the features of one image or text are."""
+    shape = "x".join(map(str, facts.get("row_shape", ["?"])))
+    return f"{shape}, real tokens" if facts.get("tokens") else shape
 
 
 @cache_app.command("verify", epilog=examples("vsr cache verify", "vsr cache verify --repair"))

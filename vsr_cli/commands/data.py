@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from ..console import out as console
 from ..console import say
 from ..errors import VsrError
 from ..files import file_name
 from ..plugin.registry import Registry
+from ..report.tables import Column, fitting_table
 from .prepare import default_dataset, open_dataset, prepare_config, read_stories
 
 if TYPE_CHECKING:
@@ -137,12 +138,12 @@ def show_problems(found: Lint, *, every: bool) -> None:
     console.print(f"{found.source}: {counts}", style="bold", markup=False, soft_wrap=True)
     if not kinds:
         return
-    table = Table()
-    for column in ("severity", "problem", "count"):
-        table.add_column(column, justify="right" if column == "count" else "left")
-    for severity, code in kinds:
-        table.add_row(f"[{COLOUR_OF[severity]}]{severity}[/]", escape(code), str(len(by_code[code])))
-    console.print(table)
+    columns = [
+        Column("severity", [Text(severity, COLOUR_OF[severity]) for severity, _ in kinds], justify="left"),
+        Column("problem", [code for _, code in kinds], justify="left"),
+        Column("count", [f"{len(by_code[code]):,}" for _, code in kinds]),
+    ]
+    console.print(fitting_table(columns, width=console.width))
     for severity, code in kinds:
         problems = by_code[code]
         places = problems if every else problems[:PLACES_SHOWN]

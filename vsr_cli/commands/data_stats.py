@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ..console import out as console
 from ..errors import VsrError
 from ..files import file_name
 from ..plugin.registry import Registry
+from ..report.tables import Column, blocks, fitting_table
 from .data import means_prepared, open_stories, png_named
 from .prepare import default_dataset, default_folder
 
@@ -147,15 +146,12 @@ ROWS: Sequence[Mapping[str, Shown]] = (
 def show_stats(record: Mapping[str, Any]) -> None:
     """Print the numbers, a column for each split, and where the picture is."""
     splits = record["splits"]
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("", *splits):
-        table.add_column(column, justify="right" if column else "left")
-    for rows in ROWS:
-        table.add_row()
-        for text, show in rows.items():
-            table.add_row(text, *(show(numbers) for numbers in splits.values()))
+    lines: list[tuple[str, Shown | None]] = [line for rows in ROWS for line in (("", None), *rows.items())]
+    names = Column("", [text for text, _ in lines], justify="left")
+    columns = [Column(split, [show(numbers) if show else "" for _, show in lines]) for split, numbers in splits.items()]
     console.print(record["source"], style="bold", markup=False, soft_wrap=True)
-    console.print(table)
+    for block in blocks(names, columns, width=console.width):
+        console.print(fitting_table(block, width=console.width))
     console.print()
     console.print(f"tokens: {record['tokens']}", markup=False, soft_wrap=True)
     console.print(LEGEND, soft_wrap=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.padding import Padding
 
 from ..config import TrainConfig
 from ..console import out as console
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..training.plan import Plan
     from ..training.plan_features import FeatureNeed
 
+INDENT = 2
 WHAT = {"visual": "images", "text": "texts"}
 
 
@@ -106,13 +108,7 @@ def _sizes(title: str, *rows: tuple[str, int]) -> None:
 
 
 def _table(*columns: Column) -> None:
-    table = fitting_table(_indented(columns), width=console.width)
-    table.show_header = any(column.title for column in columns)
-    console.print(table)
-
-
-def _indented(columns: Sequence[Column]) -> list[Column]:
-    return [Column("", ["" for _ in columns[0].cells]), *columns]
+    console.print(Padding.indent(fitting_table(columns, width=console.width - INDENT), INDENT))
 
 
 def _size(size: float) -> str:

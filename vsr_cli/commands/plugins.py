@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic_core import PydanticUndefined
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from ..console import out as console
 from ..console import print_json, say
 from ..plugin.kinds import KIND_OF, KINDS, Kind, kind_of_word
 from ..plugin.registry import Provided, Registry
+from ..report.tables import Column, fitting_table
 from .options import Assignments, Component, Json, KindOf, complete_kind
 from .settings import registry
 from .words import examples
@@ -135,13 +136,13 @@ def show_list(found: Registry, kinds: Sequence[Kind]) -> None:
             (entry for entry in found.provided if entry.section == kind.section),
             key=lambda entry: entry.component.name,
         )
-        table = Table(title=f"{kind.title}  ({kind.flag})", title_justify="left", box=None, padding=(0, 2, 0, 0))
-        table.add_column("name", style="bold", no_wrap=True, min_width=14)
-        table.add_column("what it is", ratio=1)
-        table.add_column("from", style="dim", no_wrap=True)
-        for entry in entries:
-            table.add_row(entry.component.name, escape(entry.component.summary), entry.distribution)
-        console.print(table)
+        console.print(f"[bold]{kind.title}[/bold]  ({kind.flag})", soft_wrap=True)
+        columns = [
+            Column("name", [Text(entry.component.name, "bold") for entry in entries], justify="left"),
+            Column("what it is", [entry.component.summary for entry in entries], justify="left", wraps=30),
+            Column("from", [Text(entry.distribution, "dim") for entry in entries], rank=1, justify="left"),
+        ]
+        console.print(fitting_table(columns, width=console.width))
         console.print()
     if found.disabled:
         console.print(f"kept out by VSR_DISABLE_PLUGINS: {', '.join(found.disabled)}")
@@ -170,14 +171,16 @@ def show_component(entry: Provided) -> None:
     if not fields:
         console.print("It has no options.\n")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("option", "type", "default", "what it does"):
-        table.add_column(column, overflow="fold")
-    for name, field in fields.items():
-        default = "(required)" if field.default is PydanticUndefined else plain(field.default)
-        cells = (option_place(entry, name), type_name(field.annotation), default, field.description or "")
-        table.add_row(*map(escape, cells))
-    console.print(table)
+    defaults = [
+        "(required)" if field.default is PydanticUndefined else plain(field.default) for field in fields.values()
+    ]
+    columns = [
+        Column("option", [option_place(entry, name) for name in fields], justify="left"),
+        Column("type", [type_name(field.annotation) for field in fields.values()], justify="left"),
+        Column("default", defaults, justify="left"),
+        Column("what it does", [field.description or "" for field in fields.values()], justify="left", wraps=30),
+    ]
+    console.print(fitting_table(columns, width=console.width))
     console.print()
 
 

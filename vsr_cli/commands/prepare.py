@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.progress import TextColumn
-from rich.table import Table
 
 from ..config import PrepareConfig, resolve_prepare
 from ..console import out as console
@@ -19,6 +17,7 @@ from ..errors import VsrError
 from ..launch import is_main
 from ..layers import parse_set, preset_facts, preset_layer
 from ..plugin.registry import Registry
+from ..report.tables import Column, fitting_table
 from ..sections import TrainingOptions
 from .settings import EMBEDDED, default_preset, flag_layers
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv"}
 NOTHING_FROZEN = "trains from its first layer, so there is nothing frozen to keep"
+KEPT = ("stories", "windows")
 PROBLEMS_SHOWN = 5
 """In the terminal; all of them are in a file."""
 
@@ -207,18 +207,19 @@ def show_prepared(prepared: Prepared) -> None:
     from ..data.prepared import PROBLEMS
 
     counts = prepared.manifest["counts"]
-    table = Table(title=escape(f"prepared in {prepared.folder}"), title_justify="left")
-    for column in ("", "train", "validation", "test", "all"):
-        table.add_column(column, justify="left" if not column else "right")
-    for what in ("stories", "windows"):
-        kept = counts[f"{what}_kept"]
-        table.add_row(what, *(str(count) for count in kept.values()), str(sum(kept.values())))
-    console.print(table)
+    console.print(f"prepared in {prepared.folder}", style="bold", markup=False, soft_wrap=True)
+    kept = [counts[f"{what}_kept"] for what in KEPT]
+    columns = [
+        Column("", KEPT, justify="left"),
+        *(Column(split, [f"{each[split]:,}" for each in kept]) for split in kept[0]),
+        Column("all", [f"{sum(each.values()):,}" for each in kept]),
+    ]
+    console.print(fitting_table(columns, width=console.width))
     console.print(
         f"{counts['frames']} frames, {counts['images']} distinct images, {counts['texts']} distinct texts, "
         f"{sum(prepared.manifest['bytes'].values()) / 2**20:.0f} MiB"
     )
-    for what in ("stories", "windows"):
+    for what in KEPT:
         for reason, count in sorted(counts[f"{what}_dropped"].items()):
             console.print(f"dropped: {count} {what}, {reason.replace('_', ' ')}")
     if counts["problems"]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import typer
+from rich.text import Text
 
 from ..console import out as console
 from ..console import print_json
 from ..layers import preset_facts
+from ..report.tables import Column, fitting_table
 from .options import Json
 from .words import examples
 
@@ -22,7 +24,10 @@ def presets(as_json: Json = False) -> None:
     if as_json:
         print_json([asdict(facts) for facts in found])
         return
-    for facts in found:
-        console.print(f"[bold]{facts.name}[/bold]: {facts.summary}", soft_wrap=True)
-        console.print(f"  downloads {facts.download}", markup=False, soft_wrap=True)
-        console.print(f"  takes {facts.machine}", markup=False, soft_wrap=True)
+    columns = [
+        Column("preset", [Text(facts.name, "bold") for facts in found], justify="left"),
+        Column("what it is", [facts.summary for facts in found], justify="left", wraps=20),
+        Column("downloads", [facts.download for facts in found], justify="left", wraps=20),
+        Column("takes", [facts.machine for facts in found], justify="left", wraps=20),
+    ]
+    console.print(fitting_table(columns, width=console.width))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from .history import clock
 from .markdown import plain
@@ -25,7 +25,7 @@ LESS_NEEDED = {"floors": 3, "difference": 2}
 COST_COLUMNS = ("", "seeds", "parameters", "time a run")
 
 
-def tables(result: Mapping[str, Any], *, width: int) -> dict[str, Table]:
+def tables(result: Mapping[str, Any], *, width: int) -> dict[str, RenderableType]:
     """Give the table of each metric and that of the costs, under what stands above it. `result` is result.json's."""
     found = {}
     for name, metric in result["metrics"].items():
@@ -38,7 +38,9 @@ def tables(result: Mapping[str, Any], *, width: int) -> dict[str, Table]:
     return found | {"costs": _fitting(COST_COLUMNS, cost_rows(result), width)}
 
 
-def _fitting(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, styles: Sequence[str] = ()) -> Table:
+def _fitting(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int, styles: Sequence[str] = ()
+) -> RenderableType:
     columns = [
         Column(title, [row[at] for row in rows], LESS_NEEDED.get(title, 0), "left" if title in LEFT else "right")
         for at, title in enumerate(head)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from ..errors import VsrError
 from ..strict_json import from_json
@@ -78,7 +78,7 @@ def epoch_table(
     width: int,
     running: Row | None = None,
     most: int = SHOWN,
-) -> Table:
+) -> RenderableType:
     """Show at most so many epochs as a table, the best one marked, and below them the one that is running."""
     shown = _shortened(rows, best, most)
     styles = ["bold" if row and row is best else "" for row in shown]
