@@ -61,9 +61,9 @@ def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str
     if _together(column.least for column in kept) > width:
         return _stacked(columns, width=width, styles=styles)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
-    for column, cells in zip(kept, _widths(kept, width), strict=True):
+    for column, wide in zip(kept, _widths(kept, width), strict=True):
         # As wide as its widest cell, nothing of it wraps.
-        table.add_column(Text(column.title), justify=column.justify, overflow="fold", width=cells)
+        table.add_column(Text(column.title), justify=column.justify, overflow="fold", width=wide)
     for number, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
         table.add_row(*map(_text, cells), style=_style(styles, number))
     table.show_header = any(column.title for column in kept)
