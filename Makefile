@@ -1,4 +1,5 @@
 # Two commands do everything on a machine with Python 3.11 or newer and make: `make demo` and `make test`.
+# `make test PRECISION=bf16` forces one precision on all tests that train; without it they train in fp32, some in both.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,10 +11,10 @@ demo: install
 	$(BIN)/vsr demo
 
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile $(if $(PRECISION),--precision $(PRECISION))
 
 test-fast: install
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(if $(PRECISION),--precision $(PRECISION))
 
 lint: install
 	$(BIN)/ruff check .

@@ -112,7 +112,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from vsr_cli.model.building import build_model
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.training.gradients import open_split
-    from vsr_cli.training.processes import start
+    from vsr_cli.training.processes import precision_of, start
 
     prepared = open_prepared(given.data)
     config = train_config(
@@ -131,7 +131,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     indices = np.arange(min(given.batch_size, len(split)))
     with FlopCounterMode(display=False) as counter:
         model(split.contexts.batch(indices), split.targets.batch(indices))["loss"].backward()
-    half = start(config.training).mixed_precision == "bf16"
+    half = precision_of(start(config.training)) == "bf16"
     rate = 0.0
     for side in (1024, 2048):
         left, right, out = (torch.randn(side, side, dtype=torch.bfloat16 if half else torch.float32) for _ in range(3))

@@ -7,11 +7,60 @@ from pathlib import Path
 
 import pytest
 
+from .skips import fail_unexpected_skip
+
+PRECISIONS = ("fp32", "bf16")
+
 # One thread a process: tests run side by side, and a run is repeatable to the bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test needs the network; one that would ask for it fails at once instead of waiting.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let every test that trains do so in one precision: `pytest --precision bf16`."""
+    parser.addoption("--precision", choices=PRECISIONS, help="what tests train in; by default fp32, and some in both")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test that trains its precision: both to those marked so, unless one was asked for."""
+    if "precision" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--precision")
+        both = asked is None and metafunc.definition.get_closest_marker("both_precisions")
+        # Always a parameter, hidden where it is the only one: else what was set up for one would serve the next test.
+        values = PRECISIONS if both else [pytest.param(asked or PRECISIONS[0], id=pytest.HIDDEN_PARAM)]
+        metafunc.parametrize("precision", values, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Let no test be skipped in CI that need not be."""
+    report = yield
+    fail_unexpected_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    """Let no module be skipped in CI that need not be."""
+    report = yield
+    fail_unexpected_skip(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def precision(request: pytest.FixtureRequest) -> str:
+    """Return what a test that trains takes products in."""
+    return request.param
+
+
+@pytest.fixture
+def autocast(precision: str) -> Callable:
+    """Return a context in which a model computes as it did in training."""
+    import torch
+
+    return lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,9 +78,20 @@ def _same_random_numbers():
         torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _any_precision():
+    """Let accelerate forget the precision of the test before, as no process but a test's ever has to."""
+    forget_precision()
+
+
+def forget_precision() -> None:
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state()
+
+
 @pytest.fixture(scope="session")
-def small_settings() -> list[str]:
-    """Give settings with which the tiny preset trains in a second."""
+def small_settings(precision: str) -> list[str]:
+    """Return settings with which the tiny preset trains in a second."""
     return [
         "model.width=16",
         "visual.size=32",
@@ -42,6 +102,7 @@ def small_settings() -> list[str]:
         "training.device=cpu",
         "training.batch_size=4",
         "training.epochs=2",
+        f"training.precision={precision}",
     ]
 
 
@@ -67,6 +128,7 @@ def train_small(small_data: Path, small_settings: list[str]) -> Callable:
     def train(out: Path, *assignments: str, data: Path = small_data):
         manifest = open_prepared(data).manifest
         settings = [*small_settings, *assignments]
+        forget_precision()
         config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=settings)
         return run_train(config, data, out)
 

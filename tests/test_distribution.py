@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,32 +173,54 @@ def together(small_data, settings, tmp_path_factory):
     return folder, done.stderr
 
 
-def same_weights(one, other):
+@dataclass(frozen=True)
+class Tolerance:
+    """By how much two ways of working together may be apart, for rounding alone."""
+
+    loss: float
+    weight: float
+    """Of every weight. Adam may change one by the learning rate at each of the ten steps, which is 5e-3 in all."""
+    mean_weight: float
+    """Of the mean over all weights."""
+
+
+# In bf16 the sign of a gradient next to nothing is noise, and Adam takes its step all the same: the mean decides.
+TOLERANCES = {
+    "fp32": Tolerance(loss=1e-5, weight=3e-5, mean_weight=3e-5),
+    "bf16": Tolerance(loss=2e-2, weight=5e-3, mean_weight=3e-4),
+}
+
+
+@pytest.fixture
+def tolerance(precision):
+    return TOLERANCES[precision]
+
+
+def same_weights(one, other, tolerance):
     """Compare weights. Adam divides by the gradient's own size, so that the last digits of a tiny one count in full."""
     for which in ("last", "best"):
         ours, theirs = (load_file(run.checkpoint(which) / "model.safetensors") for run in (one, other))
         assert ours.keys() == theirs.keys()
-        for name, tensor in ours.items():
-            assert torch.allclose(tensor, theirs[name], rtol=0, atol=WEIGHT_TOLERANCE), name
-
-
-WEIGHT_TOLERANCE = 3e-5
-"""The learning rate, which is what Adam may change at each of the ten steps, is seventeen times that."""
+        apart = {name: (tensor - theirs[name]).abs() for name, tensor in ours.items()}
+        for name, differences in apart.items():
+            assert differences.max() <= tolerance.weight, name
+        assert torch.cat([differences.flatten() for differences in apart.values()]).mean() <= tolerance.mean_weight
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, together):
+@pytest.mark.both_precisions
+def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, together, tolerance):
     folder, said = together
     ones, others = steps(alone / "steps-0.jsonl"), steps(folder / "steps-0.jsonl")
     assert len(ones) == len(others) == 8
     for one, other in zip(ones, others, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+        assert one == pytest.approx(other, abs=tolerance.loss)
     assert steps(folder / "steps-1.jsonl") == others
     runs = Run(alone / "run"), Run(folder / "run")
-    same_weights(*runs)
+    same_weights(*runs, tolerance)
     for one, other in zip(*(steps(run.history) for run in runs), strict=True):
         for split in ("train", "validation"):
-            assert one[split] == pytest.approx(other[split], abs=1e-5)
+            assert one[split] == pytest.approx(other[split], abs=tolerance.loss)
     assert "shared by 2 processes" in said or "2 processes" in said
     assert len([line for line in said.splitlines() if line.startswith("epoch ")]) == 2
 
@@ -215,7 +238,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_of_each_process(small_data, setti
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [0, 1])
 def test_a_killed_process_ends_all_with_one_line_and_one_process_goes_on(
-    small_data, settings, alone, tmp_path, process
+    small_data, settings, alone, tmp_path, process, tolerance
 ):
     """The process is killed in the second epoch; the one that goes on takes steps of the same size."""
     more = ("--set", "training.checkpoint_minutes=0", "--batch-size", "4")
@@ -232,4 +255,4 @@ def test_a_killed_process_ends_all_with_one_line_and_one_process_goes_on(
     assert (state["epoch"], state["step"]) == (2, 1)
     resume_train(registry(), run.folder, data=None, epochs=None)
     assert run.facts()["status"] == "finished"
-    same_weights(Run(alone / "run"), run)
+    same_weights(Run(alone / "run"), run, tolerance)

@@ -113,7 +113,7 @@ def test_times_add_up():
         steps_an_epoch=3,
         windows_a_step=10,
         device="cpu",
-        precision="no",
+        precision="fp32",
         parts=[],
         features=[need],
         disk=Disk(frozen_weights=1, trained_weights=10, optimizer=100),

@@ -6,10 +6,10 @@ import os
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
+from vsr_cli.commands.settings import train_config
 from vsr_cli.commands.train import resume_train
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
@@ -25,16 +25,8 @@ def _no_pictures(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _anew():
-    """Let accelerate forget its precision, and torch what it has compiled, as no process but a test's ever has to."""
-    AcceleratorState._reset_state()
+    """Let torch forget what it has compiled."""
     torch.compiler.reset()
-    yield
-    AcceleratorState._reset_state()
-
-
-def processor(monkeypatch, **capabilities):
-    """Let torch say that the processor has these instructions."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
 
 
 def stop(losses):
@@ -42,20 +34,27 @@ def stop(losses):
     return losses
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [
-        ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, "no"),
-        ({"avx512_bf16": True, "amx_bf16": False}, "bf16"),
-        ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
-        ({"neon": True}, "no"),
-    ],
-)
-def test_auto_is_bf16_where_the_processor_has_instructions_for_it(monkeypatch, capabilities, expected):
-    processor(monkeypatch, **capabilities)
-    assert processes.start(TrainingOptions(device="cpu")).mixed_precision == expected
-    AcceleratorState._reset_state()
-    assert processes.start(TrainingOptions(device="cpu", precision="no")).mixed_precision == "no"
+@pytest.mark.parametrize("wanted", ["auto", "fp32"])
+def test_a_cpu_trains_in_fp32_whatever_instructions_it_has(monkeypatch, wanted):
+    """The same command has the same numbers on all of them: bf16 is used where it is asked for."""
+    everything = {"avx2": True, "avx512_f": True, "avx512_bf16": True, "amx_bf16": True, "amx_tile": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: everything, raising=False)
+    started = processes.start(TrainingOptions(device="cpu", precision=wanted))
+    assert started.mixed_precision == "no"
+    assert processes.precision_of(started) == "fp32"
+
+
+def test_bf16_on_a_cpu_is_what_was_asked_for():
+    assert processes.precision_of(processes.start(TrainingOptions(device="cpu", precision="bf16"))) == "bf16"
+
+
+def test_the_old_name_of_fp32_is_refused_with_the_new_one():
+    with pytest.raises(
+        VsrError, match=r"^--set training\.precision=no: this value is now called fp32 \(given: 'no'\)$"
+    ):
+        train_config(
+            registry(), manifest=None, preset="tiny", config=None, flags={}, assignments=["training.precision=no"]
+        )
 
 
 def test_auto_asks_a_gpu_for_more_than_an_emulation(monkeypatch):
@@ -71,12 +70,11 @@ def test_auto_asks_a_gpu_for_more_than_an_emulation(monkeypatch):
 
 
 def test_half_precision_without_a_gpu_is_one_line():
-    with pytest.raises(VsrError, match=r"^training.precision: a CPU does not train in fp16; use bf16, no or auto$"):
+    with pytest.raises(VsrError, match=r"^training.precision: a CPU does not train in fp16; use bf16, fp32 or auto$"):
         processes.start(TrainingOptions(device="cpu", precision="fp16"))
 
 
-def test_bf16_trains_and_the_run_says_what_auto_came_to(monkeypatch, train_small, tmp_path):
-    processor(monkeypatch, avx512_bf16=True)
+def test_bf16_trains_and_the_run_says_so(monkeypatch, train_small, tmp_path):
     used = set()
     linear = torch.nn.functional.linear
 
@@ -86,26 +84,26 @@ def test_bf16_trains_and_the_run_says_what_auto_came_to(monkeypatch, train_small
         return result
 
     monkeypatch.setattr(torch.nn.functional, "linear", noted)
-    run = train_small(tmp_path / "run", "training.epochs=3")
+    run = train_small(tmp_path / "run", "training.epochs=3", "training.precision=bf16")
     assert torch.bfloat16 in used
     first, *_, last = [json.loads(line) for line in run.history.read_text().splitlines()]
     assert last["train"]["loss"] < 0.98 * first["train"]["loss"]
     assert run.facts()["precision"] == "bf16"
     assert run.facts()["device"] == "cpu"
-    assert run.config()["training"]["precision"] == "auto"
+    assert run.config()["training"]["precision"] == "bf16"
     # Weights are kept in single precision, whatever is multiplied in.
     assert {weight.dtype for weight in load_file(run.checkpoint("last") / "model.safetensors").values()} <= {
         torch.float32
     }
 
 
-def test_an_interrupted_run_in_bf16_goes_on_to_the_bit(monkeypatch, train_small, at_step, tmp_path):
-    processor(monkeypatch, avx512_bf16=True)
-    whole = train_small(tmp_path / "whole", "temporal.dropout=0.2")
+def test_an_interrupted_run_in_bf16_resumes_bit_exactly(train_small, at_step, tmp_path):
+    settings = ("temporal.dropout=0.2", "training.precision=bf16")
+    whole = train_small(tmp_path / "whole", *settings)
 
     at_step(3, stop)
     with pytest.raises(Interrupted):
-        train_small(tmp_path / "run", "temporal.dropout=0.2")
+        train_small(tmp_path / "run", *settings)
     run = resume_train(registry(), tmp_path / "run", data=None, epochs=None)
     for name in ("model.safetensors", "state.safetensors"):
         assert (run.checkpoint("last") / name).read_bytes() == (whole.checkpoint("last") / name).read_bytes()

@@ -183,11 +183,18 @@ class TrainingOptions(Options):
     )
     seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
-    precision: Literal["auto", "no", "bf16", "fp16"] = Field(
-        "auto", description="mixed precision: auto is bf16 where the GPU or CPU has instructions for it, else none"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of matrix products: auto is bf16 on a GPU that has it natively, and fp32 everywhere else"
     )
     compile: bool = Field(False, description="translate the parts with torch's compiler, which takes a minute or two")
     track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_is_now_fp32(cls, precision: object) -> object:
+        if precision == "no":
+            raise PydanticCustomError("renamed", "this value is now called fp32")
+        return precision
 
 
 SEED_LEAKS: Mapping[str, str] = {

@@ -85,11 +85,12 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_presets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    precision = request.config.getoption("--precision") or "auto"
     folder = tmp_path_factory.mktemp("presets")
     for name in ("reference.toml", "laptop.toml"):
         shutil.copy(layers._preset_folder() / name, folder)
-    (folder / "tiny.toml").write_text(SMALL_PRESET)
+    (folder / "tiny.toml").write_text(f'{SMALL_PRESET}precision = "{precision}"\n')
     return folder
 
 

@@ -193,7 +193,7 @@ BatchSize = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="auto|no|bf16|fp16", help="What matrix products are taken in, to train."),
+    typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="What matrix products are taken in, to train."),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the parts before training, for a GPU.")]
 DryRun = Annotated[

@@ -43,7 +43,7 @@ def run_plan(config: TrainConfig, data: Path | None) -> Plan:
 
 def show_plan(plan: Plan) -> None:
     """Print the plan."""
-    mixed = "" if plan.precision == "no" else f", {plan.precision}"
+    mixed = "" if plan.precision == "fp32" else f", {plan.precision}"
     console.print(
         f"on {plan.data}: {plan.windows['train']} windows to train on, {plan.windows['validation']} to validate on; "
         f"{plan.device}{mixed}",

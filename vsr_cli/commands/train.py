@@ -132,7 +132,7 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         from ..data.prepared import open_prepared
         from ..training.display import TrainingDisplay
         from ..training.loop import train
-        from ..training.processes import one_voice, same_run, start
+        from ..training.processes import one_voice, precision_of, same_run, start
         from ..training.tracking import tracking
 
         stack.enter_context(one_voice())
@@ -140,7 +140,7 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         run = same_run(run, accelerator)
         stack.enter_context(_saying_how_to_go_on(run))
         if is_main():
-            run.update(device=str(accelerator.device), precision=accelerator.mixed_precision)
+            run.update(device=str(accelerator.device), precision=precision_of(accelerator))
             stack.enter_context(_drawing_curves(run))
         trackers = stack.enter_context(tracking(config.training.track if is_main() else (), run, config.record()))
         display = stack.enter_context(TrainingDisplay(watched=config.training.best_metric))

@@ -31,6 +31,7 @@ from .gradients import Measurer, Split, open_split
 from .meeting import Meeting
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
 from .plan_features import FeatureNeed, plan_features
+from .processes import precision_of
 from .progress import Progress, in_parts, shuffled
 
 TIMED_STEPS = 4
@@ -186,7 +187,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         steps_an_epoch=progress.steps_an_epoch(count),
         windows_a_step=progress.windows_a_step,
         device=str(accelerator.device),
-        precision=accelerator.mixed_precision,
+        precision=precision_of(accelerator),
         parts=_part_sizes(config, model),
         features=needs,
         disk=_disk(model, optimizer),

@@ -65,23 +65,19 @@ def start(options: TrainingOptions) -> Accelerator:
 
 
 def _precision(options: TrainingOptions, device: torch.device) -> str:
-    """Give the precision by the name that accelerate has for it. Raises VsrError if the device does not have it."""
+    """Return the precision by the name that accelerate has for it. Raises VsrError if the device does not have it."""
     if options.precision == "fp16" and device.type == "cpu":
-        raise VsrError("training.precision: a CPU does not train in fp16; use bf16, no or auto")
-    if options.precision != "auto":
+        raise VsrError("training.precision: a CPU does not train in fp16; use bf16, fp32 or auto")
+    if options.precision in ("bf16", "fp16"):
         return options.precision
-    if device.type == "cuda":
-        quick = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        quick = device.type == "cpu" and cpu_multiplies_bf16()
-    return "bf16" if quick else "no"
+    # A GPU's kind is part of a command's setting; which instructions a processor has is not, so auto is fp32 on CPUs.
+    auto = options.precision == "auto" and device.type == "cuda"
+    return "bf16" if auto and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
 
 
-def cpu_multiplies_bf16() -> bool:
-    """Whether the processor has instructions for products in bf16; emulated ones take far longer than single's."""
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of torch cannot say
-    capabilities: dict[str, bool] = ask()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+def precision_of(accelerator: Accelerator) -> str:
+    """Return the name that `training.precision` has for what products are taken in."""
+    return "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
 
 
 def same_run(run: Run | None, accelerator: Accelerator) -> Run:
