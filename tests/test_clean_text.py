@@ -1,10 +1,12 @@
 import time
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from vsr_cli.api import split_words, split_words_and_punctuation
 from vsr_cli.evaluation.text import clean_text
 
 SENTENCE = (
@@ -60,12 +62,13 @@ def test_spacing_depends_on_words_and_punctuation_alone(text: str) -> None:
     assert clean_text(spread) == once
 
 
-def wordpiece(text: str) -> str:
-    """What an uncased WordPiece tokenizer makes of a text and back; its pieces are single characters."""
-    characters = sorted({c for c in text.lower() if not c.isspace()})
+def wordpiece(text: str, *, lowercase: bool = True) -> str:
+    """What a WordPiece tokenizer makes of a text and back; its pieces are single characters."""
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    characters = sorted({c for c in normalizer.normalize_str(text) if not c.isspace()})
     pieces = ["[UNK]", *characters, *(f"##{c}" for c in characters)]
     tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(cleanup=True)
     return str(tokenizer.decode(tokenizer.encode(text).ids))
@@ -80,6 +83,88 @@ def test_a_text_meets_what_a_wordpiece_tokenizer_decodes() -> None:
 @given(st.lists(st.sampled_from([*SENTENCE.split(), "-", "--", "'hi'", "said", "s", "d", "."])).map(" ".join))
 def test_word_salad_meets_what_a_wordpiece_tokenizer_decodes(text: str) -> None:
     assert clean_text(wordpiece(text)) == clean_text(text).lower()
+
+
+EVERY_SCRIPT = {
+    "Chinese": "我们在公园里看见一只小狗。他说：“你好，Bob！”——第3章《雨》",
+    "Japanese": "私は「コーヒー」を飲んだ。人々が、食べ物を見た！ がぎ",
+    "Korean": "여우가 언덕을 달렸다. 大韓民國 만세, 3시!",
+    "Thai": "สุนัขจิ้งจอกวิ่งข้ามเนินเขา ๒๕๖๐ น้ำฯ",
+    "Hindi": "लोमड़ी पहाड़ी पर दौड़ी, और उसने माता-पिता को देखा। क्षि\u200dक",
+    "Arabic": "ركض الثعلبُ فوق التل، ورأى القمر؛ لماذا؟ مَرْحَبًا",
+    "Persian": "می\u200cخواهم بروم.",
+    "Hebrew": "שָׁלוֹם עולם, צה״ל בית־ספר ג׳ירפה.",
+    "Amharic": "ቀበሮው በኮረብታው ላይ ሮጠ። ሰላም፡ለዓለም፤ እሺ፧",
+    "Tibetan": "བོད་ཡིག་ནི། ཀ་ཁ།",
+    "Armenian": "Ի՞նչ է սա։ Օ՜, ոչ",
+    "Greek": "Τι είναι; Α·β «γ» Ό,τι",
+    "French": "«\u202fÇa va\u202f?\u202f» l’été, naïve – e\u0301le\u0300ve…",
+    "Spanish": "¿Qué? ¡Sí! §5 (¡no!)",
+    "Catalan": "col·lecció • punt",
+    "emoji": "😀 🦊🌧️ 👨\u200d👩\u200d👧 ❤️! 🇫🇷👍🏽 1️⃣ 我❤️你 ©️",
+    "mixed": "I ate 寿司 and 김치, then said “नमस्ते।” 3D电影 iPhone手机",
+}
+
+
+def without_accents(text: str) -> str:
+    """What an uncased BERT drops of a text."""
+    decomposed = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if unicodedata.category(c) != "Mn"))
+
+
+@pytest.mark.parametrize("script", EVERY_SCRIPT)
+def test_a_text_of_every_script_meets_what_a_wordpiece_tokenizer_decodes(script: str) -> None:
+    text = EVERY_SCRIPT[script]
+    cased, uncased = wordpiece(text, lowercase=False), wordpiece(text)
+    assert cased != text or script == "Thai"
+    assert clean_text(cased) == clean_text(text)
+    assert clean_text(uncased) == without_accents(clean_text(text)).lower()
+
+
+ALL_LETTERS = st.lists(st.sampled_from([*"".join(EVERY_SCRIPT.values()), " ", "\u3099", "\u200b"]), max_size=30)
+
+
+@settings(deadline=None)
+@given(st.one_of(ALL_LETTERS.map("".join), st.text(max_size=20)))
+def test_texts_of_all_scripts_meet_and_are_cleaned_once_for_all(text: str) -> None:
+    once = clean_text(text)
+    assert clean_text(once) == once
+    breaks = str.maketrans(
+        dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\x1f\x85", " ")
+    )  # BERT drops them: words would run together
+    assert clean_text(wordpiece(text.translate(breaks), lowercase=False)) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("我 们 ， 在 。", "我们，在。"),
+        ("第 3 章", "第 3 章"),
+        ("iPhone手机", "iPhone 手机"),
+        ("「 はい 」 と 言 った", "「はい」と言った"),
+        ("👨\u200d👩\u200d👧", "👨👩👧"),
+        ("घर ।", "घर।"),
+        ("लड़का \u200b", "लड़का"),
+        ("\u3164", ""),
+        ("माता - पिता", "माता-पिता"),
+        ("« Oui »", '"Oui"'),
+    ],
+)
+def test_spacing_of_other_scripts(text: str, clean: str) -> None:
+    assert clean_text(text) == clean_text(clean) == unicodedata.normalize("NFC", clean)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["我 ", "。", "我a ", "“我”", "़ ", "क्", "🇫🇷", "👨\u200d", "\u3099", "น้ำ", "· ", "a·", "« "],
+)
+def test_time_is_linear_in_every_script(unit: str) -> None:
+    text = unit * 50_000
+    start = time.perf_counter()
+    clean_text(text)
+    split_words(text)
+    split_words_and_punctuation(text)
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("unit", ["<gdi ", "<", "<b>>", "<gdi>", '" ', "' ", "- ", "<gd", "a", "( ", "1,"])

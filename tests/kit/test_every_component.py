@@ -86,8 +86,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 )
 def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path], tmp_path: Path):
     needs = NEEDS.get((entry.section, entry.component.name), Needs())
-    if entry.component.name == "meteor" and not Path("/usr/share/wordnet/index.noun").exists():
-        pytest.skip("wordnet-base is not installed")
     settings = [setting.format_map(models) for setting in needs.settings]
     source = str(needs.source(tmp_path / "source")) if needs.source else None
     outcomes = list(check(REGISTRY, entry, assignments=settings, source=source))

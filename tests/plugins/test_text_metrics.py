@@ -1,28 +1,31 @@
 from collections.abc import Sequence
-from pathlib import Path
 
-import nltk.downloader
+import nltk.data
 import numpy as np
 import pytest
 import sacrebleu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer
+from nltk.tokenize import wordpunct_tokenize
 from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
 from vsr_cli.api import Metric, Options, Sample, VsrError
-from vsr_plugins.text_metrics import BleuOptions, ChrfOptions, MeteorOptions, RougeOptions, vsr_metrics
+from vsr_cli.evaluation.scoring import read_references
+from vsr_cli.evaluation.text import clean_text
+from vsr_plugins.text_metrics import BleuOptions, ChrfOptions, RougeOptions, vsr_metrics
 from vsr_plugins.text_metrics import bleu as bleu_module
 from vsr_plugins.text_metrics import chrf as chrf_module
+from vsr_plugins.text_metrics import cider as cider_module
 from vsr_plugins.text_metrics import meteor as meteor_module
 from vsr_plugins.text_metrics import rouge as rouge_module
+from vsr_plugins.text_metrics import variety as variety_module
+from vsr_plugins.text_metrics.scripts import bleu_tokenizer
 from vsr_plugins.text_metrics.stems import PorterStems
-from vsr_plugins.text_metrics.wordnet import Synset
+from vsr_plugins.text_metrics.wordnet import Synset, WordNet
 
 BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
-SYSTEM = Path("/usr/share/wordnet")
-needs_wordnet = pytest.mark.skipif(not (SYSTEM / "index.noun").exists(), reason="wordnet-base is not installed")
 
 PREDICTED = ["The man walks home.", "She smiled at the dog, and it ran!", "", "a a a a", "Rain 1,000 times"]
 REFERENCE = [
@@ -69,8 +72,8 @@ def metrics() -> dict[str, Metric]:
 
 def test_components_are_declared_with_options_that_build_them() -> None:
     declared = {component.name: component.options for component in vsr_metrics()}
-    with_options = {"bleu": BleuOptions, "rouge": RougeOptions, "meteor": MeteorOptions, "chrf": ChrfOptions}
-    alone = ("cider", "distinct-1", "distinct-2", "repetition", "copying")
+    with_options = {"bleu": BleuOptions, "rouge": RougeOptions, "chrf": ChrfOptions}
+    alone = ("meteor", "cider", "distinct-1", "distinct-2", "repetition", "copying")
     assert declared == {**with_options, **dict.fromkeys(alone, Options)}
 
 
@@ -170,7 +173,6 @@ def test_scores_of_two_sets_are_their_weighted_mean(left: list[tuple[str, str]],
 GUIDE = "It is a guide to action that ensures that the military will forever heed Party commands"
 
 
-@needs_wordnet
 @pytest.mark.parametrize(
     ("reference", "predicted", "score"),
     [
@@ -189,13 +191,12 @@ GUIDE = "It is a guide to action that ensures that the military will forever hee
     ],
 )
 def test_meteor_of_published_examples(reference: str, predicted: str, score: float) -> None:
-    metric = meteor_module.build(MeteorOptions())
+    metric = meteor_module.build(Options())
     assert metric.combine(metric.measure([sample(predicted, reference)]))["meteor"] == pytest.approx(score, abs=5e-5)
 
 
-@needs_wordnet
 def test_meteor_counts_synonyms() -> None:
-    metric = meteor_module.build(MeteorOptions())
+    metric = meteor_module.build(Options())
     blind = meteor_module.Meteor(Nothing(), source="none")
     pair = [sample("she is in the auto", "she is in the car")]
     assert metric.measure(pair)[0, 0] > 0.9 > blind.measure(pair)[0, 0]
@@ -213,45 +214,22 @@ def test_meteor_signature_says_which_wordnet() -> None:
     assert "|wordnet:9.9-test|" in meteor_module.Meteor(Nothing(), source="9.9-test").signature
 
 
-@pytest.fixture
-def without_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+@settings(deadline=None, max_examples=50)
+@given(st.lists(pairs, min_size=1, max_size=5))
+def test_meteor_is_nltks_with_the_shipped_wordnet(texts: list[tuple[str, str]]) -> None:
+    metric = meteor_module.build(Options())
+    expected = [
+        single_meteor_score(wordpunct_tokenize(two.lower()), wordpunct_tokenize(one.lower()), wordnet=WordNet())
+        for one, two in texts
+    ]
+    assert metric.measure([sample(*pair) for pair in texts])[:, 0].tolist() == expected
+
+
+def test_meteor_needs_no_system_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nltk.data, "path", [])
-    monkeypatch.setattr(meteor_module, "system_folder", lambda: None)
-
-
-@pytest.mark.usefixtures("without_wordnet")
-def test_meteor_without_wordnet_says_how_to_get_it() -> None:
-    with pytest.raises(VsrError, match=r"^meteor: WordNet was not found .*apt-get install wordnet-base.*nltk") as error:
-        meteor_module.build(MeteorOptions())
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.usefixtures("without_wordnet")
-@pytest.mark.parametrize("failure", ["returned", "raised", "useless"])
-def test_a_download_that_fails_is_one_line(failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def download(name: str, *, quiet: bool, print_error_to: object) -> bool:
-        asked.append(name)
-        if failure == "raised":
-            raise OSError("no route\nto host")
-        if failure == "returned":
-            print("[nltk_data] Error loading wordnet:\n[nltk_data]     no route", file=print_error_to)  # type: ignore[call-overload]
-        return failure == "useless"
-
-    monkeypatch.setattr(nltk.downloader, "download", download)
-    with pytest.raises(VsrError, match=r"^meteor: WordNet was not found") as error:
-        meteor_module.build(MeteorOptions(download=True))
-    assert asked == ["wordnet"]
-    assert "\n" not in str(error.value)
-    assert "apt-get install wordnet-base" in str(error.value)
-    assert ("no route" in str(error.value)) == (failure != "useless")
-
-
-@needs_wordnet
-def test_a_download_is_not_tried_where_wordnet_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nltk.downloader, "download", lambda *_, **__: pytest.fail("downloaded"))
-    assert "|wordnet:3.0-" in meteor_module.build(MeteorOptions(download=True)).signature
+    metric = meteor_module.build(Options())
+    assert metric.measure([sample("she is in the auto", "she is in the car")])[0, 0] > 0.9
+    assert "|wordnet:3.0|" in metric.signature
 
 
 @given(st.lists(pairs, min_size=1, max_size=6), st.sampled_from([0, 2]))
@@ -296,3 +274,128 @@ def test_rouge_l_is_rouge_scores_own(predicted: list[str], reference: list[str])
     expected = RougeScorer(["rougeL"], use_stemmer=False).score(other, one)["rougeL"].fmeasure
     measured = rouge_module.build(RougeOptions(stemmer=False)).measure([sample(one, other)])
     assert measured[0, 0] == pytest.approx(expected)
+
+
+EVERY_SCRIPT = {
+    "English": ["The fox ran over the hill.", "She don't like the café near 3.5 old stones!"],
+    "Chinese": ["我们在公园里看见一只小狗。", "狐狸跑过山坡，看见月亮。"],
+    "Japanese": ["私は公園で小さな犬を見た。", "きつねがおかをこえてはしった。"],
+    "Thai": ["สุนัขจิ้งจอกวิ่งข้ามเนินเขา", "เธอเห็นดวงจันทร์เหนือทะเล"],
+    "Khmer": ["ខ្ញុំឃើញឆ្កែតូចមួយ។", "នាងរត់លើភ្នំ។"],
+    "Hindi": ["लोमड़ी पहाड़ी पर दौड़ी।", "उसने चाँद देखा और वह हँसा।"],
+    "Arabic": ["ركض الثعلب فوق التل.", "ورأى القمرَ بينما سقط المطر؟"],
+    "Amharic": ["ቀበሮው በኮረብታው ላይ በፍጥነት ሮጠ።", "ልጅቷ ጨረቃን አየች እና ሳቀች።"],
+    "Korean": ["여우가 언덕을 넘어 빨리 달렸다.", "그녀는 달을 보고 크게 웃었다."],
+    "Russian": ["Лиса бежала через холм.", "Она увидела луну и засмеялась."],
+    "emoji": ["😀 🦊 🌧️ 👨\u200d👩\u200d👧 🏠", "🇫🇷🌊❤️👍🏽🎉"],
+    "mixed": ["I ate 寿司 with my friend अमर today.", "我们 love the 🦊 in ประเทศไทย."],
+}
+TOKENIZERS = {"Chinese": "zh", "Japanese": "char", "Thai": "char", "Khmer": "char", "Hindi": "intl", "Arabic": "intl"}
+TOKENIZERS |= {"English": "13a", "Amharic": "intl", "Korean": "13a", "Russian": "13a", "emoji": "intl", "mixed": "char"}
+OTHER = ["nothing of that kind", "完全不同的句子", "ไม่มีอะไร", "कुछ नहीं मिला यहाँ", "🚗 🚀 🎈 🎁"]
+
+
+def text_metrics() -> dict[str, Metric]:
+    return {
+        "bleu": bleu_module.build(BleuOptions()),
+        "rouge": rouge_module.build(RougeOptions()),
+        "meteor": meteor_module.build(Options()),
+        "chrf": chrf_module.build(ChrfOptions()),
+        "cider": cider_module.build(Options()),
+    }
+
+
+@pytest.mark.parametrize("script", EVERY_SCRIPT)
+@pytest.mark.parametrize("cleaned", [True, False])
+def test_a_text_of_every_script_scores_highest_against_itself_and_another_does_not(script: str, cleaned: bool) -> None:
+    references = [clean_text(text) if cleaned else text for text in EVERY_SCRIPT[script]]
+    metrics, unavailable = read_references(text_metrics(), references)
+    assert unavailable == {}
+    for name, metric in metrics.items():
+        itself = metric.combine(metric.measure(samples(references, references)))[name]
+        perfect = metric.perfect  # type: ignore[attr-defined]
+        assert itself == pytest.approx(perfect, rel=0.01), name  # METEOR's fragmentation penalty is never 0
+        swapped = metric.combine(metric.measure(samples(references[::-1], references)))[name]
+        assert swapped < 0.7 * perfect, name
+        for other in OTHER:
+            assert metric.combine(metric.measure(samples([other] * 2, references)))[name] < 0.5 * perfect, name
+
+
+@pytest.mark.parametrize("script", EVERY_SCRIPT)
+def test_a_missing_word_of_every_script_costs_something(script: str) -> None:
+    references = [clean_text(text) for text in EVERY_SCRIPT[script]]
+    metrics, _ = read_references(text_metrics(), references)
+    shorter = [text[:-3] for text in references]
+    for name, metric in metrics.items():
+        score = metric.combine(metric.measure(samples(shorter, references)))[name]
+        assert 0.2 * metric.perfect < score < 0.99 * metric.perfect, name  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("script", TOKENIZERS)
+def test_bleu_chooses_the_tokenizer_by_the_references_and_signs_with_it(script: str) -> None:
+    metric = bleu_module.build(BleuOptions())
+    read_references({"bleu": metric}, EVERY_SCRIPT[script])
+    assert f"|tok:{TOKENIZERS[script]}|" in metric.signature
+    named = bleu_module.build(BleuOptions(tokenize="none"))
+    read_references({"bleu": named}, EVERY_SCRIPT[script])
+    assert "|tok:none|" in named.signature
+
+
+@pytest.mark.parametrize(
+    ("references", "tokenizer"),
+    [
+        (["A name like 福 in a long English sentence is no reason to change."], "13a"),
+        (["Only English.", "只有中文。"], "zh"),
+        (["Only English.", "只有中文。", "ภาษาไทย"], "char"),
+        (["Only English.", "केवल हिन्दी।"], "intl"),
+        (["Café — “naïve” 5 €, 20 °C →"], "13a"),
+        (["", "?!"], "13a"),
+    ],
+)
+def test_mixed_corpora_get_the_one_tokenizer_that_handles_all(references: list[str], tokenizer: str) -> None:
+    assert bleu_tokenizer(references) == tokenizer
+
+
+@pytest.mark.parametrize(
+    ("script", "stemmer", "wordnet"),
+    [("English", "porter", "3.0"), ("Hindi", "no", "no"), ("mixed", "porter-latin", "3.0-latin")],
+)
+def test_signatures_say_where_stems_and_wordnet_reach(script: str, stemmer: str, wordnet: str) -> None:
+    metrics, _ = read_references(text_metrics(), EVERY_SCRIPT[script])
+    assert f"|stemmer:{stemmer}|" in metrics["rouge"].signature
+    assert f"|stemmer:{stemmer}|" in metrics["meteor"].signature
+    assert f"|wordnet:{wordnet}|" in metrics["meteor"].signature
+    plain, _ = read_references({"rouge": rouge_module.build(RougeOptions(stemmer=False))}, EVERY_SCRIPT[script])
+    assert "|stemmer:no|" in plain["rouge"].signature
+
+
+def test_stems_leave_other_scripts_as_they_are() -> None:
+    other = [word for script, texts in EVERY_SCRIPT.items() for text in texts for word in text.lower().split()]
+    assert [word for word in other if not word.isascii() and PorterStems().stem(word) != word] == []
+
+
+def test_metrics_of_words_are_unavailable_where_no_reference_holds_one() -> None:
+    metrics = text_metrics() | {
+        "distinct-1": variety_module.build_distinct_1(Options()),
+        "repetition": variety_module.build_repetition(Options()),
+        "copying": variety_module.build_copying(Options()),
+    }
+    usable, unavailable = read_references(metrics, ["?!", "...", "→ →"])
+    assert set(usable) == {"bleu", "chrf"}
+    for name, reason in unavailable.items():
+        assert reason.startswith(f"{name}: the references hold no word")
+        assert "\n" not in reason
+    with pytest.raises(VsrError, match=r"^bleu: the references are empty"):
+        bleu_module.build(BleuOptions()).read_references(["", " "])  # type: ignore[attr-defined]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(pairs, min_size=1, max_size=6))
+def test_reading_english_references_changes_no_score(texts: list[tuple[str, str]]) -> None:
+    before = [(metric, metric.signature) for metric in metrics().values()]
+    windows = [sample(*pair) for pair in texts]
+    measured = [metric.measure(windows) for metric, _ in before]
+    for (metric, signature), statistics in zip(before, measured, strict=True):
+        read_references({"it": metric}, [*(other for _, other in texts), "a word"])
+        assert metric.signature == signature
+        assert np.array_equal(metric.measure(windows), statistics)

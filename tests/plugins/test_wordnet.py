@@ -1,16 +1,28 @@
+import lzma
 import random
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr_plugins.text_metrics import wordnet as module
-from vsr_plugins.text_metrics.wordnet import SUFFIXES, Synset, WordNet, system_folder
+from vsr_cli.api import split_words_and_punctuation
+from vsr_plugins.storyworld.telling import tell
+from vsr_plugins.storyworld.world import draw_world
+from vsr_plugins.text_metrics.wordnet import FOLDER, SUFFIXES, HasLemmas, WordNet
 
+from . import wordnet_files
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "scripts"))
+import build_wordnet  # noqa: E402
+
+REAL_STORIES = ROOT.parent / "shared" / "stories"
 LICENCE = "  1 This licence is three lines long.  \n  2 WordNet 9.9 Copyright 2006 by nobody.  \n  3   \n"
 SYNSETS = {
     "noun": [["cat", "true_cat"], ["man", "adult_male"], ["knife"], ["Paris", "City_of_Light"], ["s_club"]],
@@ -51,11 +63,13 @@ def write_wordnet(folder: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> WordNet:
+    """The tables of the database above."""
     write_wordnet(tmp_path / "dict")
-    return WordNet(tmp_path / "dict")
+    build_wordnet.write_tables(tmp_path / "dict", tmp_path / "tables")
+    return WordNet(tmp_path / "tables")
 
 
-def names(synsets: Sequence[Synset]) -> list[list[str]]:
+def names(synsets: Sequence[HasLemmas]) -> list[list[str]]:
     return [[lemma.name() for lemma in synset.lemmas()] for synset in synsets]
 
 
@@ -88,8 +102,9 @@ def test_synsets(tiny: WordNet, word: str, expected: list[list[str]]) -> None:
     assert names(tiny.synsets(word)) == expected
 
 
-def test_version_is_the_licences(tiny: WordNet) -> None:
-    assert tiny.version == "9.9"
+@pytest.mark.parametrize("word", ["cat", "Paris", "ran", "finest", "zzz", ""])
+def test_the_reference_reader_answers_alike(tmp_path: Path, tiny: WordNet, word: str) -> None:
+    assert names(wordnet_files.WordNet(tmp_path / "dict").synsets(word)) == names(tiny.synsets(word))
 
 
 def test_every_word_is_found_and_its_own_synonym(tiny: WordNet) -> None:
@@ -100,44 +115,74 @@ def test_every_word_is_found_and_its_own_synonym(tiny: WordNet) -> None:
                 assert any(plain in found for found in names(tiny.synsets(plain)))
 
 
-def test_folder_is_searched_in_the_documented_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two, three = tmp_path / "one", tmp_path / "two" / "dict", tmp_path / "three"
-    for folder in (one, two, three):
-        write_wordnet(folder)
-    monkeypatch.setattr(module, "SYSTEM_FOLDERS", (tmp_path / "nowhere", three))
-    monkeypatch.setenv("WNSEARCHDIR", str(one))
-    monkeypatch.setenv("WNHOME", str(two.parent))
-    assert system_folder() == one
-    monkeypatch.delenv("WNSEARCHDIR")
-    assert system_folder() == two
-    (two / "verb.exc").unlink()
-    assert system_folder() == three
-    (three / "data.adv").unlink()
-    assert system_folder() is None
-
-
-@needs_wordnet
-def test_words_of_the_system_wordnet() -> None:
-    database = WordNet(SYSTEM)
-    assert database.version == "3.0"
-    dogs = names(database.synsets("dogs"))
+def test_words_of_the_shipped_wordnet() -> None:
+    dogs = names(shipped().synsets("dogs"))
     assert dogs[0] == ["dog", "domestic_dog", "Canis_familiaris"]
     assert dogs[-1][0] == "chase"
-    assert names(database.synsets("mice"))[0] == ["mouse"]
-    assert names(database.synsets("wolves"))[0] == ["wolf"]
-    assert database.synsets("storyworlds") == []
+    assert names(shipped().synsets("mice"))[0] == ["mouse"]
+    assert names(shipped().synsets("wolves"))[0] == ["wolf"]
+    assert shipped().synsets("storyworlds") == []
 
 
-@needs_wordnet
 @given(st.text(max_size=12))
 def test_any_text_may_be_asked_for(word: str) -> None:
-    for synset in system_database().synsets(word):
+    for synset in shipped().synsets(word):
         assert synset.lemmas()
 
 
 @cache
-def system_database() -> WordNet:
-    return WordNet(SYSTEM)
+def shipped() -> WordNet:
+    return WordNet()
+
+
+def test_the_wheel_holds_the_tables_and_their_licence() -> None:
+    packed = {Path(file.distribution_path).name for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    tables = {f"{table}.{pos}.xz" for table in ("index", "synsets", "exceptions") for pos in SUFFIXES}
+    assert {path.name for path in FOLDER.iterdir()} == tables | {"LICENSE"}
+    assert tables | {"LICENSE"} <= packed
+    assert max(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in (FOLDER / "LICENSE").read_text()
+
+
+@needs_wordnet
+@pytest.mark.parametrize("pos", SUFFIXES)
+def test_the_tables_are_what_the_script_makes_of_debians_files(pos: str) -> None:
+    made = build_wordnet.tables(SYSTEM, pos)
+    assert {name: lzma.decompress((FOLDER / f"{name}.{pos}.xz").read_bytes()).decode() for name in made} == made
+    assert build_wordnet.licence(SYSTEM) == (FOLDER / "LICENSE").read_text()
+
+
+def texts(pick: random.Random, lemmas: Sequence[str]) -> Iterator[str]:
+    """Text of at least 50,000 words: real stories where there are any, invented ones, and words of the index as they
+    are and inflected."""
+    for path in sorted(REAL_STORIES.glob("*/*.txt")):
+        yield path.read_text(encoding="utf-8")
+    for number in range(40):
+        world = draw_world(0, number)
+        yield from (tell(world, frame).text for frame in range(len(world)))
+    endings = ["s", "es", "ed", "ing", "er", "est", "men", "ves", "ies", "zes", ""]
+    for lemma in pick.sample(lemmas, 4000):
+        yield f"{lemma} {lemma}{pick.choice(endings)} {lemma[: -pick.randrange(1, 3)]}{pick.choice(endings)}"
+
+
+@needs_wordnet
+def test_every_word_form_of_a_long_text_has_the_synsets_of_debians_files() -> None:
+    theirs = wordnet_files.WordNet(SYSTEM)
+    assert theirs.version == "3.0"
+    lines = [line for pos in SUFFIXES for line in (SYSTEM / f"index.{pos}").open() if not line.startswith("  ")]
+    lemmas = [line.split(" ", 1)[0] for line in lines]
+    exceptions = [line.split()[0] for pos in SUFFIXES for line in (SYSTEM / f"{pos}.exc").open()]
+    pick = random.Random(0)
+    written = [word for text in texts(pick, lemmas) for word in split_words_and_punctuation(text)]
+    written += pick.choices(lemmas, k=max(0, 50_000 - len(written)))
+    forms = sorted({*written, *exceptions, *pick.sample(lemmas, 2000)})
+    assert len(written) >= 50_000
+    found = 0
+    for form in forms:
+        synsets = names(theirs.synsets(form))
+        assert names(shipped().synsets(form)) == synsets, form
+        found += bool(synsets)
+    assert found > 5000
 
 
 @pytest.mark.slow
@@ -155,7 +200,7 @@ def test_synsets_are_those_of_nltks_reader(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(WordNetCorpusReader, "map_wn", lambda self: None)
     with pytest.warns(UserWarning, match="multilingual"):
         theirs = WordNetCorpusReader(str(tmp_path), None)
-    ours = system_database()
+    ours = shipped()
 
     pick = random.Random(0)
     lemmas = pick.sample(sorted(theirs.all_lemma_names()), 2000)

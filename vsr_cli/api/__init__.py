@@ -48,10 +48,11 @@ from .stories import (
 )
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
-from .words import is_blank
+from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation
 
 __all__ = [
     "OTHER_SUFFIXES",
+    "SPACELESS_LETTERS",
     "Analysis",
     "Box",
     "BuildContext",
@@ -115,5 +116,7 @@ __all__ = [
     "quiet",
     "read_tensors",
     "shown",
+    "split_words",
+    "split_words_and_punctuation",
     "tidy_text",
 ]

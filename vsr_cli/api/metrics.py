@@ -47,7 +47,9 @@ class Metric(Protocol):
 
     A score that would change if a window were counted twice (how many words are distinct) has an attribute
     `resampled = False`: it is given without an interval. One that reads a sample's mentions has an attribute
-    `reads_mentions = True`: it is unavailable where the source marks none.
+    `reads_mentions = True`: it is unavailable where the source marks none. One that gives a prediction which is the
+    reference its highest score has an attribute `perfect` with that score: where references score far from it
+    against themselves, a warning says so.
     """
 
     scale: str
@@ -77,7 +79,11 @@ class ReadsReferences(Protocol):
     """A metric that wants to know all references before it measures a window, e.g. to count how rare words are."""
 
     def read_references(self, references: Sequence[str]) -> None:
-        """Read the references of all windows that will be measured; called once, first."""
+        """Read the references of all windows that will be measured, before any is.
+
+        What it chooses by them (a tokenizer) belongs into the signature. Raises VsrError if it can make nothing of
+        them: the metric is then unavailable.
+        """
         ...
 
 

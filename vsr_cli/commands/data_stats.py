@@ -99,7 +99,11 @@ def _size(numbers: Mapping[str, Any]) -> str:
 
 
 def _copied(name: str, digits: int) -> Shown:
-    return lambda numbers: f"{numbers['copy_last'][name]:.{digits}f}" if numbers["copy_last"] else NEVER
+    def show(numbers: Mapping[str, Any]) -> str:
+        score = (numbers["copy_last"] or {}).get(name)
+        return NEVER if score is None else f"{score:.{digits}f}"
+
+    return show
 
 
 ROWS: Sequence[Mapping[str, Shown]] = (

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..api import split_words
 from ..errors import VsrError
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
-"""Letters and digits, with apostrophes and hyphens between them: "don't" and "well-known" are a word each."""
-WORDS_AND_MARKS = "words and punctuation marks, as BERT parts them before it splits words further"
+WORDS_AND_MARKS = (
+    "words and punctuation marks, and single Chinese characters, as BERT splits text before it splits words"
+)
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def words_of(text: str) -> list[str]:
-    """Give the words of a text in lower case, in order."""
-    return WORD.findall(text.lower())
+    """Return the words of a text in lower case, in order: "don't" and "well-known" are a word each."""
+    return split_words(text, hyphenated=True)
 
 
 def count_words_and_marks(texts: Sequence[str]) -> list[int]:
     """Count what no WordPiece tokenizer of BERT's kind makes fewer tokens of: each word, each punctuation mark."""
+    from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
-    parts = BertPreTokenizer()
-    return [len(parts.pre_tokenize_str(text)) for text in texts]
+    normalizer, splitter = (
+        BertNormalizer(lowercase=False),
+        BertPreTokenizer(),
+    )  # the first sets Chinese characters apart
+    return [len(splitter.pre_tokenize_str(normalizer.normalize_str(text))) for text in texts]
 
 
 def tokens_by(place: Path) -> CountTokens:
@@ -47,4 +51,5 @@ def tokens_by(place: Path) -> CountTokens:
         raise VsrError(f"--tokenizer {place}: not a tokenizer.json ({error}); name a model's own") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
     return lambda texts: [len(encoded.ids) for encoded in tokenizer.encode_batch_fast(list(texts))]

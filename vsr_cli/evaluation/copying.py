@@ -16,6 +16,7 @@ from ..data.statistics import ALL
 from ..layers import Choice
 from ..plugin.loading import build
 from ..sections import CONTEXT_FRAMES
+from .scoring import read_references
 from .text import clean_text
 
 MOST = 2000
@@ -28,11 +29,13 @@ def copy_last_text(prepared: Prepared, splits: Sequence[str], choices: Sequence[
     """Score copying the last text, by metrics of texts, in each split and in all: {split: {"windows": n, name: score}}.
 
     As in the floors of an evaluation, windows whose target is among their inputs, and padded ones, are left out. None
-    stands for a split without a window that is left.
+    stands for a split without a window that is left. A metric that can make nothing of the texts has no score.
     """
     metrics: dict[str, Metric] = {choice.name: build(choice.provided, choice.options) for choice in choices}
     statistics: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
     chosen = {split: _chosen(prepared.windows(split)) for split in splits}
+    targets = [row for windows in chosen.values() for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()]
+    metrics, _ = read_references(metrics, [clean_text(prepared.frames.texts[row]) for row in targets])
     with progress() as bar:
         task = bar.add_task("copying the last text", total=sum(map(len, chosen.values())))
         for split, windows in chosen.items():
@@ -73,7 +76,7 @@ def _samples(prepared: Prepared, windows: Windows) -> list[Sample]:
 def _scores(
     metrics: Mapping[str, Metric], parts: Mapping[str, list[NDArray[np.float64]]]
 ) -> dict[str, float | int] | None:
-    count = sum(map(len, next(iter(parts.values()))))
+    count = sum(map(len, next(iter(parts.values()), ())))
     if not count:
         return None
     scores = {name: metric.combine(np.concatenate(parts[name]))[name] for name, metric in metrics.items()}

@@ -161,7 +161,7 @@ def _facts(
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training.fingerprint[:12],
-        "text": "one-form-2",
+        "text": "one-form-3",
         "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
         **{f"decoding.{name}": value for name, value in decoding.facts().items()},
         "shuffleseed": SHUFFLE_SEED,

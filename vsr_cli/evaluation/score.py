@@ -87,7 +87,7 @@ def score_given(
             "splitby": data["split"],
             "splitseed": data["seed"],
             "training": training.fingerprint[:12],
-            "text": "one-form-2",
+            "text": "one-form-3",
             "shuffleseed": SHUFFLE_SEED,
             **({f"space.{name}": value for name, value in placed.spaces.signature.items()} if placed else {}),
             "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",

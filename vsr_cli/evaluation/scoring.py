@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from .floors import WindowVectors
 from .series import Queries, Series, Truth, read_mentions
 
 BATCH = 32
+AnyMetric = TypeVar("AnyMetric", Metric, Metric | SpaceMetric)
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
 """Of each metric, of each series: (W, S)."""
 
@@ -39,17 +41,39 @@ def build_metrics(choices: Sequence[Choice]) -> tuple[dict[str, Metric | SpaceMe
 def part_by_mentions(
     metrics: Mapping[str, Metric | SpaceMetric], prepared: Prepared, windows: Windows, truth: Truth
 ) -> tuple[dict[str, Metric | SpaceMetric], dict[str, str], Truth]:
-    """Look up what the source marks if a metric asks. Gives the metrics that can run, why others cannot, the truth."""
+    """Look up what the source marks if a metric asks, and let metrics read the references.
+
+    Returns the metrics that can run, why others cannot, and the truth.
+    """
+    metrics, unreadable = read_references(metrics, truth.references)
     asking = [name for name, metric in metrics.items() if reads_mentions(metric)]
     if not asking:
-        return dict(metrics), {}, truth
+        return metrics, unreadable, truth
     mentions = read_mentions(prepared, windows)
     if any(frame for window in mentions for frame in window):
-        return dict(metrics), {}, replace(truth, mentions=mentions)
+        return metrics, unreadable, replace(truth, mentions=mentions)
     why = (
         f"{prepared.folder} marks no entities; prepare stories that do, as --dataset story-reasoning and storyworld do"
     )
-    return {k: v for k, v in metrics.items() if k not in asking}, {name: f"{name}: {why}" for name in asking}, truth
+    marked = {name: metric for name, metric in metrics.items() if name not in asking}
+    return marked, unreadable | {name: f"{name}: {why}" for name in asking}, truth
+
+
+def read_references(
+    metrics: Mapping[str, AnyMetric], references: Sequence[str]
+) -> tuple[dict[str, AnyMetric], dict[str, str]]:
+    """Let each metric that asks read all references. Returns the metrics that can use them, and why others cannot."""
+    usable: dict[str, AnyMetric] = {}
+    unavailable: dict[str, str] = {}
+    for name, metric in metrics.items():
+        try:
+            if isinstance(metric, ReadsReferences):
+                metric.read_references(references)
+        except VsrError as error:
+            unavailable[name] = str(error)
+        else:
+            usable[name] = metric
+    return usable, unavailable
 
 
 def reads_mentions(metric: Metric | SpaceMetric) -> bool:

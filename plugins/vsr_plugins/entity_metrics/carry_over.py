@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample
+from vsr_cli.api import Metric, Options, Sample, split_words
 
-WORD = re.compile(r"\w+")
-DETERMINERS = frozenset(WORD.findall("the a an this that these those my your his her its our their another"))
+DETERMINERS = frozenset(split_words("the a an this that these those my your his her its our their another"))
 PRONOUNS = frozenset(
-    WORD.findall(
+    split_words(
         "i me mine myself you yours yourself yourselves he him his himself she her hers herself it its itself "
         "we us ours ourselves they them their theirs themselves who whom whose this that these those "
         "one ones other others each both all some someone everyone nobody"
@@ -75,7 +73,7 @@ def _name(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(WORD.findall(text.casefold().replace("'s", "")))
+    return " ".join(split_words(text.casefold().replace("'s", "").replace("'", " ")))
 
 
 def _share(part: float, whole: float) -> float:

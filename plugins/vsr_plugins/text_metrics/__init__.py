@@ -12,7 +12,9 @@ from vsr_cli.api import Component, Options, hookimpl
 class BleuOptions(Options):
     """Options of `bleu`."""
 
-    tokenize: Literal["13a", "intl", "char", "none"] = Field("13a", description="sacrebleu's tokenizer")
+    tokenize: Literal["auto", "13a", "intl", "zh", "char", "none"] = Field(
+        "auto", description="sacrebleu's tokenizer; 'auto': by the scripts of the references, 13a for English"
+    )
     lowercase: bool = Field(True, description="compare in lower case, as uncased tokenizers write")
     smooth: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="sacrebleu's smoothing")
 
@@ -20,7 +22,7 @@ class BleuOptions(Options):
 class RougeOptions(Options):
     """Options of `rouge`."""
 
-    stemmer: bool = Field(True, description="compare Porter stems instead of words")
+    stemmer: bool = Field(True, description="compare English Porter stems instead of words in Latin letters")
 
 
 class ChrfOptions(Options):
@@ -28,12 +30,6 @@ class ChrfOptions(Options):
 
     lowercase: bool = Field(True, description="compare in lower case, as uncased tokenizers write")
     word_order: int = Field(0, ge=0, le=2, description="the longest run of words that counts too; 2 is chrF++")
-
-
-class MeteorOptions(Options):
-    """Options of `meteor`."""
-
-    download: bool = Field(False, description="fetch WordNet through nltk where it is not installed")
 
 
 @hookimpl
@@ -54,9 +50,8 @@ def vsr_metrics() -> list[Component]:
         ),
         Component(
             name="meteor",
-            summary="METEOR, 0-1 (nltk with WordNet)",
+            summary="METEOR, 0-1 (nltk with WordNet 3.0, which is included)",
             build="vsr_plugins.text_metrics.meteor:build",
-            options=MeteorOptions,
         ),
         Component(
             name="chrf",

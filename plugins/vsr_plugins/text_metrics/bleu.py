@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample
+from vsr_cli.api import Metric, Sample, VsrError
 
 from . import BleuOptions
+from .scripts import bleu_tokenizer
 
 ORDER = 4
 """The longest n-gram counted: BLEU-4, sacrebleu's default."""
@@ -20,20 +21,32 @@ class Bleu:
     """BLEU of the whole corpus (Papineni et al., 2002), as sacrebleu computes it.
 
     A window's statistics are its system length, its reference length, and its matched and its possible n-grams
-    for n = 1 to 4: ten counts. They add up, so any set of windows scores exactly what sacrebleu gives them.
+    for n = 1 to 4: ten counts. They add up, so any set of windows scores exactly what sacrebleu gives them. Unless the
+    options name a tokenizer, it is chosen by the scripts of the references; before they are read it is 13a.
     """
 
     scale = "0-100, higher is better"
     better: Literal["higher", "lower"] = "higher"
+    perfect = 100.0
 
     def __init__(self, options: BleuOptions) -> None:
+        self._options = options
+        self._tokenize_by("13a" if options.tokenize == "auto" else options.tokenize)
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Choose the tokenizer. Raises VsrError if it finds no token in any reference."""
+        if self._options.tokenize == "auto":
+            self._tokenize_by(bleu_tokenizer(references))
+        if not any(map(self._counter.tokenizer, references)):
+            raise VsrError("bleu: the references are empty; there is nothing to compare with")
+
+    def _tokenize_by(self, tokenizer: str) -> None:
         from sacrebleu.metrics.bleu import BLEU
 
         # Some smoothings add to the counts, so none is used here: the sums are smoothed once, over the corpus.
-        self._counter = BLEU(tokenize=options.tokenize, lowercase=options.lowercase, smooth_method="none")
-        self._smooth = options.smooth
+        self._counter = BLEU(tokenize=tokenizer, lowercase=self._options.lowercase, smooth_method="none")
         self._compute = BLEU.compute_bleu
-        scorer = BLEU(tokenize=options.tokenize, lowercase=options.lowercase, smooth_method=options.smooth)
+        scorer = BLEU(tokenize=tokenizer, lowercase=self._options.lowercase, smooth_method=self._options.smooth)
         scorer.corpus_score(["a"], [["a"]])  # sacrebleu's signature wants to have seen the number of references
         self.signature = str(scorer.get_signature())
 
@@ -57,7 +70,7 @@ class Bleu:
             total=counts[ORDER:],
             sys_len=system,
             ref_len=reference,
-            smooth_method=self._smooth,
+            smooth_method=self._options.smooth,
         )
         precisions = {f"bleu-precision-{n}": float(p) for n, p in enumerate(score.precisions, start=1)}
         return {

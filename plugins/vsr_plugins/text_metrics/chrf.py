@@ -22,6 +22,7 @@ class Chrf:
 
     scale = "0-100, higher is better"
     better: Literal["higher", "lower"] = "higher"
+    perfect = 100.0
 
     def __init__(self, options: ChrfOptions) -> None:
         from sacrebleu.metrics.chrf import CHRF

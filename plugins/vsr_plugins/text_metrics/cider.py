@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vsr_cli.api import Metric, Options, Sample
 
-from .ngrams import ngrams, words
+from .ngrams import ngrams, require_words, words
 
 ORDER = 4
 SIGMA = 6.0
@@ -28,6 +28,7 @@ class Cider:
 
     scale = "0-10, higher is better"
     better: Literal["higher", "lower"] = "higher"
+    perfect = 10.0
     signature = f"variant:D|n:1-{ORDER}|sigma:{SIGMA}|nrefs:1|case:lc|tok:words|stemmer:no|df:references|agg:mean"
 
     def __init__(self) -> None:
@@ -35,8 +36,9 @@ class Cider:
         self._documents = 0
 
     def read_references(self, references: Iterable[str]) -> None:
-        """Count in how many references each n-gram stands."""
+        """Count in how many references each n-gram stands. Raises VsrError if they hold no word."""
         texts = list(references)
+        require_words("cider", texts)
         self._documents = len(texts)
         self._frequency = Counter(run for text in texts for order in _counts(text) for run in order)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-WORD = re.compile(r"\w+(?:'\w+)*")
-"""A word with its apostrophes; punctuation is none."""
+from vsr_cli.api import VsrError, split_words
 
 
 def words(text: str) -> list[str]:
-    """Give the words of a text in lower case."""
-    return WORD.findall(text.lower())
+    """Return the words of a text in lower case, in any script."""
+    return split_words(text)
+
+
+def require_words(metric: str, references: Iterable[str]) -> None:
+    """Raise VsrError if no reference holds a word, so that a metric of words measures nothing."""
+    if not any(map(split_words, references)):
+        raise VsrError(f"{metric}: the references hold no word in any script (only punctuation or symbols); use chrf")
 
 
 def ngrams(tokens: list[str], n: int) -> Iterator[tuple[str, ...]]:

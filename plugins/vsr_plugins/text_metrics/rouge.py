@@ -10,43 +10,65 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample
+from vsr_cli.api import Metric, Sample, split_words
 
 from . import RougeOptions
+from .ngrams import require_words
+from .scripts import stemmer_of
 from .stems import PorterStems
 
+APART = str.maketrans("'’_", "   ")
+"""rouge-score has no words with these in them."""
 NAMES = ("rouge", "rouge-1", "rouge-2")
 """ROUGE-L, ROUGE-1 and ROUGE-2. Each is an F1 (Lin, 2004)."""
 
 
+LONGEST_UNSTEMMED = 3
+"""Characters: rouge-score leaves shorter words as they are."""
+
+
 class _Tokens:
-    """rouge-score's own tokens, those of one text found once."""
+    """The tokens of a text in any script, those of one text found once: for ASCII they are rouge-score's own."""
 
     def __init__(self, *, stemmer: bool) -> None:
-        from rouge_score.tokenize import tokenize
+        self._stems = PorterStems() if stemmer else None
+        self.tokenize = lru_cache(maxsize=1 << 12)(self._tokenize)
 
-        stems = PorterStems() if stemmer else None
-        self.tokenize = lru_cache(maxsize=1 << 12)(lambda text: tokenize(text, stems))
+    def _tokenize(self, text: str) -> list[str]:
+        words = split_words(text.translate(APART))
+        if self._stems is None:
+            return words
+        return [self._stems.stem(word) if len(word) > LONGEST_UNSTEMMED else word for word in words]
 
 
 class Rouge:
     """The mean over windows of each window's F1. The statistics (n, 3): F1 of ROUGE-L, ROUGE-1, ROUGE-2.
 
-    A window whose prediction or reference is empty scores 0. rouge-score's tokens are runs of a-z and 0-9 in
-    lower case.
+    A window whose prediction or reference is empty scores 0. Tokens are words in lower case, parted at apostrophes: of
+    ASCII texts exactly rouge-score's, which are runs of a-z and 0-9. Stems are English, and change no other script.
     """
 
     scale = "0-1, higher is better"
     better: Literal["higher", "lower"] = "higher"
+    perfect = 1.0
 
     def __init__(self, options: RougeOptions) -> None:
         from rouge_score.rouge_scorer import RougeScorer
 
         self._tokens = _Tokens(stemmer=options.stemmer)
         self._scorer = RougeScorer(["rouge1", "rouge2"], tokenizer=self._tokens)
-        stemmer = "porter" if options.stemmer else "no"
+        self._stemmer = "porter" if options.stemmer else "no"
+        self._sign("rouge-score", self._stemmer)
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Sign with what their scripts make of tokens and stems. Raises VsrError if they hold no word."""
+        require_words("rouge", references)
+        stemmer = stemmer_of(references) if self._stemmer == "porter" else "no"
+        self._sign("rouge-score" if all(map(str.isascii, references)) else "words", stemmer)
+
+    def _sign(self, tokenizer: str, stemmer: str) -> None:
         self.signature = (
-            f"nrefs:1|case:lc|tok:rouge-score|stemmer:{stemmer}|headline:L-f1|agg:mean"
+            f"nrefs:1|case:lc|tok:{tokenizer}|stemmer:{stemmer}|headline:L-f1|agg:mean"
             f"|version:rouge-score-{version('rouge-score')}"
         )
 

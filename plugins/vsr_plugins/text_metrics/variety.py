@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vsr_cli.api import Metric, Options, Sample
 
-from .ngrams import ngrams, words
+from .ngrams import ngrams, require_words, words
 
 LONGEST = 256
 """Words of a text that are looked at."""
@@ -34,6 +34,10 @@ class Distinct:
         self._n = n
         self._name = f"distinct-{n}"
         self.signature = f"n:{n}|case:lc|tok:words|first:{LONGEST}|interval:none"
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words(self._name, references)
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Give the checksums of each window's n-grams, (n, 256)."""
@@ -61,6 +65,10 @@ class Repetition:
     better: Literal["higher", "lower"] = "lower"
     signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
 
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words("repetition", references)
+
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Give the three shares of each window, (n, 3); 0 where a text is too short."""
         texts = [words(sample.predicted_text) for sample in samples]
@@ -83,6 +91,10 @@ class Copying:
     scale = "0-1, lower is less copied"
     better: Literal["higher", "lower"] = "lower"
     signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words("copying", references)
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Give the two shares of each window, (n, 2); 0 where a text is too short."""

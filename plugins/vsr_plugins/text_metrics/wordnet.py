@@ -1,21 +1,21 @@
-"""Synonyms from the files of a WordNet 3 database, as METEOR asks for them.
+"""Synonyms from WordNet 3.0, as METEOR asks for them.
 
-nltk has a reader of its own, but it wants files that a system's WordNet package leaves out (`lexnames`,
-`index.sense`), and holds the whole index in memory. This one maps the files and searches them: the index is
-sorted, and names the byte at which each synset stands in the data file. File formats: manual page wndb(5WN).
+The tables beside this module (`wordnet-3.0/`, made by `scripts/build_wordnet.py`) hold the words of every synset, the
+synsets of every word and the irregular forms; glosses and relations are left out. Each part of speech is decompressed
+when it is first asked for, and stays as sorted lines that are searched by bisection: a few megabytes in all.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
-import re
+import lzma
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
+FOLDER = Path(__file__).parent / "wordnet-3.0"
+VERSION = "3.0"
 SUFFIXES = {
     "noun": (
         ("s", ""),
@@ -46,47 +46,50 @@ SUFFIXES = {
 nltk has one more rule, "ves" to "f"; it is kept, so that the scores are nltk's.
 """
 
-SYSTEM_FOLDERS = (Path("/usr/share/wordnet"), Path("/usr/local/WordNet-3.0/dict"))
-"""Debian's place, and the default of WordNet's own build: wnintro(5WN)."""
 
-
-class Lemma(Protocol):
-    """A word of a synset."""
+class HasName(Protocol):
+    """A word of a synset, as nltk's METEOR takes it."""
 
     def name(self) -> str:
-        """Give the word, "_" for a space in it."""
+        """Return the word, "_" for a space in it."""
         ...
 
 
-class Synset(Protocol):
-    """A set of synonyms."""
+class HasLemmas(Protocol):
+    """A set of synonyms, as nltk's METEOR takes it."""
 
-    def lemmas(self) -> Sequence[Lemma]:
-        """Give its words."""
+    def lemmas(self) -> Sequence[HasName]:
+        """Return its words."""
         ...
 
 
 class Thesaurus(Protocol):
     """What nltk's METEOR asks of a WordNet."""
 
-    def synsets(self, lemma: str) -> Sequence[Synset]:
-        """Give the synsets of a word or of what it is an inflection of; none if it is unknown."""
+    def synsets(self, lemma: str) -> Sequence[HasLemmas]:
+        """Return the synsets of a word or of what it is an inflection of; none if it is unknown."""
         ...
 
 
 @dataclass(frozen=True)
-class _Lemma:
+class Lemma:
+    """A word of a synset."""
+
     word: str
 
     def name(self) -> str:
+        """Return the word, "_" for a space in it."""
         return self.word
 
 
 @dataclass(frozen=True)
-class _Synset:
-    words: tuple[_Lemma, ...]
+class Synset:
+    """A set of synonyms."""
 
-    def lemmas(self) -> Sequence[_Lemma]:
+    words: tuple[Lemma, ...]
+
+    def lemmas(self) -> Sequence[Lemma]:
+        """Return its words."""
         return self.words
 
 
@@ -97,95 +100,73 @@ class Synonyms:
         self._thesaurus = thesaurus
         self.synsets = lru_cache(maxsize=1 << 16)(self._synsets)
 
-    def _synsets(self, lemma: str) -> tuple[_Synset]:
+    def _synsets(self, lemma: str) -> tuple[Synset]:
         names = {each.name() for synset in self._thesaurus.synsets(lemma) for each in synset.lemmas()}
-        return (_Synset(tuple(map(_Lemma, sorted(names)))),)
+        return (Synset(tuple(map(Lemma, sorted(names)))),)
 
 
 class WordNet:
-    """A `Thesaurus` on a folder of WordNet 3 files: the synsets that nltk's reader gives, in its order.
+    """A `Thesaurus` on the tables of a folder: the synsets that nltk's reader returns, in its order."""
 
-    Raises OSError if a file is missing: see `system_folder`.
-    """
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._parts = [_PartOfSpeech(folder, pos) for pos in SUFFIXES]
 
-    def __init__(self, folder: Path) -> None:
-        self._index = {pos: _map(folder / f"index.{pos}") for pos in SUFFIXES}
-        self._data = {pos: _map(folder / f"data.{pos}") for pos in SUFFIXES}
-        self._exceptions = {pos: _read_exceptions(folder / f"{pos}.exc") for pos in SUFFIXES}
-        licence = re.search(rb"WordNet (\S+) Copyright", self._data["adj"][:4096])
-        self.version = licence[1].decode() if licence else "unknown"
-        self.synsets = lru_cache(maxsize=1 << 16)(self._synsets)
-
-    def _synsets(self, lemma: str) -> list[_Synset]:
+    def synsets(self, lemma: str) -> list[Synset]:
+        """Return the synsets of a word or of what it is an inflection of; none if it is unknown."""
         word = lemma.lower()
-        return [
-            self._synset(pos, offset)
-            for pos in SUFFIXES
-            for offsets in self._base_forms(word, pos)
-            for offset in offsets
-        ]
+        return [synset for part in self._parts for synset in part.synsets(word)]
 
-    def _base_forms(self, word: str, pos: str) -> Iterator[list[int]]:
-        """Give the synsets' offsets of each form of a word that is in the index.
+
+class _PartOfSpeech:
+    """The tables of one part of speech, each read when it is first needed."""
+
+    def __init__(self, folder: Path, pos: str) -> None:
+        self._folder, self._pos = folder, pos
+
+    @cached_property
+    def _index(self) -> bytes:
+        """Lines "lemma place [place...]", sorted, where a place is the byte at which a line of `_words` begins."""
+        return self._read("index")
+
+    @cached_property
+    def _words(self) -> bytes:
+        """Lines "word [word...]", one for each synset."""
+        return self._read("synsets")
+
+    @cached_property
+    def _exceptions(self) -> dict[str, list[str]]:
+        """Base forms of each irregular form."""
+        lines = (line.split() for line in self._read("exceptions").decode().splitlines())
+        return {inflected: bases for inflected, *bases in lines}
+
+    def _read(self, table: str) -> bytes:
+        return lzma.decompress((self._folder / f"{table}.{self._pos}.xz").read_bytes())
+
+    def synsets(self, word: str) -> Iterator[Synset]:
+        """Yield the synsets of each form of a word in lower case that is in the index.
 
         The forms are the word itself, then its exceptions or else what the rules of detachment make of it.
         """
-        forms = self._exceptions[pos].get(word)
+        forms = self._exceptions.get(word)
         if forms is None:
-            forms = [word[: -len(old)] + new for old, new in SUFFIXES[pos] if word.endswith(old)]
+            forms = [word[: -len(old)] + new for old, new in SUFFIXES[self._pos] if word.endswith(old)]
         for form in dict.fromkeys([word, *forms]):
-            line = _search(self._index[pos], form.encode())
-            if line is not None:
-                # lemma pos synset_cnt p_cnt [ptr_symbol...] sense_cnt tagsense_cnt synset_offset...
-                fields = line.split()
-                yield [int(offset) for offset in fields[-int(fields[2]) :]]
-
-    def _synset(self, pos: str, offset: int) -> _Synset:
-        # synset_offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] ..., with w_cnt hexadecimal
-        data = self._data[pos]
-        fields = data[offset : data.find(b"\n", offset)].decode().split()
-        words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-        # An adjective's word may end in its syntactic place, e.g. "(p)" for predicate position.
-        return _Synset(tuple(_Lemma(re.sub(r"\([^()]*\)$", "", word)) for word in words))
+            for place in _search(self._index, form.encode()):
+                words = self._words[place : self._words.index(b"\n", place)].decode().split(" ")
+                yield Synset(tuple(map(Lemma, words)))
 
 
-def system_folder() -> Path | None:
-    """Find a folder that holds a whole WordNet database: $WNSEARCHDIR, $WNHOME/dict, or a usual place."""
-    places = [Path(value) for value in [os.environ.get("WNSEARCHDIR")] if value]
-    places += [Path(value) / "dict" for value in [os.environ.get("WNHOME")] if value]
-    for folder in (*places, *SYSTEM_FOLDERS):
-        files = (name for pos in SUFFIXES for name in (f"index.{pos}", f"data.{pos}", f"{pos}.exc"))
-        if all((folder / name).is_file() for name in files):
-            return folder
-    return None
-
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _read_exceptions(path: Path) -> dict[str, list[str]]:
-    """Read "inflected base [base...]" lines; of two lines for one word the last counts, as in nltk."""
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return {words[0]: words[1:] for words in lines if words}
-
-
-def _search(index: mmap.mmap, lemma: bytes) -> bytes | None:
-    """Find the line of an index that begins with a lemma, by bisection over bytes."""
-    if not lemma:  # a rule of detachment can leave nothing; the licence's lines begin with a space
-        return None
+def _search(index: bytes, lemma: bytes) -> list[int]:
+    """Return the places on the line of an index that begins with a lemma, found by bisection over bytes."""
     low, high = 0, len(index)
     while low < high:
-        middle = (low + high) // 2
-        start = index.rfind(b"\n", low, middle) + 1 or low
-        end = index.find(b"\n", middle)
-        line = index[start : end if end >= 0 else len(index)]
-        word = line.split(b" ", 1)[0]
+        start = index.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = index.index(b"\n", start)
+        word, *places = index[start:end].split(b" ")
         if word == lemma:
-            return line
+            return [int(place) for place in places]
         if word < lemma:
-            low = start + len(line) + 1
+            low = end + 1
         else:
             high = start
-    return None
+    return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, content_key
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, content_key, split_words
 
 from . import BowOptions, TinyCnnOptions, TinyTextOptions
 from .vocabulary import learn_vocabulary
 
 CHANNELS = (32, 64, 128, 128)
 TOKENIZER = "tokenizer.json"
-WORD = re.compile(r"\w+(?:['’]\w+)*")
-"""What `bow` takes for a word: letters and digits, and apostrophes among them."""
+WORDS = "every-script"
+"""Names what `bow` takes for a word (`split_words`) in the key of its cached counts."""
 
 
 class TinyCnn(nn.Module):
@@ -122,7 +121,7 @@ class BagOfWords(nn.Module):
     def cache_key(self) -> str:
         """Digest what the counts depend on."""
         tokenizer = hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest()
-        return content_key({}, tokenizer=tokenizer, length=self.length, buckets=self.buckets, word=WORD.pattern)
+        return content_key({}, tokenizer=tokenizer, length=self.length, buckets=self.buckets, words=WORDS)
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Give ids and mask (N, length)."""
@@ -132,7 +131,7 @@ class BagOfWords(nn.Module):
         """Give how often a word of each hash stands in a text, (N, buckets), whatever its case."""
         counts = torch.zeros(len(ids), self.buckets)
         for row, text in enumerate(self.vocabulary.decode(ids)):
-            for word in WORD.findall(text.lower()):
+            for word in split_words(text):
                 counts[row, zlib.crc32(word.encode()) % self.buckets] += 1
         return counts.to(ids.device)
 
