@@ -43,7 +43,7 @@ from .commands.predicting_app import predicting_app
 from .commands.presets import presets_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
-from .commands.words import UsageError, fail_usage, os_mistake, presets_and_examples
+from .commands.words import Command, UsageError, fail_usage, os_mistake, presets_and_examples
 from .console import fail, print_json, say
 from .errors import VsrError
 from .launch import is_main, spare_other_programs
@@ -239,6 +239,13 @@ def train(
     tell_run(run_train(settings, folder, out), as_json=as_json)
 
 
+for group in (app, *(info.typer_instance for info in app.registered_groups)):
+    assert group is not None
+    for command in group.registered_commands:
+        if not issubclass(command.cls or object, Command):
+            command.cls = Command
+
+
 def main() -> None:
     """Run the command line.
 
@@ -251,7 +258,7 @@ def main() -> None:
         fail_usage(error, app)
         code = MISTAKE
     except VsrError as error:
-        fail(str(error))
+        fail(*error.lines)
         code = MISTAKE
     except OSError as error:
         fail(os_mistake(error))

@@ -110,8 +110,8 @@ def resolve_recorded(
         return resolve_train(registry, preset=str(record.get("preset")), layers=[Layer(where, values)])
     except VsrError as error:
         packages = ", ".join(sorted(set(distributions)))
-        lines = [f"{where}: {line}; the run was trained with {packages}" for line in str(error).splitlines()]
-        raise VsrError("\n".join(lines)) from error
+        lines = [f"{where}: {line}; the run was trained with {packages}" for line in error.lines]
+        raise VsrError(*lines) from error
 
 
 def resolve_metrics(registry: Registry, names: Sequence[str], layers: Sequence[Layer]) -> list[Choice]:

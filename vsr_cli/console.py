@@ -1,48 +1,86 @@
-"""What people see: two consoles, one for results on stdout, one for everything else on stderr."""
+"""What people see: two consoles, one for results on stdout, one for everything else on stderr.
+
+All that is shown passes through here, also what libraries and plugins print, so that no name, caption or message can
+command the terminal or pass for a line of ours (`visible`). Text is shown as it is: markup is only ever in the literal
+patterns of `styled`, so a name such as `[/red]` is that name.
+"""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
 
+from .errors import VsrError
 from .launch import speaks
 from .strict_json import to_json, undefined_as_null
+from .visible import visible, visible_json, visible_lines
+
+
+class _VisibleConsole(Console):
+    """A console on which characters that act on a terminal are shown as escapes, a line's end within a text too."""
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        # What was made a rich Text elsewhere has not passed through `render_str`.
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
+
 
 # soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
-out = Console(highlight=False)
+out = _VisibleConsole()
 # Where a launcher has started several processes, what each of them would say alike is said once a machine.
-err = Console(stderr=True, highlight=False, quiet=not speaks())
+err = _VisibleConsole(stderr=True, quiet=not speaks())
+
+
+def styled(pattern: str, *values: object) -> Text:
+    """Return a text for a console or a table's cell: rich's markup in the pattern, `{}` where a value stands as it is.
+
+    `styled("[bold]{}[/bold], a {}", name, kind)`
+    """
+    return Text.from_markup(pattern.format(*(escape(visible(str(value))) for value in values)), emoji=False)
 
 
 def say(message: str) -> None:
     """Tell the person at the terminal something, on stderr."""
-    err.print(message, markup=False, soft_wrap=True)
+    err.print(message, soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Tell of something that is not right but does not stop the work, on stderr."""
-    err.print("[yellow]warning:[/yellow] ", end="")
-    err.print(message, markup=False, soft_wrap=True)
+    err.print(styled("[yellow]warning:[/yellow] {}", message), soft_wrap=True)
 
 
 OTHERS_TURN = 10.0
 """Seconds that a quiet process leaves to the one that speaks."""
 
 
-def fail(message: str) -> None:
-    """Tell of a mistake that ends the work, on stderr.
+def fail(*messages: str) -> None:
+    """Tell of the mistakes that end the work, a line each, on stderr.
 
     Of several processes that make the same one, the one that is not quiet tells of it and ends, and the launcher then
     ends the others while they wait here. One that is left over is the only one to know.
@@ -50,14 +88,117 @@ def fail(message: str) -> None:
     if err.quiet:
         time.sleep(OTHERS_TURN)
         err.quiet = False
-    for line in message.splitlines():
-        err.print("[bold red]error:[/bold red] ", end="")
-        err.print(line, markup=False, soft_wrap=True)
+    for message in messages:
+        err.print(styled("[bold red]error:[/bold red] {}", message), soft_wrap=True)
 
 
-def print_json(value: Any) -> None:
-    """Write one JSON value and a line's end to stdout, and nothing else. What is not finite is written as null."""
-    sys.stdout.write(to_json(undefined_as_null(value)) + "\n")
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Write one JSON value and a line's end to stdout, and nothing else. What is not finite is null."""
+    out.file.write(visible_json(to_json(undefined_as_null(value), indent=indent)) + "\n")
+
+
+def print_page(text: str) -> None:
+    """Write a text of many lines to stdout."""
+    out.file.write(visible_lines(text))
+
+
+@contextmanager
+def results_alone_on_stdout() -> Iterator[None]:
+    """Reserve stdout for what `out` and `print_json` write, in a block, and show what all others print on stderr.
+
+    That a plugin, a library or its compiled code prints must not break the JSON or the table that a command writes.
+    """
+    stdout, stderr = sys.stdout, sys.stderr
+    results, descriptor = _moved(stdout)
+    other = _VisibleStream(stderr) if stderr is not None else None
+    # Without a stream of their own the consoles would follow `sys.stdout` to stderr.
+    out.file, err.file = cast("IO[str]", results), cast("IO[str]", stderr)
+    sys.stdout = sys.stderr = cast(Any, other)
+    try:
+        yield
+        if results is not None:
+            results.flush()
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        out.file = err.file = cast("IO[str]", None)  # to follow `sys` again
+        if descriptor is not None:
+            os.dup2(descriptor, 1)
+            os.close(descriptor)
+
+
+def _moved(stdout: Any) -> tuple[Any, int | None]:
+    """Let file descriptor 1 lead to stderr. Return the stream that still leads to stdout, and its descriptor.
+
+    Where stdout has been replaced within Python there is no descriptor to move, and the stream stays as it is.
+    """
+    if stdout is None:  # the process was started with stdout closed
+        return _ClosedStream(), None
+    try:
+        if stdout.fileno() != 1:
+            return stdout, None
+        stdout.flush()
+        descriptor = os.dup(1)
+    except (OSError, ValueError):  # closed, or no file at all
+        return stdout, None
+    try:
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        os.close(descriptor)
+        return stdout, None
+    results = open(  # noqa: SIM115 - it lives as long as the command
+        descriptor, "w", encoding=stdout.encoding, errors=stdout.errors, buffering=1, closefd=False
+    )
+    return results, descriptor
+
+
+class _ClosedStream(io.TextIOBase):
+    """Stands for a stdout that is closed: a command that has a result to write there fails, others do not."""
+
+    def write(self, text: str) -> int:
+        raise VsrError("stdout is closed, so the result cannot be written; redirect it to a file, or to /dev/null")
+
+
+class _VisibleStream(io.TextIOBase):
+    """Writes to another stream with characters that act on a terminal as escapes, but for lines and progress bars."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        bar = "\r" if text.startswith("\r") else ""  # how tqdm begins
+        self._stream.write(bar + visible_lines(text[len(bar) :]))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream.errors
+
+
+class _Description(ProgressColumn):
+    """What a bar is about; a column of rich's own would read markup in it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(visible(task.description))
 
 
 def progress(*further: ProgressColumn) -> Progress:
@@ -66,7 +207,7 @@ def progress(*further: ProgressColumn) -> Progress:
     It leaves no trace when it is done.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        _Description(),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

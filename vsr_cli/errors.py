@@ -10,8 +10,17 @@ from difflib import get_close_matches
 class VsrError(Exception):
     """A mistake of the user's: the message is one line that says where, what, and what to do.
 
-    The command line prints it without a traceback and ends with exit code 2.
+    The command line prints it without a traceback and ends with exit code 2. Several mistakes that are found together
+    are an argument each, and a line each.
     """
+
+    @property
+    def lines(self) -> list[str]:
+        """The message of each mistake. A line's end within one is part of what it quotes, and begins no other."""
+        return [str(message) for message in self.args]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 def one_line(error: BaseException) -> str:

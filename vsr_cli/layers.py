@@ -209,7 +209,7 @@ class Resolver:
         try:
             provided = self._registry.find(kind.section, name)
         except VsrError as error:
-            self._mistakes.append(str(error))
+            self._mistakes += error.lines
             return None
         options = self._validate(section, provided.component.options, values)
         return Choice(provided, options) if options is not None else None
@@ -221,7 +221,7 @@ class Resolver:
     def finish(self) -> None:
         """Raise one VsrError with a line for each mistake, if there was any."""
         if self._mistakes:
-            raise VsrError("\n".join(self._mistakes))
+            raise VsrError(*self._mistakes)
 
     def _validate(self, section: str, model: type[ChosenOptions], values: Mapping[str, Any]) -> ChosenOptions | None:
         try:

@@ -17,7 +17,11 @@ def page(run):
 
 
 def storyboards(page):
-    (found,) = re.findall(r'<script type="application/json" id="storyboards">(.*?)</script>', page.read_text(), re.S)
+    return storyboards_of(page.read_text())
+
+
+def storyboards_of(text):
+    (found,) = re.findall(r'<script type="application/json" id="storyboards">(.*?)</script>', text, re.S)
     return json.loads(found)
 
 
@@ -47,6 +51,30 @@ def test_what_stories_say_is_never_html(page):
     assert "<i>run" not in text
     assert "a &lt;i&gt;run" in text
     assert "<script>document" in "".join(storyboards(page)["windows"][0]["predicted"][1])
+
+
+def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports(run, data):
+    folder = run / "evaluations" / "test"
+    hostile = "a\x1b[31m\u202eb\x9b\nerror: c"
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    (folder / "predictions.jsonl").write_text(
+        "".join(json.dumps(line | {"prediction": hostile, "story": line["story"]}) + "\n" for line in lines)
+    )
+    result = json.loads((folder / "result.json").read_text())
+    result["metrics"]["meteor"] = {"unavailable": hostile}
+    result["metrics"]["bleu"]["scale"] = f"{hostile} | forged |"
+    result["signature"] += f"|by:`{hostile}"
+    (folder / "result.json").write_text(json.dumps(result))
+    page, text = (path.read_text() for path in run_report(run, None, "test", most=600))
+    for report in (page, text):
+        assert not set(report) & {*map(chr, range(0x7F, 0xA0)), "\x1b", "\u202e"}
+        assert "\\x1b" in report
+        assert "\\u202e" in report
+    assert [line for line in text.splitlines() if line.startswith("error:")] == []
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert text.splitlines()[-1].count("`") == 2
+    assert "\\x1b[31m" in json.dumps(storyboards_of(page)["windows"][0]["predicted"]).replace("\\\\", "\\")
 
 
 def test_each_picture_is_in_the_page_once_and_each_window_points_to_its_own(page, data):

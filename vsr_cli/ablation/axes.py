@@ -51,7 +51,7 @@ def grid_axes(words: Sequence[str]) -> list[Axis]:
         else:
             axes.append(Axis(f"{section}.{key}", values))
     if mistakes:
-        raise VsrError("\n".join(mistakes))
+        raise VsrError(*mistakes)
     return axes
 
 

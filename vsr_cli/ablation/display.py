@@ -13,6 +13,7 @@ from rich.text import Text
 from ..console import err, say
 from ..report.history import clock
 from ..report.runs import summarise
+from ..visible import visible
 from .plan import Ablation, Cell, Plan
 
 Ending = Literal["done", "failed", "kept"]
@@ -65,7 +66,8 @@ class CellsDisplay:
     def _render(self) -> RenderableType:
         lines = [Text(f"{self._ended} of {len(self._plan.cells)} runs have ended{self._left()}", style="bold")]
         lines += [
-            Text(self._line(cell, begun), no_wrap=True, overflow="ellipsis") for cell, begun in self._begun.values()
+            Text(visible(self._line(cell, begun)), no_wrap=True, overflow="ellipsis")
+            for cell, begun in self._begun.values()
         ]
         return Group(*lines)
 

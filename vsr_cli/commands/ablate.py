@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from ..ablation.axes import NAME, Values, check_axes, combinations, grid_axes, label_of, part_axes
 from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
 from ..ablation.plan import Ablation, Combination, Plan, default_folder, make_cells
@@ -161,11 +159,11 @@ def _resolve(
             )
             records.append(config.record())
         except VsrError as error:
-            for line in str(error).splitlines():
+            for line in error.lines:
                 typed = [text for text in grid if line.startswith(f"--set {text}:")]
                 mistakes[f"--grid {line.removeprefix('--set ')}" if typed else line] = None
     if mistakes:
-        raise VsrError("\n".join(mistakes))
+        raise VsrError(*mistakes)
     return records
 
 
@@ -185,7 +183,7 @@ def show_ablation(result: Mapping[str, Any]) -> None:
     from ..report.ablation import notes, tables
 
     for title, table in tables(result, width=console.width).items():
-        console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+        console.print(title, style="bold", soft_wrap=True)
         console.print(table)
         console.print()
     for note in notes(result):

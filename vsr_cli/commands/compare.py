@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ..api import SpaceMetric
 from ..config import resolve_metrics
 from ..console import out as console
-from ..console import warn
+from ..console import styled, warn
 from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
@@ -71,27 +72,26 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     """Print the table of scores, and what differs in the configurations."""
     names = _names(result["runs"])
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("metric", min_width=LEAST_NAME, overflow="fold")
     for column in ("score", "95 %", "difference", "95 %", "so it is"):
-        table.add_column(escape(column), justify="left" if column == "so it is" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column == "so it is" else "right", no_wrap=True)
     for metric, cell in result["metrics"].items():
-        table.add_row(f"[bold]{metric}[/bold] {MARK_OF_DIRECTION[cell['better']]}")
+        table.add_row(styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]))
         for name, score in zip(names, cell["scores"], strict=True):
-            row = [f" {escape(name)}", f"{score['value']:.4g}", _between(score["ci95"])]
+            row: list[RenderableType] = [f" {name}", f"{score['value']:.4g}", _between(score["ci95"])]
             if "word" in score:
-                style = STYLE_OF_WORD[score["word"]]
                 row += [f"{score['difference']:+.2g}", _between(score["difference_ci95"], sign="+")]
-                row.append(f"[{style}]{score['word']}[/{style}]")
+                row.append(Text(score["word"], style=STYLE_OF_WORD[score["word"]]))
             table.add_row(*row)
     console.print(table)
     console.print(LEGEND, soft_wrap=True, markup=False)
     if result["configurations"]:
         different = Table(title="what differs", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for column in ("setting", *names):
-            different.add_column(escape(column))
+            different.add_column(column)
         for key, values in result["configurations"].items():
-            different.add_row(escape(key), *(escape(_said(value)) for value in values))
+            different.add_row(key, *(_said(value) for value in values))
         console.print(different)
     for metric, reason in result["not_compared"].items():
         warn(f"{metric} is not compared: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ..strict_json import to_json
+from ..console import print_json
 from .flags import resolve_train_command, train_flags
 from .options import (
     Assignments,
@@ -71,4 +71,4 @@ def config_show(
     settings = resolve_train_command(
         registry(), find_data(data), preset=preset, config=config, flags=flags, assignments=assignments
     )
-    typer.echo(to_json(settings.record(), indent=2))
+    print_json(settings.record(), indent=2)

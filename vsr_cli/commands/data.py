@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.text import Text
 
 from ..console import out as console
-from ..console import say
+from ..console import say, styled
 from ..errors import VsrError
 from ..files import file_name
 from ..plugin.registry import Registry
@@ -147,8 +146,8 @@ def show_problems(found: Lint, *, every: bool) -> None:
     for severity, code in kinds:
         problems = by_code[code]
         places = problems if every else problems[:PLACES_SHOWN]
-        heading = f"[{COLOUR_OF[severity]}]{severity}[/] [bold]{escape(code)}[/bold]: {escape(defect_of(code).meaning)}"
-        console.print(heading, soft_wrap=True)
+        heading = styled("[bold]{}[/bold]: {}", code, defect_of(code).meaning)
+        console.print(Text.assemble((severity, COLOUR_OF[severity]), " ", heading), soft_wrap=True)
         for problem in places:
             frame = "" if problem.frame is None else f", frame {problem.frame + 1}"
             console.print(f"  {problem.story}{frame}: {problem.detail}", markup=False, soft_wrap=True)

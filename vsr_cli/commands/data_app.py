@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..console import out as console
 from ..console import print_json
 from .options import Assignments, Data, Dataset, Groups, Json, SplitBy
 from .words import examples
@@ -110,4 +111,4 @@ def data_show(
     if as_json:
         print_json(show_record(prepared, told, page))
     else:
-        typer.echo(page)
+        console.print(str(page), soft_wrap=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..api import Story
 from ..console import out as console
-from ..console import say
+from ..console import say, styled
 from ..errors import VsrError
 from ..plugin.registry import Registry
 from .evaluate import DEFAULT_METRICS
@@ -48,8 +48,9 @@ def run_demo(found: Registry, out: Path) -> None:
     folders = write_examples(found, out / "stories")
     mistakes = run_predict(found, run, folders, out / "predictions", as_json=False)
     if mistakes:
-        raise VsrError("\n".join(mistakes))
-    console.print(f"\ndone in {time.perf_counter() - started:.0f} s. Open these pictures:")
+        raise VsrError(*mistakes)
+    console.print()
+    console.print(f"done in {time.perf_counter() - started:.0f} s. Open these pictures:")
     for folder in folders:
         _path(out / "predictions" / folder.name / "storyboard.png")
     _path(run.folder / "evaluations" / "test" / "storyboards.png")
@@ -62,7 +63,7 @@ def _path(path: Path) -> None:
 
 def _head(number: int, command: str, what: str) -> None:
     say("")
-    console.print(f"[bold]{number}. {command}[/bold]: {what}")
+    console.print(styled("[bold]{}. {}[/bold]: {}", number, command, what))
 
 
 def _next_run(out: Path) -> Path:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from ..api import Decoding
 from ..console import out as console
-from ..console import warn
+from ..console import styled, warn
 from ..errors import VsrError
 from ..layers import Choice
 from ..plugin.registry import Registry
@@ -122,7 +122,7 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
 def _table(metrics: Mapping[str, Any], title: str) -> Table:
     floors = _common_floors(metrics)
     # Narrow enough for 80 columns.
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for column in ("metric", "model", *floors, "ceiling"):
         table.add_column(
             column, justify="left" if column == "metric" else "right", no_wrap=column in ("metric", "model")
@@ -134,7 +134,7 @@ def _table(metrics: Mapping[str, Any], title: str) -> Table:
         between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
         cells = [_floor_cell(score["floors"].get(floor)) for floor in floors]
         top = "" if score["ceiling"] is None else f"{score['ceiling']:.4g}"
-        table.add_row(name, f"{score['value']:.4g}\n[dim]{between}[/dim]", *cells, top)
+        table.add_row(name, Group(f"{score['value']:.4g}", styled("[dim]{}[/dim]", between)), *cells, top)
     return table
 
 
@@ -161,12 +161,13 @@ def _plain_cell(floor: Mapping[str, Any]) -> str:
     return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {'+' if floor['beats'] else '-'}"
 
 
-def _floor_cell(floor: Mapping[str, Any] | None) -> str:
+def _floor_cell(floor: Mapping[str, Any] | None) -> RenderableType:
     if floor is None:
         return ""
     if "unavailable" in floor:
         return "unavailable"
-    return f"{floor['value']:.4g} [green]+[/green]" if floor["beats"] else f"{floor['value']:.4g} [red]-[/red]"
+    pattern = "{} [green]+[/green]" if floor["beats"] else "{} [red]-[/red]"
+    return styled(pattern, f"{floor['value']:.4g}")
 
 
 def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:

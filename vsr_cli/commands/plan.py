@@ -121,4 +121,5 @@ def _size(size: float) -> str:
 
 
 def _head(title: str) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
+    console.print()
+    console.print(title, style="bold")

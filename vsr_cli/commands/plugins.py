@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
-from rich.markup import escape
 from rich.text import Text
 
 from ..console import out as console
-from ..console import print_json, say
+from ..console import print_json, print_page, say, styled
 from ..plugin.kinds import KIND_OF, KINDS, Kind, kind_of_word
 from ..plugin.registry import Provided, Registry
 from ..report.tables import Column, fitting_table
@@ -103,7 +102,7 @@ def plugins_reference() -> None:
     """Write a page in Markdown of all installed components and their options."""
     from .plugins_reference import reference_page
 
-    typer.echo(reference_page(registry()), nl=False)
+    print_page(reference_page(registry()))
 
 
 def list_record(found: Registry, kinds: Sequence[Kind]) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def show_list(found: Registry, kinds: Sequence[Kind]) -> None:
             (entry for entry in found.provided if entry.section == kind.section),
             key=lambda entry: entry.component.name,
         )
-        console.print(f"[bold]{kind.title}[/bold]  ({kind.flag})", soft_wrap=True)
+        console.print(styled("[bold]{}[/bold]  ({})", kind.title, kind.flag), soft_wrap=True)
         columns = [
             Column("name", [Text(entry.component.name, "bold") for entry in entries], justify="left"),
             Column("what it is", [entry.component.summary for entry in entries], justify="left", wraps=30),
@@ -163,13 +162,14 @@ def show_record(entry: Provided) -> dict[str, Any]:
 def show_component(entry: Provided) -> None:
     """Print one component and its options."""
     kind = KIND_OF[entry.section]
-    console.print(f"[bold]{entry.component.name}[/bold], a {kind.title}: {escape(entry.component.summary)}")
+    console.print(styled("[bold]{}[/bold], a {}: {}", entry.component.name, kind.title, entry.component.summary))
     console.print(
         f"from {entry.distribution}, plugin {entry.plugin}; choose it with {kind.flag} {entry.component.name}"
     )
     fields = entry.component.options.model_fields
     if not fields:
-        console.print("It has no options.\n")
+        console.print("It has no options.")
+        console.print()
         return
     defaults = [
         "(required)" if field.default is PydanticUndefined else plain(field.default) for field in fields.values()

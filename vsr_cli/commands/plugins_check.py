@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from ..console import out as console
-from ..console import print_json
+from ..console import print_json, styled
 from ..plugin.kinds import KIND_OF
 from ..plugin.registry import Provided, Registry
 
@@ -22,7 +20,7 @@ def run_checks(
     for entry in entries:
         if not as_json:
             title = KIND_OF[entry.section].title
-            console.print(f"{title} [bold]{entry.component.name}[/bold], from {escape(entry.distribution)}")
+            console.print(styled("{} [bold]{}[/bold], from {}", title, entry.component.name, entry.distribution))
         outcomes = []
         for outcome in check(found, entry, assignments=assignments, source=source):
             outcomes.append(outcome)

@@ -49,7 +49,7 @@ def run_predict(
                 model, story, image_size=image_size, resize=resize, decoding=decoding, device=device
             )
         except VsrError as error:
-            mistakes.append(str(error))
+            mistakes += error.lines
             continue
         if len(predicted.context) < CONTEXT_FRAMES:
             say(
@@ -93,7 +93,7 @@ def _read(dataset: Dataset, sources: Sequence[Path]) -> tuple[list[Story], list[
                 else:
                     stories.append(story)
         except VsrError as error:
-            mistakes.append(str(error))
+            mistakes += error.lines
     return stories, mistakes
 
 

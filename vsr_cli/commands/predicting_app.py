@@ -102,7 +102,7 @@ def predict(
     how = resolve_decoding(found, layers)
     mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
     if mistakes:
-        raise VsrError("\n".join(mistakes))
+        raise VsrError(*mistakes)
 
 
 @predicting_app.command(epilog=examples("vsr demo", "vsr demo --out somewhere/"))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..console import out as console
 from ..console import print_json, say
 from .options import Assignments, Data, Json, Metrics, Out, Split
 from .report import MOST
@@ -44,7 +45,7 @@ def report(
     if as_json:
         print_json({"page": str(page), "markdown": str(text)})
     else:
-        typer.echo(page)
+        console.print(str(page), soft_wrap=True)
         say(f"for a terminal or a pull request: {text}")
 
 

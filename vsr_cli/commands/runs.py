@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from rich.markup import escape
 
 from ..console import out as console
-from ..console import print_json, say, warn
+from ..console import print_json, say, styled, warn
 from ..errors import VsrError
 from ..launch import is_main
 from ..report.history import best_row, clock, epoch_table, number, read_history, watched_loss
@@ -177,7 +176,7 @@ def _run_table(runs: Sequence[RunSummary], *, width: int) -> RenderableType:
 
 
 def _print_facts(run: RunSummary, facts: dict[str, Any]) -> None:
-    console.print(f"[bold]{escape(str(run.folder))}[/bold]  {run.status}", soft_wrap=True)
+    console.print(styled("[bold]{}[/bold]  {}", run.folder, run.status), soft_wrap=True)
     until = f", ended {_short_time(run.ended)}" if run.ended else ""
     _line(f"started {_short_time(run.started)}{until}; {clock(run.seconds)} in {run.epochs_done} epochs")
     if run.problem:
@@ -219,7 +218,8 @@ def _short_time(time: str | None) -> str:
 
 
 def _head(title: str) -> None:
-    console.print(f"\n[bold]{escape(title)}[/bold]")
+    console.print()
+    console.print(title, style="bold")
 
 
 def _line(text: str) -> None:

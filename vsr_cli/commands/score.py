@@ -83,6 +83,7 @@ def show_score(place: Path, split: str) -> None:
     from ..report.markdown import markdown
 
     evaluated = open_evaluated(place, split)
-    console.print(markdown(evaluated, {}).rstrip(), markup=False, soft_wrap=True)
+    for line in markdown(evaluated, {}).rstrip().split("\n"):
+        console.print(line, soft_wrap=True)
     if missing := evaluated.result["missing"]:
         warn(f"{missing} windows are not predicted and not scored; scores of other windows are not comparable to these")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from ..api import Decoding
@@ -90,7 +89,7 @@ def show_seed(record: Mapping[str, Any], folder: Path) -> None:
     """Print the steps, the last of which is the result that was printed before."""
     steps = record["steps"]
     none = "none: the result" if record["held_out"]["held_out"] else "none"
-    table = Table(title=escape(NO_RESULT), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(title=NO_RESULT, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("leaks open")
     for name in ("windows", *steps[0]["scores"]):
         table.add_column(name, justify="right", no_wrap=True)

@@ -10,14 +10,23 @@ from typing import Any, ClassVar, cast
 import typer
 from typer.core import TyperCommand
 
-from ..console import fail
+from ..console import fail, results_alone_on_stdout
 from ..layers import preset_facts
 
 # Typer 0.29 carries its own copy of click and names this class nowhere public.
 UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
 
 
-class SeveralValues(TyperCommand):
+class Command(TyperCommand):
+    """A command that writes to stdout what it was asked for, and nothing else that anyone prints meanwhile."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with stdout for its results alone. Its help has been shown by now."""
+        with results_alone_on_stdout():
+            return super().invoke(ctx)
+
+
+class SeveralValues(Command):
     """A command of which some options take every value that follows them: Typer's options take one each."""
 
     several: ClassVar[tuple[str, ...]]

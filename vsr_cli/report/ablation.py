@@ -117,7 +117,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     for name, metric in result["metrics"].items():
         rows = [[plain(cells[0]), *cells[1:]] for cells in score_rows(result, name)]
         floors = [[f"floor {floor}", short(value), *[""] * 5] for floor, value in floor_means(metric).items()]
-        lines += [f"## {name}", "", f"{metric['scale']}", "", *markdown_table(SCORE_COLUMNS, [*rows, *floors]), ""]
+        lines += [
+            f"## {plain(name)}",
+            "",
+            plain(metric["scale"]),
+            "",
+            *markdown_table(SCORE_COLUMNS, [*rows, *floors]),
+            "",
+        ]
     lines += [
         "## Costs",
         "",

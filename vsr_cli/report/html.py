@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data.prepared import Prepared
 from ..files import replacing
+from ..visible import visible_lines
 from .evaluated import Evaluated
 from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
 from .html_gallery import gallery
@@ -42,6 +43,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("vsr_cli.report", TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -60,11 +62,22 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
         teacher_forced=teacher_forced_numbers(result),
         charts=loss_charts(evaluated.history()),
         frame=FRAME,
-        storyboards=storyboards,
+        storyboards=_shown(storyboards),
         style=_own(STYLE),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return a value of the page with the characters of its texts that act rather than show as escapes."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return visible_lines(value)
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return value
 
 
 def _own(name: str) -> str:

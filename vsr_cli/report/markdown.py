@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..visible import visible
 from .evaluated import Evaluated
 from .verdicts import BETTER, CANNOT_TELL, WORSE, short, verdict_on_floor
 from .words import described_floors, how_predicted, leaks_found, teacher_forced_numbers
@@ -55,7 +56,7 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
             ">",
             f"> what followed: {plain(example['reference'])}",
         ]
-    return "\n".join([*lines, "", f"`{result['signature']}`", ""])
+    return "\n".join([*lines, "", "`{}`".format(visible(result["signature"]).replace("`", "'")), ""])
 
 
 def chosen_examples(evaluated: Evaluated) -> dict[str, dict[str, Any]]:
@@ -77,7 +78,7 @@ def _places(count: int) -> dict[str, int]:
 
 def plain(text: str) -> str:
     """Write a text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", visible(" ".join(text.split())))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -93,7 +94,12 @@ def _table(evaluated: Evaluated) -> list[str]:
         interval = f" [{', '.join(map(short, cell['ci95']))}]" if cell["ci95"] else ""
         beside = [_floor(cell, floor) for floor in floors]
         rows.append(
-            [f"{name} ({cell['scale']})", f"**{short(cell['value'])}**{interval}", *beside, short(cell["ceiling"])]
+            [
+                f"{plain(name)} ({plain(cell['scale'])})",
+                f"**{short(cell['value'])}**{interval}",
+                *beside,
+                short(cell["ceiling"]),
+            ]
         )
     return table(["metric", "model", *floors, "ceiling"], rows)
 

@@ -13,6 +13,8 @@ from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
 
+from ..visible import visible
+
 GAP = 2
 LEAST = 14
 """Cells of a terminal that a column of words keeps at least when it wraps."""
@@ -35,7 +37,7 @@ class Column:
     @property
     def width(self) -> int:
         """How many cells of a terminal it takes unwrapped."""
-        lines = [line for cell in (self.title, *self.cells) for line in str(cell).splitlines()]
+        lines = [line for cell in (self.title, *self.cells) for line in _text(cell).plain.splitlines()]
         return max(map(cell_len, lines), default=0)
 
     @property
@@ -63,7 +65,7 @@ def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
     for column, wide in zip(kept, _widths(kept, width), strict=True):
         # As wide as its widest cell, nothing of it wraps.
-        table.add_column(Text(column.title), justify=column.justify, overflow="fold", width=wide)
+        table.add_column(_text(column.title), justify=column.justify, overflow="fold", width=wide)
     for number, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
         table.add_row(*map(_text, cells), style=_style(styles, number))
     table.show_header = any(column.title for column in kept)
@@ -109,7 +111,7 @@ def _stacked(columns: Sequence[Column], *, width: int, styles: Sequence[str]) ->
             cell = _text(column.cells[number])
             if not cell.plain.strip():
                 continue
-            pair = Text(f"{column.title}: " if column.title else "").append_text(Text(" ").join(cell.split()))
+            pair = _text(f"{column.title}: " if column.title else "").append_text(Text(" ").join(cell.split()))
             if lines and lines[-1].cell_len + GAP + pair.cell_len <= width - GAP:
                 lines[-1].append(" " * GAP).append_text(pair)
             else:
@@ -122,7 +124,7 @@ def _stacked(columns: Sequence[Column], *, width: int, styles: Sequence[str]) ->
 
 
 def _text(cell: Cell) -> Text:
-    return cell.copy() if isinstance(cell, Text) else Text(cell)
+    return cell.copy() if isinstance(cell, Text) else Text(visible(cell))
 
 
 def _style(styles: Sequence[str], number: int) -> str:
