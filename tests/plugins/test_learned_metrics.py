@@ -77,6 +77,12 @@ def test_a_window_s_score_does_not_depend_on_the_others_and_empty_texts_score_no
     assert (together[1:] == 0).all()
 
 
+def test_a_special_token_in_a_text_is_text(score):
+    for token in ("[SEP]", "[PAD]"):
+        named, spread = score((f"cat {token}", "cat"), (f"cat [ {token[1:-1]} ]", "cat"))
+        assert named == pytest.approx(spread, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("build", "options"), [(bertscore.build, BertScoreOptions), (clipscore.build, ClipScoreOptions)]
 )
@@ -109,6 +115,9 @@ def test_clipscore_is_that_of_the_text_with_each_of_the_two_images(encoder):
     assert (rows >= 0).all()
     assert rows.max() <= 2.5
     assert rows.any()
+    texts = ("cat [SEP] dog ran", "cat [ SEP ] dog ran")  # a text's vector is that of its first [SEP]
+    named, spread = metric.measure([replace(swapped[0], predicted_text=text) for text in texts])
+    assert named == pytest.approx(spread, abs=1e-6)
     assert metric.measure([]).shape == (0, 2)
 
 

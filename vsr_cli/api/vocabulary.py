@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,8 @@ class TokenBatch:
 class Vocabulary:
     """A tokenizer of the `tokenizers` library with the ids of its padding, first and last token.
 
-    BERT's [CLS] and [SEP] are its first and last token.
+    BERT's [CLS] and [SEP] are its first and last token. A special token's name inside a text is text: "[SEP]" is
+    encoded as the characters that it is written with, and never as the token.
     """
 
     tokenizer: Tokenizer
@@ -79,6 +82,7 @@ class Vocabulary:
     def _batch(self, texts: Sequence[str], *, first: list[int], length: int) -> TokenBatch:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True  # as text
         texts = list(texts)
         ids = np.full((len(texts), length), self.pad, dtype=np.int64)
         mask = np.zeros((len(texts), length), dtype=np.bool_)
@@ -86,9 +90,52 @@ class Vocabulary:
         for start in range(0, len(texts), AT_ONCE):
             encoded = self.tokenizer.encode_batch_fast(texts[start : start + AT_ONCE], add_special_tokens=False)
             for index, item in enumerate(encoded, start):
-                row = [*first, *item.ids, self.eos]
+                row = [*first, *self._without_special(texts[index], item.ids), self.eos]
                 cut[index] = len(row) > length
                 kept = [*row[: length - 1], self.eos] if first and cut[index] else row[:length]
                 ids[index, : len(kept)] = kept
                 mask[index, : len(kept)] = True
         return TokenBatch(ids=ids, mask=mask, cut=cut)
+
+    def _without_special(self, text: str, ids: list[int]) -> list[int]:
+        """Return the ids of a text, none of which is a special token but the unknown one.
+
+        Where the model itself knows a special token as a piece (a Unigram's vocabulary holds "<s>"), its name is
+        written with spaces, which normalized texts do not distinguish.
+        """
+        special = self._special
+        if special.forbidden.isdisjoint(ids) and not (special.unknown in ids and special.names.search(text)):
+            return ids
+        spread = special.names.sub(lambda name: _spread(name[0]), text)
+        encoded = self.tokenizer.encode(spread, add_special_tokens=False).ids
+        return [index for index in encoded if index not in special.forbidden]
+
+    @cached_property
+    def _special(self) -> _Special:
+        known = {
+            index: token.content for index, token in self.tokenizer.get_added_tokens_decoder().items() if token.special
+        }
+        known |= {index: self.tokenizer.id_to_token(index) or "" for index in (self.pad, self.bos, self.eos)}
+        unknown = getattr(self.tokenizer.model, "unk_token", None) or next(
+            (name for name in known.values() if "unk" in name.lower()), None
+        )
+        names = "|".join(re.escape(name) for name in sorted(known.values(), key=len, reverse=True) if name)
+        unknown_id = self.tokenizer.token_to_id(unknown) if unknown else None
+        ends = {self.pad, self.bos, self.eos}
+        return _Special(re.compile(names), frozenset(known) - ({unknown_id} - ends), unknown_id)
+
+
+@dataclass(frozen=True)
+class _Special:
+    """The special tokens of a tokenizer."""
+
+    names: re.Pattern[str]
+    forbidden: frozenset[int]
+    """Those that no text is encoded as: all but the unknown token."""
+    unknown: int | None
+
+
+def _spread(name: str) -> str:
+    """Write a special token's name with spaces: "[ SEP ]"; one without punctuation letter by letter."""
+    pieces = re.findall(r"[^\W_]+|.", name)
+    return " ".join(pieces if len(pieces) > 1 else name)

@@ -58,6 +58,7 @@ class BertScore:
             list(texts),
             padding=True,
             truncation=True,
+            split_special_tokens=True,  # "[SEP]" in a text is text
             max_length=self._length,
             return_special_tokens_mask=True,
             return_tensors="pt",

@@ -31,6 +31,7 @@ class ClipScore:
     def __init__(self, model: Any, processor: Any, options: ClipScoreOptions) -> None:
         self._model = model.eval()
         self._processor = processor
+        processor.tokenizer.split_special_tokens = True  # "<|endoftext|>" in a text is text
         self.signature = f"model:{options.model}|w:{WEIGHT}|agg:mean|version:transformers-{version('transformers')}"
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:

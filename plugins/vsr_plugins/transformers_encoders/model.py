@@ -98,6 +98,7 @@ class TransformersEncoder(nn.Module):
             self.lower.state_dict(),
             structure=structure,
             tokenizer=hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest(),
+            special_names="text",  # of tokens, where they stand in a text
             special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),
             length=self.length,
             window=self.window,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders
 
 from vsr_cli.api import Vocabulary, VsrError
 
@@ -42,6 +42,9 @@ def find_vocabulary(place: str) -> Vocabulary:
     # Settings of the file that `Vocabulary` takes over; the cache key digests the tokenizer without them.
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    suffix = getattr(tokenizer.model, "end_of_word_suffix", None)
+    if suffix and tokenizer.decoder is not None:  # CLIP's own decoder leaves "</w>" in the texts
+        tokenizer.decoder = decoders.Sequence([tokenizer.decoder, decoders.Replace(suffix, " ")])
     pad = _added(tokenizer, PADDING) if pad in (None, eos) else pad
     bos = _added(tokenizer, FIRST) if bos in (None, eos) else bos
     assert pad is not None
