@@ -1,4 +1,5 @@
 import os
+import string
 import subprocess
 import sys
 
@@ -179,3 +180,31 @@ def test_a_run_is_read_back_without_the_training_texts(tmp_path):
 def test_cnn_size_is_a_multiple_of_16(size):
     with pytest.raises(ValidationError):
         TinyCnnOptions(size=size)
+
+
+CHINESE = [chr(0x4E00 + number) for number in range(3000)]
+
+
+def test_an_unknown_chinese_character_takes_no_other_with_it():
+    vocabulary = learn_vocabulary(["我们在公园里看见一只小狗。", "I ate 寿司 today."], size=400, lowercase=False)
+    for text in ("我们在公园里看见一只小狗。", "小狗看见我们", "I ate 寿司 today.", "我 们 ate"):
+        assert vocabulary.decode(vocabulary.encode_targets([text], length=40).ids) == [text]
+    assert vocabulary.decode(vocabulary.encode_targets(["我们看见雨，小狗"], length=40).ids) == ["我们看见小狗"]
+
+
+@pytest.mark.parametrize(
+    "script", ["नमस्ते घर हँसा।", "私はコーヒーを飲んだ。", "น้ำตกสวย", "ركض الثعلبُ", "ቀበሮው ሮጠ።", "👨\u200d👩\u200d👧 ❤️🇫🇷"]
+)
+def test_texts_of_every_script_are_given_back(script):
+    vocabulary = learn_vocabulary([script, f"{script} {script}"], size=400, lowercase=False)
+    assert vocabulary.decode(vocabulary.encode_targets([script], length=100).ids) == [script]
+
+
+def test_of_too_many_characters_the_commonest_are_kept():
+    common, rare = CHINESE[2000:2100], CHINESE[:2000]
+    texts = ["".join(rare), *["".join(common)] * 2, *rare[:5]]
+    vocabulary = learn_vocabulary(texts, size=400, lowercase=False)
+    known = vocabulary.tokenizer.get_vocab()
+    assert {*common, *rare[:5], "▁", *string.ascii_letters, "##a"} <= known.keys()
+    assert len(known) == 400
+    assert known == learn_vocabulary(texts, size=400, lowercase=False).tokenizer.get_vocab()

@@ -22,7 +22,7 @@ class Bleu:
 
     A window's statistics are its system length, its reference length, and its matched and its possible n-grams
     for n = 1 to 4: ten counts. They add up, so any set of windows scores exactly what sacrebleu gives them. Unless the
-    options name a tokenizer, it is chosen by the scripts of the references; before they are read it is 13a.
+    options name a tokenizer, it is chosen by the scripts of the references.
     """
 
     scale = "0-100, higher is better"
@@ -31,12 +31,14 @@ class Bleu:
 
     def __init__(self, options: BleuOptions) -> None:
         self._options = options
+        self._undecided = options.tokenize == "auto"
         self._tokenize_by("13a" if options.tokenize == "auto" else options.tokenize)
 
     def read_references(self, references: Sequence[str]) -> None:
         """Choose the tokenizer. Raises VsrError if it finds no token in any reference."""
         if self._options.tokenize == "auto":
             self._tokenize_by(bleu_tokenizer(references))
+            self._undecided = False
         if not any(map(self._counter.tokenizer, references)):
             raise VsrError("bleu: the references are empty; there is nothing to compare with")
 
@@ -51,7 +53,13 @@ class Bleu:
         self.signature = str(scorer.get_signature())
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """Give the ten counts of each window, (n, 10)."""
+        """Give the ten counts of each window, (n, 10).
+
+        Where nobody has read references before, those of the first windows choose the tokenizer.
+        """
+        if self._undecided and samples:
+            self._tokenize_by(bleu_tokenizer([sample.reference_text for sample in samples]))
+            self._undecided = False
         rows = np.zeros((len(samples), 2 + 2 * ORDER))
         for row, sample in zip(rows, samples, strict=True):
             score = self._counter.corpus_score([sample.predicted_text], [[sample.reference_text]])

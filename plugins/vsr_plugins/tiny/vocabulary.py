@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+import regex
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from vsr_cli.api import Vocabulary, VsrError
@@ -18,6 +20,11 @@ SPACE = "▁"
 """What stands for the space before a word."""
 ALPHABET = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 """Any text of printable ASCII can be read and written, whatever the training texts hold."""
+CHINESE = r"\p{Han}"
+"""Characters that are words of their own, as BERT's tokenizer has it: one that is unknown takes no other with it."""
+IS_CHINESE = regex.compile(CHINESE)
+ALWAYS = 1 << 60
+"""How often ASCII counts as seen."""
 LONGEST_WORD = 1000
 """Characters; a longer word is unknown, as taking it apart costs the square of its length."""
 
@@ -29,7 +36,7 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
     byte-pair encoding (Sennrich et al., 2016) but breaks ties by a hash seeded anew in each process; its trainer
     for byte pairs does not, so that one learns the pieces, and each that can stand inside a word is taken up in both
     its forms. A word's leading space is part of its first piece, so that decoding gives back every apostrophe
-    and quotation mark where it stood.
+    and quotation mark where it stood. Where the characters alone are too many, as in Chinese, the commonest are kept.
 
     Raises VsrError if there is no text.
     """
@@ -50,7 +57,11 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="always"),
+            pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.Split(Regex(CHINESE), "isolated"),
+        ]
     )
     # No piece of a text holds the prefix itself: each "#" is punctuation, and so a word of its own.
     tokenizer.decoder = decoders.Sequence(
@@ -59,11 +70,14 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=SPECIAL_TOKENS, initial_alphabet=ALPHABET, show_progress=False
     )
-    tokenizer.train_from_iterator(chain([first], present), trainer)
+    counts: Counter[str] = Counter(dict.fromkeys(ALPHABET, ALWAYS))
+    tokenizer.train_from_iterator(_counted(chain([first], present), counts, tokenizer.normalizer), trainer)
     learnt: dict[str, int] = tokenizer.get_vocab()
-    pieces = list(SPECIAL_TOKENS)
-    for piece in sorted(learnt.keys() - set(SPECIAL_TOKENS), key=learnt.__getitem__):  # the alphabet first
-        pieces += [piece] if piece.startswith(SPACE) else [piece, CONTINUING + piece]
+    found = sorted(learnt.keys() - set(SPECIAL_TOKENS), key=learnt.__getitem__)  # the alphabet first
+    pieces = [
+        *SPECIAL_TOKENS,
+        *chain.from_iterable(map(_forms, _commonest(found, counts, room=size - len(SPECIAL_TOKENS)))),
+    ]
     tokenizer.model = models.WordPiece(
         {piece: index for index, piece in enumerate(pieces[:size])},
         unk_token=UNKNOWN,
@@ -71,3 +85,30 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
         max_input_chars_per_word=LONGEST_WORD,
     )
     return Vocabulary(tokenizer=tokenizer, pad=0, bos=2, eos=3)
+
+
+def _counted(texts: Iterable[str], counts: Counter[str], normalizer: normalizers.Normalizer) -> Iterator[str]:
+    """Yield texts, and count their characters in passing."""
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+        yield text
+
+
+def _forms(piece: str) -> list[str]:
+    """Return the forms in which a piece can stand in a word: at its start, inside it, or both."""
+    alone = piece.startswith(SPACE) or IS_CHINESE.fullmatch(piece)
+    return [piece] if alone else [piece, CONTINUING + piece]
+
+
+def _commonest(pieces: Sequence[str], counts: Counter[str], *, room: int) -> Sequence[str]:
+    """Return pieces as they are, or if there is no room for the characters among them the commonest characters."""
+    alphabet = [piece for piece in pieces if len(piece) == 1]
+    if sum(len(_forms(piece)) for piece in alphabet) <= room:
+        return pieces
+    kept = []
+    for piece in sorted(alphabet, key=lambda piece: (piece != SPACE, -counts[piece], piece)):
+        room -= len(_forms(piece))
+        if room < 0:
+            break
+        kept.append(piece)
+    return sorted(kept)
