@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from vsr_cli import launch
@@ -48,5 +50,29 @@ def test_a_quiet_process_leaves_the_line_to_the_one_that_speaks(monkeypatch, cap
 def test_waiting_threads_soon_sleep_unless_someone_has_said_how_they_wait(monkeypatch, named):
     environment = {named: "active"} if named else {}
     monkeypatch.setattr(launch.os, "environ", environment)
-    launch.spare_other_programs()
-    assert environment == ({named: "active"} if named else {"GOMP_SPINCOUNT": "20000"})
+    monkeypatch.setattr(launch, "CPU_QUOTA", Path("no such file"))
+    launch.share_processor()
+    assert environment == ({named: "active"} if named else {"GOMP_SPINCOUNT": "2000"})
+
+
+@pytest.mark.parametrize(
+    ("quota", "chosen", "cores", "threads"),
+    [
+        ("max 100000", None, 8, None),
+        ("200000 100000", None, 2, "2"),
+        ("150000 100000", None, 2, "2"),
+        ("20000 100000", None, 1, "1"),
+        ("900000 100000", None, 8, None),
+        ("200000 100000", "5", 2, "5"),
+        ("", None, 8, None),
+    ],
+)
+def test_a_container_has_no_more_threads_than_its_quota_of_cores(monkeypatch, tmp_path, quota, chosen, cores, threads):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    environment = {"OMP_NUM_THREADS": chosen} if chosen else {}
+    monkeypatch.setattr(launch, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(launch, "_cores_by_affinity", lambda: 8)
+    monkeypatch.setattr(launch.os, "environ", environment)
+    launch.share_processor()
+    assert launch.usable_cores() == cores
+    assert environment.get("OMP_NUM_THREADS") == threads

@@ -46,7 +46,7 @@ from .commands.runs import runs_app
 from .commands.words import Command, UsageError, fail_usage, os_mistake, presets_and_examples
 from .console import fail, print_json, say
 from .errors import VsrError
-from .launch import is_main, spare_other_programs
+from .launch import is_main, share_processor
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -251,7 +251,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
     """
-    spare_other_programs()
+    share_processor()
     try:
         code = app(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

@@ -5,11 +5,18 @@ The names are torchrun's and accelerate's, then those of the MPI programs that a
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 INDEX = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 LOCAL_INDEX = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
+
+SPIN_COUNT = "2000"
+"""For how long an idle OpenMP thread keeps its core busy, in turns of a loop: some ten microseconds."""
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of this process's control group: microseconds of processor time, and of each period; or "max" and the period."""
 
 
 def process_count() -> int:
@@ -27,14 +34,32 @@ def speaks() -> bool:
     return process_count() == 1 or _number(LOCAL_INDEX, alone=0) == 0
 
 
-def spare_other_programs() -> None:
-    """Let threads that wait for each other sleep after a moment, so that other programs get on, and they too.
+def share_processor() -> None:
+    """Let threads behave beside other programs: they wait busily for a moment, and are no more than a quota allows.
 
-    By default OpenMP's keep a core busy for milliseconds while they wait for a thread that another program keeps from
-    running: on a shared machine, training then takes several times as long. It is read when torch is imported.
+    By default OpenMP's threads keep a core busy for milliseconds while they wait for one that another program keeps
+    from running; training then takes several times as long (docs/speed.md has the figures). The number of threads never
+    depends on the load: sums are rounded otherwise with another number of them, and a run would not be repeatable. Both
+    settings are read when torch is imported; what the user has set stays.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "20000"  # a tenth of a millisecond or so: on an idle machine, waits are shorter
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+    if usable_cores() < _cores_by_affinity():  # which is all that OpenMP looks at
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: those it may run on, or fewer where its container has a quota."""
+    cores = _cores_by_affinity()
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # there is no such file, or its quota is "max"
+        return cores
+
+
+def _cores_by_affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _number(names: tuple[str, ...], *, alone: int) -> int:

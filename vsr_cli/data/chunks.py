@@ -13,7 +13,6 @@ together. Since a chunk ends where the digest of a story's id says so, a story m
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ import numpy as np
 from ..api import Rejected, Story
 from ..errors import VsrError
 from ..files import replacing
+from ..launch import usable_cores
 from ..sections import DataOptions
 from ..strict_json import from_json, to_json
 from .digitising import Digitised, Still, content_of, digitise, stored
@@ -114,7 +114,7 @@ def make_chunks(
     """
     folder.mkdir(parents=True, exist_ok=True)
     pending: deque[tuple[Made, list[Future[Digitised] | Rejected]] | None] = deque()
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         for number, members in enumerate(_grouped(stories, on_story)):
             if number in share:
