@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from pathlib import Path
 
 import pytest
@@ -237,10 +237,48 @@ def test_nothing_is_unpickled(path):
                 assert given.get("weights_only") == "True", where
 
 
+LOADERS = {"from_pretrained", "from_config", "load_dataset", "get_config_dict"}
+"""What loads a model or a data set by the libraries, which would run the Python code that these bring."""
+OWN_LOADERS = {"_from_config", "from_config"}
+"""Functions of the plugins' own, called by their bare names."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=short)
+def test_nothing_that_is_loaded_brings_code_of_its_own(path):
+    parsed = tree(path)
+    called = {id(node.func) for node in ast.walk(parsed) if isinstance(node, ast.Call)}
+    for node in ast.walk(parsed):
+        where = f"{short(path)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Attribute) and node.attr in LOADERS:
+            assert id(node) in called, f"{where}: {node.attr} is handed on, so its arguments are not seen here"
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in LOADERS and not (isinstance(node.func, ast.Name) and name in OWN_LOADERS):
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert given.get("trust_remote_code") == "False", f"{where}: {name} without trust_remote_code=False"
+
+
+def test_the_datasets_library_is_one_that_runs_no_scripts():
+    """Its `load_dataset_builder` takes no such argument any more; version 4 did away with what that forbade."""
+    bounds = [each for each in requires("vsr-cli") if re.match(r"datasets\b", each)]
+    assert bounds
+    assert all(int(re.search(r">=\s*(\d+)", bound)[1]) >= 4 for bound in bounds)
+
+
+def test_the_calls_that_load_are_found():
+    found = sum(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOADERS
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+    )
+    assert found >= 15
+
+
 # 4. A lower floor never imports a higher one.
 
 FLOORS = (
-    ("__init__", "errors", "launch", "visible", "console", "files", "strict_json", "checksums", "api"),
+    ("__init__", "errors", "launch", "sealed", "visible", "console", "files", "strict_json", "checksums", "api"),
     ("config", "sections", "layers", "run", "plugin"),
     ("data",),
     ("model",),

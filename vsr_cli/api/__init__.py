@@ -3,6 +3,7 @@
 from ..errors import VsrError, one_line
 from .component import Component, Options, RandomSeed, hookimpl
 from .decoding import Decoding
+from .foreign_models import refuse_foreign_code
 from .hub import HubSource, HubStream
 from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
@@ -115,6 +116,7 @@ __all__ = [
     "one_line",
     "quiet",
     "read_tensors",
+    "refuse_foreign_code",
     "shown",
     "split_words",
     "split_words_and_punctuation",

@@ -13,6 +13,7 @@ together. Since a chunk ends where the digest of a story's id says so, a story m
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,6 +59,10 @@ class Chunk:
 
     folder: Path
     key: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]{32}", str(self.key)):  # it comes from a file, and names another one
+            raise VsrError(f"{self.folder}: no chunk has such a name (got {self.key!r}); prepare the data anew")
 
     @property
     def pictures(self) -> Path:

@@ -16,6 +16,7 @@ The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.fr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -303,6 +304,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST, what="a folder that 'vsr prepare' wrote")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data anew")
+    tables = manifest.get("tables")
+    if isinstance(tables, str) and not re.fullmatch(r"\w[\w.-]*", tables):
+        raise VsrError(f"{folder / MANIFEST}: its tables are not in the folder itself (got {tables!r}); prepare anew")
     return manifest
 
 

@@ -14,6 +14,7 @@ from ..errors import VsrError
 from ..files import replacing, writing
 from ..plugin.registry import Registry
 from ..run import FROZEN, WEIGHTS, Run
+from ..sealed import no_network
 from .building import build_model
 from .finite import weight_not_finite
 from .story_model import StoryModel
@@ -87,7 +88,8 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str)
 
     Raises VsrError if the weights do not fit or are not finite.
     """
-    model = build_model(config, image_size=image_size, assets=run.assets)
+    with no_network(str(run.folder)):
+        model = build_model(config, image_size=image_size, assets=run.assets)
     checkpoint = run.checkpoint(which)
     state = load_weights(run.folder / FROZEN) | load_weights(checkpoint / WEIGHTS)
     expected = model.state_dict()

@@ -69,8 +69,8 @@ def build(options: ClipScoreOptions) -> Metric:
     def loader(name: str) -> tuple[Any, Any]:
         from transformers import CLIPModel, CLIPProcessor
 
-        model = CLIPModel.from_pretrained(name, use_safetensors=True)
-        return model, CLIPProcessor.from_pretrained(name)
+        model = CLIPModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        return model, CLIPProcessor.from_pretrained(name, trust_remote_code=False)
 
     model, processor = load("clipscore", options.model, loader)
     return ClipScore(model, processor, options)

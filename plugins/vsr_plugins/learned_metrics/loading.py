@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from vsr_cli.api import VsrError, one_line
+from vsr_cli.api import VsrError, one_line, refuse_foreign_code
 
 Loaded = TypeVar("Loaded")
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -17,6 +17,7 @@ def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loa
     remedy = f"name a folder with its weights in safetensors, or a hub id, by --set metrics.{metric}.model=FOLDER"
     if model is None:
         raise VsrError(f"{metric}: no model is named; {remedy}")
+    refuse_foreign_code(model)
     try:
         return loader(model)
     except UNLOADABLE as error:

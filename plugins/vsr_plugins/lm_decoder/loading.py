@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from vsr_cli.api import Vocabulary, VsrError, one_line, quiet
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code
 
 from . import LmDecoderOptions
 
@@ -28,6 +28,7 @@ def load(options: LmDecoderOptions) -> tuple[PreTrainedModel, Vocabulary]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
+        refuse_foreign_code(options.model)
         try:
             if options.weights == "random":
                 config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
@@ -76,7 +77,9 @@ def read_assets(folder: Path) -> tuple[PreTrainedModel, Vocabulary]:
 
     ids = json.loads((folder / SPECIAL_IDS).read_text(encoding="utf-8"))
     vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)), **ids)
-    return _from_config(AutoConfig.from_pretrained(folder)), vocabulary
+    refuse_foreign_code(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return _from_config(config), vocabulary
 
 
 def _from_config(config: Any) -> PreTrainedModel:

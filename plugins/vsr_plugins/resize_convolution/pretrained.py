@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code
 
 from . import LatentOptions
 
@@ -71,8 +71,15 @@ def build_pretrained(options: LatentOptions, context: BuildContext) -> Pretraine
         ) from error
     with quiet(below=logging.CRITICAL):
         if context.assets is not None:
+            refuse_foreign_code(context.assets)
             config = _read_config(context.assets)
-            autoencoder = getattr(diffusers, config["_class_name"]).from_config(config)
+            name = config.get("_class_name")
+            if name not in CLASSES:  # any class of the library could be named
+                raise VsrError(
+                    f"{context.assets / CONFIG}: names no autoencoder of this decoder (got {name}; "
+                    f"{' or '.join(CLASSES)}); restore the file, or train anew"
+                )
+            autoencoder = getattr(diffusers, name).from_config(config, trust_remote_code=False)
         else:
             try:
                 autoencoder = _load(options)
@@ -96,6 +103,7 @@ def _load(options: LatentOptions) -> Any:
     if not place.is_dir():
         files = [str(PurePosixPath(inner, name)) for name in (CONFIG, WEIGHTS)]
         place = Path(snapshot_download(options.model, allow_patterns=files))
+    refuse_foreign_code(place / inner)
     config = _read_config(place / inner)
     name = config.get("_class_name")
     if name not in CLASSES or config.get("out_channels", 3) != 3:
@@ -107,7 +115,7 @@ def _load(options: LatentOptions) -> Any:
         # An index may name files of any kind, pickled ones as well.
         raise OSError(f"its weights are not in one file, {WEIGHTS}")
     autoencoder, report = getattr(diffusers, name).from_pretrained(
-        place / inner, use_safetensors=True, output_loading_info=True
+        place / inner, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
     if missing := sorted(report["missing_keys"]):
         raise VsrError(

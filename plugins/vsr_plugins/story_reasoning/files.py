@@ -77,6 +77,7 @@ class TableFile:
                 data_files={self.split: [glob.escape(address)]},
                 split=self.split,
                 streaming=True,
+                trust_remote_code=False,
                 storage_options=options,
                 columns=columns,
                 batch_size=ROWS_AT_ONCE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
-from vsr_cli.api import Vocabulary, VsrError, one_line, quiet
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code
 
 from . import DistilBertOptions, HfTextOptions
 from .reading import SIGLIPS, Reading, find_reading
@@ -27,7 +27,10 @@ def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary
 
     Raises VsrError if one of them cannot be had, or if the file lacks some of the model's weights.
     """
+    place = options.tokenizer or options.model
     with quiet():
+        for source in dict.fromkeys((options.model, place)):
+            refuse_foreign_code(source)
         try:
             model = load_model(options)
         except UNLOADABLE as error:
@@ -35,7 +38,6 @@ def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary
                 f"text encoder: cannot load {options.model} ({one_line(error)}); give the folder of a model with "
                 "safetensors weights by --set text.model=FOLDER, or let HF_HOME name a cache that holds it"
             ) from error
-        place = options.tokenizer or options.model
         try:
             vocabulary = find_vocabulary(place)
         except UNLOADABLE as error:
@@ -61,7 +63,12 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
         )
     config = text_half(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
     model, report = class_of(config).from_pretrained(
-        options.model, config=config, dtype="float32", use_safetensors=True, output_loading_info=True
+        options.model,
+        config=config,
+        dtype="float32",
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLERS))
     if missing:
@@ -89,8 +96,9 @@ def class_of(config: PreTrainedConfig) -> Any:
 def from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """Build an encoder of random weights."""
     loader = class_of(config)
-    build = loader.from_config if hasattr(loader, "from_config") else loader
-    return without_pooler(build(config))
+    if hasattr(loader, "from_config"):
+        return without_pooler(loader.from_config(config, trust_remote_code=False))
+    return without_pooler(loader(config))
 
 
 def without_pooler(model: Any) -> PreTrainedModel:

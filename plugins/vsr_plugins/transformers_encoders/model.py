@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_key
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_key, refuse_foreign_code
 
 from . import HfTextOptions
 from .loading import from_config, load_pretrained
@@ -258,7 +258,8 @@ def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
     if context.assets is not None:
         ids = json.loads((context.assets / SPECIAL_IDS).read_text(encoding="utf-8"))
         vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(context.assets / TOKENIZER)), **ids)
-        model = from_config(AutoConfig.from_pretrained(context.assets))
+        refuse_foreign_code(context.assets)
+        model = from_config(AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False))
         reading = Reading.kept(context.assets, options)
     else:
         model, vocabulary, reading = load_pretrained(options)

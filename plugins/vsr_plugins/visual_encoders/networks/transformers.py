@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code
 
 from .. import HfVisionOptions
 from ..model import PretrainedEncoder
-from ..preprocessing import Preprocessing
+from ..preprocessing import FILE, Preprocessing
 from .weights import UNREADABLE
 
 CONFIG = "config.json"
@@ -58,11 +58,12 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     Raises VsrError if the model or its preprocessing cannot be had, or the model has no such pooling.
     """
     preprocessing = Preprocessing.kept(context.assets)
-    if context.assets is None or preprocessing is None:
+    if context.assets is None:
         try:
             with quiet(below=logging.CRITICAL):
+                refuse_foreign_code(options.model)
                 config, model = load_model(options)
-                processor = cast(Any, AutoImageProcessor).from_pretrained(options.model)
+                processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
         except UNREADABLE as error:
             raise VsrError(
                 f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); give the folder of a "
@@ -71,7 +72,13 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
             ) from error
         preprocessing = preprocessing_of(processor, options=options)
     else:
-        config = AutoConfig.from_pretrained(context.assets)
+        if preprocessing is None:
+            raise VsrError(
+                f"{context.assets / FILE}: there is no such file, and without it the run's visual encoder cannot be "
+                "built; restore it, or train anew"
+            )
+        refuse_foreign_code(context.assets)
+        config = AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False)
         model = from_config(config)
     network = PooledVision(without_pooler(model) if options.pooling != "pooler" else model, pooling=options.pooling)
     if options.pooling == "cls" and not network.has_class_token:
