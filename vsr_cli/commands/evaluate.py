@@ -101,8 +101,8 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
         "below each score: its 95 % interval over stories; +: the model beats this floor, surely; -: it does not"
     )
     for score in result["metrics"].values():
-        if "unavailable" in score:
-            warn(score["unavailable"])
+        if caution := score.get("unavailable") or score.get("caution"):
+            warn(caution)
     reasons = {floor["unavailable"] for _, floor in _floors(result["metrics"]) if "unavailable" in floor}
     for reason in sorted(reasons):
         warn(f"a floor is missing: {reason}")

@@ -12,6 +12,7 @@ from .bootstrap import resampled_scores, score_series
 from .floors import Unavailable
 from .scoring import Statistics
 from .series import Series, Truth
+from .upper_bound import upper_bound_caution
 
 
 def metric_cells(
@@ -28,6 +29,7 @@ def metric_cells(
     cells = {}
     for name, metric in metrics.items():
         cell = score_series(name, metric, statistics[name], resampled.get(name))
+        cell["caution"] = upper_bound_caution(name, metric, cell)
         cell["signature"] = f"metric:{name}|{metric.signature}|{signature}"
         floors = {**cell["floors"], **lacking}
         order = [*(each for each in series if each in floors), *(each for each in floors if each not in series)]

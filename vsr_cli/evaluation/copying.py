@@ -29,7 +29,7 @@ def copy_last_text(prepared: Prepared, splits: Sequence[str], choices: Sequence[
     """Score copying the last text, by metrics of texts, in each split and in all: {split: {"windows": n, name: score}}.
 
     As in the floors of an evaluation, windows whose target is among their inputs, and padded ones, are left out. None
-    stands for a split without a window that is left. A metric that can make nothing of the texts has no score.
+    stands for a split without a window that is left. The score of a metric that can make nothing of the texts is None.
     """
     metrics: dict[str, Metric] = {choice.name: build(choice.provided, choice.options) for choice in choices}
     statistics: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
@@ -47,7 +47,10 @@ def copy_last_text(prepared: Prepared, splits: Sequence[str], choices: Sequence[
                     statistics[split][name].append(metric.measure(samples))
                 bar.advance(task, len(rows))
     statistics[ALL] = {name: [part for split in splits for part in statistics[split][name]] for name in metrics}
-    return {split: _scores(metrics, parts) for split, parts in statistics.items()}
+    counts = {split: len(windows) for split, windows in chosen.items()}
+    counts[ALL] = sum(counts.values())
+    names = [choice.name for choice in choices]
+    return {split: _scores(names, metrics, parts, count=counts[split]) for split, parts in statistics.items()}
 
 
 def _chosen(windows: Windows) -> Windows:
@@ -74,10 +77,13 @@ def _samples(prepared: Prepared, windows: Windows) -> list[Sample]:
 
 
 def _scores(
-    metrics: Mapping[str, Metric], parts: Mapping[str, list[NDArray[np.float64]]]
-) -> dict[str, float | int] | None:
-    count = sum(map(len, next(iter(parts.values()), ())))
+    names: Sequence[str],
+    metrics: Mapping[str, Metric],
+    parts: Mapping[str, list[NDArray[np.float64]]],
+    *,
+    count: int,
+) -> dict[str, float | int | None] | None:
     if not count:
         return None
     scores = {name: metric.combine(np.concatenate(parts[name]))[name] for name, metric in metrics.items()}
-    return {"windows": count, **{name: round(score, 4) for name, score in scores.items()}}
+    return {"windows": count, **{name: round(scores[name], 4) if name in scores else None for name in names}}

@@ -55,6 +55,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
         result=result,
         figures=[metric_figure(name, cell) for name, cell in evaluated.available.items()],
         unavailable={name: cell["unavailable"] for name, cell in result["metrics"].items() if "unavailable" in cell},
+        metric_cautions=[cell["caution"] for cell in result["metrics"].values() if cell.get("caution")],
         how=how_predicted(evaluated),
         floors=described_floors(evaluated),
         leaks=leaks_found(result["leaks"]),

@@ -40,6 +40,8 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
     for name, cell in result["metrics"].items():
         if "unavailable" in cell:
             lines.append(f"- {name} is unavailable: {plain(cell['unavailable'])}")
+        elif cell.get("caution"):
+            lines.append(f"- {plain(cell['caution'])}")
     if missing := result.get("missing"):
         lines.append(f"- **{missing} windows are not predicted and not in the scores**")
     if leaks := leaks_found(result["leaks"]):

@@ -193,8 +193,10 @@ def _repeats(axes: Any, numbers: Mapping[str, Mapping[str, Any]]) -> None:
     ]
     if copied := of["copy_last"]:
         bleu, rouge = copied["bleu"], copied["rouge"]
-        bars.append(Bar("BLEU of the last text for the next, of 100", bleu / 100, f"{bleu:.1f}", FAINT))
-        bars.append(Bar("ROUGE-L of the last text for the next, of 1", rouge, f"{rouge:.3f}", FAINT))
+        if bleu is not None:
+            bars.append(Bar("BLEU of the last text for the next, of 100", bleu / 100, f"{bleu:.1f}", FAINT))
+        if rouge is not None:
+            bars.append(Bar("ROUGE-L of the last text for the next, of 1", rouge, f"{rouge:.3f}", FAINT))
         axes.set_xlabel(f"the scores: of {copied['windows']:,} windows without such a target", color=FAINT)
     _bars(axes, bars)
 
