@@ -14,6 +14,7 @@ from vsr_cli.api import Decoding, Frame, Note, Story
 from vsr_cli.config import resolve_train
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
+from vsr_cli.files import LONGEST_NAME, file_name, replacing
 from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
@@ -169,3 +170,36 @@ def test_every_story_gets_a_folder_of_its_own_directly_under_out(tmp_path_factor
 def test_names_that_are_plain_stay_as_they_are(tmp_path):
     names = [folder.name for folder in output_folders(["story-1", "été 2", "story-1", "a.b", ".."], tmp_path)]
     assert names == ["story-1", "été_2", "story-1_2", "a.b", "story"]
+
+
+def test_names_never_exceed_what_systems_take_and_long_ones_stay_apart(tmp_path):
+    long = ["\u0928\u092e\u0938\u094d\u0924\u0947" * 90 + end for end in ("1", "2")]
+    names = [file_name(story) for story in long]
+    assert len(set(names)) == 2
+    assert all(len(name.encode()) <= LONGEST_NAME for name in names)
+    assert names == [file_name(story) for story in long]
+    for name in [*names, "x" * 251]:
+        with replacing(tmp_path / f"{name}.png") as temporary:
+            temporary.write_text("written")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in [*names, "x" * 251])
+
+
+def test_names_keep_every_script_s_letters_and_their_marks():
+    assert file_name("\u0939\u093f\u0928\u094d\u0926\u0940") == "\u0939\u093f\u0928\u094d\u0926\u0940"
+    assert file_name("e\u0301t\u00e9") == "\u00e9t\u00e9"
+    assert [file_name(name) for name in ("CON", "nul.txt", "a/b\\c", "console")] == [
+        "_CON",
+        "_nul.txt",
+        "a_b_c",
+        "console",
+    ]
+
+
+def test_names_that_differ_in_case_alone_do_not_share_a_folder(tmp_path):
+    assert [folder.name for folder in output_folders(["A", "a"], tmp_path)] == ["A", "a_2"]
+
+
+def test_a_text_that_shows_nothing_is_no_text():
+    story = Story(id="s", frames=(Frame(image=b"x", text="\u200b\ufeff"),))
+    with pytest.raises(VsrError, match="it has no text"):
+        read_context(story, image_size=32, resize="squash")

@@ -37,6 +37,7 @@ from .commands.options import (
     TextDecoder,
     Track,
     Visual,
+    as_source,
 )
 from .commands.plugins import plugins_app
 from .commands.predicting_app import predicting_app
@@ -97,7 +98,10 @@ def vsr(
 def prepare(
     source: Annotated[
         str | None,
-        typer.Argument(help="A folder of story folders, or a dataset's hub id. None: the embedded dataset."),
+        typer.Argument(
+            parser=as_source,
+            help="A folder of story folders, or a dataset's hub id. None: the embedded dataset.",
+        ),
     ] = None,
     dataset: Dataset = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="How many stories to read; 0: all.")] = None,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from .api import nfc
 from .errors import VsrError
 from .strict_json import from_json, to_json
+
+LONGEST_NAME = 160
+"""Bytes of a name that is made after a story: room for an ending, and for what temporary names add, within 255."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names that Windows takes for devices."""
 
 
 @contextmanager
@@ -23,7 +31,9 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file is removed when the block ends badly.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{_truncated(path.name, LONGEST_NAME)}.", suffix=path.suffix, dir=path.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -120,9 +130,25 @@ def _flush(path: Path) -> None:
 
 
 def file_name(story: str) -> str:
-    """Give the name of a file or folder after a story, with nothing in it that leads away."""
-    # 60 characters are at most 240 bytes, which every file system takes.
-    return re.sub(r"[^\w.-]+", "_", story)[:60].strip("._") or "story"
+    """Return the name of a file or folder after a story, with nothing in it that leads away.
+
+    It has at most `LONGEST_NAME` bytes; a longer one is truncated and ends with a digest of the whole, so that two
+    stories whose names begin alike stay apart.
+    """
+    # Marks are letters' accents and vowel signs, which \w does not match.
+    letters = (c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else " " for c in nfc(story))
+    name = "_".join("".join(letters).split()).strip("._")
+    if RESERVED.fullmatch(name):
+        name = f"_{name}"
+    if len(name.encode()) > LONGEST_NAME:
+        digest = hashlib.sha256(nfc(story).encode(errors="replace")).hexdigest()[:8]
+        name = f"{_truncated(name, LONGEST_NAME - len(digest) - 1)}-{digest}"
+    return name or "story"
+
+
+def _truncated(name: str, most: int) -> str:
+    """Return as much of a name as has at most so many bytes in UTF-8."""
+    return name.encode(errors="surrogateescape")[:most].decode(errors="ignore")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from .api import Options
 from .errors import VsrError, initials, nearest
+from .home import expand_home, is_home_path
 from .plugin.kinds import KIND_OF
 from .plugin.registry import Provided, Registry
 from .sections import COMMON
@@ -196,7 +197,17 @@ class Resolver:
             name = values.get("name")
             if name is not None and section in KIND_OF and current.get("name", (None,))[0] != name:
                 current.clear()  # options belong to the component that they were given to
-            current.update({key: (value, layer.where) for key, value in values.items()})
+            current.update({key: (self._expanded(value, layer.where), layer.where) for key, value in values.items()})
+
+    def _expanded(self, value: Any, where: str) -> Any:
+        """Return a path from a home folder written out; any other value as it is."""
+        if not isinstance(value, str) or not is_home_path(value):
+            return value
+        try:
+            return expand_home(value)
+        except VsrError as error:
+            self._mistakes.append(f"{where}: {error}")
+            return value
 
     def choice(self, section: str) -> Choice | None:
         """Resolve a component and its options, or note what is wrong and give None."""

@@ -136,11 +136,14 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
 def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
     """Give each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
     folders: list[Path] = []
+    taken: set[str] = set()
     for story in stories:
         name = file_name(story)
-        folder, number = out / name, 2
-        while folder in folders:
-            folder = out / f"{name}_{number}"
+        unique, number = name, 2
+        # Some file systems do not tell upper from lower case.
+        while unique.casefold() in taken:
+            unique = f"{name}_{number}"
             number += 1
-        folders.append(folder)
+        taken.add(unique.casefold())
+        folders.append(out / unique)
     return folders

@@ -53,14 +53,6 @@ class DataOptions(Options):
     test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
     seed: RandomSeed = Field(0, description="decides which stories fall into which split")
 
-    @field_validator("split_file", "group_csv")
-    @classmethod
-    def _expand_home(cls, path: Path | None) -> Path | None:
-        try:
-            return path and path.expanduser()
-        except RuntimeError as error:
-            raise PydanticCustomError("no_home", "nobody's home; give the whole path") from error
-
     @field_validator("split")
     @classmethod
     def _file_if_and_only_if_split_by_it(cls, split: str, info: ValidationInfo) -> str:

@@ -1,6 +1,7 @@
 """Stories from a table: rows that find their story and place, and what is said of those that do not."""
 
 import csv
+import gzip
 import io
 import tempfile
 from pathlib import Path
@@ -169,7 +170,12 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) ->
 
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     assert "UTF-8" in problem(write(tmp_path, "story,image,text", "a,1.jpg,Ève", encoding="latin-1"))
-    assert "quotes" in problem(write(tmp_path, "story,image,text", 'a,1.jpg,"x" y'))
+    assert "line 2: byte 0xc8 is not UTF-8, which is 'È' in Windows-1252" in problem(tmp_path / "table.csv")
+    assert "holds zeros" in problem(write(tmp_path, "story,image,text", "a,1.jpg,x", encoding="utf-16-le"))
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"story,image,text\n" * 99)[:-9])
+    assert "breaks off early" in problem(tmp_path / "cut.csv.gz")
+    (tmp_path / "no.csv.gz").write_bytes(b"story,image,text\n")
+    assert "cannot be read" in problem(tmp_path / "no.csv.gz")
     assert "one frame a row" in problem(None)
     assert "no such file" in problem(tmp_path / "none.csv")
     assert "is a folder" in problem(tmp_path)
@@ -177,3 +183,90 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
 
 def test_describe_names_the_file(tmp_path: Path) -> None:
     assert build(CsvOptions()).describe(str(write(tmp_path, HEAD))) == {"source": "table.csv"}
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "name", "encoding"),
+    [
+        ("story;image;text", "a;1.jpg;x, y", "table.csv", "utf-8"),
+        ("story\timage\ttext", "a\t1.jpg\tx, y", "table.csv", "utf-8"),
+        ("story|image|text", "a|1.jpg|x, y", "table.csv", "utf-8"),
+        ('"story","image","text"', 'a,1.jpg,"x, y"', "table.tsv", "utf-8"),
+        ("sep=;\nstory;image;text", "a;1.jpg;x, y", "table.csv", "utf-8"),
+        ("SEP=,\r\nstory,image,text\r", 'a,1.jpg,"x, y"\r', "table.csv", "utf-8-sig"),
+        ("Story, Image ,TEXT", 'a,1.jpg,"x, y"', "table.csv", "utf-8"),
+        ("\n\nstory,image,text\n", '\na,1.jpg,"x, y"\n', "table.csv", "utf-8"),
+        ("story,image,text", 'a,1.jpg,"x, y"', "table.csv", "utf-16"),
+        ("story,image,text", 'a,.\\1.jpg,"x, y"', "table.csv", "utf-8"),
+        ("story,image,text", 'a,./1.jpg,"x, y"', "table.csv", "utf-8"),
+    ],
+)
+def test_tables_of_other_programs_are_read(tmp_path: Path, head: str, row: str, name: str, encoding: str) -> None:
+    (story,) = stories(write(tmp_path, head, row, name=name, encoding=encoding))
+    assert (story.id, texts(story), story.notes) == ("a", ["x, y"], ())
+    assert [frame.image for frame in story.frames] == [tmp_path / "1.jpg"]
+
+
+def test_a_table_may_be_compressed(tmp_path: Path) -> None:
+    path = write(tmp_path, "story\timage\ttext", "a\t1.jpg\tx")
+    (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert [texts(story) for story in stories(tmp_path / "t.tsv.gz")] == [["x"]]
+
+
+@pytest.mark.parametrize(
+    "text", ['"He said "stop" and ran', '"never closed', '"He said "stop"', '""x"', '"a" b', '"one ""two"" three']
+)
+def test_a_misquoted_row_is_named_and_the_others_are_read(tmp_path: Path, text: str) -> None:
+    lines = ['a,1.jpg,"one, ""1"""', f"a,2.jpg,{text}", "a,1.jpg,three", 'b,2.jpg,"four"', "b,1.jpg,five"]
+    a, b = stories(write(tmp_path, "story,image,text", *lines))
+    assert texts(a) == ['one, "1"', None, "three"]
+    assert texts(b) == ["four", "five"]
+    assert codes(a) == [("bad_quotes", 1)]
+    assert a.notes[0].detail.startswith("line 3: ")
+    assert "write each quote in it twice" in a.notes[0].detail
+    assert b.notes == ()
+
+
+def test_a_quote_that_a_later_row_closes_does_not_swallow_the_rows_between(tmp_path: Path) -> None:
+    lines = ['a,1.jpg,"one', "a,2.jpg,two", 'b,1.jpg,three"', 'b,2.jpg,"four\nof, 2, lines"']
+    a, b = stories(write(tmp_path, "story,image,text", *lines))
+    assert texts(a) == [None, "two"]
+    assert texts(b) == ['three"', "four\nof, 2, lines"]
+    assert codes(a) == [("bad_quotes", 0)]
+
+
+def test_a_misquoted_row_without_a_story_is_rejected(tmp_path: Path) -> None:
+    path = write(tmp_path, "text,image,story", '"a,1.jpg,a', "c,1.jpg,a")
+    assert rejected(path) == [("2", "bad_quotes")]
+
+
+def test_an_image_that_is_no_path_is_called_what_it_is(tmp_path: Path) -> None:
+    cells = ["data:image/png;base64," + "A" * 200_000, "iVBORw0KGgo" + "A" * 200_000, "http://x.org/1.jpg", "1.JPG"]
+    (story,) = stories(write(tmp_path, "story,image,text", *(f'a,"{cell}",x' for cell in cells)))
+    assert codes(story) == [("missing_image", index) for index in range(4)]
+    parts = [
+        "line 2: is a picture written as base64",
+        "base64",
+        "line 4: 'http://x.org/1.jpg' is an address",
+        "no file",
+    ]
+    assert [part for part, note in zip(parts, story.notes, strict=True) if part not in note.detail] == []
+
+
+def test_a_text_that_a_program_writes_for_none_is_missing(tmp_path: Path) -> None:
+    (story,) = stories(write(tmp_path, "story,image,text", "a,1.jpg,nan", "a,1.jpg,\u200b", "a,1.jpg,Nan smiles."))
+    assert texts(story) == [None, None, "Nan smiles."]
+    assert codes(story) == [("missing_text", 0), ("missing_text", 1)]
+
+
+def test_names_of_stories_and_groups_are_composed(tmp_path: Path) -> None:
+    (story,) = stories(
+        write(tmp_path, "story,image,text,group", "\u00e9,1.jpg,x,\u00fc", "e\u0301,2.jpg,y,u\u0308"), group="group"
+    )
+    assert (story.id, story.group, len(story.frames)) == ("\u00e9", "\u00fc", 2)
+
+
+def test_all_columns_that_are_missing_are_named(tmp_path: Path) -> None:
+    message = problem(write(tmp_path, "story_id,image_path,caption", "a,1.jpg,x"))
+    for name in ("story", "image", "text"):
+        assert f"--set dataset.{name}=COLUMN" in message

@@ -79,6 +79,19 @@ def test_the_order_of_the_lines_does_not_matter(lines, prepared, write_lines):
     assert after.predictions == before.predictions
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_predictions_that_vsr_evaluate_wrote_are_read_and_so_is_a_mark(lines, prepared, write_lines, encoding):
+    own = [{"story": e["story"], "start": e["window"], "prediction": e["text"], "reference": "x"} for e in lines]
+    path = write_lines(own)
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    assert scored(path, prepared).result == scored(write_lines(lines), prepared).result
+
+
+def test_stories_are_found_however_their_names_are_composed(tmp_path):
+    (tmp_path / "theirs.jsonl").write_text(json.dumps({"story": "e\u0301", "window": 0, "text": "x"}) + "\n")
+    assert read_given(tmp_path / "theirs.jsonl", [("\u00e9", 0)]).texts == {("\u00e9", 0): "x"}
+
+
 def test_true_pictures_have_no_error_and_are_kept(lines, prepared, write_lines, tmp_path):
     path = write_lines(with_pictures(lines, prepared, tmp_path))
     place, result = run_score(

@@ -8,7 +8,7 @@ from .hub import HubSource, HubStream
 from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
-from .names import natural, nfc, shown, tidy_text
+from .names import natural, nfc, own_name, shown, tidy_text
 from .parts import (
     BuildContext,
     Context,
@@ -47,6 +47,8 @@ from .stories import (
     Survey,
     Thing,
 )
+from .tables import TableRow, read_table
+from .text_files import open_bytes, open_text, undecodable
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation
@@ -90,6 +92,7 @@ __all__ = [
     "SpaceMetric",
     "Story",
     "Survey",
+    "TableRow",
     "Target",
     "TargetFeatures",
     "TemporalModel",
@@ -114,11 +117,16 @@ __all__ = [
     "natural",
     "nfc",
     "one_line",
+    "open_bytes",
+    "open_text",
+    "own_name",
     "quiet",
+    "read_table",
     "read_tensors",
     "refuse_foreign_code",
     "shown",
     "split_words",
     "split_words_and_punctuation",
     "tidy_text",
+    "undecodable",
 ]

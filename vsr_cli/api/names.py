@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
 
 from .words import is_blank
 
@@ -23,6 +24,11 @@ def shown(name: str) -> str:
     """
     escaped = (f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in name)
     return "".join(escaped).encode(errors="backslashreplace").decode()
+
+
+def own_name(path: Path) -> str:
+    """Return what a file or folder is called where it stands: of a link its own name, not that of what it leads to."""
+    return nfc(shown(path.resolve().name if path.name in ("", "..") else path.name))
 
 
 def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:

@@ -22,6 +22,7 @@ from .options import (
     Out,
     Precision,
     Preset,
+    as_path,
     completing,
     finite,
 )
@@ -139,7 +140,7 @@ def ablate(
 
 @ablate_app.command(hidden=True, epilog=examples("vsr ablate-cell ablations/mine gru_concat_seed0"))
 def ablate_cell(
-    folder: Annotated[Path, typer.Argument(help="The folder of an ablation.")],
+    folder: Annotated[Path, typer.Argument(parser=as_path, help="The folder of an ablation.")],
     cell: Annotated[
         str | None, typer.Argument(help="The run, as its folder is called; none: the frozen features of all.")
     ] = None,

@@ -9,7 +9,7 @@ import typer
 
 from ..console import out as console
 from ..console import print_json
-from .options import Assignments, Data, Dataset, Groups, Json, SplitBy
+from .options import Assignments, Data, Dataset, Groups, Json, SplitBy, as_path, as_source
 from .words import examples
 
 FAILED = 1
@@ -19,11 +19,12 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at stories: what is wron
 Source = Annotated[
     str | None,
     typer.Argument(
-        help="A folder that 'vsr prepare' wrote, or what it would read. None: the newest prepared under data/."
+        parser=as_source,
+        help="A folder that 'vsr prepare' wrote, or what it would read. None: the newest prepared under data/.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="How many stories to read; 0: all.")]
-Picture = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The PNG to write.")]
+Picture = Annotated[Path | None, typer.Option("--out", metavar="FILE", parser=as_path, help="The PNG to write.")]
 
 
 @data_app.command(
@@ -75,7 +76,9 @@ def data_stats(
     assignments: Assignments = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its folder, to count tokens with."),
+        typer.Option(
+            "--tokenizer", metavar="PATH", parser=as_path, help="A tokenizer.json, or its folder, to count tokens with."
+        ),
     ] = None,
     out: Picture = None,
     as_json: Json = False,

@@ -9,7 +9,18 @@ from typing import Annotated, get_args
 
 import typer
 
+from ..home import expand_home
 from ..plugin.kinds import KIND_OF, KINDS
+
+
+def as_path(typed: str | Path) -> Path:
+    """Read a path from the command line: every option and argument that takes one has this as its `parser`."""
+    return Path(expand_home(str(typed)))
+
+
+def as_source(typed: str) -> str:
+    """Read a source from the command line: a path, or a name that is none."""
+    return expand_home(typed)
 
 
 def completing(*sections: str) -> Callable[[str], list[str]]:
@@ -142,7 +153,9 @@ SplitBy = Annotated[
 ]
 Groups = Annotated[
     Path | None,
-    typer.Option("--groups", metavar="FILE", help="A CSV with columns story and group; a group never parts."),
+    typer.Option(
+        "--groups", metavar="FILE", parser=as_path, help="A CSV with columns story and group; a group never parts."
+    ),
 ]
 DecodingMethod = Annotated[
     str | None,
@@ -169,14 +182,17 @@ Assignments = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any option of any part; may be given many times."),
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML or JSON, over the preset's.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", parser=as_path, help="Settings in TOML or JSON, over the preset's."),
 ]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="A folder that 'vsr prepare' wrote.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", parser=as_path, help="A folder that 'vsr prepare' wrote.")
+]
 RunFolder = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", help="The run; else the newest finished one under runs/."),
+    typer.Option("--run", metavar="DIR", parser=as_path, help="The run; else the newest finished one under runs/."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
 Track = Annotated[
     list[str] | None,
@@ -202,5 +218,10 @@ DryRun = Annotated[
 ]
 Resume = Annotated[
     Path | None,
-    typer.Option("--resume", metavar="RUN", help="Go on with this run; only --epochs and --data may be given with it."),
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        parser=as_path,
+        help="Go on with this run; only --epochs and --data may be given with it.",
+    ),
 ]

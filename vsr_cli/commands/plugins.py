@@ -16,7 +16,7 @@ from ..console import print_json, print_page, say, styled
 from ..plugin.kinds import KIND_OF, KINDS, Kind, kind_of_word
 from ..plugin.registry import Provided, Registry
 from ..report.tables import Column, fitting_table
-from .options import Assignments, Component, Json, KindOf, complete_kind
+from .options import Assignments, Component, Json, KindOf, as_path, as_source, complete_kind
 from .settings import registry
 from .words import examples
 
@@ -68,7 +68,9 @@ def plugins_check(
     name: Component,
     kind: KindOf = None,
     assignments: Assignments = None,
-    source: Annotated[str | None, typer.Option("--source", metavar="PLACE", help="What a dataset is to read.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", parser=as_source, metavar="PLACE", help="What a dataset is to read.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a component at tiny size and check what its kind promises. The exit code is 1 where it breaks a promise."""
@@ -87,7 +89,9 @@ def plugins_check(
 def plugins_new(
     kind: Annotated[str, typer.Argument(help="One of " + ", ".join(KIND_WORDS) + ".", autocompletion=complete_kind)],
     name: Annotated[str, typer.Argument(help="What the component is to be called, e.g. slow-memory.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the package's folder is made.")] = Path(),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", parser=as_path, help="Where the package's folder is made.")
+    ] = Path(),
 ) -> None:
     """Write a package with a component that works, a test and a README: yours to change."""
     from .plugins_new import write_package

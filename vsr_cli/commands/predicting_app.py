@@ -9,7 +9,7 @@ import typer
 
 from ..console import print_json
 from ..errors import VsrError, nearest
-from .options import Assignments, Data, DecodingMethod, Json, Leaks, Metrics, Out, Protocol, RunFolder, Split
+from .options import Assignments, Data, DecodingMethod, Json, Leaks, Metrics, Out, Protocol, RunFolder, Split, as_path
 from .words import SeveralMetrics, examples
 
 predicting_app = typer.Typer()
@@ -83,7 +83,9 @@ def evaluate(
     )
 )
 def predict(
-    story_dir: Annotated[list[Path], typer.Argument(help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")],
+    story_dir: Annotated[
+        list[Path], typer.Argument(parser=as_path, help="Folders of pairs 01.jpg, 01.txt …, or with a story.json.")
+    ],
     run: RunFolder = None,
     decoding: DecodingMethod = None,
     assignments: Assignments = None,

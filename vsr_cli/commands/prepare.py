@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TextColumn
 
+from ..api import own_name
 from ..config import PrepareConfig, resolve_prepare
 from ..console import out as console
 from ..console import progress, say
@@ -72,7 +73,7 @@ def default_folder(source: str | None, dataset: str) -> Path:
     """Name the prepared folder after its source."""
     from ..data.prepared import DATA
 
-    name = Path(source).resolve().name if source and Path(source).exists() else dataset
+    name = own_name(Path(source)) if source and Path(source).exists() else dataset
     return DATA / (name or dataset)
 
 

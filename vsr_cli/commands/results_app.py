@@ -9,7 +9,7 @@ import typer
 
 from ..console import out as console
 from ..console import print_json, say
-from .options import Assignments, Data, Json, Metrics, Out, Split
+from .options import Assignments, Data, Json, Metrics, Out, Split, as_path
 from .report import MOST
 from .words import SeveralMetrics, examples
 
@@ -18,7 +18,9 @@ results_app = typer.Typer()
 Evaluated = Annotated[
     list[Path],
     typer.Argument(
-        metavar="RUN…", help="Runs, what 'vsr score' wrote, or folders of evaluations; the first is the measure."
+        parser=as_path,
+        metavar="RUN…",
+        help="Runs, what 'vsr score' wrote, or folders of evaluations; the first is the measure.",
     ),
 ]
 
@@ -29,7 +31,9 @@ Evaluated = Annotated[
 def report(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A run, what 'vsr score' wrote, or one evaluation's folder; else the newest run."),
+        typer.Argument(
+            parser=as_path, help="A run, what 'vsr score' wrote, or one evaluation's folder; else the newest run."
+        ),
     ] = None,
     split: Split = "test",
     data: Data = None,
@@ -76,13 +80,19 @@ def compare(places: Evaluated, split: Split = "test", assignments: Assignments =
 def score(
     file: Annotated[
         Path,
-        typer.Argument(help="JSON lines: story, window (its first frame, from 0), text, image (a path beside it)."),
+        typer.Argument(
+            parser=as_path, help="JSON lines: story, window (its first frame, from 0), text, image (a path beside it)."
+        ),
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The prepared stories that were predicted.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", parser=as_path, help="The prepared stories that were predicted.")
+    ],
     split: Split = "test",
     run: Annotated[
         Path | None,
-        typer.Option("--run", metavar="DIR", help="A run whose encoders and training data give all the floors."),
+        typer.Option(
+            "--run", metavar="DIR", parser=as_path, help="A run whose encoders and training data give all the floors."
+        ),
     ] = None,
     metrics: Metrics = None,
     allow_missing: Annotated[

@@ -28,7 +28,7 @@ from ..report.runs import (
 from ..report.tables import Column, fitting_table
 from ..run import RUNS, Run
 from ..strict_json import to_json
-from .options import Json
+from .options import Json, as_path
 from .settings import registry
 from .words import examples
 
@@ -47,7 +47,8 @@ FILES = (
 
 @runs_app.command("list", epilog=examples("vsr runs list", "vsr runs list demo/runs", "vsr runs list --json"))
 def runs_list(
-    folder: Annotated[Path, typer.Argument(help="Where the run folders lie.")] = RUNS, as_json: Json = False
+    folder: Annotated[Path, typer.Argument(parser=as_path, help="Where the run folders lie.")] = RUNS,
+    as_json: Json = False,
 ) -> None:
     """List the runs, the newest first: how far each came, and in what they differ."""
     if folder != RUNS and not folder.is_dir():
@@ -70,7 +71,10 @@ def runs_list(
 @runs_app.command("show", epilog=examples("vsr runs show", "vsr runs show runs/mine", "vsr runs show --json"))
 def runs_show(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="A run's folder, or its name under runs/; else the newest.")
+        Path | None,
+        typer.Argument(
+            parser=as_path, metavar="[RUN]", help="A run's folder, or its name under runs/; else the newest."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -28,6 +28,7 @@ _MEANINGS: dict[Severity, dict[str, str]] = {
         "bad_annotation": "an entry of the annotations has another form than it should; take the file as published",
         "bad_json_line": "a line is no story; write {'id': …, 'frames': [{'image': …, 'text': …}]} as JSON in one line",
         "bad_order": "the photos' places do not follow one after the other; number them without gaps",
+        "bad_quotes": "a row's quotes do not match, and it is left out; put its text in quotes, quotes in it twice",
         "bad_story_json": "a story.json is no story; write {'frames': [{'image': …, 'text': …}]} as JSON",
         "duplicate_across_splits": "one picture is in two splits, so a score on it misleads; group its stories",
         "duplicate_story_id": "two stories have one id, and the second is left out; give each its own",

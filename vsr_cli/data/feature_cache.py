@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import VsrError
 from ..files import read_json, write_json
+from ..home import expand_home
 from .shards import ROWS, map_shard, save_shard
 from .tables import distinct
 
@@ -42,7 +43,7 @@ DTYPES: dict[str, type[np.generic]] = {"single": np.float32, "half": np.float16}
 def cache_folder() -> Path:
     """Give the folder that VSR_CACHE names, or `vsr` in the user's cache folder."""
     if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named).expanduser()
+        return Path(expand_home(named))
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "vsr"
 

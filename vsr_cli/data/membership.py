@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ..api import nfc, read_table
 from ..errors import VsrError, nearest
 
 
@@ -40,26 +40,9 @@ def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
 
 def _rows(path: Path, *, story: str, value: str) -> Iterator[tuple[int, str, str]]:
     """Yield the line, the story and the value of each row that has either, without surrounding white space."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            names = [" ".join(name.split()) for name in rows.fieldnames or ()]
-            rows.fieldnames = names
-            for column in (story, value):
-                _check_column(path, column, names)
-            for row in rows:
-                # A short row gives None for the cells that it lacks.
-                cells = [(row[column] or "").strip() for column in (story, value)]
-                if any(cells):
-                    yield rows.line_num, cells[0], cells[1]
-    except OSError as error:
-        raise VsrError(f"{path}: the CSV cannot be read ({error.strerror}); name one that can") from error
-    except (csv.Error, ValueError) as error:
-        raise VsrError(f"{path}: not a CSV in UTF-8 ({error}); save it as one, separated by commas") from error
-
-
-def _check_column(path: Path, column: str, columns: list[str]) -> None:
-    if columns.count(column) > 1:
-        raise VsrError(f"{path}: two columns are called {column!r}; rename one")
-    if column not in columns:
-        raise VsrError(f"{path}: no column {column!r}; {nearest(column, columns)}")
+    for row in read_table(path, {"story": story, "value": value}):
+        if row.problem:
+            raise VsrError(f"{path} line {row.line}: {row.problem}")
+        name, of_it = nfc(row.cells["story"]), nfc(row.cells["value"])
+        if name or of_it:
+            yield row.line, name, of_it

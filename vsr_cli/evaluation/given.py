@@ -8,6 +8,8 @@ texts, images or both, the same for every window.
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import is_file, leads_outside
+from ..api import find_file, nfc, open_text, undecodable
 from ..data.images import read_picture
 from ..errors import VsrError
 from ..sections import Resize
@@ -24,6 +26,8 @@ from ..strict_json import from_json
 from .text import clean_text
 
 FORM = '{"story": "…", "window": 0, "text": "…", "image": "PATH"}'
+OWN_NAMES = {"start": "window", "prediction": "text"}
+"""What `vsr evaluate` calls them in its own predictions.jsonl, which is read too."""
 Window = tuple[str, int]
 """A story, and the index of the window's first frame in it."""
 
@@ -80,6 +84,7 @@ def read_given(path: Path, known: Collection[Window]) -> Given:
     twice: list[int] = []
     unknown: list[int] = []
     absent: list[int] = []
+    why = ""
     for number, record in _records(path):
         window = _window(record, where=f"{path}, line {number}")
         if window in seen:
@@ -90,13 +95,19 @@ def read_given(path: Path, known: Collection[Window]) -> Given:
         if record.get("text") is not None:
             texts[window] = record["text"]
         if record.get("image") is not None:
-            images[window] = _image(path, record["image"], where=f"{path}, line {number}")
-            if not is_file(images[window]):
+            image = find_file(path.parent, record["image"])
+            if isinstance(image, Path):
+                images[window] = image
+            elif image.outside:
+                what = f"image leads out of the folder of the file (given: {record['image']!r})"
+                raise VsrError(f"{path}, line {number}: {what}; put it beside the file")
+            else:
                 absent.append(number)
+                why = why or image.why
     for lines, what, remedy in (
         (twice, "of a window that an earlier line predicts", "leave one of each window"),
         (unknown, "of a window that the split does not have", "check --data, --split and the windows' numbers, from 0"),
-        (absent, "with an image that is not there", "give its path as it is beside the file"),
+        (absent, "with an image that is not there", f"{why}; give its path as it is beside the file"),
     ):
         if lines:
             raise VsrError(f"{path}: {_counted(len(lines), 'line')} {what} (the first: line {lines[0]}); {remedy}")
@@ -113,14 +124,16 @@ def read_given(path: Path, known: Collection[Window]) -> Given:
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, _record(line, where=f"{path}, line {number}")
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file; name one with a JSON object a line: {FORM}") from error
     except UnicodeDecodeError as error:
-        raise VsrError(f"{path}: is not UTF-8 text ({error}); write one JSON object a line: {FORM}") from error
+        raise VsrError(f"{path}: {undecodable(path)}; write one JSON object a line: {FORM}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise VsrError(f"{path}: the file breaks off early or is damaged; copy it again") from error
 
 
 def _record(line: str, *, where: str) -> dict[str, Any]:
@@ -130,6 +143,9 @@ def _record(line: str, *, where: str) -> dict[str, Any]:
         raise VsrError(f"{where}: is not JSON ({error}); write it as {FORM}") from error
     if not isinstance(record, dict):
         raise VsrError(f"{where}: is not a JSON object; write it as {FORM}")
+    for own, name in OWN_NAMES.items():
+        if own in record and name not in record:
+            record[name] = record[own]
     for key in ("text", "image"):
         if not isinstance(record.get(key), str | None):
             raise VsrError(f"{where}: {key} is no string (given: {record[key]!r}); write it as {FORM}")
@@ -142,13 +158,7 @@ def _window(record: dict[str, Any], *, where: str) -> Window:
         raise VsrError(f"{where}: story is no string (given: {story!r}); write the line as {FORM}")
     if not isinstance(window, int) or isinstance(window, bool):
         raise VsrError(f"{where}: window is no whole number (given: {window!r}); write the line as {FORM}")
-    return story, window
-
-
-def _image(path: Path, name: str, *, where: str) -> Path:
-    if leads_outside(path.parent, name):
-        raise VsrError(f"{where}: image leads out of the folder of the file (given: {name!r}); put it beside the file")
-    return path.parent / name
+    return nfc(story), window
 
 
 def _counted(count: int, what: str) -> str:

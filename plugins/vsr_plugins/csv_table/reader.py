@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError, is_file, leads_outside
+from vsr_cli.api import Dataset, Frame, NoFile, Note, Rejected, Story, VsrError, find_file, own_name, shown
 
 from . import CsvOptions
-from .table import Row, in_order, read_rows, shown
+from .table import Row, in_order, read_rows
 
 SPLITS = ("train", "validation", "test")
 
@@ -19,11 +19,11 @@ def build(options: CsvOptions) -> Dataset:
 
 
 class CsvDataset:
-    """Stories from a table in UTF-8. The source is the file; paths of pictures are relative to its folder.
+    """Stories from a table. The source is the file; paths of pictures are relative to its folder.
 
     Rows of one story need not be neighbours, so the table's strings are held in memory; pictures are not. Codes
-    of the notes: missing_image, missing_text, outside_folder, extra_cells, duplicate_order, unknown_split; of what
-    is rejected: missing_story (a row), missing_order, two_groups, two_splits.
+    of the notes: missing_image, missing_text, outside_folder, extra_cells, bad_quotes, duplicate_order, unknown_split;
+    of what is rejected: missing_story, bad_quotes (a row), missing_order, two_groups, two_splits.
     """
 
     def __init__(self, options: CsvOptions) -> None:
@@ -43,19 +43,21 @@ class CsvDataset:
                 stories.setdefault(row.story, []).append(row)
             else:
                 where = f"{shown(str(path))}:{row.line}"
-                detail = f"the row has nothing in the column {self.options.story!r}; name its story"
-                rejected.append(Rejected(where=where, code="missing_story", detail=detail))
+                detail = row.problem or f"the row has nothing in the column {self.options.story!r}; name its story"
+                rejected.append(
+                    Rejected(where=where, code="bad_quotes" if row.problem else "missing_story", detail=detail)
+                )
         return _stories(path, rejected, stories, ordered=self.options.order is not None)
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the file's name. Reads no story."""
-        return {"source": shown(_file(source).name)}
+        return {"source": own_name(_file(source))}
 
 
 def _file(source: str | None) -> Path:
     if source is None:
         raise VsrError("csv: no source is given; name a .csv or .tsv file with one frame a row")
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_dir():
         raise VsrError(f"{source}: is a folder; name the .csv or .tsv file in it")
     if not path.exists():
@@ -107,20 +109,14 @@ def _frame(folder: Path, row: Row, index: int, notes: list[Note]) -> Frame:
     def note(code: str, what: str) -> None:
         notes.append(Note(code=code, detail=f"line {row.line}: {what}", frame=index))
 
-    if row.has_extra_cells:
-        # A comma of the text without quotes: no cell after it is what its column says. The frame stays, as a gap.
-        note("extra_cells", "has more cells than there are columns; put texts in quotes")
+    if row.problem:
+        # No cell after the fault is what its column says. The frame stays, as a gap.
+        note("extra_cells" if "more cells" in row.problem else "bad_quotes", row.problem)
         return Frame(image=None, text=None)
     if not row.text:
         note("missing_text", "has no text")
-    image = None
-    if not row.image:
-        note("missing_image", "names no image")
-    elif leads_outside(folder, row.image):
-        what = f"image {row.image[:80]!r} leads out of the table's folder"
-        note("outside_folder", f"{what}; copy it there and give its relative path")
-    elif not is_file(folder / row.image):
-        note("missing_image", f"{row.image[:80]!r} is no file")
-    else:
-        image = folder / row.image
+    found = find_file(folder, row.image) if row.image else NoFile("names no image")
+    if isinstance(found, NoFile):
+        note("outside_folder" if found.outside else "missing_image", found.why)
+    image = None if isinstance(found, NoFile) else found
     return Frame(image=image, text=row.text or None)

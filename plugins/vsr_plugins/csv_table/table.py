@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import find_file, natural, nfc, read_table, tidy_text
 
 from . import CsvOptions
+
+COLUMNS = ("story", "image", "text", "order", "group", "split")
+NO_TEXTS = frozenset({"nan", "NaN", "<NA>", "null", "NULL", "None", "#N/A"})
+"""What programs write into the cell of a text that is missing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,44 +28,26 @@ class Row:
     order: str
     group: str
     split: str
-    has_extra_cells: bool
+    problem: str | None
+    """Why the image and the text cannot be relied upon, if they cannot."""
 
 
 def read_rows(path: Path, options: CsvOptions) -> Iterator[Row]:
-    """Yield the rows of a table in UTF-8, with or without a mark.
+    """Yield the rows of a table. Raises VsrError if it cannot be read, is no such table, or lacks a column."""
+    columns = {name: column for name in COLUMNS if (column := getattr(options, name)) is not None}
+    folder = path.parent.resolve()
 
-    Raises VsrError if it cannot be read, is no such table, or lacks a column.
-    """
-    delimiter = options.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
-    where = shown(str(path))
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-            columns = [name.strip() for name in rows.fieldnames or ()]
-            rows.fieldnames = columns
-            for option in ("story", "image", "text", "order", "group", "split"):
-                _check_column(where, getattr(options, option), columns, option)
+    def is_row(cells: Mapping[str, str]) -> bool:
+        return bool(cells["story"]) and isinstance(find_file(folder, cells["image"]), Path)
 
-            for cells in rows:
+    def hint(name: str) -> str:
+        return f" (--set dataset.{name}=COLUMN)"
 
-                def cell(column: str | None, cells: dict[str, str | None] = cells) -> str:
-                    # A short row gives None for the cells that it lacks.
-                    return (cells[column] or "").strip() if column is not None else ""
-
-                yield Row(
-                    line=rows.line_num,
-                    story=cell(options.story),
-                    image=cell(options.image),
-                    text=cell(options.text).replace("\r\n", "\n").replace("\r", "\n"),
-                    order=cell(options.order),
-                    group=cell(options.group),
-                    split=cell(options.split),
-                    has_extra_cells=None in cells,
-                )
-    except OSError as error:
-        raise VsrError(f"{where}: the file cannot be read ({error.strerror}); check its permissions") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise VsrError(f"{where}: not a table in UTF-8 ({error}); save it as CSV in UTF-8, texts in quotes") from error
+    for row in read_table(path, columns, delimiter=options.delimiter, hint=hint, is_row=is_row):
+        cells = {name: row.cells.get(name, "") for name in COLUMNS}
+        cells |= {name: nfc(cells[name]) for name in ("story", "group")}
+        text = tidy_text(cells.pop("text"))
+        yield Row(line=row.line, text="" if text in NO_TEXTS else text, problem=row.problem, **cells)
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
@@ -75,29 +58,4 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
         numbers = [math.nan]
     if all(map(math.isfinite, numbers)):
         return [row for _, row in sorted(zip(numbers, rows, strict=True), key=lambda pair: pair[0])]
-    return sorted(rows, key=lambda row: _natural(row.order))
-
-
-def shown(name: str) -> str:
-    """Give a name with "?" for bytes that are no UTF-8, which Python holds as lone surrogates."""
-    return name.encode(errors="replace").decode()
-
-
-def _natural(text: str) -> list[str | tuple[int, str]]:
-    # Text and digits take turns, text first, so one never meets the other. Digits without zeros in front compare
-    # by length first: int() refuses some thousands of them.
-    parts = re.split(r"([0-9]+)", text.casefold())
-    digits = [part.lstrip("0") for part in parts]
-    return [(len(digits[i]), digits[i]) if i % 2 else part for i, part in enumerate(parts)]
-
-
-def _check_column(where: str, column: str | None, columns: list[str], option: str) -> None:
-    if column is None:
-        return
-    if columns.count(column) == 1:
-        return
-    if column in columns:
-        raise VsrError(f"{where}: two columns are called {column!r}; rename one")
-    close = get_close_matches(column, columns, n=3, cutoff=0.5)
-    known = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(columns)[:200] or 'none'}"
-    raise VsrError(f"{where}: no column {column!r}; {known} (--set dataset.{option}=COLUMN)")
+    return sorted(rows, key=lambda row: natural(row.order)[0])

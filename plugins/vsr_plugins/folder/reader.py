@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vsr_cli.api import Dataset, Options, Rejected, Story, Survey, VsrError, natural, nfc, shown
+from vsr_cli.api import Dataset, Options, Rejected, Story, Survey, VsrError, natural, own_name, shown
 
 from .story import STORY_FILE, holds_pair, holds_story_files, read_story
 
@@ -30,8 +30,7 @@ class FolderDataset:
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the source folder's name. Reads no story."""
-        folder = _folder(source)
-        return {"source": nfc(shown(folder.absolute().name or folder.resolve().name))}
+        return {"source": own_name(_folder(source))}
 
     def survey(self, source: str | None) -> Survey:
         """Count the story folders."""
@@ -41,7 +40,7 @@ class FolderDataset:
 def _folder(source: str | None) -> Path:
     if source is None:
         raise VsrError(f"folder: no source is given; name a folder of story folders: {SHAPE}")
-    folder = Path(source).expanduser()
+    folder = Path(source)
     if not folder.exists():
         raise VsrError(f"{source}: no such folder; name a folder of story folders: {SHAPE}")
     if not folder.is_dir():

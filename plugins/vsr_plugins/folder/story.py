@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Frame, NoFile, Note, Rejected, Story, find_file, leads_outside, nfc, shown, tidy_text
+from vsr_cli.api import Frame, NoFile, Note, Rejected, Story, find_file, leads_outside, nfc, own_name, shown, tidy_text
 
 from .pairs import IMAGES, KINDS, TEXTS, StoryFiles, missing_numbers
 
@@ -52,11 +52,6 @@ def read_story(folder: Path) -> Story | Rejected:
         return Rejected(where=shown(str(folder)), code="unreadable_folder", detail=detail)
 
 
-def _name(folder: Path) -> str:
-    # Not where a link leads: a story that is linked keeps the name under which it stands here.
-    return nfc(shown(folder.absolute().name or folder.resolve().name))
-
-
 def _from_pairs(folder: Path) -> Story | Rejected:
     files = StoryFiles.of(folder)
     if not files.pairs:
@@ -86,7 +81,7 @@ def _from_pairs(folder: Path) -> Story | Rejected:
     if gaps := missing_numbers(stems):
         detail = f"between {shown(stems[0])} and {shown(stems[-1])} nothing is numbered {gaps}"
         notes.append(Note(code="missing_number", detail=detail))
-    return Story(id=_name(folder), frames=tuple(frames), notes=tuple(notes))
+    return Story(id=own_name(folder), frames=tuple(frames), notes=tuple(notes))
 
 
 def _choose(folder: Path, files: StoryFiles, stem: str, *, kind: str, index: int, notes: list[Note]) -> Path | None:
@@ -146,7 +141,7 @@ def _from_json(folder: Path) -> Story | Rejected:
             code = "missing_text" if entry.text is None else "empty_text"
             notes.append(Note(code=code, detail=f"frame {index + 1} has no text", frame=index))
         frames.append(Frame(image=None if isinstance(image, NoFile) else image, text=text or None))
-    return Story(id=nfc(written.id) if written.id else _name(folder), frames=tuple(frames), notes=tuple(notes))
+    return Story(id=nfc(written.id) if written.id else own_name(folder), frames=tuple(frames), notes=tuple(notes))
 
 
 def _utf8(raw: bytes) -> bytes:

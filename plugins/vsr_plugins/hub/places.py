@@ -51,7 +51,7 @@ def local_place(source: str | None, *, streaming: bool) -> Place | None:
     """Give the place that a source names, or None where it is a hub id. Raises VsrError if it is neither."""
     if source is None:
         raise VsrError("hf: no source is given; name a dataset of the hub (owner/name) or a local folder or file")
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.exists() and streaming:
         raise VsrError(f"{source}: is local, and read where it is; leave out dataset.streaming")
     if path.is_dir():

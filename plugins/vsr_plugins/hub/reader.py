@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError, natural, tidy_text
+from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError, natural, own_name, tidy_text
 
 from . import HubOptions
 from .opening import open_splits, readable
@@ -69,7 +69,7 @@ class HubDataset:
         """
         options = self.options
         if (place := self._local(source)) is not None:
-            facts = {"source": place.path.resolve().name, "revision": "local files"}
+            facts = {"source": own_name(place.path), "revision": "local files"}
         else:
             commit = self._hub(str(source)).known_commit()
             facts = {"source": str(source), "revision": commit or options.revision or "main"}

@@ -71,7 +71,7 @@ class JsonlDataset:
 def _file(source: str | None) -> Path:
     if source is None:
         raise VsrError(f"jsonl: no source is given; name a .jsonl file with one story a line: {SHAPE}")
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_dir():
         raise VsrError(f"{source}: is a folder; name the .jsonl file in it")
     if not path.exists():

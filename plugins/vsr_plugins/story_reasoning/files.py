@@ -106,7 +106,7 @@ def local_folder(source: str | None, *, streaming: bool) -> Path | None:
     """Give the folder that a source names, or None where it is a hub id. Raises VsrError if it is neither."""
     if source is None:
         return None
-    folder = Path(source).expanduser()
+    folder = Path(source)
     if folder.is_dir():
         if streaming:
             raise VsrError(f"{source}: is a local folder, which is read where it is; leave out dataset.streaming")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Entity, Frame, HubSource, Note, Rejected, Story, Survey
+from vsr_cli.api import Dataset, Entity, Frame, HubSource, Note, Rejected, Story, Survey, own_name
 
 from . import StoryReasoningOptions
 from .chain_of_thought import parse_analysis
@@ -63,7 +63,7 @@ class StoryReasoning:
         # The layout is this dataset's alone, so a copy in a folder stands under the same licence.
         licence = {"licence": LICENCE}
         if (folder := self._local(source)) is not None:
-            return {"source": folder.resolve().name, "revision": "local files"} | licence
+            return {"source": own_name(folder), "revision": "local files"} | licence
         hub_id = source or HUB_ID
         commit = self._hub(source).known_commit()
         facts = {"source": hub_id, "revision": commit or self.options.revision or "main"} | licence

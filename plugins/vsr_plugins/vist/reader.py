@@ -11,7 +11,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError
+from vsr_cli.api import Dataset, Frame, Note, Rejected, Story, VsrError, own_name
 
 from . import VistOptions
 
@@ -95,7 +95,7 @@ class Vist:
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Give the name of the file or folder. Reads no story."""
         files = _files(source)
-        return {"source": files[0].name if len(files) == 1 else files[0].resolve().parent.name}
+        return {"source": files[0].name if len(files) == 1 else own_name(files[0].parent)}
 
     def _stories(self, files: Sequence[Path], photos: Path, index: Mapping[str, Path]) -> Iterator[Story | Rejected]:
         for path in files:
@@ -161,7 +161,7 @@ def _tidy(text: str | None) -> str:
 def _files(source: str | None) -> list[Path]:
     if source is None:
         raise VsrError(f"vist: no source is given; name {LAYOUT}")
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -173,7 +173,7 @@ def _files(source: str | None) -> list[Path]:
 
 
 def _photo_folder(folder: Path, chosen: Path | None) -> Path:
-    photos = folder / "images" if chosen is None else chosen.expanduser()
+    photos = folder / "images" if chosen is None else chosen
     remedy = "name the folder of the photos with --set dataset.images=FOLDER"
     if not photos.is_dir():
         raise VsrError(f"{photos}: no such folder; {remedy}")

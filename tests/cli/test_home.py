@@ -1,0 +1,96 @@
+"""A path that begins with "~", wherever one is taken: in options, arguments, settings and the environment."""
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from vsr_cli.cli import app
+from vsr_cli.commands.options import as_path, as_source
+from vsr_cli.commands.settings import registry
+from vsr_cli.config import resolve_prepare
+from vsr_cli.data.feature_cache import cache_folder
+from vsr_cli.errors import VsrError
+from vsr_cli.layers import Layer, preset_layer
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def parameters() -> Iterator[tuple[str, Any, Any]]:
+    """Yield every parameter of every command: its place, its type, and what typer is told of it."""
+
+    def commands(group: typer.Typer) -> Iterator[Any]:
+        yield from (command.callback for command in group.registered_commands)
+        for inner in group.registered_groups:
+            yield from commands(inner.typer_instance)
+
+    for function in commands(app):
+        for name, hint in typing.get_type_hints(function, include_extras=True).items():
+            if typing.get_origin(hint) is typing.Annotated:
+                kind, *told = typing.get_args(hint)
+                yield f"{function.__module__}.{function.__name__}({name})", kind, told[0]
+
+
+def test_every_parameter_that_takes_a_path_expands_it():
+    taken = [(where, info) for where, kind, info in parameters() if "Path" in str(kind)]
+    assert len(taken) > 20
+    assert [where for where, info in taken if info.parser is not as_path] == []
+    sources = [info for where, _, info in parameters() if where.endswith("(source)")]
+    assert len(sources) >= 3
+    assert all(info.parser is as_source for info in sources)
+
+
+@pytest.mark.parametrize("read", [as_path, as_source])
+def test_a_path_from_the_home_folder(read, home):
+    assert str(read("~/x y")) == str(home / "x y")
+    assert str(read("~")) == str(home)
+    for same in ("./~", "a/~/b", "x~", "story-reasoning"):
+        assert Path(read(same)) == Path(same)
+    with pytest.raises(
+        VsrError, match=r"no home folder of ~nobody-at-all; write the whole path, or \./~nobody-at-all/x"
+    ):
+        read("~nobody-at-all/x")
+
+
+def test_no_folder_called_tilde_is_made(empty, vsr, home, write_story):
+    write_story(home / "mine" / "s", 5)
+    answer = vsr("data lint '~/mine' --json")
+    assert answer.code in (0, 1), answer.err
+    assert '"source": "' + str(home / "mine") in answer.out
+    answer = vsr("plugins new metric mine '--out=~/there'")
+    assert answer.code == 0, answer.err
+    assert (home / "there").is_dir()
+    answer = vsr("predict --run '~nobody-at-all/r' here")
+    assert answer.code == 2
+    assert len(answer.errors) == 1
+    assert list(empty.iterdir()) == [home]
+
+
+def test_settings_and_files_of_settings_are_expanded(home):
+    def resolved(value: str) -> str:
+        layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "vist", "images": value}})]
+        return str(resolve_prepare(registry(), preset="tiny", layers=layers).dataset.options.images)  # type: ignore[attr-defined]
+
+    assert resolved("~/photos") == str(home / "photos")
+    assert resolved("photos/~") == "photos/~"
+    with pytest.raises(VsrError, match="no home folder of ~nobody-at-all") as caught:
+        resolved("~nobody-at-all/photos")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tilde_that_is_no_path_stays_one():
+    layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "csv", "delimiter": "~"}})]
+    assert resolve_prepare(registry(), preset="tiny", layers=layers).dataset.options.delimiter == "~"  # type: ignore[attr-defined]
+
+
+def test_the_cache_folder_is_expanded(monkeypatch, home):
+    monkeypatch.setenv("VSR_CACHE", "~/cache")
+    assert cache_folder() == home / "cache"

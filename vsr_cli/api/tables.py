@@ -1,0 +1,226 @@
+"""Tables of separated values, as people's programs write them: read, or refused with the line and the remedy."""
+
+from __future__ import annotations
+
+import csv
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..errors import VsrError
+from .names import nfc, shown
+from .text_files import open_text, undecodable
+
+DELIMITERS = (",", ";", "\t", "|")
+LONGEST_CELL = 16 * 2**20
+"""Characters."""
+MOST_LINES = 2000
+"""Lines that one row may go over: more mean a quote that is never closed."""
+SEPARATOR = re.compile("sep=(.)", re.IGNORECASE)
+"""The first line by which spreadsheets say how cells are parted."""
+QUOTES = "put the whole text in quotes, and write each quote in it twice"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableRow:
+    """The cells of a row that are asked for, without surrounding white space; "" where there is none."""
+
+    line: int
+    """The number of the row's last line in the file."""
+    cells: Mapping[str, str]
+    """By what they are asked for as."""
+    problem: str | None
+    """Why the cells cannot be relied upon, if they cannot; those before the fault may be right."""
+
+
+def read_table(
+    path: Path,
+    columns: Mapping[str, str],
+    *,
+    delimiter: str | None = None,
+    hint: Callable[[str], str] = lambda name: "",
+    is_row: Callable[[Mapping[str, str]], bool] | None = None,
+) -> Iterator[TableRow]:
+    """Yield the rows of a table with a header, one at a time.
+
+    `columns` says which columns are wanted: {what a row's cell is asked for as: the header}. Case and white space of
+    headers do not matter where that leaves no doubt. Without `delimiter` it is the tab in a .tsv and the comma
+    elsewhere, unless the file's first line is "sep=;" or only another one finds the columns. The file is in UTF-8, or
+    in UTF-16 with a mark; one that ends in .gz is decompressed.
+
+    With `is_row`, which says whether cells are a row's beyond doubt, a row that has swallowed others is found out.
+
+    Raises VsrError if the file cannot be read, is no such table, or lacks a column; `hint` then says how the user names
+    another one.
+    """
+    where = shown(str(path))
+    try:
+        with open_text(path, newline="") as file:
+            lines = _Lines(file)
+            chosen, width, places = _header(lines, where, columns, delimiter, usual=_usual(path), hint=hint)
+
+            def picked(cells: list[str]) -> dict[str, str]:
+                return {name: cells[at].strip() if at < len(cells) else "" for name, at in places.items()}
+
+            def is_whole(cells: list[str]) -> bool:
+                return is_row is not None and len(cells) == width and is_row(picked(cells))
+
+            while record := _record(lines, chosen):
+                if swallowed := _swallowed(record, chosen, is_whole):
+                    record = swallowed
+                    lines.put_back(record.taken[1:])
+                problem = record.problem
+                if problem is None and len(record.cells) > width:
+                    problem = "has more cells than there are columns; put texts in quotes"
+                if any(cell.strip() for cell in record.cells):
+                    yield TableRow(line=lines.number, cells=picked(record.cells), problem=problem)
+    except UnicodeDecodeError as error:
+        raise VsrError(f"{where}: {undecodable(path)}") from error
+    except (EOFError, zlib.error) as error:
+        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
+    except ValueError as error:
+        raise VsrError(f"{where}: cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+
+
+def _usual(path: Path) -> str:
+    return "\t" if ".tsv" in (suffix.lower() for suffix in path.suffixes) else ","
+
+
+def _header(
+    lines: _Lines,
+    where: str,
+    columns: Mapping[str, str],
+    given: str | None,
+    *,
+    usual: str,
+    hint: Callable[[str], str],
+) -> tuple[str, int, dict[str, int]]:
+    """Read the header. Return the delimiter, how many columns there are, and where the wanted ones are."""
+    header = _Record([], None, [])
+    for delimiter in (given,) if given else dict.fromkeys((usual, *DELIMITERS)):
+        record = _record(lines, delimiter) or header
+        if not given and (said := SEPARATOR.fullmatch("".join(record.taken).strip("\r\n"))):
+            return _header(lines, where, columns, said[1], usual=usual, hint=hint)
+        if places := _places(record.cells, columns):
+            return delimiter, len(record.cells), places
+        if not header.taken:
+            header = record  # as its ending says that it should be parted: messages are about this one
+        lines.put_back(record.taken)
+    if any("\0" in line for line in header.taken):
+        raise VsrError(f"{where}: holds zeros, as UTF-16 without a mark does; save it as CSV in UTF-8")
+    raise VsrError(_lacking(where, header.cells, columns, hint=hint))
+
+
+class _Lines:
+    """The lines of a file, which can be put back, and their count."""
+
+    def __init__(self, file: Iterator[str]) -> None:
+        self._file = file
+        self._back: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._back.pop() if self._back else next(self._file)
+        self.number += 1
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        self._back += reversed(lines)
+        self.number -= len(lines)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A row as it stands in the file."""
+
+    cells: list[str]
+    problem: str | None
+    taken: list[str]
+    """Its lines."""
+
+
+def _record(lines: _Lines, delimiter: str) -> _Record | None:
+    """Read the next row that is not blank; None at the end.
+
+    A quote that stands where none may, or is never closed, spoils the line where its row begins, and no other.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))  # the default refuses cells of 128 KiB
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        return None
+    taken = [first]
+
+    def following() -> Iterator[str]:
+        yield first
+        for line in lines:
+            taken.append(line)
+            if len(taken) > MOST_LINES:
+                return
+            yield line
+
+    try:
+        return _Record(next(csv.reader(following(), delimiter=delimiter, strict=True)), None, taken)
+    except csv.Error as error:
+        lines.put_back(taken[1:])
+        problem = f"its quotes do not match ({error}); {QUOTES}"
+        if "field limit" in str(error):
+            problem = f"a cell has over {LONGEST_CELL // 2**20} million characters; name images by their paths"
+        return _Record(_cells(first, delimiter), problem, [first])
+
+
+def _swallowed(record: _Record, delimiter: str, is_row: Callable[[list[str]], bool]) -> _Record | None:
+    """Return a row without its further lines, if one of them is a row itself: a quote was opened and never closed."""
+    if record.problem or not any(is_row(_cells(line, delimiter)) for line in record.taken[1:]):
+        return None
+    return _Record(_cells(record.taken[0], delimiter), f"a quote is opened and never closed; {QUOTES}", record.taken)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Part one line, however its quotes stand."""
+    try:
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def _key(name: str) -> str:
+    return " ".join(nfc(name).split()).casefold()
+
+
+def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int] | None:
+    """Return where in a row each wanted column is; None if one of them is missing or comes twice."""
+    exact = [" ".join(nfc(name).split()) for name in header]
+    folded = [name.casefold() for name in exact]
+    places: dict[str, int] = {}
+    for name, column in columns.items():
+        for names, wanted in ((exact, " ".join(nfc(column).split())), (folded, _key(column))):
+            if names.count(wanted) == 1:
+                places[name] = names.index(wanted)
+                break
+        else:
+            return None
+    return places
+
+
+def _lacking(where: str, header: list[str], columns: Mapping[str, str], *, hint: Callable[[str], str]) -> str:
+    names = [" ".join(name.split()) for name in header]
+    keys = list(map(_key, names))
+    for column in columns.values():
+        if keys.count(_key(column)) > 1:
+            return f"{where}: two columns are called {column!r}; rename one"
+    missing = {name: column for name, column in columns.items() if _key(column) not in keys}
+    said = []
+    for name, column in missing.items():
+        close = get_close_matches(column, names, n=3, cutoff=0.5)
+        said.append(f"no column {column!r}" + (f"; did you mean {' or '.join(close)}?" if close else "") + hint(name))
+    known = ", ".join(names)[:200] or "none"
+    return f"{where}: {'; '.join(said)}; known: {known}"

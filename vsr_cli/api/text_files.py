@@ -1,0 +1,52 @@
+"""Text files as people's programs write them: with or without a mark, in UTF-8 or UTF-16, compressed or not."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+from pathlib import Path
+from typing import IO, TextIO, cast
+
+MARKS = (
+    # The longer ones first: UTF-32's begins with UTF-16's.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file to read; one that ends in .gz is decompressed."""
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def open_text(path: Path, *, newline: str | None = None) -> TextIO:
+    """Open a text file to read: in UTF-8, or as the mark (BOM) at its start says; one that ends in .gz is decompressed.
+
+    `newline` is that of `open`. Reading raises UnicodeDecodeError where the file is in another encoding.
+    """
+    with open_bytes(path) as file:
+        start = file.read(4)
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding_of(start), newline=newline)
+
+
+def encoding_of(start: bytes) -> str:
+    """Return the encoding of a text whose first four bytes these are: what its mark says, else UTF-8."""
+    return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
+
+
+def undecodable(path: Path) -> str:
+    """Say in one line where a file that should be UTF-8 is not, and what helps."""
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                legacy = bytes([byte]).decode("cp1252", errors="replace")
+                guess = f", which is {legacy!r} in Windows-1252" if legacy.isalpha() else ""
+                return f"line {number}: byte 0x{byte:02x} is not UTF-8{guess}; save the file as UTF-8"
+    return "is not UTF-8; save the file as UTF-8"
