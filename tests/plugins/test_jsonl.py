@@ -1,5 +1,6 @@
 """Stories from JSON lines: which lines are stories, which are rejected, and that no picture lies elsewhere."""
 
+import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -162,3 +163,74 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
 
 def test_describe_names_the_file(tmp_path: Path) -> None:
     assert build(Options()).describe(str(write(tmp_path))) == {"source": "stories.jsonl"}
+
+
+ARRAY = [GOOD | {"id": "a"}, {"id": "b", "frames": [{"image": "2.jpg", "text": "b"}]}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ARRAY),
+        json.dumps(ARRAY, indent=2),
+        json.dumps({"stories": ARRAY}, indent=1),
+        "\n".join(json.dumps(story, indent=1) for story in ARRAY),
+        "\ufeff" + json.dumps(ARRAY),
+    ],
+)
+def test_stories_need_not_be_one_a_line(tmp_path: Path, content: str) -> None:
+    stories = read(write(tmp_path, content))
+    assert [story.id for story in stories if isinstance(story, Story)] == ["a", "b"]
+    assert build(Options()).survey(str(tmp_path / "stories.jsonl")).stories == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marks_and_compression(tmp_path: Path, encoding: str) -> None:
+    content = "\r\n".join(map(json.dumps, ARRAY)).encode(encoding)
+    for name, raw in (("s.jsonl", content), ("s.jsonl.gz", gzip.compress(content))):
+        write(tmp_path).with_name(name).write_bytes(raw)
+        assert [story.id for story in read(tmp_path / name) if isinstance(story, Story)] == ["a", "b"]
+
+
+def test_a_bad_entry_of_an_array_is_rejected_by_its_number(tmp_path: Path) -> None:
+    path = write(tmp_path, json.dumps([GOOD, {"frames": 3}, GOOD]))
+    _, bad, good = read(path)
+    assert isinstance(bad, Rejected)
+    assert (bad.where, bad.code) == (f"{path}: entry 2", "bad_json_line")
+    assert isinstance(good, Story)
+    assert good.id == "3"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "says"),
+    [
+        ("s.jsonl.gz", gzip.compress(b"{}\n" * 99)[:-12], "breaks off early"),
+        ("s.jsonl.gz", b"{}\n", "cannot be read"),
+        ("s.jsonl", "{\n".encode("utf-16"), "is in UTF-16 and no JSON"),
+        ("s.jsonl", b"\xff\xfe{", "is in UTF-16 and no JSON"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, raw: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(raw)
+    with pytest.raises(VsrError, match=says) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_array_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_WHOLE", 50)
+    assert "write one story a line" in problem(write(tmp_path, json.dumps([GOOD])))
+    assert len(read(write(tmp_path, GOOD, GOOD))) == 2
+
+
+def test_a_text_under_another_name_is_pointed_to(tmp_path: Path) -> None:
+    story = one(write(tmp_path, {"frames": [{"image": "1.jpg", "caption": "x"}]}))
+    assert "it has 'caption'; the key of a text is \"text\"" in story.notes[0].detail
+
+
+@pytest.mark.parametrize("name", ["sub\\1.jpg", "./sub/1.jpg", "{root}/sub/1.jpg"])
+def test_paths_as_other_systems_write_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "1.jpg").write_bytes(b"p")
+    story = one(write(tmp_path, frames((name.format(root=tmp_path), "x"))))
+    assert story.frames[0].image == tmp_path / "sub" / "1.jpg"

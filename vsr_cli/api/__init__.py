@@ -48,7 +48,7 @@ from .stories import (
     Thing,
 )
 from .tables import TableRow, read_table
-from .text_files import open_bytes, open_text, undecodable
+from .text_files import encoding_of, open_bytes, open_text, undecodable
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation
@@ -106,6 +106,7 @@ __all__ = [
     "Vocabulary",
     "VsrError",
     "content_key",
+    "encoding_of",
     "find_file",
     "hookimpl",
     "image_formats",

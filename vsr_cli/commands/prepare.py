@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ..data.prepared import Prepared
     from ..data.preparing import Work
 
-DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv"}
+DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
+"""Also where .gz follows."""
 NOTHING_FROZEN = "trains from its first layer, so there is nothing frozen to keep"
 KEPT = ("stories", "windows")
 PROBLEMS_SHOWN = 5
@@ -59,8 +60,14 @@ def default_dataset(source: str | None) -> str:
     """With no source, the embedded dataset is meant; a folder holds story folders; a file says by its ending."""
     if source is None:
         return EMBEDDED
-    if Path(source).is_file() and (dataset := DATASET_OF_SUFFIX.get(Path(source).suffix.lower())):
-        return dataset
+    if Path(source).is_file():
+        suffix = Path(source.lower().removesuffix(".gz")).suffix
+        if dataset := DATASET_OF_SUFFIX.get(suffix):
+            return dataset
+        raise VsrError(
+            f"{source}: is a file of a kind that is not read ({', '.join(DATASET_OF_SUFFIX)} are); name a folder of "
+            "story folders, or say what it is with --dataset NAME (see 'vsr plugins list')"
+        )
     if Path(source).exists():
         return "folder"
     raise VsrError(
