@@ -114,11 +114,20 @@ def test_every_mistake_of_every_layer_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mine.toml", "mine.json", "mine.conf"])
-@pytest.mark.parametrize("content", [b"= [", b"\xff\xfe", b'"words"', b"3 = 4"])
+@pytest.mark.parametrize("content", [b"= [", b"\xff\xfe=", b"\xff\xfd", b'"words"', b"3 = 4"])
 def test_a_file_of_no_settings_is_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     (line,) = mistakes(preset=None, config=tmp_path / name)
     assert line.startswith(f"--config {tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("m.toml", "[training]\nepochs = 7\n"), ("m.json", '{"training": {"epochs": 7}}')]
+)
+def test_a_file_of_settings_may_begin_with_a_mark(tmp_path, encoding, name, text):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert read_config_file(tmp_path / name).values == {"training": {"epochs": 7}}
 
 
 @pytest.mark.parametrize("preset", ['"tny"', "3", "[1]"])

@@ -278,7 +278,19 @@ def test_the_calls_that_load_are_found():
 # 4. A lower floor never imports a higher one.
 
 FLOORS = (
-    ("__init__", "errors", "launch", "sealed", "visible", "console", "files", "home", "strict_json", "checksums", "api"),
+    (
+        "__init__",
+        "errors",
+        "launch",
+        "sealed",
+        "visible",
+        "console",
+        "files",
+        "home",
+        "strict_json",
+        "checksums",
+        "api",
+    ),
     ("config", "sections", "layers", "run", "plugin"),
     ("data",),
     ("model",),

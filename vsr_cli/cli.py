@@ -45,7 +45,7 @@ from .commands.presets import presets_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
 from .commands.words import Command, UsageError, fail_usage, os_mistake, presets_and_examples
-from .console import fail, print_json, say
+from .console import fail, print_json, say, tolerate_encodings
 from .errors import VsrError
 from .launch import is_main, share_processor
 
@@ -255,6 +255,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
     """
+    tolerate_encodings()
     share_processor()
     try:
         code = app(prog_name="vsr", standalone_mode=False)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
@@ -35,6 +36,26 @@ from .launch import speaks
 from .strict_json import to_json, undefined_as_null
 from .visible import visible, visible_json, visible_lines
 
+PLAIN = str.maketrans("…–—−‘’“”«»×·•→←↑↓✓✗═─│", '~---\'\'""""x.*><^v+x=-|')
+"""What stands for a typographic character where it cannot be written: one that is as wide."""
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return a text as wide as it is, with "?" for what an encoding lacks, so that a table's columns stay in line."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = text.translate(PLAIN)
+        return "".join(c if c.encode(encoding, "ignore") else "?" * cell_len(c) for c in plain)
+    return text
+
+
+def tolerate_encodings() -> None:
+    r"""Let stdout and stderr write an escape, such as \u6211, for a character that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
+
 
 class _VisibleConsole(Console):
     """A console on which characters that act on a terminal are shown as escapes, a line's end within a text too."""
@@ -48,7 +69,10 @@ class _VisibleConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         # What was made a rich Text elsewhere has not passed through `render_str`.
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(visible_lines(segment.text), segment.style)
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(encodable(visible_lines(segment.text), self.encoding), segment.style)
 
 
 # soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
@@ -94,7 +118,9 @@ def fail(*messages: str) -> None:
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
     """Write one JSON value and a line's end to stdout, and nothing else. What is not finite is null."""
-    out.file.write(visible_json(to_json(undefined_as_null(value), indent=indent)) + "\n")
+    # A reader of JSON takes it for UTF-8, whatever the terminal's encoding is.
+    text = to_json(undefined_as_null(value), indent=indent, ascii_only=not out.encoding.startswith("utf"))
+    out.file.write(visible_json(text) + "\n")
 
 
 def print_page(text: str) -> None:

@@ -162,16 +162,21 @@ def writing(path: Path) -> Iterator[None]:
         raise VsrError(f"{path}: cannot be written ({error}); free some space or write elsewhere with --out") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8; bytes of a name that are not UTF-8 are written as escapes."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
-    with replacing(path) as temporary:
-        temporary.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
+    write_text(path, to_json(value, indent=2) + "\n")
 
 
 def read_json(path: Path, *, what: str) -> Any:
     """Read a JSON file. Raises VsrError, naming `what` it should have been, if there is none or it is not JSON."""
     try:
-        return from_json(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:

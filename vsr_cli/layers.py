@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from .api import Options
+from .api import Options, open_text
 from .errors import VsrError, initials, nearest
 from .home import expand_home, is_home_path
 from .plugin.kinds import KIND_OF
@@ -115,7 +115,8 @@ def preset_of_file(path: Path) -> str | None:
 def _read_settings(path: Path) -> dict[str, Any]:
     form = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_text(path) as file:
+            text = file.read()
         values = from_json(text) if form == "JSON" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise VsrError(f"--config {path}: there is no such file") from error

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 
-def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Write a value as JSON that UTF-8 can encode. Raises ValueError if a number in it is not finite."""
-    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False, ascii_only: bool = False) -> str:
+    """Write a value as JSON that UTF-8 can encode, or ASCII. Raises ValueError if a number in it is not finite."""
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=ascii_only, allow_nan=False)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, such as in the name of a file that is not UTF-8

@@ -14,7 +14,17 @@ def nfc(name: str) -> str:
 
     macOS and some archives decompose accents, Hangul and kana, so that one name has two spellings.
     """
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", _decoded(name))
+
+
+def _decoded(name: str) -> str:
+    """Decode a name from the file system as UTF-8 where the system's own encoding is another, such as ASCII."""
+    if name.isprintable():
+        return name  # a lone surrogate is not
+    try:
+        return name.encode(errors="surrogateescape").decode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return name
 
 
 def shown(name: str) -> str:
@@ -22,7 +32,7 @@ def shown(name: str) -> str:
 
     Bytes that are no UTF-8, which Python holds as lone surrogates, are written out: "caf\xe9".
     """
-    escaped = (f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in name)
+    escaped = (f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in _decoded(name))
     return "".join(escaped).encode(errors="backslashreplace").decode()
 
 

@@ -17,7 +17,7 @@ from ..console import out as console
 from ..console import say, warn
 from ..data.splits import HELD_OUT
 from ..errors import VsrError, nearest
-from ..files import replacing, write_json
+from ..files import write_json, write_text
 from ..launch import process_count
 from ..layers import parse_set
 from ..plugin.registry import Registry
@@ -172,8 +172,7 @@ def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:
     from ..report.ablation_chart import draw_ablation
 
     write_json(ablation.folder / "result.json", result)
-    with replacing(ablation.folder / "ablation.md") as temporary:
-        temporary.write_text(markdown(result), encoding="utf-8")
+    write_text(ablation.folder / "ablation.md", markdown(result))
     if result["metrics"]:
         draw_ablation(result, ablation.folder / "ablation.png")
 

@@ -19,7 +19,7 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     stories are now, if not where they were when they were scored.
     """
     from ..data.prepared import open_prepared
-    from ..files import replacing
+    from ..files import write_text
     from ..report.evaluated import open_evaluated
     from ..report.html import write_page
     from ..report.markdown import chosen_examples, markdown
@@ -31,6 +31,5 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     prepared = open_prepared(data or scored)
     page, text = evaluated.folder / PAGE, evaluated.folder / MARKDOWN
     write_page(evaluated, prepared, page, most=most)
-    with replacing(text) as temporary:
-        temporary.write_text(markdown(evaluated, chosen_examples(evaluated)), encoding="utf-8")
+    write_text(text, markdown(evaluated, chosen_examples(evaluated)))
     return page, text

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.prepared import Prepared
-from ..files import replacing
+from ..files import write_text
 from ..visible import visible_lines
 from .evaluated import Evaluated
 from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
@@ -31,8 +31,7 @@ FRAME = {
 def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
     """Write the page, with at most `most` storyboards. Raises VsrError if the data is not what was scored."""
     page = render_page(evaluated, gallery(evaluated, prepared, most=most))
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
