@@ -125,9 +125,8 @@ def _of_entries(path: Path, entries: Sequence[Any]) -> Iterator[Story | Rejected
     folder = path.parent.resolve()
     for number, entry in enumerate(entries, start=1):
         where = f"{shown(str(path))}: entry {number}"
-        yield _story(
-            lambda entry=entry: _Line.model_validate(entry, strict=True), folder=folder, where=where, number=number
-        )
+        read = partial(_Line.model_validate, entry, strict=True)
+        yield _story(read, folder=folder, where=where, number=number)
 
 
 def _of_lines(path: Path) -> Iterator[Story | Rejected]:
