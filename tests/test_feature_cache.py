@@ -235,11 +235,11 @@ def test_what_is_in_the_cache_can_be_listed_verified_and_pruned(tmp_path, cache)
     assert by_name["visual-abc-single"].facts["row_shape"] == [4]
     assert by_name["text-tok-single"].facts["tokens"] is True
     assert [list(verify(kept)) for kept in by_name.values()] == [[], []]
-    removed = prune(unused_days=1, to_bytes=None)
+    removed = prune(unused_days=1, to_bytes=None).removed
     assert removed == []
     least = min(kept.bytes for kept in by_name.values())
-    assert len(prune(unused_days=None, to_bytes=least + 10_000)) <= 1
-    assert len(prune(unused_days=0, to_bytes=None)) >= 1
+    assert len(prune(unused_days=None, to_bytes=least + 10_000).removed) <= 1
+    assert len(prune(unused_days=0, to_bytes=None).removed) >= 1
     assert kept_features() == []
 
 

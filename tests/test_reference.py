@@ -21,7 +21,7 @@ from vsr_cli.layers import parse_set, preset_layer
 from vsr_cli.model.building import build_model, save_assets
 from vsr_cli.model.weights import frozen_names, load_model, load_weights, save_weights
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.run import create_run
+from vsr_cli.run import created_run
 
 pytestmark = pytest.mark.slow
 
@@ -206,7 +206,8 @@ def test_a_run_folder_alone_gives_the_model_back(model, config, context, frames,
     options = config.parts["text"].options.model_copy(update={"tokenizer": str(tokenizer_file)})
     parts = {**config.parts, "text": replace(config.parts["text"], options=options)}
     record = replace(config, parts=parts).record() | {"data": {"image_size": SIZE}}
-    run = create_run(tmp_path / "run", config=record, data=tmp_path, distributions={})
+    with created_run(tmp_path / "run", config=record, data=tmp_path, distributions={}) as run:
+        pass
     save_assets(model, run.assets)
     save_weights(model, run.folder / "frozen.safetensors", frozen=True)
     save_weights(model, run.checkpoint("best") / "model.safetensors", frozen=False)

@@ -44,10 +44,11 @@ from .commands.predicting_app import predicting_app
 from .commands.presets import presets_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
-from .commands.words import Command, UsageError, fail_usage, os_mistake, presets_and_examples
+from .commands.words import Command, UsageError, fail_usage, presets_and_examples
 from .console import fail, print_json, say, tolerate_encodings
 from .errors import VsrError
 from .launch import is_main, share_processor
+from .system_errors import describe_os_error
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -266,7 +267,7 @@ def main() -> None:
         fail(*error.lines)
         code = MISTAKE
     except OSError as error:
-        fail(os_mistake(error))
+        fail(describe_os_error(error))
         code = MISTAKE
     if code == INTERRUPTED:
         fail("interrupted; what was finished is kept, nothing is left half-written")

@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ from typing import Any
 from .api import nfc
 from .errors import VsrError
 from .strict_json import from_json, to_json
+from .system_errors import NO_SPACE, SCRATCH, as_os_error, describe_os_error, refuse_system_error
+
+TEMPORARY = ".vsr-tmp"
+"""How the name of everything half-written ends; it begins with a dot. No reader looks at such names."""
+WAITING = ".new"
+"""How the name of a whole folder ends that is about to take an older one's place."""
+FORGOTTEN = 24 * 3600.0
+"""Seconds after which something half-written is swept where the file system has no locks, which would tell sooner."""
+_swept: set[str] = set()
 
 LONGEST_NAME = 160
 """Bytes of a name that is made after a story: room for an ending, and for what temporary names add, within 255."""
@@ -25,28 +35,27 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECA
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes the file's place when the block ends well.
+def replacing(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
+    """Yield a path to write to, of the same file name; it takes the place of `path` when the block ends well.
 
-    The temporary file is removed when the block ends badly.
+    It lies in a temporary folder beside `path`, so that what a library leaves beside its own file is gone as well. The
+    folder is removed when the block ends badly, and by a later write to the same place if the process was killed. With
+    `to_disk`, a machine that loses its power leaves the older file or the newer one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{_truncated(path.name, LONGEST_NAME)}.", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _temporary_beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
-        temporary.chmod(0o644)  # mkstemp's 0600 would keep a colleague from reading a shared run
+        temporary.chmod(0o644)  # some libraries write 0600, which would keep a colleague from reading a shared run
+        if to_disk:
+            _flush(temporary)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if to_disk:
+        _flush(path.parent)
 
 
 @contextmanager
 def replacing_folder(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `path` to fill; it takes the folder's place when the block ends well.
+    """Yield a temporary folder beside `path` to fill; it takes the folder's place when the block ends well.
 
     No system call puts one folder in the place of another that is full. So the new one, when it is whole, first takes
     the name under which `whole_folder` looks for it: from that moment it is the one that counts. Then the older one
@@ -55,28 +64,142 @@ def replacing_folder(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _finish_replacing(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _temporary_beside(path) as folder:
+        temporary = folder / "new"
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o755)
         if to_disk:
             for written in (*temporary.rglob("*"), temporary):
                 _flush(written)
         temporary.rename(_newer(path) if path.exists() else path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     _finish_replacing(path)
     if to_disk:
         _flush(path.parent)
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder in the system's place for temporary files (TMPDIR); it is removed when the block ends."""
+    with _temporary_beside(Path(tempfile.gettempdir()) / SCRATCH) as folder:
+        yield folder
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, locked as long as it is in use, and remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (parent := str(path.parent.absolute())) not in _swept:
+        _swept.add(parent)  # what is stale was left by processes before this one, so once is enough
+        sweep(path.parent)
+    try:
+        folder, handle = _locked_folder(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        yield folder
+    except OSError as error:
+        _name_target(error, folder, path)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked_folder(path: Path) -> tuple[Path, int]:
+    start = _truncated(path.name, LONGEST_NAME)  # no system takes names of any length
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{start}.", suffix=TEMPORARY, dir=path.parent))
+        try:
+            folder.chmod(0o755)
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for something stale before it was locked
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue  # it does so at this moment
+        except OSError:
+            pass  # some network file systems know no locks
+        if folder.exists():
+            return folder, handle
+        os.close(handle)
+
+
+def _name_target(error: OSError, folder: Path, path: Path) -> None:
+    """Let an error in writing name the file that was to be written, and not the temporary one or none at all."""
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    if (named is None and error.errno in NO_SPACE) or (named and Path(named).is_relative_to(folder)):
+        error.filename = str(path)
+        error.filename2 = None
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is that of something half-written, which no reader may take for something whole."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only what a killed process has left half-written."""
+    return all(map(is_temporary, folder.iterdir()))
+
+
+def sweep(folder: Path, *, names: Iterable[str] = ()) -> None:
+    """Remove what killed processes have left half-written in a folder, and nothing that a process still writes.
+
+    Where the caller holds the folder's lock, `names` may say which files are written there: whatever is called
+    `.NAME.` and something goes, unless it is a whole folder that waits to take its place.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        starts = tuple(f".{name}." for name in names)
+        for entry in entries:
+            path = Path(entry.path)
+            if is_temporary(path) and entry.is_dir(follow_symlinks=False):
+                _remove_if_stale(path)
+            elif starts and entry.name.startswith(starts) and not entry.name.endswith(WAITING):
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link but not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_at_once(folder: Path) -> None:
+    """Remove a folder in such a way that others see all of it or nothing."""
+    with _temporary_beside(folder) as temporary:
+        folder.rename(temporary / "old")
+
+
+def _remove_if_stale(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return  # gone by now, or somebody else's
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # its writer lives
+        except OSError:  # a file system without locks
+            if time.time() - os.fstat(handle).st_mtime < FORGOTTEN:
+                return
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
 def whole_folder(path: Path) -> Path:
-    """Give the place of a folder that `replacing_folder` writes, which may have been cut short between two names."""
+    """Return where a folder that `replacing_folder` writes is; a kill may have left it between two names."""
     return _newer(path) if _newer(path).is_dir() else path
 
 
 def _newer(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+    return path.with_name(f".{path.name}{WAITING}")
 
 
 def _finish_replacing(path: Path) -> None:
@@ -84,40 +207,11 @@ def _finish_replacing(path: Path) -> None:
     if not _newer(path).is_dir():
         return
     if path.exists():
-        older = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-        path.rename(older / path.name)
-        _newer(path).rename(path)
-        shutil.rmtree(older)
+        with _temporary_beside(path) as older:
+            path.rename(older / "old")
+            _newer(path).rename(path)
     else:
         _newer(path).rename(path)
-
-
-@contextmanager
-def alone_in(folder: Path, *, busy: str) -> Iterator[None]:
-    """Hold a folder's lock, of which there is one. Raises VsrError, saying `busy`, if another process has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems know no locks
-            try:
-                # The system takes the lock away however this process ends, so that none is ever left behind.
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise VsrError(busy) from error
-        yield
-    finally:
-        os.close(handle)
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process holds a folder's lock; True where that cannot be known."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _flush(path: Path) -> None:
@@ -159,7 +253,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise VsrError(f"{path}: cannot be written ({error}); free some space or write elsewhere with --out") from error
+        if (reason := as_os_error(error)) is not None:
+            raise VsrError(describe_os_error(reason, path)) from error
+        raise VsrError(f"{path}: cannot be written ({error}); write elsewhere with --out") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -180,4 +276,5 @@ def read_json(path: Path, *, what: str) -> Any:
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:
+        refuse_system_error(error, path)
         raise VsrError(f"{path}: cannot be read as {what} ({error}); restore it or make it anew") from error

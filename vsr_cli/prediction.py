@@ -119,6 +119,7 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
     panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
     shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
     panels.append(predicted_panel(shown, predicted.text))
+    (folder / "prediction.json").unlink(missing_ok=True)  # written last: it says that the pictures belong to it
     save_picture(predicted.image, folder / "image.png")
     save_picture(draw_storyboard([panels]), folder / "storyboard.png")
     record = {

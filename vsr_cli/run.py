@@ -13,9 +13,7 @@ evaluations/, predictions/
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,13 +27,18 @@ from typing import Any
 from . import __version__
 from .checksums import read_checksums
 from .errors import VsrError, one_line
-from .files import alone_in, read_json, whole_folder, write_json
+from .files import is_empty, read_json, remove, replacing, sweep, whole_folder, write_json
+from .links import refuse_links
+from .locks import alone_in
 from .strict_json import to_json
 
 RUNS = Path("runs")
 FORMAT = 1
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 """The file of the weights that never change, in the run folder, and that of all others, in each checkpoint."""
+WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN)
+OWNED = (*WRITTEN, "assets", "checkpoints", "evaluations", "predictions")
+"""What vsr writes in a run folder: the files, and these with the folders. All else there is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,25 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training this run. Raises VsrError if one does so already."""
+        """Keep other processes from training this run. Raises VsrError if one does so already, or for a link in it."""
         busy = f"{self.folder}: another process is training this run; wait for it, or stop it first"
         with alone_in(self.folder, busy=busy):
+            self.refuse_links()
             yield
 
+    def refuse_links(self) -> None:
+        """Raise VsrError if something that vsr writes in the run folder is a link. To be called before writing."""
+        refuse_links(self.folder, OWNED)
+
     def append_history(self, row: Mapping[str, Any]) -> int:
-        """Add a line to history.jsonl. Gives its length, in bytes. Raises VsrError if it cannot be written."""
+        """Add a line to history.jsonl and return its length, in bytes. Raises VsrError if it cannot be written.
+
+        The file is replaced, so that neither a kill leaves half a line nor a copy by hard links gets the line too.
+        """
+        before = self.history.read_bytes() if self.history.exists() else b""
         try:
-            with self.history.open("a", encoding="utf-8") as lines:
-                lines.write(to_json(row) + "\n")
+            with replacing(self.history, to_disk=True) as temporary:
+                temporary.write_bytes(before + to_json(row).encode() + b"\n")
         except OSError as error:
             raise VsrError(
                 f"{self.history}: cannot be written ({error.strerror}); free some space, then go on with "
@@ -136,8 +148,10 @@ class Run:
 
     def cut_history(self, length: int) -> None:
         """Cut history.jsonl to its first bytes, as many as it had at a checkpoint."""
-        if self.history.exists():
-            os.truncate(self.history, length)
+        if self.history.exists() and self.history.stat().st_size > length:
+            kept = self.history.read_bytes()[:length]
+            with replacing(self.history, to_disk=True) as temporary:
+                temporary.write_bytes(kept)
 
     def _read(self, name: str) -> dict[str, Any]:
         value = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
@@ -146,37 +160,53 @@ class Run:
         return value
 
 
-def create_run(folder: Path | None, *, config: dict[str, Any], data: Path, distributions: Mapping[str, str]) -> Run:
-    """Make a run folder with its configuration, before anything heavy is imported.
+@contextmanager
+def created_run(
+    folder: Path | None, *, config: dict[str, Any], data: Path, distributions: Mapping[str, str]
+) -> Iterator[Run]:
+    """Make a run folder with its configuration, before anything heavy is imported, and hold its lock in the block.
 
-    `distributions` maps each part to the package that provides it. Raises VsrError if the folder is not empty.
+    `distributions` maps each part to the package that provides it. Raises VsrError if the folder is not empty, or
+    another process trains in it.
     """
     if folder is None:
-        stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['temporal']['name']}"
-        folder = RUNS / stamp
-        number = 2
-        while folder.exists():
-            folder = RUNS / f"{stamp}_{number}"
+        folder = _make_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['temporal']['name']}")
+    taken = f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten"
+    if folder.exists() and not folder.is_dir():
+        raise VsrError(taken)
+    run = Run(folder)
+    with run.alone():
+        if not _is_free(folder):
+            raise VsrError(taken)
+        write_json(folder / "config.json", config)
+        write_json(
+            folder / "run.json",
+            {
+                "format": FORMAT,
+                "status": "running",
+                "started": now(),
+                "argv": sys.argv,
+                "seed": config["training"]["seed"],
+                "data": str(data.resolve()),
+                "versions": versions(),
+                "distributions": dict(distributions),
+                "problem": None,
+            },
+        )
+        yield run
+
+
+def _make_folder(name: str) -> Path:
+    """Make a folder of this name under runs/, with a number behind the name if another process has just done so."""
+    number = 1
+    while True:
+        folder = RUNS / (name if number == 1 else f"{name}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
             number += 1
-    elif folder.exists() and not _is_free(folder):
-        raise VsrError(f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", config)
-    write_json(
-        folder / "run.json",
-        {
-            "format": FORMAT,
-            "status": "running",
-            "started": now(),
-            "argv": sys.argv,
-            "seed": config["training"]["seed"],
-            "data": str(data.resolve()),
-            "versions": versions(),
-            "distributions": dict(distributions),
-            "problem": None,
-        },
-    )
-    return Run(folder)
+        else:
+            return folder
 
 
 def _signal_of(error: BaseException) -> str | None:
@@ -200,9 +230,7 @@ def _reason(error: BaseException) -> str:
 
 def _is_free(folder: Path) -> bool:
     """Whether nothing would be lost: an empty folder, or a run that ended before its first checkpoint."""
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
+    if is_empty(folder):
         return True
     try:
         ended = Run(folder).facts()["status"] in ("failed", "interrupted")
@@ -241,16 +269,14 @@ def open_to_resume(folder: Path) -> Run:
 
 
 def remove_leftovers(run: Run) -> None:
-    """Remove what a killed process has left half-written, and all that it had built where there is no checkpoint."""
+    """Remove what a killed process has left half-written, and all that it had built where there is no checkpoint.
+
+    The caller holds the run's lock.
+    """
     if not run.checkpoint("last").is_dir():
-        shutil.rmtree(run.assets, ignore_errors=True)
-    for name in ("config.json", "run.json", FROZEN):
-        for left in run.folder.glob(f".{name}.*"):
-            left.unlink()
-    for which in ("last", "best"):
-        for left in run.checkpoints.glob(f".{which}.*"):
-            if left != run.checkpoint(which):
-                shutil.rmtree(left)
+        remove(run.assets)
+    sweep(run.folder, names=WRITTEN)
+    sweep(run.checkpoints, names=("last", "best"))
 
 
 def _is_finished(run: Run) -> bool:

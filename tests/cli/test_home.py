@@ -12,9 +12,9 @@ from vsr_cli.cli import app
 from vsr_cli.commands.options import as_path, as_source
 from vsr_cli.commands.settings import registry
 from vsr_cli.config import resolve_prepare
-from vsr_cli.data.feature_cache import cache_folder
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer, preset_layer
+from vsr_cli.system_errors import cache_folder
 
 
 @pytest.fixture(autouse=True)

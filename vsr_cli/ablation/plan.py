@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VsrError, nearest
-from ..files import alone_in, file_name, read_json, write_json
+from ..files import file_name, is_empty, read_json, write_json
+from ..links import refuse_links
+from ..locks import alone_in
 from ..strict_json import to_json
 
 ABLATIONS = Path("ablations")
+OWNED = ("ablation.json", "runs", "logs", "jobs", "result.json", "ablation.md", "ablation.png")
+"""What vsr writes in the folder of an ablation."""
 FORMAT = 1
 WHAT = "a plan that 'vsr ablate' wrote"
 
@@ -126,6 +130,10 @@ class Ablation:
     def _plan(self) -> Path:
         return self.folder / "ablation.json"
 
+    @property
+    def _taken(self) -> str:
+        return f"--out {self.folder}: exists and is not an ablation; name another, nothing is overwritten"
+
     def run(self, cell: Cell) -> Path:
         """Give the run folder of a cell."""
         return self.folder / "runs" / cell.name
@@ -136,8 +144,16 @@ class Ablation:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from running this ablation. Raises VsrError if one does so already."""
+        """Keep other processes from running this ablation. Raises VsrError if one does so already, or for a link in it.
+
+        The folder is made if it is missing.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise VsrError(self._taken)
         with alone_in(self.folder, busy=f"{self.folder}: another process runs this ablation; wait for it, or stop it"):
+            refuse_links(self.folder, OWNED, below=False)
+            for folder in ("runs", "logs"):
+                refuse_links(self.folder / folder, ["*"], below=False)  # a run refuses those below it itself
             yield
 
     def open(self) -> tuple[Plan, Path]:
@@ -159,7 +175,7 @@ class Ablation:
     def begin(self, plan: Plan, data: Path) -> None:
         """Write the plan, or see that it is the one that is there.
 
-        Raises VsrError if the folder has another plan, or holds something else.
+        The caller holds the folder's lock. Raises VsrError if it has another plan, or holds something else.
         """
         if self._plan.exists():
             before, _ = self.open()
@@ -170,8 +186,8 @@ class Ablation:
                     f"--out {self.folder}: holds another plan (other: {changed}); "
                     "type the line that began it to go on, or name another folder"
                 )
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise VsrError(f"--out {self.folder}: exists and is not an ablation; name another, nothing is overwritten")
+        elif not is_empty(self.folder):
+            raise VsrError(self._taken)
         (self.folder / "runs").mkdir(parents=True, exist_ok=True)
         (self.folder / "logs").mkdir(exist_ok=True)
         facts = {"format": FORMAT, "digest": plan.digest, "data": str(data.resolve())}

@@ -1,6 +1,7 @@
 """All of vsr that a plugin may import. Light: neither torch nor transformers is loaded by it."""
 
 from ..errors import VsrError, one_line
+from ..system_errors import refuse_exhaustion
 from .component import Component, Options, RandomSeed, hookimpl
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code
@@ -124,6 +125,7 @@ __all__ = [
     "quiet",
     "read_table",
     "read_tensors",
+    "refuse_exhaustion",
     "refuse_foreign_code",
     "shown",
     "split_words",

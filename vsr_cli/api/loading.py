@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VsrError, one_line
+from ..system_errors import refuse_system_error
 
 
 @contextmanager
@@ -64,4 +65,5 @@ def read_tensors(path: Path, *, remedy: str) -> Any:
         TypeError,
         AttributeError,
     ) as error:  # what the readers raise at bytes that hold no weights
+        refuse_system_error(error, path)
         raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error

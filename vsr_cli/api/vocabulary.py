@@ -65,7 +65,8 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the tokenizer to a JSON file that `load` reads back."""
-        self.tokenizer.save(str(path))
+        # The library's own way to write raises a bare Exception at a full disk.
+        path.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path, *, pad: str = "[PAD]", bos: str = "[CLS]", eos: str = "[SEP]") -> Vocabulary:

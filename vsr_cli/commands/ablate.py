@@ -69,8 +69,8 @@ def run_ablate(
     cluster = _cluster_settings(launcher, job)
     plan, data = _make_plan(found, asked, data)
     ablation = Ablation(out or default_folder(plan))
-    ablation.begin(plan, data)
     with ablation.alone():
+        ablation.begin(plan, data)
         # Kept light until here: a mistake is told without waiting for torch.
         from ..ablation.results import results
         from ..ablation.running import is_done, run_cells

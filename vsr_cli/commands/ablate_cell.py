@@ -13,8 +13,8 @@ from ..ablation.plan import Ablation, Cell, Plan
 from ..config import TrainConfig, resolve_metrics, resolve_recorded
 from ..console import say
 from ..errors import VsrError
-from ..files import is_held
 from ..layers import parse_set
+from ..locks import is_held
 from ..plugin.registry import Registry
 from ..run import Run, open_run
 from .evaluate import run_evaluate

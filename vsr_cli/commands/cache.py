@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import fail, print_json, say
+from ..console import fail, print_json, say, warn
 from ..console import out as console
 from ..report.tables import Column, fitting_table
 from .options import Json, finite
@@ -20,7 +20,7 @@ cache_app = typer.Typer(no_args_is_help=True, help="The frozen features that all
 def cache_list(as_json: Json = False) -> None:
     """List what is kept of each encoder, the longest unused first."""
     from ..data.cache_care import kept_features
-    from ..data.feature_cache import cache_folder
+    from ..system_errors import cache_folder
 
     found = kept_features()
     if as_json:
@@ -55,15 +55,15 @@ def cache_verify(
 
     found = kept_features()
     damaged = [line for kept in found for line in verify(kept)]
-    if repair:
-        for kept in found:
-            remove_damaged(kept)
+    in_use = [kept for kept in found if repair and remove_damaged(kept) is None]
+    for kept in in_use:
+        warn(f"{kept.folder}: another process uses it, so it is not repaired; run the command again later")
     if as_json:
-        print_json({"sets": len(found), "damaged": damaged, "removed": repair and bool(damaged)})
+        print_json({"sets": len(found), "damaged": damaged, "removed": repair and bool(damaged) and not in_use})
     else:
         for line in damaged:
             fail(line)
-        state = f"{len(damaged)} damaged{', removed' if repair and damaged else ''}" if damaged else "all whole"
+        state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "all whole"
         say(f"{len(found)} sets of features, {sum(kept.shards for kept in found)} shards: {state}")
     if damaged and not repair:
         raise typer.Exit(1)
@@ -87,8 +87,11 @@ def cache_prune(
     from ..data.cache_care import prune
 
     limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30
-    removed = prune(unused_days=unused_days, to_bytes=limit)
+    pruned = prune(unused_days=unused_days, to_bytes=limit)
+    for kept in pruned.in_use:
+        warn(f"{kept.folder}: another process uses it, so it is not removed; run the command again later")
     if as_json:
-        print_json({"removed": [kept.record() for kept in removed]})
+        print_json({"removed": [kept.record() for kept in pruned.removed]})
     else:
-        say(f"removed {len(removed)} sets of features, {sum(kept.bytes for kept in removed) / 2**20:.0f} MiB")
+        size = sum(kept.bytes for kept in pruned.removed)
+        say(f"removed {len(pruned.removed)} sets of features, {size / 2**20:.0f} MiB")

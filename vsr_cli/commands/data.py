@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from rich.text import Text
 from ..console import out as console
 from ..console import say, styled
 from ..errors import VsrError
-from ..files import file_name
+from ..files import file_name, scratch_folder
+from ..links import refuse_links
 from ..plugin.registry import Registry
 from ..report.tables import Column, fitting_table
 from .prepare import default_dataset, open_dataset, prepare_config, read_stories
@@ -69,8 +69,8 @@ def open_stories(
         return
     name = dataset or default_dataset(source)
     config = prepare_config(found, dataset=name, preset=None, flags={**READING, **flags}, assignments=assignments)
-    with tempfile.TemporaryDirectory(prefix="vsr-") as place:
-        folder = Path(place) / "data"
+    with scratch_folder() as place:
+        folder = place / "data"
         prepared, _ = read_stories(config, open_dataset(config, source), source, folder, windowless=windowless)
         assert prepared is not None
         yield Opened(prepared, source or name, kept=False)
@@ -168,7 +168,9 @@ def run_show(story: str, data: Path | None, out: Path | None) -> tuple[Prepared,
     page = png_named(out) if out else None
     prepared = open_prepared(_find_prepared(data))
     told = prepared.story(story)
-    page = page or prepared.folder / "show" / f"{file_name(told.id)}.png"
+    if page is None:
+        refuse_links(prepared.folder, ["show"])
+        page = prepared.folder / "show" / f"{file_name(told.id)}.png"
     save_picture(draw_story(prepared, told), page)
     return prepared, told, page
 

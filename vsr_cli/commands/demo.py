@@ -10,6 +10,9 @@ from ..api import Story
 from ..console import out as console
 from ..console import say, styled
 from ..errors import VsrError
+from ..files import is_empty
+from ..links import refuse_links
+from ..locks import alone_in
 from ..plugin.registry import Registry
 from .evaluate import DEFAULT_METRICS
 
@@ -21,8 +24,18 @@ UNSEEN_SEED = 1_000_003
 
 def run_demo(found: Registry, out: Path) -> None:
     """Prepare, train, evaluate and predict under `out`. Raises VsrError if something else is there already."""
-    if out.exists() and any(out.iterdir()) and not (out / "data").is_dir():
-        raise VsrError(f"--out {out}: exists and is not a demo's folder; name another, nothing is overwritten")
+    taken = f"--out {out}: exists and is not a demo's folder; name another, nothing is overwritten"
+    if out.exists() and not out.is_dir():
+        raise VsrError(taken)
+    with alone_in(out, busy=f"{out}: another process runs the demo there; wait for it, or name another --out"):
+        if not is_empty(out) and not (out / "data").is_dir():
+            raise VsrError(taken)
+        refuse_links(out, ["data", "runs"], below=False)
+        refuse_links(out, ["stories", "predictions"])
+        _run(found, out)
+
+
+def _run(found: Registry, out: Path) -> None:
     from ..config import resolve_metrics
     from .evaluate import run_evaluate, show_result
     from .predict import run_predict

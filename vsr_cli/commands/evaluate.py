@@ -15,6 +15,7 @@ from ..api import Decoding
 from ..console import out as console
 from ..console import styled, warn
 from ..errors import VsrError
+from ..evaluation.folder import alone_in_evaluation
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
@@ -52,7 +53,18 @@ def evaluation_folder(run: Run, split: str, decoding: Decoding) -> Path:
 def run_evaluate(
     found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding = GREEDY
 ) -> dict[str, Any]:
-    """Score a run and keep the result, the predictions and pictures of them in the run folder."""
+    """Score a run and keep the result, the predictions and pictures of them in the run folder.
+
+    Raises VsrError if another process writes the same evaluation.
+    """
+    folder = evaluation_folder(run, split, decoding)
+    with alone_in_evaluation(folder):
+        return _evaluate(found, run, data, split, metrics, decoding=decoding, folder=folder)
+
+
+def _evaluate(
+    found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding, folder: Path
+) -> dict[str, Any]:
     from ..data.prepared import open_prepared
     from ..evaluation.evaluate import check_image_size, evaluate
     from ..evaluation.keeping import keep_evaluation
@@ -71,7 +83,6 @@ def run_evaluate(
         training=training_data(run, prepared),
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    folder = evaluation_folder(run, split, decoding)
     _draw(prepared, evaluation, folder / "storyboards.png")
     keep_evaluation(folder, evaluation, result)
     return result

@@ -11,6 +11,8 @@ from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
 from ..layers import Layer, Resolver
+from ..links import refuse_links
+from ..locks import alone_in
 from ..plugin.registry import Registry
 from ..run import Run
 from ..sections import CONTEXT_FRAMES
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from ..api import Dataset
 
 GREEDY = Decoding()
+PREDICTIONS = "predictions"
+"""In a run folder."""
+WRITING = 30.0
+"""Seconds to wait for another process that writes the prediction of the same story."""
 STORY = "a story: pairs of an image and a text such as 01.jpg and 01.txt, or a story.json"
 TEXTS = (".txt", ".json")
 READER = "folder"
@@ -42,7 +48,11 @@ def run_predict(
     trained_on = run.config()["data"]
     image_size, resize = int(trained_on["image_size"]), trained_on["resize"]
     model = load_model(run, found).to(device)
-    folders = output_folders([story.id for story in stories], out or run.folder / "predictions")
+    place = out or run.folder / PREDICTIONS
+    folders = output_folders([story.id for story in stories], place)
+    if out is None:
+        refuse_links(run.folder, [PREDICTIONS], below=False)
+    refuse_links(place, [folder.name for folder in folders])
     for story, folder in zip(stories, folders, strict=True):
         try:
             predicted = predict_next(
@@ -56,7 +66,14 @@ def run_predict(
                 f"note: {story.id} has {len(predicted.context)} frames, fewer than {CONTEXT_FRAMES}: "
                 "its last pair is repeated to fill the context"
             )
-        record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
+        busy = f"{folder}: another process is writing a prediction there; predict again, or name another --out"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with alone_in(folder, busy=busy, patience=WRITING):
+                record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
+        except VsrError as error:
+            mistakes.append(str(error))
+            continue
         if as_json:
             print_json(record)
         else:

@@ -110,10 +110,15 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     if together.share.of > 1:
         read_stories(config, dataset, source, folder, share=together.share)
         together.wait()
+    tables = None
     if is_main():
-        _say_work(*read_stories(config, dataset, source, folder))
+        made, work = read_stories(config, dataset, source, folder)
+        _say_work(made, work)
+        tables = made and made.tables
     together.wait()
     prepared = open_prepared(folder)
+    if tables not in (None, prepared.tables):
+        raise VsrError(f"{folder}: another process has prepared other data there meanwhile; name another --out")
     windows = [prepared.windows(split) for split in SPLITS]
     device = choose_device("auto")
     if visual.cache_key is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import VsrError
+from ..links import refuse_links
 from ..run import open_run
 
 PAGE, MARKDOWN = "report.html", "report.md"
@@ -20,7 +21,7 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     """
     from ..data.prepared import open_prepared
     from ..files import write_text
-    from ..report.evaluated import open_evaluated
+    from ..report.evaluated import EVALUATIONS, open_evaluated
     from ..report.html import write_page
     from ..report.markdown import chosen_examples, markdown
 
@@ -29,6 +30,10 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     if data is None and not scored.is_dir():
         raise VsrError(f"{scored}: the data that was scored is not there; name it with --data DIR")
     prepared = open_prepared(data or scored)
+    refuse_links(evaluated.folder, [PAGE, MARKDOWN])
+    if evaluated.folder != evaluated.place:
+        refuse_links(evaluated.place, [EVALUATIONS], below=False)
+        refuse_links(evaluated.place / EVALUATIONS, [evaluated.folder.name], below=False)
     page, text = evaluated.folder / PAGE, evaluated.folder / MARKDOWN
     write_page(evaluated, prepared, page, most=most)
     write_text(text, markdown(evaluated, chosen_examples(evaluated)))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
+from ..evaluation.folder import alone_in_evaluation
+from ..files import is_empty
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
@@ -39,10 +41,26 @@ def run_score(
     Raises VsrError if the file or its windows are not as they should be, or the folder holds something else.
     """
     place = out or SCORES / file.stem
-    if place.exists() and any(place.iterdir()) and not (place / "evaluations").is_dir():
+    if place.exists() and not is_empty(place) and not (place / "evaluations").is_dir():
         raise VsrError(f"--out {place}: holds something else than scores; name another folder, nothing is overwritten")
     if (place / "run.json").exists():
         raise VsrError(f"--out {place}: is a run, whose own evaluations stand there; name another folder")
+    with alone_in_evaluation(place / "evaluations" / split):
+        result = _score(found, file, data, split, choices, place=place, allow_missing=allow_missing, run=run)
+    return place, result
+
+
+def _score(
+    found: Registry,
+    file: Path,
+    data: Path,
+    split: str,
+    choices: Sequence[Choice],
+    *,
+    place: Path,
+    allow_missing: bool,
+    run: Run | None,
+) -> dict[str, Any]:
     from ..data.prepared import open_prepared
     from ..evaluation.given import read_given
     from ..evaluation.keeping import keep_evaluation
@@ -56,7 +74,7 @@ def run_score(
     if run:
         result["floors_by"] = str(run.folder)
     keep_evaluation(place / "evaluations" / split, evaluation, result)
-    return place, result
+    return result
 
 
 def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> Placed:

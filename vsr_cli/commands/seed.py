@@ -12,6 +12,7 @@ from rich.table import Table
 from ..api import Decoding
 from ..console import out as console
 from ..errors import VsrError, nearest
+from ..evaluation.folder import alone_in_evaluation
 from ..files import write_json
 from ..layers import Choice
 from ..plugin.registry import Registry
@@ -51,6 +52,24 @@ def run_seed(
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score a run as the seed did, step by step, and keep that apart from results. `held_out` is the result beside."""
+    folder = seed_folder(run, split, decoding)
+    with alone_in_evaluation(folder):
+        record = _seed_record(found, run, data, split, metrics, leaks=leaks, decoding=decoding, held_out=held_out)
+        write_json(folder / FILE, record)
+    return record
+
+
+def _seed_record(
+    found: Registry,
+    run: Run,
+    data: Path,
+    split: str,
+    metrics: Sequence[Choice],
+    *,
+    leaks: Sequence[str],
+    decoding: Decoding,
+    held_out: Mapping[str, Any],
+) -> dict[str, Any]:
     from ..data.prepared import open_prepared
     from ..evaluation.seed_protocol import seed_steps
     from ..model.weights import choose_device, load_model
@@ -67,7 +86,7 @@ def run_seed(
         feature_options=FeatureOptions(**run.config()["features"]),
         training=training_data(run, prepared),
     )
-    record = {
+    return {
         "result": False,
         "what": NO_RESULT,
         "signature": f"not-a-result|protocol:seed|{held_out['signature']}",
@@ -75,8 +94,6 @@ def run_seed(
         "steps": steps,
         "held_out": held_out,
     }
-    write_json(seed_folder(run, split, decoding) / FILE, record)
-    return record
 
 
 def seed_folder(run: Run, split: str, decoding: Decoding) -> Path:

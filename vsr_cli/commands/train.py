@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ..errors import VsrError
 from ..files import write_json
 from ..launch import is_main, process_count
 from ..plugin.registry import Registry
-from ..run import Run, create_run, now, open_to_resume, remove_leftovers, versions
+from ..run import Run, created_run, now, open_to_resume, remove_leftovers, versions
 from ..training.tracking import check_installed
 from .settings import EMBEDDED, default_preset
 
@@ -74,9 +74,10 @@ def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     check_installed(config.training.track)
     record = config.record() | {"data": _data_facts(read_manifest(data))}
     distributions = {section: choice.provided.distribution for section, choice in config.parts.items()}
-    # Where several processes train, the main one alone makes the folder, and tells the others what it is called.
-    run = create_run(out, config=record, data=data, distributions=distributions) if is_main() else None
-    return _train(config, data, run)
+    if not is_main():
+        return _train(config, data, None)  # the main process makes the folder, and tells the others what it is called
+    with created_run(out, config=record, data=data, distributions=distributions) as run:
+        return _train(config, data, run)
 
 
 def resume_train(found: Registry, folder: Path, *, data: Path | None, epochs: int | None) -> Run:
@@ -86,7 +87,12 @@ def resume_train(found: Registry, folder: Path, *, data: Path | None, epochs: in
     is not what the run was trained on.
     """
     run = open_to_resume(folder)
-    record, facts = run.config(), run.facts()
+    with run.alone() if is_main() else nullcontext():
+        return _resume(found, run, data=data, epochs=epochs)
+
+
+def _resume(found: Registry, run: Run, *, data: Path | None, epochs: int | None) -> Run:
+    folder, record, facts = run.folder, run.config(), run.facts()
     config = resolve_recorded(
         found, record, where=str(folder / "config.json"), distributions=facts["distributions"].values()
     )
@@ -121,10 +127,9 @@ def _data_of(run: Run, record: Mapping[str, Any], folder: Path | None) -> Path:
 
 
 def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = False) -> Run:
-    """Train a run that has been created or opened; None in a process that has yet to learn which one it is."""
+    """Train a run whose lock the main process holds; None in a process that has yet to learn which one it is."""
     with ExitStack() as stack:
         if run and is_main():
-            stack.enter_context(run.alone())
             stack.enter_context(run.recording_failure())
             if resumed:
                 _note_resumption(run, config, data)

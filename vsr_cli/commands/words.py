@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
@@ -118,12 +117,3 @@ def _command_typed(app: typer.Typer) -> tuple[Any, list[str], list[str]]:
             return command, words[:number], words[number:]
         command = below
     return command, words, []
-
-
-def os_mistake(error: OSError) -> str:
-    """Say in one line what the operating system refused, and what helps."""
-    reason = error.strerror or str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{where}{reason}; free some space or write elsewhere with --out, then run the command again"
-    return f"{where}{reason}; check the path and its permissions, then run the command again"

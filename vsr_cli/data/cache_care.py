@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import VsrError
-from ..files import read_json
-from .feature_cache import ABOUT, FEATURES, FeatureSet, cache_folder
+from ..files import read_json, remove, remove_at_once, sweep
+from ..links import refuse_links
+from ..locks import if_nobody_is_in
+from ..system_errors import cache_folder
+from .feature_cache import ABOUT, FEATURES, FeatureSet, shard_paths
 from .shards import ROWS, folder_bytes
 
 
@@ -39,12 +41,13 @@ class Kept:
 def kept_features() -> list[Kept]:
     """List the sets in the cache, the one longest unused first."""
     folder = cache_folder() / FEATURES
-    found = [_look(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [_look(path) for path in paths if path.is_dir() and not path.name.startswith(".")]
     return sorted(found, key=lambda kept: -kept.idle_days)
 
 
 def _look(folder: Path) -> Kept:
-    shards = list(folder.glob("*.safetensors"))
+    shards = shard_paths(folder)
     used = max((path.stat().st_mtime for path in [*shards, folder / ABOUT] if path.exists()), default=0.0)
     return Kept(
         name=folder.name,
@@ -73,11 +76,12 @@ def verify(kept: Kept) -> Iterator[str]:
     features = FeatureSet(
         kept.folder, row_shape=tuple(facts["row_shape"]), precision=facts["precision"], tokens=facts["tokens"]
     )
-    for path in sorted(kept.folder.glob("*.safetensors")):
+    for path in shard_paths(kept.folder):
         try:
             shard = features.open_shard(path)
         except VsrError as error:
-            yield str(error)
+            if path.exists():  # else removed by another process while this one reads
+                yield str(error)
             continue
         if not all(np.isfinite(part).all() for part in np.array_split(shard[ROWS], max(1, len(shard[ROWS]) // 1024))):
             yield f"{path}: holds numbers that are not finite"
@@ -85,31 +89,57 @@ def verify(kept: Kept) -> Iterator[str]:
             yield f"{path}: its content has changed since it was written"
 
 
-def remove_damaged(kept: Kept) -> int:
-    """Remove the damaged files of a set, or the whole set where it cannot be read. Give how many bytes that freed."""
-    before = kept.bytes
-    for line in list(verify(kept)):
-        path = Path(line.partition(": ")[0])
-        if path.name == ABOUT:
-            shutil.rmtree(kept.folder)
-            return before
-        path.unlink(missing_ok=True)
-    return before - folder_bytes(kept.folder)
+def remove_damaged(kept: Kept) -> int | None:
+    """Remove the damaged files of a set, or the whole set where it cannot be read. Return how many bytes that freed.
+
+    Returns None, and removes nothing, while another process uses the set. Raises VsrError for a link in the cache.
+    """
+    _refuse_links()
+    with if_nobody_is_in(kept.folder) as free:
+        if not free:
+            return None
+        for path in kept.folder.iterdir():
+            if path.name.startswith("."):
+                remove(path)  # half-written, by a process that is gone
+        for line in list(verify(kept)):
+            path = Path(line.partition(": ")[0])
+            if path.name == ABOUT:
+                remove_at_once(kept.folder)
+                return kept.bytes
+            path.unlink(missing_ok=True)
+        return kept.bytes - folder_bytes(kept.folder)
 
 
-def prune(*, unused_days: float | None, to_bytes: float | None) -> list[Kept]:
+@dataclass(frozen=True)
+class Pruned:
+    """What was done to make room in the cache."""
+
+    removed: list[Kept]
+    in_use: list[Kept]
+    """Would have been removed, but other processes use them at this moment."""
+
+
+def prune(*, unused_days: float | None, to_bytes: float | None) -> Pruned:
     """Remove the sets unused for so many days, then the longest unused until the cache is no larger than asked.
 
-    Gives what was removed. Whatever needs it later computes it anew.
+    Whatever needs a removed set later computes it again. Raises VsrError for a link in the cache.
     """
-    removed = []
+    _refuse_links()
+    pruned = Pruned([], [])
+    sweep(cache_folder() / FEATURES)
     sets = kept_features()
     total = sum(kept.bytes for kept in sets)
     for kept in sets:
         too_old = unused_days is not None and kept.idle_days >= unused_days
         too_much = to_bytes is not None and total > to_bytes
         if too_old or too_much:
-            shutil.rmtree(kept.folder)
-            total -= kept.bytes
-            removed.append(kept)
-    return removed
+            with if_nobody_is_in(kept.folder) as free:
+                if free:
+                    remove_at_once(kept.folder)
+                    total -= kept.bytes
+                (pruned.removed if free else pruned.in_use).append(kept)
+    return pruned
+
+
+def _refuse_links() -> None:
+    refuse_links(cache_folder(), [FEATURES])

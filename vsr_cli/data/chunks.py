@@ -29,6 +29,7 @@ from ..files import replacing
 from ..launch import usable_cores
 from ..sections import DataOptions
 from ..strict_json import from_json, to_json
+from ..system_errors import refuse_exhaustion, refuse_system_error
 from .digitising import Digitised, Still, content_of, digitise, stored
 from .shards import ROWS, map_shard, save_shard
 
@@ -78,7 +79,9 @@ class Chunk:
         """Whether both files are there and the pictures' is not cut short."""
         try:
             map_shard(self.pictures)
-        except VsrError:
+        except VsrError as error:
+            if error.__cause__ is not None:
+                refuse_exhaustion(error.__cause__, self.pictures)
             return False
         return self.stories.is_file()
 
@@ -89,6 +92,7 @@ class Chunk:
                 for line in lines:
                     yield from_json(line)
         except (OSError, ValueError) as error:
+            refuse_system_error(error, self.stories)
             raise VsrError(
                 f"{self.stories}: cannot be read ({error}); remove it and run 'vsr prepare' again"
             ) from error

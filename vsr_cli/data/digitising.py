@@ -11,6 +11,7 @@ from typing import Any
 from ..api import Frame, Rejected, Story, is_blank, is_file, nfc, shown
 from ..sections import Resize
 from ..strict_json import to_json, undefined_as_null
+from ..system_errors import refuse_exhaustion
 from .images import ImageProblem, Picture, digest_image, perceptual_hash, read_picture
 
 
@@ -77,6 +78,7 @@ def _picture_digest(image: Path | bytes | None) -> bytes:
         with image.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
+        refuse_exhaustion(error, image)
         return f"unreadable {error.errno}".encode()
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +25,9 @@ from numpy.typing import NDArray
 
 from ..errors import VsrError
 from ..files import read_json, write_json
-from ..home import expand_home
 from .shards import ROWS, map_shard, save_shard
 from .tables import distinct
 
-FOLDER_VARIABLE = "VSR_CACHE"
 FEATURES = "features"
 ABOUT = "about.json"
 SHARD_BYTES = 32 * 2**20
@@ -38,14 +37,6 @@ ROWS_A_SHARD = (32, 512)
 
 Precision = Literal["single", "half"]
 DTYPES: dict[str, type[np.generic]] = {"single": np.float32, "half": np.float16}
-
-
-def cache_folder() -> Path:
-    """Give the folder that VSR_CACHE names, or `vsr` in the user's cache folder."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(expand_home(named))
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vsr"
 
 
 @dataclass(frozen=True)
@@ -103,9 +94,10 @@ class FeatureSet:
 
     def find(self, digests: NDArray[np.uint8]) -> tuple[FeatureRows, NDArray[np.int64]]:
         """Give the rows of the set and where among them each of some digests (n, 16) is, (n,): -1 where it is not."""
-        shards = [self.open_shard(path) for path in sorted(self.folder.glob("*.safetensors"))]
+        shards = [self.open_shard(path) for path in shard_paths(self.folder)]
         if shards:
-            (self.folder / ABOUT).touch()  # its time says when the set was last used
+            with suppress(OSError):  # its time says when the set was last used, if it is ours to say so
+                os.utime(self.folder / ABOUT, follow_symlinks=False)
         kept = [np.array(shard["digest"]) for shard in shards]
         count = sum(map(len, kept))
         numbers, first = distinct(np.concatenate([*kept, digests]))
@@ -136,6 +128,11 @@ class FeatureSet:
             if name in shard:
                 digest.update(np.ascontiguousarray(shard[name]).data)
         return digest.digest()[:16]
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """List the files of a set's shards, in order. What begins with a dot is half-written."""
+    return sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
 
 
 class FeatureRows:

@@ -7,7 +7,8 @@ prepared folder does not matter. A third party's encoder needs no code for this 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,14 +19,20 @@ from numpy.typing import NDArray
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
 from ..console import progress, say
+from ..links import refuse_links
+from ..locks import beside_others_in
 from ..sections import FeatureOptions
+from ..system_errors import cache_folder
 from .chunks import Share
 from .company import ALONE, Company
-from .feature_cache import FEATURES, FeatureRows, FeatureSet, cache_folder
+from .feature_cache import FEATURES, FeatureRows, FeatureSet
 from .prepared import Frames, Prepared, Windows
 from .shards import ChosenRows, Rows, folder_bytes
 from .splits import SPLITS
 
+WHOLE = Share()
+REMOVING = 60.0
+"""Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
 BATCH = 32
 """Rows that the frozen half sees at a time."""
 WHAT = {"visual": "images", "text": "texts"}
@@ -92,10 +99,25 @@ class Wanted:
 
     def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
         """Give the set in the cache, its rows, and the place of each wanted one among them, -1: not there."""
-        features = FeatureSet.known(self._folder(options), options.precision)
-        if features is None:
-            return None, None, np.full(len(self.rows), -1, np.int64)
-        return features, *features.find(self.digests)
+        folder = self._folder(options)
+        with self.in_use(options) if folder.is_dir() else nullcontext():
+            features = FeatureSet.known(folder, options.precision)
+            if features is None:
+                return None, None, np.full(len(self.rows), -1, np.int64)
+            return features, *features.find(self.digests)
+
+    @contextmanager
+    def in_use(self, options: FeatureOptions) -> Iterator[None]:
+        """Make the set's folder if it is missing, and keep others from removing it. Raises VsrError for a link in it.
+
+        Rows that were found in it stay readable after the block, whatever happens to their files.
+        """
+        folder = self._folder(options)
+        refuse_links(cache_folder(), [FEATURES], below=False)
+        refuse_links(folder.parent, [folder.name])
+        busy = f"{folder}: another process is removing these features; run the command again when it is done"
+        with beside_others_in(folder, busy=busy, patience=REMOVING):
+            yield
 
     def set_like(self, features: NDArray[np.float32], *, tokens: bool, options: FeatureOptions) -> FeatureSet:
         """Give the set that such features (n, *F) will be kept in. It need not be there yet."""
@@ -167,15 +189,26 @@ def keep(wanted: Wanted | None, options: FeatureOptions, *, company: Company = A
         company.wait()  # until all have seen the same things missing
         if not allowed:
             return None
-        features.describe(kind=wanted.kind, key=wanted.key)
-        _compute(features, wanted, missing, company.local_share)
-        company.wait()
-        rows, at = features.find(wanted.digests)
-        assert at.min() >= 0, "a share of the features is missing"
+        with wanted.in_use(options):
+            rows, at = _complete(features, wanted, missing, company)
     assert rows is not None
     chosen = np.full(wanted.count, -1, np.int64)
     chosen[wanted.rows] = at
     return ChosenRows(rows, chosen)
+
+
+def _complete(
+    features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], company: Company
+) -> tuple[FeatureRows, NDArray[np.int64]]:
+    """Compute and store what is missing, and return the rows of the set and where among them each wanted one is."""
+    features.describe(kind=wanted.kind, key=wanted.key)
+    _compute(features, wanted, missing, company.local_share)
+    company.wait()
+    rows, at = features.find(wanted.digests)
+    while len(missing := np.flatnonzero(at < 0)):  # removed by somebody between looking and computing
+        _compute(features, wanted, missing, WHOLE)
+        rows, at = features.find(wanted.digests)
+    return rows, at
 
 
 RowsOf = Callable[[NDArray[np.int64]], torch.Tensor]

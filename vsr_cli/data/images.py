@@ -18,6 +18,7 @@ from PIL import Image
 from ..api import image_formats
 from ..errors import VsrError, one_line
 from ..sections import Resize
+from ..system_errors import refuse_exhaustion
 
 MAX_PIXELS = 64_000_000
 """Width times height, read from the header: such a picture needs some 200 MB decoded."""
@@ -216,6 +217,7 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
         remedy = "put the file there or drop the frame"
         raise ImageProblem("missing_image", where=where, what="no such file", remedy=remedy) from error
     except (OSError, ValueError) as error:
+        refuse_exhaustion(error, source)
         raise _unreadable(where, f"the file cannot be opened ({one_line(error)})") from error
 
 
@@ -224,6 +226,7 @@ def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image,
     try:
         image: Image.Image = Image.open(file, formats=image_formats())
     except _DAMAGE as error:
+        refuse_exhaustion(error, Path(where))
         if _says_truncated(error):
             raise _truncated(where) from error
         what = f"it is not a picture of a known kind ({', '.join(image_formats())})"
@@ -242,6 +245,7 @@ def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image,
             return rgb, (width, height)
         return rgb.transpose(upright), (height, width) if upright in _TURNING else (width, height)
     except _DAMAGE as error:
+        refuse_exhaustion(error, Path(where))
         if _says_truncated(error):
             raise _truncated(where) from error
         raise _unreadable(where, f"it cannot be decoded ({one_line(error)})") from error

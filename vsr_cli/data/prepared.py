@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 
 from ..api import Entity, nfc
 from ..errors import VsrError, nearest
-from ..files import read_json
+from ..files import is_temporary, read_json
+from ..locks import stay_in
 from ..sections import Resize
 from ..strict_json import from_json
+from ..system_errors import refuse_system_error
 from .chunks import Chunk
 from .shards import ChosenRows, MappedRows, Rows
 from .splits import SPLITS
@@ -41,6 +43,8 @@ from .windows import WINDOW_FRAMES
 FORMAT = 2
 FINISHED, UNFINISHED = "finished", "unfinished"
 MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
+OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
+"""What vsr writes in a prepared folder."""
 DATA = Path("data")
 
 
@@ -286,17 +290,28 @@ class Prepared:
                 with pa.memory_map(str(path)) as source:
                     self._tables[name] = pa.ipc.open_stream(source).read_all()
             except (OSError, pa.ArrowInvalid) as error:
+                refuse_system_error(error, path)
                 remedy = f"remove {self.tables} and run 'vsr prepare' again"
                 raise VsrError(f"{path}: cannot be read ({error}); {remedy}") from error
         return self._tables[name]
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared folder. Raises VsrError if it is not one, or preparing it has not come to its end."""
-    manifest = read_manifest(folder)
-    if manifest["status"] == UNFINISHED:
+    """Open a prepared folder. Raises VsrError if it is not one, or preparing it has not come to its end.
+
+    As long as what this returns is in use, 'vsr prepare' removes nothing that it may read.
+    """
+    prepared = in_use(Prepared(folder, {}))  # before the manifest is read, which may be replaced at any moment
+    prepared.manifest.update(read_manifest(folder))
+    if prepared.manifest["status"] == UNFINISHED:
         raise VsrError(f"{folder}: preparing it has not finished; run the same 'vsr prepare' again, and it goes on")
-    return Prepared(folder, manifest)
+    return prepared
+
+
+def in_use(prepared: Prepared) -> Prepared:
+    """Keep 'vsr prepare' from removing anything of a prepared folder for as long as the value is in use."""
+    stay_in(prepared.folder / CHUNKS, prepared)
+    return prepared
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -312,7 +327,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def newest_prepared() -> Path | None:
     """Find the newest prepared folder under data/."""
-    manifests = sorted(DATA.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    manifests = [path for path in DATA.glob(f"*/{MANIFEST}") if not is_temporary(path.parent)]
+    manifests.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return next((path.parent for path in manifests if _is_finished(path.parent)), None)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from .. import __version__
 from ..api import Dataset, HasSurvey, Rejected, Story, Survey
 from ..config import PrepareConfig
 from ..errors import VsrError
-from ..files import read_json, replacing, replacing_folder, write_json
+from ..files import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
+from ..links import refuse_links
+from ..locks import alone_in, beside_others_in, if_nobody_is_in
 from ..sections import DataOptions
 from ..strict_json import to_json
 from .chunks import Chunk, Made, Share, make_chunks
 from .markup import marked_up
 from .membership import read_groups, read_splits
-from .prepared import CHUNKS, FINISHED, FORMAT, MANIFEST, PROBLEMS, UNFINISHED, Prepared, read_manifest
+from .prepared import CHUNKS, FINISHED, FORMAT, MANIFEST, OWNED, PROBLEMS, UNFINISHED, Prepared, read_manifest
 from .splits import SPLITS
 from .tables import reasons_of, write_tables
 
@@ -71,9 +74,46 @@ def prepare_stories(
     shares together. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
     exists and is something else.
     """
-    old = _look_at(out)
     groups, listed = _groups(config.data), _listed(config.data)  # read first: a mistake in them costs no waiting
     survey = survey or survey_of(dataset, source)
+    with _writing(out, share):
+        return _prepare(
+            config,
+            dataset,
+            source,
+            out,
+            survey=survey,
+            share=share,
+            windowless=windowless,
+            on_progress=on_progress,
+            files={"groups": groups, "splits": listed},
+        )
+
+
+@contextmanager
+def _writing(out: Path, share: Share) -> Iterator[None]:
+    """Keep two commands from preparing one folder at the same time, unless each makes a share of it."""
+    if out.exists() and not out.is_dir():
+        raise VsrError(_taken(out))
+    lock = alone_in if share == WHOLE else beside_others_in
+    with lock(out, busy=f"{out}: another process is preparing data there; wait for it, or name another --out"):
+        refuse_links(out, OWNED)
+        yield
+
+
+def _prepare(
+    config: PrepareConfig,
+    dataset: Dataset,
+    source: str | None,
+    out: Path,
+    *,
+    survey: Survey,
+    share: Share,
+    windowless: bool,
+    on_progress: Callable[[Work], None],
+    files: Mapping[str, Any],
+) -> tuple[Prepared | None, Work]:
+    old = _look_at(out)
     work = Work()
     if old is None:
         write_json(out / MANIFEST, {"format": FORMAT, "status": UNFINISHED})
@@ -90,14 +130,15 @@ def prepare_stories(
         if share != WHOLE:
             return None, work
         chunks = [Chunk(out / CHUNKS, key) for key in keys]
-        name, summary = _tables(out, chunks, config.data, {"groups": groups, "splits": listed}, work)
+        name, summary = _tables(out, chunks, config.data, files, work)
         counts = summary["counts"]
         if not any(counts["windows_kept"].values()) and not (windowless and counts["stories_read"]):
             work.made = 0
             raise VsrError(_nothing_left(source, counts))
     except VsrError:
         if old is None and not work.made and share == WHOLE:
-            shutil.rmtree(out)  # it was not there before, and nothing in it would help the next try
+            for path in out.iterdir():
+                remove(path)  # nothing was there before, and nothing of it would help the next try
         raise
     manifest = {
         "format": FORMAT,
@@ -117,30 +158,26 @@ def prepare_stories(
         "bytes": {"chunks": work.bytes, "tables": _size(out / name)},
     }
     _publish(out / name / PROBLEMS, out / PROBLEMS)
-    if manifest == old:
-        (out / MANIFEST).touch()  # the newest prepared data is the one that was asked for last
-    else:
-        write_json(out / MANIFEST, manifest)
+    # Also where nothing has changed: the newest prepared data is the one that was asked for last.
+    write_json(out / MANIFEST, manifest)
     _sweep(out, name, set(keys))
     return Prepared(out, manifest), work
 
 
 def _look_at(out: Path) -> dict[str, Any] | None:
     """Give the manifest of what is at `out`; None where nothing is. Raises VsrError if it is something else."""
-    if not out.exists() or (out.is_dir() and all(_is_begun(path) for path in out.iterdir())):
+    if is_empty(out):
         return None
     try:
         return read_manifest(out)
     except VsrError as error:
-        raise VsrError(
-            f"--out {out}: exists and is not a prepared folder of this version of vsr; name another, "
-            "nothing is overwritten"
-        ) from error
+        raise VsrError(_taken(out)) from error
 
 
-def _is_begun(path: Path) -> bool:
-    """Whether a file is a manifest that another process is writing at this moment, or was when it was killed."""
-    return path.name.startswith(f".{MANIFEST}.")
+def _taken(out: Path) -> str:
+    return (
+        f"--out {out}: exists and is not a prepared folder of this version of vsr; name another, nothing is overwritten"
+    )
 
 
 def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[str, Any]:
@@ -236,15 +273,17 @@ def _size(folder: Path) -> int:
 
 
 def _sweep(out: Path, tables: str, keys: set[str]) -> None:
-    """Remove what the manifest no longer leads to, and what a kill has left half-written."""
-    for path in (out / CHUNKS).iterdir():
-        if path.name.split(".")[0] not in keys:
-            path.unlink()
-    for path in out.iterdir():
-        if path.name.startswith((".tables-", "tables-")) and path.name != tables:
-            shutil.rmtree(path)
-        elif _is_begun(path) or path.name.startswith(f".{PROBLEMS}."):
-            path.unlink()
+    """Remove what the manifest no longer leads to, unless someone reads it, and what a kill has left half-written."""
+    sweep(out, names=(MANIFEST, PROBLEMS))
+    with if_nobody_is_in(out / CHUNKS) as free:
+        if not free:
+            return  # a command that opened the older data still reads it; the next 'vsr prepare' removes it
+        for path in (out / CHUNKS).iterdir():
+            if path.name.split(".")[0] not in keys:
+                remove(path)
+        for path in out.iterdir():
+            if path.name.startswith(("tables-", ".tables-")) and path.name != tables:
+                remove(path)
 
 
 def _nothing_left(source: str | None, counts: dict[str, Any]) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import mmap
+import os
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +20,7 @@ from safetensors.numpy import save_file
 from ..errors import VsrError
 from ..files import replacing, writing
 from ..strict_json import from_json
+from ..system_errors import refuse_system_error
 
 ROWS = "rows"
 """The tensor of a shard that its rows are in; others may stand beside it."""
@@ -38,17 +44,23 @@ def map_shard(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
+            if length > os.fstat(file.fileno()).st_size:
+                raise ValueError("its header is longer than the file")
             header = dict(from_json(file.read(length)))
+            # One map a file: a map keeps a descriptor, of which a process has few.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         header.pop("__metadata__", None)
         tensors: dict[str, NDArray[Any]] = {}
         for name, entry in header.items():
-            dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
-            if 0 in shape:
-                tensors[name] = np.empty(shape, dtype)  # an empty map is none
-            else:
-                offset = 8 + length + entry["data_offsets"][0]
-                tensors[name] = np.memmap(path, mode="r", dtype=dtype, shape=shape, offset=offset)
+            dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+            if min(shape, default=0) < 0:
+                raise ValueError(f"{name} has the shape {shape}")
+            count = math.prod(shape)
+            start = 8 + length + entry["data_offsets"][0]
+            flat: NDArray[Any] = np.frombuffer(mapped, dtype, count, start) if count else np.empty(0, dtype)
+            tensors[name] = flat.reshape(shape)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, struct.error, MemoryError) as error:
+        refuse_system_error(error, path)
         raise VsrError(
             f"{path}: not a shard of vsr or cut short ({error}); remove the file and run 'vsr prepare' again"
         ) from error
@@ -100,7 +112,13 @@ class MappedRows:
             self._maps.move_to_end(index)
             return self._maps[index]
         path = self._paths[index]
-        mapped = map_shard(path).get(ROWS)
+        try:
+            mapped = map_shard(path).get(ROWS)
+        except VsrError as error:
+            if not (self._maps and isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EMFILE):
+                raise
+            self._maps.clear()  # each map keeps a file open, and this process may have no more of them
+            mapped = map_shard(path).get(ROWS)
         expected = (int(self._starts[index + 1] - self._starts[index]), *self.row_shape)
         if mapped is None or mapped.shape != expected or mapped.dtype != self.dtype:
             raise VsrError(f"{path}: does not hold the rows that it should; remove it and run 'vsr prepare' again")
@@ -144,4 +162,9 @@ class ChosenRows:
 
 def folder_bytes(folder: Path) -> int:
     """Add up the sizes of the files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # removed by another process while this one counts
+                total += (Path(place) / name).lstat().st_size
+    return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 
@@ -16,6 +18,7 @@ from ..data.features import to_array
 from ..data.shards import ArrayRows
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
+from ..system_errors import SCRATCH
 from .series import Queries, Series
 from .text import clean_text
 
@@ -75,5 +78,11 @@ def to_bytes(images: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def _laid_out(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    with tempfile.TemporaryFile(prefix="vsr-predictions-") as file:
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)  # the map outlives the file's name
+    with tempfile.TemporaryFile(prefix=f".{SCRATCH}.") as file:
+        try:
+            # Without its space, a write through the map would end the process when the disk is full.
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+        except OSError as error:
+            error.filename = tempfile.gettempdir()
+            raise
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)  # the map outlives the file's name

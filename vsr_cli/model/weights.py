@@ -15,6 +15,7 @@ from ..files import replacing, writing
 from ..plugin.registry import Registry
 from ..run import FROZEN, WEIGHTS, Run
 from ..sealed import no_network
+from ..system_errors import refuse_system_error
 from .building import build_model
 from .finite import weight_not_finite
 from .story_model import StoryModel
@@ -64,6 +65,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
+        refuse_system_error(error, path)
         raise VsrError(f"{path}: these weights cannot be read ({error}); restore the file or train anew") from error
 
 

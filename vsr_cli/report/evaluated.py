@@ -14,6 +14,7 @@ from ..errors import VsrError
 from ..files import read_json
 from ..run import Run
 from ..strict_json import from_json
+from ..system_errors import refuse_system_error
 
 EVALUATIONS = "evaluations"
 RESULT, PREDICTIONS, STATISTICS, PICTURES = "result.json", "predictions.jsonl", "statistics.safetensors", "predictions"
@@ -59,6 +60,7 @@ class Evaluated:
         try:
             return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
+            refuse_system_error(error, path)
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
     def picture(self, number: int) -> Path:
@@ -74,6 +76,7 @@ class Evaluated:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
+            refuse_system_error(error, path)
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
     def history(self) -> list[dict[str, Any]]:
@@ -84,6 +87,7 @@ class Evaluated:
         try:
             return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
+            refuse_system_error(error, path)
             raise VsrError(f"{path}: cannot be read ({error}); restore it, or remove it to do without") from error
 
     def configuration(self) -> dict[str, Any] | None:

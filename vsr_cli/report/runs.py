@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import VsrError
-from ..files import is_held, read_json
+from ..files import read_json
 from ..layers import preset_layer
+from ..locks import is_held
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..plugin.registry import Registry
 from ..run import Run
@@ -154,7 +155,7 @@ def _defaults(found: Registry, section: str, name: str | None, said: Mapping[str
 def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the results of a run's evaluations, and say of those that cannot be read why."""
     results, problems = [], []
-    for path in sorted((run.folder / "evaluations").rglob("result.json")):
+    for path in sorted((run.folder / "evaluations").glob("*/result.json")):
         try:
             result = read_json(path, what="an evaluation's result")
             scores = {name: _headline(score) for name, score in result["metrics"].items() if "value" in score}

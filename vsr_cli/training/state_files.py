@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import VsrError
 from ..files import read_json, write_json, writing
+from ..system_errors import refuse_system_error
 
 
 def save_nested(folder: Path, name: str, value: Any) -> None:
@@ -34,6 +35,7 @@ def load_nested(folder: Path, name: str) -> Any:
     try:
         return _decode(tree, load_file(path))
     except (OSError, safetensors.SafetensorError, KeyError, TypeError) as error:
+        refuse_system_error(error, path)
         raise VsrError(f"{path}: cannot be read as the state of a training run ({error}); train anew") from error
 
 

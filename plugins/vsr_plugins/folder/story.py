@@ -6,7 +6,20 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from vsr_cli.api import Frame, NoFile, Note, Rejected, Story, find_file, leads_outside, nfc, own_name, shown, tidy_text
+from vsr_cli.api import (
+    Frame,
+    NoFile,
+    Note,
+    Rejected,
+    Story,
+    find_file,
+    leads_outside,
+    nfc,
+    own_name,
+    refuse_exhaustion,
+    shown,
+    tidy_text,
+)
 
 from .pairs import IMAGES, KINDS, TEXTS, StoryFiles, missing_numbers
 
@@ -48,6 +61,7 @@ def read_story(folder: Path) -> Story | Rejected:
             return _from_json(folder)
         return _from_pairs(folder)
     except OSError as error:
+        refuse_exhaustion(error, folder)
         detail = f"the folder cannot be read ({error.strerror}); check its permissions"
         return Rejected(where=shown(str(folder)), code="unreadable_folder", detail=detail)
 
@@ -161,6 +175,7 @@ def _read_text(path: Path, index: int, notes: list[Note]) -> str | None:
     try:
         raw = path.read_bytes()
     except OSError as error:
+        refuse_exhaustion(error, path)
         refuse("unreadable_text", f"cannot be read ({error.strerror}); check its permissions")
         return None
     # UTF-32 begins with UTF-16's mark; its zeros then show in the text.

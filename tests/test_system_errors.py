@@ -1,0 +1,146 @@
+"""What the operating system refuses is not blamed on a file's content, and says what helps."""
+
+import errno
+import os
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from vsr_cli import system_errors
+from vsr_cli.api import Rejected, Story
+from vsr_cli.data.digitising import content_of, digitise
+from vsr_cli.data.images import read_picture
+from vsr_cli.data.shards import MappedRows, map_shard, save_shard
+from vsr_cli.errors import VsrError
+from vsr_cli.evaluation import predicting
+from vsr_cli.files import read_json
+from vsr_cli.model.weights import load_weights
+from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
+from vsr_plugins.folder.story import read_story
+
+
+@contextmanager
+def no_file_left():
+    """Use up all the files that a process may open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def readers(folder):
+    """Return functions that read a whole file of each kind."""
+    (folder / "a.json").write_text("{}")
+    save_file({"rows": np.zeros((2, 3), np.uint8)}, folder / "a.safetensors")
+    Image.new("RGB", (4, 4)).save(folder / "1.jpg")
+    (folder / "1.txt").write_text("A text.")
+    story = read_story(folder)
+    assert isinstance(story, Story)
+    return {
+        "json": lambda: read_json(folder / "a.json", what="settings"),
+        "shard": lambda: map_shard(folder / "a.safetensors"),
+        "weights": lambda: load_weights(folder / "a.safetensors"),
+        "picture": lambda: read_picture(folder / "1.jpg", where="1.jpg", size=32, resize="squash"),
+        "digest": lambda: content_of(story),
+        "decoding": lambda: digitise(story, size=32, resize="squash"),
+        "story": lambda: read_story(folder),
+    }
+
+
+READERS = ("json", "shard", "weights", "picture", "digest", "decoding", "story")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_too_many_open_files_are_no_damage_and_no_defect_of_a_story(tmp_path, kind):
+    read = readers(tmp_path)[kind]
+    with pytest.raises(VsrError, match=r"Too many open files; .*ulimit -n") as raised, no_file_left():
+        read()
+    assert "\n" not in str(raised.value)
+    assert "remove" not in str(raised.value)
+    assert not isinstance(read(), Rejected)
+
+
+def test_rows_of_more_files_than_may_be_open_are_read_a_few_at_a_time(tmp_path):
+    paths = [tmp_path / f"{number}.safetensors" for number in range(200)]
+    for number, path in enumerate(paths):
+        save_shard(path, {"rows": np.full(1, number, np.uint8)})
+    rows = MappedRows(paths, [1] * len(paths), row_shape=(), dtype=np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 20, limits[1]))
+    try:
+        assert rows.gather(np.arange(200)).tolist() == list(range(200))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENFILE, "close other programs"),
+        (errno.ENOMEM, "Cannot allocate memory; close other programs"),
+        (errno.EACCES, "check the path and its permissions"),
+        (errno.EIO, "reports an error of its own"),
+    ],
+)
+def test_a_map_that_the_system_refuses_says_why(tmp_path, monkeypatch, number, says):
+    save_shard(tmp_path / "a.safetensors", {"rows": np.zeros(3)})
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(VsrError, match=says) as raised:
+        map_shard(tmp_path / "a.safetensors")
+    assert str(tmp_path / "a.safetensors") in str(raised.value)
+    assert "cut short" not in str(raised.value)
+
+
+def test_an_error_about_the_content_is_left_to_the_reader(tmp_path):
+    (tmp_path / "a").touch()
+    for error in (ValueError("not JSON"), FileNotFoundError(errno.ENOENT, "none"), IsADirectoryError(21, "a folder")):
+        refuse_system_error(error, tmp_path / "a")
+        refuse_exhaustion(error, tmp_path / "a")
+    refuse_exhaustion(PermissionError(errno.EACCES, "no"), tmp_path / "a")
+    refuse_exhaustion(MemoryError(), tmp_path / "a")  # a damaged image asks for more than there is
+
+
+def test_memory_that_is_used_up_is_no_defect_of_an_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(system_errors, "memory_is_left", lambda: False)
+    with pytest.raises(VsrError, match="memory"):
+        refuse_exhaustion(MemoryError(), tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize(
+    ("place", "remedy"),
+    [("out/a.json", "--out"), ("cache/features/a", "VSR_CACHE"), ("tmp/.vsr-scratch.x.vsr-tmp/data", "TMPDIR")],
+)
+def test_no_space_names_the_path_and_the_setting_that_moves_it(tmp_path, monkeypatch, number, place, remedy):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    said = describe_os_error(OSError(number, "library's own words"), tmp_path / place)
+    assert said.startswith(f"{tmp_path / place}: {os.strerror(number)}; free some space")
+    assert [word for word in ("--out", "VSR_CACHE", "TMPDIR") if word in said] == [remedy]
+
+
+def test_predictions_that_do_not_fit_tmpdir_name_it(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert (predicting._laid_out((2, 3)) == 0).all()
+    monkeypatch.setattr(predicting.os, "posix_fallocate", refuse)
+    with pytest.raises(OSError, match="No space") as raised:
+        predicting._laid_out((2, 3))
+    assert f"{tmp_path}: No space left on device; free some space" in describe_os_error(raised.value)
+    assert "TMPDIR" in describe_os_error(raised.value)

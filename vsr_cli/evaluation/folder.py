@@ -1,0 +1,35 @@
+"""The folder that an evaluation is written to, by one process at a time. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..files import sweep
+from ..links import refuse_links
+from ..locks import alone_in
+
+WRITTEN = (
+    "result.json",
+    "predictions.jsonl",
+    "statistics.safetensors",
+    "leaks.jsonl",
+    "storyboards.png",
+    "predictions",
+)
+
+
+@contextmanager
+def alone_in_evaluation(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing the evaluation PLACE/evaluations/NAME, from before it is computed.
+
+    Raises VsrError if one does so already, or if the folder or anything in it is a link.
+    """
+    place, evaluations = folder.parent.parent, folder.parent
+    refuse_links(place, [evaluations.name], below=False)
+    refuse_links(evaluations, [folder.name])
+    busy = f"{folder}: another process is writing this evaluation; wait for it, or stop it first"
+    with alone_in(folder, busy=busy):
+        sweep(folder, names=WRITTEN)
+        yield
