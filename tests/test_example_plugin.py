@@ -140,7 +140,7 @@ def test_the_wheel_holds_the_program_and_its_plugins_and_claims_no_other_name(tm
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"vsr_cli", "vsr_plugins"}
     assert {"vsr_cli/presets/tiny.toml", "vsr_cli/presets/reference.toml", "vsr_cli/cli.py"} <= set(names)
-    assert parsed["console_scripts"]["vsr"] == "vsr_cli.cli:main"
+    assert parsed["console_scripts"]["vsr"] == "vsr_cli.entry:main"
     folders = {path.parent.name for path in (ROOT / "plugins" / "vsr_plugins").glob("*/__init__.py")}
     declared = {value.removeprefix("vsr_plugins.") for value in parsed["vsr.plugins"].values()}
     assert declared == folders, "each shipped plugin has an entry point"

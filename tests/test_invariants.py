@@ -299,7 +299,7 @@ FLOORS = (
     ("model",),
     ("training", "evaluation", "prediction", "report", "ablation"),
     ("checking", "testing"),
-    ("cli", "commands", "__main__"),
+    ("cli", "commands", "entry", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -24,7 +24,7 @@ from vsr_cli.training.stopping import Interrupted
 SETTINGS = ("temporal.dropout=0.2", "training.schedule=cosine", "training.warmup=0.3")
 STEPS = 7
 """Of an epoch; the runs here have two."""
-HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 """As they are before anything is trained: a shell's background job ignores Ctrl-C."""
 
 
@@ -69,13 +69,13 @@ def failing(losses):
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("step", [1, STEPS, STEPS + 1, STEPS + 3, 2 * STEPS])
 def test_an_interrupted_run_goes_on_to_the_bit(train_small, whole, at_step, tmp_path, capsys, step, number):
     at_step(step, signalling(number))
     with pytest.raises(Interrupted) as stopped:
         train_small(tmp_path / "run", *SETTINGS)
-    assert stopped.value.code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert stopped.value.code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number]
     run = Run(tmp_path / "run")
     assert f"vsr train --resume {run.folder}" in capsys.readouterr().err.splitlines()[-1]
     assert run.facts()["status"] == "interrupted"
@@ -112,6 +112,29 @@ def test_a_run_is_interrupted_again_and_again(train_small, whole, at_step, tmp_p
     resume(run)
     assert what_matters(run) == what_matters(whole)
     assert len(run.facts()["resumed"]) == 4
+
+
+def test_a_hangup_that_is_ignored_stays_so(train_small, at_step, tmp_path):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_step(2, signalling(signal.SIGHUP))
+        run = train_small(tmp_path / "run", *SETTINGS)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.facts()["status"] == "finished"
+
+
+def test_a_terminal_that_has_gone_costs_nothing(train_small, whole, at_step, tmp_path, monkeypatch):
+    def gone(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("vsr_cli.training.stopping.os.write", gone)
+    at_step(2, signalling(signal.SIGHUP))
+    with pytest.raises(Interrupted):
+        train_small(tmp_path / "run", *SETTINGS)
+    resume(Run(tmp_path / "run"))
+    assert what_matters(Run(tmp_path / "run")) == what_matters(whole)
 
 
 def test_a_second_ctrl_c_stops_at_once(train_small, whole, at_step, tmp_path):

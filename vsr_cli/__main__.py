@@ -1,6 +1,6 @@
 """`python -m vsr_cli` is `vsr`."""
 
-from .cli import main
+from .entry import main
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -46,9 +47,10 @@ from .commands.results_app import results_app
 from .commands.runs import runs_app
 from .commands.words import Command, UsageError, fail_usage, presets_and_examples
 from .console import fail, print_json, say, tolerate_encodings
+from .entry import Stopped, describe_end
 from .errors import VsrError
 from .launch import is_main, share_processor
-from .system_errors import describe_os_error
+from .system_errors import describe_os_error, describe_out_of_memory, is_out_of_memory
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -254,7 +256,7 @@ for group in (app, *(info.typer_instance for info in app.registered_groups)):
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 143 stopped by SIGTERM.
+    Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 129 or 143 stopped by a signal.
     """
     tolerate_encodings()
     share_processor()
@@ -269,6 +271,14 @@ def main() -> None:
     except OSError as error:
         fail(describe_os_error(error))
         code = MISTAKE
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(describe_out_of_memory(error))
+        code = MISTAKE
+    except Stopped as end:
+        fail(describe_end(end.number))
+        code = end.code
     if code == INTERRUPTED:
-        fail("interrupted; what was finished is kept, nothing is left half-written")
+        fail(describe_end(signal.SIGINT))
     sys.exit(code)

@@ -9,7 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from .errors import VsrError
+from .errors import VsrError, one_line
 from .home import expand_home
 
 CACHE_VARIABLE = "VSR_CACHE"
@@ -99,6 +99,27 @@ def as_os_error(error: BaseException) -> OSError | None:
         number = int(match[1] or match[2])
         return OSError(number, os.strerror(number))
     return None
+
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+OUT_OF_THREADS = "can't start new thread"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, or the threads that a user may start, are used up."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in (*OUT_OF_MEMORY, OUT_OF_THREADS))
+
+
+def describe_out_of_memory(error: BaseException) -> str:
+    """Return one line on what is used up and what helps."""
+    if OUT_OF_THREADS in str(error).lower():
+        return "this user may start no further thread; close other programs, or raise the limit with 'ulimit -u'"
+    reason = f" ({one_line(error)})" if str(error) else ""
+    return (
+        f"not enough memory{reason}; close other programs, use a machine with more, or ask for less, such as a smaller "
+        "--batch-size or data.image_size"
+    )
 
 
 def _elsewhere(path: Path | None) -> str:

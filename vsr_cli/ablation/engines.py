@@ -76,7 +76,11 @@ class LocalProcesses:
 
     def first(self, words: Sequence[str], log: Path) -> int:
         """Run `vsr WORDS` with the whole machine, in sight of whoever watches; the log stays empty."""
-        return subprocess.run(_owned(words), stdin=subprocess.DEVNULL, stdout=STDERR, check=False).returncode
+        # In a session of its own, Ctrl-C reaches this process alone, which ends that one and tells of it once.
+        done = subprocess.run(
+            _owned(words), stdin=subprocess.DEVNULL, stdout=STDERR, start_new_session=True, check=False
+        )
+        return done.returncode
 
     def start(self, words: Sequence[str], log: Path) -> LocalProcess:
         """Start `vsr WORDS` in the first share of the machine that is free."""

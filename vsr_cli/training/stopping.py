@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a model trains: the step is finished and kept before the process ends."""
+"""Ctrl-C, SIGTERM and SIGHUP while a model trains: the step is finished and stored before the process ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,7 +20,7 @@ SAME_PRESS = 1.0
 class Interrupted(SystemExit):
     """Training was stopped by a signal, after all was kept. The exit code is the shell's: 128 and the signal's number.
 
-    130 is for Ctrl-C, 143 for SIGTERM.
+    130 is for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, such as of a terminal that was closed.
     """
 
     def __init__(self, number: int, *, epoch: int, step: int) -> None:
@@ -39,7 +39,10 @@ class Wish:
 
 @contextmanager
 def listening() -> Iterator[Wish]:
-    """Note a first SIGINT or SIGTERM instead of dying of it; a second SIGINT raises KeyboardInterrupt at once."""
+    """Note a first SIGINT, SIGTERM or SIGHUP instead of ending; a second SIGINT raises KeyboardInterrupt at once.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
     wish = Wish()
     if threading.current_thread() is not threading.main_thread():
         yield wish  # signals are the main thread's alone
@@ -51,12 +54,16 @@ def listening() -> Iterator[Wish]:
         if not wish.signal:
             wish.signal, first = number, time.monotonic()
             if speaks():
-                # Neither print nor rich may be called in a handler, which can come in the middle of either.
-                os.write(2, b"\nfinishing this step, then keeping all of it; Ctrl-C again stops at once\n")
+                with suppress(OSError):  # the terminal may be what has gone
+                    # Neither print nor rich may be called in a handler, which can come in the middle of either.
+                    os.write(2, b"\nfinishing this step, then keeping all of it; Ctrl-C again stops at once\n")
         elif number == signal.SIGINT and (process_count() == 1 or time.monotonic() - first > SAME_PRESS):
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield wish
     finally:
