@@ -341,6 +341,15 @@ def test_bleu_chooses_the_tokenizer_by_the_references_and_signs_with_it(script: 
     assert "|tok:none|" in named.signature
 
 
+def test_where_nobody_has_bleu_read_the_references_the_first_measured_choose() -> None:
+    metric = bleu_module.build(BleuOptions())
+    chinese = samples(EVERY_SCRIPT["Chinese"], EVERY_SCRIPT["Chinese"])
+    assert metric.combine(metric.measure(chinese))["bleu"] == pytest.approx(100)
+    assert "|tok:zh|" in metric.signature
+    metric.measure(samples(EVERY_SCRIPT["Thai"], EVERY_SCRIPT["Thai"]))
+    assert "|tok:zh|" in metric.signature
+
+
 @pytest.mark.parametrize(
     ("references", "tokenizer"),
     [

@@ -160,7 +160,7 @@ def test_equal_texts_give_equal_vocabularies_in_every_process():
     assert first == second
 
 
-@pytest.mark.parametrize("texts", [[], ["", "  \n"]])
+@pytest.mark.parametrize("texts", [[], ["", "  \n"], ["\u200b", "\u3164"]])
 def test_no_text_is_an_error(texts):
     with pytest.raises(VsrError, match=r"no vocabulary can be learnt.*choose a dataset"):
         build_text(TinyTextOptions(), context(texts=texts))

@@ -9,7 +9,7 @@ from itertools import chain
 import regex
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from vsr_cli.api import Vocabulary, VsrError
+from vsr_cli.api import Vocabulary, VsrError, is_blank
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 """BERT's, at ids 0 to 4."""
@@ -40,7 +40,7 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
 
     Raises VsrError if there is no text.
     """
-    present = (text for text in texts if text.strip())
+    present = (text for text in texts if not is_blank(text))
     first = next(present, None)
     if first is None:
         raise VsrError(
