@@ -130,7 +130,7 @@ def _prepare(
         if share != WHOLE:
             return None, work
         chunks = [Chunk(out / CHUNKS, key) for key in keys]
-        name, summary = _tables(out, chunks, config.data, files, work)
+        name, summary = make_tables(out, chunks, config.data, files, work)
         counts = summary["counts"]
         if not any(counts["windows_kept"].values()) and not (windowless and counts["stories_read"]):
             work.made = 0
@@ -157,7 +157,7 @@ def _prepare(
         "counts": summary["counts"],
         "bytes": {"chunks": work.bytes, "tables": _size(out / name)},
     }
-    _publish(out / name / PROBLEMS, out / PROBLEMS)
+    publish_table(out / name / PROBLEMS, out / PROBLEMS)
     # Also where nothing has changed: the newest prepared data is the one that was asked for last.
     write_json(out / MANIFEST, manifest)
     _sweep(out, name, set(keys))
@@ -198,11 +198,11 @@ def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]
     """Give the chunks of the last time, where the source says that they would be the same and all are there."""
     if old is None or old.get("reading") != reading or reading["state"] is None:
         return None
-    keys = _chunk_keys(out / old["tables"])
+    keys = chunk_keys(out / old["tables"])
     return keys if keys and all(Chunk(out / CHUNKS, key).is_whole() for key in keys) else None
 
 
-def _chunk_keys(tables: Path) -> list[str]:
+def chunk_keys(tables: Path) -> list[str]:
     return [key for key, _ in read_json(tables / "chunks.json", what="a table of a prepared folder")]
 
 
@@ -242,7 +242,7 @@ def _listed(options: DataOptions) -> Mapping[str, str] | None:
     return None if options.split_file is None else read_splits(options.split_file, SPLITS)
 
 
-def _tables(
+def make_tables(
     out: Path, chunks: list[Chunk], options: DataOptions, files: Mapping[str, Any], work: Work
 ) -> tuple[str, dict[str, Any]]:
     """Make the tables where they are not there yet. Give their folder's name and what they say in sum."""
@@ -253,7 +253,9 @@ def _tables(
     name = f"tables-{digest.hexdigest()[:16]}"
     if not (out / name).is_dir():
         with replacing_folder(out / name) as folder:
-            write_json(folder / "summary.json", write_tables(folder, chunks, options, files["groups"]))
+            write_json(
+                folder / "summary.json", write_tables(folder, chunks, options, files["groups"], files.get("assigned"))
+            )
         work.tables = True
     if not work.bytes:
         work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
@@ -261,7 +263,7 @@ def _tables(
     return name, summary
 
 
-def _publish(table: Path, copy: Path) -> None:
+def publish_table(table: Path, copy: Path) -> None:
     """Lay a copy of a table for people where they look first; an unchanged one stays as it is."""
     if not (copy.is_file() and filecmp.cmp(table, copy, shallow=False)):
         with replacing(copy) as temporary:

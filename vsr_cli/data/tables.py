@@ -64,17 +64,22 @@ class _Images:
 
 
 def write_tables(
-    folder: Path, chunks: Sequence[Chunk], options: DataOptions, groups: Mapping[str, str] | None
+    folder: Path,
+    chunks: Sequence[Chunk],
+    options: DataOptions,
+    groups: Mapping[str, str] | None,
+    assigned: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write all tables into an empty folder. Give the fingerprint and the counts; no window may be left.
 
     `groups` says which group a story is of, for all stories that it names; the source's own word holds for none then.
-    Raises VsrError if the split asked for cannot be made of these stories.
+    `assigned` is the split of each story, in place of what the options ask for; others are in none. Raises VsrError if
+    the split asked for cannot be made of these stories.
     """
     images = _images(chunks)
     with (folder / PROBLEMS).open("w", encoding="utf-8") as lines:
         survey = _survey(chunks, options, groups, lines)
-        split_of = assign_splits(survey.members, options)
+        split_of = _assigned(survey, assigned) if assigned is not None else assign_splits(survey.members, options)
         fingerprint, counts = _write(folder, chunks, options, survey, split_of, images)
     images_table = {
         "stored_row": images.first,
@@ -88,6 +93,11 @@ def write_tables(
     kept = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
     (folder / "chunks.json").write_text(to_json(kept) + "\n", encoding="utf-8")
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
+
+
+def _assigned(survey: _Survey, splits: Mapping[str, str]) -> dict[str, str | None]:
+    assert splits.keys() <= survey.members.keys(), "a story is assigned that has no window"
+    return {story: splits.get(story) for story in survey.members}
 
 
 def reasons_of(counts: Mapping[str, Any]) -> str:

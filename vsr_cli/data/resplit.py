@@ -1,0 +1,107 @@
+"""The same prepared stories in other splits, and folds: parts of the stories of which each is held out once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import VsrError
+from ..files import write_json
+from ..sections import DataOptions
+from .chunks import Chunk
+from .prepared import CHUNKS, FINISHED, MANIFEST, PROBLEMS, Prepared, open_prepared
+from .preparing import Work, chunk_keys, make_tables, publish_table
+from .shards import folder_bytes
+from .splits import Membership, assign_splits
+
+
+def groups_of(prepared: Prepared) -> dict[str, str]:
+    """Return the group of each story that is in a split, by the story's id."""
+    return {story.id: story.group for story in prepared.stories() if story.split}
+
+
+def assign_folds(groups: Mapping[str, str], folds: int, *, seed: int) -> dict[str, int]:
+    """Return the fold of each story, from 0: whole groups, the largest first, each into the fold with fewest stories.
+
+    The answer depends on the ids, groups and seed, not on the order of the stories. Raises VsrError if there are fewer
+    groups than folds, or too few to train on what is left.
+    """
+    members: dict[str, list[str]] = {}
+    for story, group in groups.items():
+        members.setdefault(group, []).append(story)
+    least = max(folds, 3)  # each fold leaves one group to train on and one to choose the best epoch by
+    if len(members) < least:
+        grouped = "" if len(members) == len(groups) else f" in {len(members)} groups, which are never parted"
+        raise VsrError(
+            f"--folds {folds}: needs {least} stories or groups of stories (got {len(groups)} stories{grouped}); "
+            "choose fewer folds or prepare more stories"
+        )
+    shuffled = np.random.default_rng(seed).permutation(sorted(members)).tolist()
+    sizes = [0] * folds
+    fold: dict[str, int] = {}
+    for group in sorted(shuffled, key=lambda group: -len(members[group])):
+        chosen = sizes.index(min(sizes))
+        sizes[chosen] += len(members[group])
+        fold |= dict.fromkeys(members[group], chosen)
+    return fold
+
+
+def splits_of_fold(
+    groups: Mapping[str, str], fold: Mapping[str, int], *, held_out: int, options: DataOptions
+) -> dict[str, str]:
+    """Return the split of each story where one fold is the test: of the others, whole groups are the validation.
+
+    The share of the validation and the seed are those that the stories were prepared with.
+    """
+    rest = {story: Membership(group, None) for story, group in groups.items() if fold[story] != held_out}
+    share = {"split": "group", "test": 0.0, "split_file": None}
+    split_of = assign_splits(rest, DataOptions.model_validate({**options.model_dump(), **share}))
+    return {story: split_of.get(story) or "test" for story in groups}
+
+
+def resplit(prepared: Prepared, splits: Mapping[str, str], out: Path) -> Prepared:
+    """Write a prepared folder with the same stories in other splits, and open it; one that is there already is kept.
+
+    Its chunks are hard links to the same files where the file system can make them, so that it takes little space.
+    """
+    if (out / MANIFEST).exists():
+        there = open_prepared(out)
+        if {story.id: story.split for story in there.stories() if story.split} == splits:
+            return there
+    if out.exists():
+        shutil.rmtree(out)  # begun by a process that was killed
+    own = {"split": "group", "split_file": None, "group_csv": None}
+    options = DataOptions.model_validate({**prepared.manifest["data"], **own})
+    keys = chunk_keys(prepared.tables)
+    (out / CHUNKS).mkdir(parents=True)
+    for key in keys:
+        source, target = Chunk(prepared.folder / CHUNKS, key), Chunk(out / CHUNKS, key)
+        _link(source.pictures, target.pictures)
+        _link(source.stories, target.stories)
+    work = Work()
+    chunks = [Chunk(out / CHUNKS, key) for key in keys]
+    groups = {story.id: story.group for story in prepared.stories()}
+    name, summary = make_tables(out, chunks, options, {"groups": groups, "assigned": splits}, work)
+    publish_table(out / name / PROBLEMS, out / PROBLEMS)
+    manifest = {
+        **prepared.manifest,
+        "status": FINISHED,
+        "fingerprint": summary["fingerprint"],
+        "tables": name,
+        "data": options.model_dump(mode="json"),
+        "counts": summary["counts"],
+        "bytes": {"chunks": work.bytes, "tables": folder_bytes(out / name)},
+    }
+    write_json(out / MANIFEST, manifest)
+    return open_prepared(out)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
