@@ -203,6 +203,7 @@ def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]
 
 
 def chunk_keys(tables: Path) -> list[str]:
+    """Return the keys of the chunks that tables were made of, in their order."""
     return [key for key, _ in read_json(tables / "chunks.json", what="a table of a prepared folder")]
 
 
