@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vsr_cli.api import Analysis, Character, Entity, Frame, FrameAnalysis, Story
 from vsr_cli.config import resolve_prepare
@@ -174,7 +174,7 @@ def test_a_caption_is_drawn_in_its_colours(tmp_path):
     story = prepared(tmp_path).story("a/b")
     colours = colours_of(story)
     board = Image.new("RGB", (PANEL_WIDTH, 60), PAPER)
-    break_caption(TEXT, styles_of(story.frames[0], colours), width=PANEL_WIDTH).draw(ImageDraw.Draw(board), 0, 0)
+    break_caption(TEXT, styles_of(story.frames[0], colours), width=PANEL_WIDTH).draw(board, 0, 0)
     pixels = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in board.getcolors(60 * PANEL_WIDTH)}
     assert {INK, *colours.values()} <= pixels
 

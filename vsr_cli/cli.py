@@ -23,6 +23,7 @@ from .commands.options import (
     Dataset,
     DryRun,
     Epochs,
+    Font,
     Fusion,
     Groups,
     ImageDecoder,
@@ -39,6 +40,7 @@ from .commands.options import (
     Track,
     Visual,
     as_source,
+    use_font,
 )
 from .commands.plugins import plugins_app
 from .commands.predicting_app import predicting_app
@@ -201,9 +203,11 @@ def train(
     out: Out = None,
     resume: Resume = None,
     dry_run: DryRun = False,
+    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Train a model, watch its losses fall, and write a run folder. Or go on with a run that was interrupted."""
+    use_font(font)
     from .commands.plan import run_plan, show_plan
     from .commands.runs import tell_run
     from .commands.settings import registry

@@ -17,6 +17,7 @@ from .options import (
     Config,
     Data,
     Epochs,
+    Font,
     Json,
     Metrics,
     Out,
@@ -25,6 +26,7 @@ from .options import (
     as_path,
     completing,
     finite,
+    use_font,
 )
 from .words import SeveralValues, examples
 
@@ -99,12 +101,14 @@ def ablate(
         list[str] | None,
         typer.Option("--job", metavar="KEY=VALUE…", help="What submitit asks the cluster for, e.g. timeout_min=60."),
     ] = None,
+    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Train and score every combination of some parts with several seeds, and tell which differences are real.
 
     The first value of each is the base that the others are compared with. Typed again, it goes on where it stopped.
     """
+    use_font(font)
     from .ablate import Asked, run_ablate, show_ablation
     from .settings import comma_separated, registry
 

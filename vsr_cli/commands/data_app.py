@@ -9,7 +9,7 @@ import typer
 
 from ..console import out as console
 from ..console import print_json
-from .options import Assignments, Data, Dataset, Groups, Json, SplitBy, as_path, as_source
+from .options import Assignments, Data, Dataset, Font, Groups, Json, SplitBy, as_path, as_source, use_font
 from .words import examples
 
 FAILED = 1
@@ -81,9 +81,11 @@ def data_stats(
         ),
     ] = None,
     out: Picture = None,
+    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Tell what stories are like: lengths, words, markup, sizes, repetition, in numbers and a picture."""
+    use_font(font)
     from .data_stats import run_stats, show_stats
     from .settings import registry
 
@@ -105,9 +107,11 @@ def data_show(
     story: Annotated[str, typer.Argument(help="A story's id.")],
     data: Data = None,
     out: Picture = None,
+    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Draw a prepared story, with who and what it speaks of in colour."""
+    use_font(font)
     from .data import run_show, show_record
 
     prepared, told, page = run_show(story, data, out)

@@ -18,6 +18,14 @@ def as_path(typed: str | Path) -> Path:
     return Path(expand_home(str(typed)))
 
 
+def use_font(path: Path | None) -> None:
+    """Take the font that --font names for all images that are drawn. Raises VsrError if it cannot be read."""
+    if path is not None:
+        from ..report.fonts import name_font
+
+        name_font(path)
+
+
 def as_source(typed: str) -> str:
     """Read a source from the command line: a path, or a name that is none."""
     return expand_home(typed)
@@ -193,6 +201,15 @@ RunFolder = Annotated[
     typer.Option("--run", metavar="DIR", parser=as_path, help="The run; else the newest finished one under runs/."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="Where to write.")]
+Font = Annotated[
+    Path | None,
+    typer.Option(
+        "--font",
+        metavar="FILE",
+        parser=as_path,
+        help="A font for the texts in images; else the system's fonts are searched for what DejaVu Sans lacks.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
 Track = Annotated[
     list[str] | None,

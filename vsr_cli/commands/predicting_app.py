@@ -9,7 +9,21 @@ import typer
 
 from ..console import print_json
 from ..errors import VsrError, nearest
-from .options import Assignments, Data, DecodingMethod, Json, Leaks, Metrics, Out, Protocol, RunFolder, Split, as_path
+from .options import (
+    Assignments,
+    Data,
+    DecodingMethod,
+    Font,
+    Json,
+    Leaks,
+    Metrics,
+    Out,
+    Protocol,
+    RunFolder,
+    Split,
+    as_path,
+    use_font,
+)
 from .words import SeveralMetrics, examples
 
 predicting_app = typer.Typer()
@@ -38,9 +52,11 @@ def evaluate(
     protocol: Protocol = "held-out",
     leaks: Leaks = None,
     assignments: Assignments = None,
+    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
+    use_font(font)
     from ..config import resolve_evaluation
     from ..data.splits import SPLITS
     from ..layers import parse_set
@@ -89,10 +105,12 @@ def predict(
     run: RunFolder = None,
     decoding: DecodingMethod = None,
     assignments: Assignments = None,
+    font: Font = None,
     as_json: Json = False,
     out: Out = None,
 ) -> None:
     """Predict what happens next: the fifth image and text of a story, with a storyboard."""
+    use_font(font)
     from ..config import resolve_decoding
     from ..layers import parse_set
     from ..run import open_run

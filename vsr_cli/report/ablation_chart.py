@@ -8,6 +8,7 @@ from typing import Any
 
 from ..files import replacing
 from .ablation import floor_means
+from .plot_fonts import fonts_for
 from .storyboard import ACCENT, FAINT, INK, PAPER, TRUTH
 from .verdicts import BETTER, MARK_OF_DIRECTION, WORSE, short
 
@@ -21,6 +22,11 @@ into one place."""
 
 def draw_ablation(result: Mapping[str, Any], path: Path) -> None:
     """Draw what result.json has of the metrics, as a PNG."""
+    with fonts_for(*(combination["label"] for combination in result["combinations"])):
+        _draw(result, path)
+
+
+def _draw(result: Mapping[str, Any], path: Path) -> None:
     # Importing matplotlib takes most of a second. Without pyplot there is no display to look for.
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

@@ -9,6 +9,7 @@ from typing import Any
 from ..files import replacing
 from ..run import Run
 from .history import Row, best_row, clock, losses_of, number, read_history, watched_loss
+from .plot_fonts import fonts_for
 from .storyboard import ACCENT, FAINT, INK, PAPER
 
 CURVES = "curves.png"
@@ -32,7 +33,7 @@ def draw_curves(run: Run) -> Path | None:
     if not rows:
         return None
     path = run.folder / CURVES
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, fonts_for(run.name):
         figure = _figure(rows, title=run.name, best=best_row(rows, watched_loss(run.config())))
         figure.savefig(temporary, format="png", dpi=110)
     return path

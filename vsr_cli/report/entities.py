@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal
 
 from PIL import Image, ImageDraw
@@ -14,7 +12,8 @@ from PIL import Image, ImageDraw
 from ..api import Box, Entity
 from ..data.prepared import StoredFrame, StoredStory
 from ..sections import Resize
-from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PAPER, load_font
+from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PANEL_WIDTH, PAPER, load_font
+from .text_layout import Run, break_lines, draw_runs, is_rtl, runs_of
 
 COLOURS = (
     "#1565c0", "#c2410c", "#2e7d32", "#8e24aa", "#b0125b", "#00707a", "#8a5a00", "#4a55b8", "#a31515", "#566400",
@@ -113,7 +112,7 @@ def outline(picture: Image.Image, boxes: Iterable[tuple[str, Box]], colours: Map
         # Above the box where there is room, so that it hides nothing of a small one; never beyond the edge.
         left, top = max(0, min(left, picture.width - width)), top - height if top >= height else top
         draw.rectangle((left, top, left + width - 1, top + height), fill=colours[name])
-        draw.text((left + 4, top + 1), label, font=font, fill=PAPER)
+        font.draw(drawn, (left + 4, top + 1), label, fill=PAPER)
     return drawn
 
 
@@ -152,18 +151,20 @@ class Caption:
         """In pixels."""
         return LINE * len(self.lines)
 
-    def draw(self, draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
-        """Draw it with its upper left corner at a place."""
+    def draw(self, board: Image.Image, left: int, top: int) -> None:
+        """Draw it with its upper left corner at a place; a text from right to left stands at the right."""
+        draw, rtl = ImageDraw.Draw(board), is_rtl(self.text)
         for number, (start, end) in enumerate(self.lines):
             x, y = float(left), top + number * LINE
-            for style, text in _runs(self.text, self.styles, start, end):
-                font = load_font(CAPTION_SIZE, style.font)
-                draw.text((x, y), text, font=font, fill=style.colour)
-                width = font.getlength(text)
+            runs, styles = _runs(self.text, self.styles, start, end, rtl=rtl)
+            if rtl:
+                x += max(0.0, PANEL_WIDTH - sum(run.width for run in runs))
+            for run in runs:
+                style = styles[run.style]
                 if style.underlined:
                     under = y + CAPTION_SIZE + 3
-                    draw.rectangle((x, under, x + width, under + UNDERLINE - 1), fill=style.colour)
-                x += width
+                    draw.rectangle((x, under, x + run.width, under + UNDERLINE - 1), fill=style.colour)
+                x = draw_runs(board, (x, y), [run], [each.colour for each in styles], size=CAPTION_SIZE)
 
 
 def break_caption(text: str, styles: Sequence[Style], *, width: int) -> Caption:
@@ -173,28 +174,12 @@ def break_caption(text: str, styles: Sequence[Style], *, width: int) -> Caption:
     """
     if len(text) > LONGEST:
         text, styles = f"{text[:LONGEST]} …", [*styles[:LONGEST], PLAIN, PLAIN]
-    lines: list[tuple[int, int]] = []
-    start = end = 0
-    for word in re.finditer(r"\S+", text):
-        if end == start:
-            start = word.start()
-        elif _width(text, styles, start, word.end()) > width:
-            lines.append((start, end))
-            start = word.start()
-        end = word.end()
-        while _width(text, styles, start, end) > width:
-            fits = start + 1
-            while _width(text, styles, start, fits + 1) <= width:
-                fits += 1
-            lines.append((start, fits))
-            start = fits
-    if end > start:
-        lines.append((start, end))
-    return Caption(text, styles, lines)
+    rtl = is_rtl(text)
 
+    def measure(start: int, end: int) -> float:
+        return sum(run.width for run in _runs(text, styles, start, end, rtl=rtl)[0])
 
-def _width(text: str, styles: Sequence[Style], start: int, end: int) -> float:
-    return sum(load_font(CAPTION_SIZE, style.font).getlength(run) for style, run in _runs(text, styles, start, end))
+    return Caption(text, styles, break_lines(text, measure, width=width))
 
 
 def one_line(text: str) -> str:
@@ -202,7 +187,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _runs(text: str, styles: Sequence[Style], start: int, end: int) -> Iterator[tuple[Style, str]]:
-    """Part a stretch of a text into pieces of one style; all white space is written as spaces."""
-    for style, run in groupby(range(start, end), key=styles.__getitem__):
-        yield style, "".join(" " if text[at].isspace() else text[at] for at in run)
+def _runs(text: str, styles: Sequence[Style], start: int, end: int, *, rtl: bool) -> tuple[list[Run], list[Style]]:
+    """Part a stretch of a text into runs as they stand, each with the number of one of the styles that are returned."""
+    distinct = list(dict.fromkeys(styles[start:end]))
+    numbers = [distinct.index(style) for style in styles[start:end]]
+    fonts = [style.font for style in distinct]
+    return runs_of(text[start:end], numbers, fonts, size=CAPTION_SIZE, rtl=rtl), distinct

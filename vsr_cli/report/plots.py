@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..data.splits import HELD_OUT, SPLITS
 from ..data.statistics import ALL, LENGTHS, Measures
 from ..files import replacing
+from .plot_fonts import fonts_for
 from .storyboard import FAINT, INK, PAPER
 
 COLOUR_OF_SPLIT = {"train": "#00798c", "validation": "#edae49", "test": "#d1495b"}
@@ -26,7 +27,6 @@ PROPORTIONS = {"1:1": 1.0, "4:3": 4 / 3, "16:9": 16 / 9, "2.39:1": 2.39}
 """Usual ones of pictures, as guides for the eye."""
 
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
     "text.parse_math": False,  # a dollar in the name of a source is a dollar
     "font.size": 10,
     "text.color": INK,
@@ -62,7 +62,7 @@ def draw_statistics(
     from matplotlib.patches import Patch
 
     layout = ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.22, rect=(0, 0, 1, 0.92))  # the title stands above
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), fonts_for(title, counted):
         figure = Figure(figsize=(15, 9.2), dpi=110, facecolor=PAPER, layout=layout)
         FigureCanvasAgg(figure)
         figure.text(0.015, 0.968, title, fontsize=17, fontweight="bold", va="center")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..data.images import unfit_image
 from ..data.prepared import Prepared, StoredFrame, StoredStory
@@ -35,9 +35,11 @@ from .storyboard import (
     MARGIN,
     PANEL_WIDTH,
     PAPER,
+    Font,
     load_font,
     panel_size,
 )
+from .text_layout import fitting
 
 COLUMNS = 5
 LEAST_COLUMNS = 3
@@ -71,17 +73,16 @@ def draw_story(prepared: Prepared, story: StoredStory) -> Image.Image:
     legend_lines = -(-len(legend) // columns)
     height = TITLE_HEIGHT + sum(_height(row) + 2 * GAP for row in rows) + (legend_lines + 1) * LINE
     board = Image.new("RGB", (2 * MARGIN + columns * (PANEL_WIDTH + GAP) - GAP, 2 * MARGIN + height), PAPER)
-    draw = ImageDraw.Draw(board)
-    _draw_title(draw, story)
+    _draw_title(board, story)
     top = MARGIN + TITLE_HEIGHT
     for row in rows:
         for column, panel in enumerate(row):
             panel.draw(board, (_left(column), top), picture_height=_picture_height(row))
         top += _height(row) + 2 * GAP
     for number, entry in enumerate(legend):
-        entry.draw(draw, _left(number % columns), top + number // columns * LINE)
+        entry.draw(board, _left(number % columns), top + number // columns * LINE)
     if legend:
-        draw.text((MARGIN, top + legend_lines * LINE + 8), KINDS, font=load_font(LABEL_SIZE), fill=FAINT)
+        load_font(LABEL_SIZE).draw(board, (MARGIN, top + legend_lines * LINE + 8), KINDS, fill=FAINT)
     return board
 
 
@@ -100,10 +101,10 @@ class _StoryPanel:
 
     def draw(self, board: Image.Image, at: tuple[int, int], *, picture_height: int) -> None:
         """Draw it with its upper left corner at a place, its text below the highest picture of its row."""
-        (left, top), draw = at, ImageDraw.Draw(board)
-        draw.text((left, top), self.label.upper(), font=load_font(LABEL_SIZE), fill=self.label_colour)
+        left, top = at
+        load_font(LABEL_SIZE).draw(board, (left, top), self.label.upper(), fill=self.label_colour)
         board.paste(self.picture, (left + (PANEL_WIDTH - self.picture.width) // 2, top + LABEL_HEIGHT))
-        self.caption.draw(draw, left, top + LABEL_HEIGHT + picture_height + CAPTION_GAP)
+        self.caption.draw(board, left, top + LABEL_HEIGHT + picture_height + CAPTION_GAP)
 
 
 def _panel(prepared: Prepared, story: StoredStory, frame: StoredFrame, colours: Mapping[str, str]) -> _StoryPanel:
@@ -132,8 +133,8 @@ def _panel(prepared: Prepared, story: StoredStory, frame: StoredFrame, colours: 
 
 def _no_picture() -> Image.Image:
     empty = Image.new("RGB", NO_PICTURE, EMPTY)
-    middle = (NO_PICTURE[0] // 2, NO_PICTURE[1] // 2)
-    ImageDraw.Draw(empty).text(middle, "no image", font=load_font(LABEL_SIZE, "-Oblique"), fill=FAINT, anchor="mm")
+    font, text = load_font(LABEL_SIZE, "-Oblique"), "no image"
+    font.draw(empty, ((NO_PICTURE[0] - font.getlength(text)) / 2, (NO_PICTURE[1] - LABEL_SIZE) / 2), text, fill=FAINT)
     return empty
 
 
@@ -145,13 +146,13 @@ def _height(row: Sequence[_StoryPanel]) -> int:
     return LABEL_HEIGHT + _picture_height(row) + CAPTION_GAP + max(panel.caption.height for panel in row)
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, story: StoredStory) -> None:
+def _draw_title(board: Image.Image, story: StoredStory) -> None:
     font = load_font(TITLE_SIZE, "-Bold")
     title = _cut(one_line(story.id), font, 2 * PANEL_WIDTH)
-    draw.text((MARGIN, MARGIN), title, font=font, fill=INK)
+    font.draw(board, (MARGIN, MARGIN), title, fill=INK)
     where = f"{story.split} split" if story.split else f"in no split: {str(story.dropped).replace('_', ' ')}"
     at = (MARGIN + font.getlength(title) + GAP, MARGIN + TITLE_SIZE - LABEL_SIZE)
-    draw.text(at, f"{where}, {len(story.frames)} frames", font=load_font(LABEL_SIZE), fill=FAINT)
+    load_font(LABEL_SIZE).draw(board, at, f"{where}, {len(story.frames)} frames", fill=FAINT)
 
 
 def _legend(colours: Mapping[str, str], names: Mapping[str, str]) -> list[Caption]:
@@ -166,11 +167,9 @@ def _legend(colours: Mapping[str, str], names: Mapping[str, str]) -> list[Captio
     return entries
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Cut a text that is wider than `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    text = text[:LONGEST]
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+def _cut(text: str, font: Font, width: float) -> str:
+    """Return a text, truncated if it is wider than `width` pixels."""
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    room = width if font.getlength(text) <= width else width - font.getlength("…")
+    fits = fitting(text, lambda start, end: font.getlength(text[start:end]), width=room)
+    return text if fits == len(text) else f"{text[:fits]}…"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..files import replacing
+from .fonts import Style
+from .text_layout import Run, break_lines, draw_runs, is_rtl, runs_of
 
 PANEL_WIDTH = 300
 GAP = 18
@@ -71,7 +72,7 @@ def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     for row, lines_of, picture_height, height in zip(rows, captions, picture_heights, heights, strict=True):
         for column, (panel, lines) in enumerate(zip(row, lines_of, strict=True)):
             left = MARGIN + column * (PANEL_WIDTH + GAP)
-            draw.text((left, top), panel.label.upper(), font=label_font, fill=panel.colour)
+            label_font.draw(board, (left, top), panel.label.upper(), fill=panel.colour)
             size = panel_size(panel.image)
             at = (left + (PANEL_WIDTH - size[0]) // 2, top + LABEL_SIZE + 10)
             board.paste(panel.image.convert("RGB").resize(size, Image.Resampling.LANCZOS), at)
@@ -80,7 +81,7 @@ def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
                 draw.rectangle(box, outline=panel.colour, width=3)
             text_top = top + LABEL_SIZE + 10 + picture_height + 12
             for index, line in enumerate(lines):
-                draw.text((left, text_top + index * LINE), line, font=caption_font, fill=INK)
+                caption_font.draw(board, (left, text_top + index * LINE), line, fill=INK, width=PANEL_WIDTH)
         top += height + 2 * GAP
     return board
 
@@ -91,14 +92,35 @@ def save_picture(image: Image.Image, path: Path) -> None:
         image.save(temporary, format="PNG")
 
 
+@dataclass(frozen=True)
+class Font:
+    """A size and a style in which texts of any script are written, each letter in a font that has it."""
+
+    size: int
+    style: Style = ""
+
+    def getlength(self, text: str) -> float:
+        """Return the width of a line, in pixels."""
+        return sum(run.width for run in self._runs(text))
+
+    def draw(
+        self, board: Image.Image, at: tuple[float, float], text: str, *, fill: str, width: float | None = None
+    ) -> None:
+        """Draw a line from a place on. One from right to left ends at the right end of `width`, if that is given."""
+        runs = self._runs(text)
+        x, y = at
+        if width is not None and is_rtl(text):
+            x += max(0, width - sum(run.width for run in runs))
+        draw_runs(board, (x, y), runs, [fill], size=self.size)
+
+    def _runs(self, text: str) -> list[Run]:
+        return runs_of(text, [0] * len(text), [self.style], size=self.size, rtl=is_rtl(text))
+
+
 @cache
-def load_font(size: int, style: Literal["", "-Bold", "-Oblique"] = "") -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans, which matplotlib brings: Pillow's own font has no letters beyond ASCII."""
-    found = find_spec("matplotlib")  # its folder is all that is wanted; importing it takes most of a second
-    assert found
-    assert found.submodule_search_locations
-    fonts = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(fonts / f"DejaVuSans{style}.ttf", size)
+def load_font(size: int, style: Style = "") -> Font:
+    """Return DejaVu Sans at a size, with other fonts for the letters that it lacks."""
+    return Font(size, style)
 
 
 def panel_size(image: Image.Image) -> tuple[int, int]:
@@ -110,22 +132,19 @@ def panel_size(image: Image.Image) -> tuple[int, int]:
     return PANEL_WIDTH, max(1, round(height))
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
-    """Break a text into lines that fit a panel; a word that is too long alone is broken too."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        while font.getlength(word) > PANEL_WIDTH:
-            fits = next(size for size in range(len(word), 0, -1) if font.getlength(word[:size]) <= PANEL_WIDTH)
-            lines += [line, word[:fits]] if line else [word[:fits]]
-            line, word = "", word[fits:]
-        longer = f"{line} {word}".strip()
-        if font.getlength(longer) <= PANEL_WIDTH:
-            line = longer
-        else:
-            lines.append(line)
-            line = word
-    lines.append(line)
-    if len(lines) > LONGEST_CAPTION:
-        lines = [*lines[: LONGEST_CAPTION - 1], "…"]
-    return lines
+class Measures(Protocol):
+    """A font that tells how wide a line is."""
+
+    def getlength(self, text: str) -> float:
+        """Return the width in pixels."""
+        ...
+
+
+def _wrap(text: str, font: Measures) -> list[str]:
+    """Break a text into lines that fit a panel, as many as are shown; a word that is too long alone is broken too."""
+    text = " ".join(text.split())
+    lines = break_lines(
+        text, lambda start, end: font.getlength(text[start:end]), width=PANEL_WIDTH, most=LONGEST_CAPTION
+    )
+    shown = [text[start:end] for start, end in lines] or [""]
+    return [*shown[: LONGEST_CAPTION - 1], "…"] if len(shown) > LONGEST_CAPTION else shown
