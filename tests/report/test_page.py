@@ -237,3 +237,35 @@ def test_dark_and_light(browser, page):
     assert browser.evaluate(paper) == dark
     browser.evaluate("document.querySelector('#theme').click()")
     assert browser.evaluate(paper) == light
+
+
+TEXTS = {
+    "ركض الثعلب فوق التل, one": ("rtl", "ar"),
+    "… שלום": ("rtl", "he"),
+    "小狐狸跑过山坡": ("ltr", "zh"),
+    "狐が走りました": ("ltr", "ja"),
+    "लोमड़ी": ("ltr", "hi"),
+    "A fox, 狐, ran": ("ltr", ""),
+}
+
+
+def test_each_text_has_its_direction_and_language(browser, page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    boards = storyboards_of(text)
+    boards["windows"] = boards["windows"][:2]
+    texts = iter(TEXTS)
+    for board in boards["windows"]:
+        board["story"] = "قصة"
+        board["context"] = [[image, next(texts, "x")] for image, _ in board["context"]]
+    start = text.index(">", text.index('id="storyboards"')) + 1
+    changed = tmp_path / "report.html"
+    written = json.dumps(boards).replace("<", "\\u003c")
+    changed.write_text(text[:start] + written + text[text.index("</script>", start) :], encoding="utf-8")
+    browser.open(changed)
+    assert browser.complaints == []
+    seen = browser.evaluate(
+        "[...document.querySelectorAll('.given .text')]"
+        ".map(text => [text.textContent, getComputedStyle(text).direction, text.lang])"
+    )
+    assert {text: (direction, language) for text, direction, language in seen if text in TEXTS} == TEXTS
+    assert browser.evaluate("getComputedStyle(document.querySelector('.board h3')).direction") == "rtl"

@@ -31,10 +31,30 @@
       picture.src = `data:image/webp;base64,${data.images[image]}`;
       box.append(picture);
     }
-    const text = make("span");
+    const text = make("span", "text");
     fill(text);
+    text.dir = "auto";
+    const language = languageOf(text.textContent);
+    if (language) text.lang = language;
     box.append(text);
     return box;
+  }
+
+  // The language of a text, where its letters tell: fonts, line breaks and speech depend on it.
+  const LANGUAGES = [
+    ["ja", /[\p{Script=Hiragana}\p{Script=Katakana}]/u], ["ko", /\p{Script=Hangul}/u], ["zh", /\p{Script=Han}/u],
+    ["ar", /\p{Script=Arabic}/u], ["he", /\p{Script=Hebrew}/u], ["hi", /\p{Script=Devanagari}/u],
+    ["bn", /\p{Script=Bengali}/u], ["ta", /\p{Script=Tamil}/u], ["te", /\p{Script=Telugu}/u],
+    ["th", /\p{Script=Thai}/u], ["lo", /\p{Script=Lao}/u], ["km", /\p{Script=Khmer}/u], ["my", /\p{Script=Myanmar}/u],
+    ["am", /\p{Script=Ethiopic}/u], ["ka", /\p{Script=Georgian}/u], ["hy", /\p{Script=Armenian}/u],
+    ["el", /\p{Script=Greek}/u],
+  ];
+  function languageOf(text) {
+    const letters = text.match(/\p{L}/gu) ?? [];
+    const found = LANGUAGES.find(([, script]) => script.test(text));
+    if (!found) return "";
+    const own = found[0] === "ja" ? /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u : found[1];
+    return 2 * letters.filter((letter) => own.test(letter)).length > letters.length ? found[0] : "";
   }
 
   const plain = (words) => (into) => into.append(words);
@@ -52,6 +72,7 @@
     const card = make("article", "board");
     card.tabIndex = -1;
     const title = make("h3", "", board.story);
+    title.dir = "auto";
     title.append(make("span", "", `frames ${board.start + 1} to ${board.start + 5}`));
     for (const name of Object.keys(data.metrics)) {
       if (name in board.scores) title.append(make("span", "", `${name} ${+board.scores[name].toPrecision(3)}`));
@@ -141,7 +162,7 @@
   }
 
   function show() {
-    const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = search.value.normalize("NFC").toLowerCase().split(/\s+/).filter(Boolean);
     const fits = (board) =>
       (!story.value || board.story === story.value) && wanted.every((word) => words(board).includes(word));
     metric.disabled = order.value === "random" || order.value === "story";
@@ -157,7 +178,11 @@
 
   for (const name of Object.keys(data.metrics)) metric.append(new Option(`by ${name}`, name));
   metric.hidden = !metric.options.length;
-  for (const name of new Set(boards.map((board) => board.story))) story.append(new Option(name, name));
+  for (const name of new Set(boards.map((board) => board.story))) {
+    const option = new Option(name, name);
+    option.dir = "auto";
+    story.append(option);
+  }
   for (const control of [order, metric, story]) control.addEventListener("change", show);
   search.addEventListener("input", show);
   byId("previous").addEventListener("click", () => choose(current - 1, true));
