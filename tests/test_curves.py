@@ -1,21 +1,21 @@
 """The curves of a run, drawn from a history that is written here."""
 
-import json
-
 import pytest
 from PIL import Image
 
+from vsr_cli.files import write_json
 from vsr_cli.report import curves
 from vsr_cli.report.curves import draw_curves
 from vsr_cli.report.history import best_row, losses_of, read_history
-from vsr_cli.run import Run
+from vsr_cli.run import FORMAT, Run
 
 LOSSES = {"loss": 5.0, "text": 4.0, "image": 0.5, "alignment": 1.0}
 
 
 def write_history(folder, epochs, *, held_out=True):
     folder.mkdir()
-    (folder / "config.json").write_text('{"training": {"best_metric": "loss"}}')
+    write_json(folder / "config.json", {"training": {"best_metric": "loss"}})
+    write_json(folder / "run.json", {"format": FORMAT, "status": "finished", "started": "", "data": ""})
     rows = [
         {
             "epoch": epoch,
@@ -28,8 +28,15 @@ def write_history(folder, epochs, *, held_out=True):
         }
         for epoch in range(1, epochs + 1)
     ]
-    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for row in rows:
+        Run(folder).append_history(row)
     return Run(folder)
+
+
+def rewrite(run, rows):
+    run.history.unlink()
+    for row in rows:
+        run.append_history(row)
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def test_a_picture_is_written_and_written_anew(tmp_path):
     first = path.read_bytes()
     assert path == run.folder / "curves.png"
     assert Image.open(path).size[0] > 1000
-    run.history.write_text(run.history.read_text() + run.history.read_text().splitlines()[1].replace("2", "3") + "\n")
+    run.append_history(read_history(run.history)[1] | {"epoch": 3})
     assert draw_curves(run).read_bytes() != first
     assert [each.name for each in run.folder.glob(".*")] == []
 
@@ -79,7 +86,7 @@ def test_a_loss_that_fell_steeply_is_drawn_by_its_logarithm(tmp_path, panels):
     for row, loss in zip(rows, (9.0, 1.0, 0.9), strict=True):
         row["train"]["text"] = loss
     rows[0]["train"]["image"] = -1.0  # of which there is no logarithm
-    run.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewrite(run, rows)
     drawn = panels(run)
     assert drawn["text"].get_yscale() == "log"
     assert drawn["alignment"].get_yscale() == drawn["image"].get_yscale() == "linear"
@@ -101,7 +108,7 @@ def test_a_loss_that_came_later_is_drawn_from_there(tmp_path, panels):
     run = write_history(tmp_path / "run", 3)
     rows = read_history(run.history)
     rows[2]["train"]["rhyme"] = 0.25
-    run.history.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewrite(run, rows)
     assert losses_of(rows)[-1] == "rhyme"
     (line,) = panels(run)["rhyme"].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([3], [0.25])

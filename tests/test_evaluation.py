@@ -23,6 +23,7 @@ from vsr_cli.evaluation.floors import between_stories
 from vsr_cli.evaluation.keeping import keep_evaluation
 from vsr_cli.evaluation.leaks import within
 from vsr_cli.evaluation.text import clean_text
+from vsr_cli.files import read_json
 from vsr_cli.layers import Choice
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
@@ -263,7 +264,7 @@ def test_every_score_carries_the_whole_signature(model, prepared):
 def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     found = scored(model, prepared, "bleu", "mse", "rank")
     keep_evaluation(tmp_path, found, found.result)
-    assert json.loads((tmp_path / "result.json").read_text()) == found.result
+    assert read_json(tmp_path / "result.json", what="a result") == found.result
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     kept = load_file(tmp_path / "statistics.safetensors")
     for choice in metrics("bleu", "mse", "rank"):
@@ -367,7 +368,7 @@ def test_a_moved_run_evaluates_and_predicts_alike_with_no_network(run, data, tmp
         result = run_evaluate(registry(), each, folder, "test", metrics("bleu", "mse"))
         results.append({name: value for name, value in result.items() if name not in ("run", "data")})
         written = each.folder / "evaluations" / "test"
-        assert json.loads((written / "result.json").read_text()) == result
+        assert read_json(written / "result.json", what="a result") == result
         assert (written / "storyboards.png").stat().st_size > 0
         out = tmp_path / f"predicted {len(predicted)}"
         assert run_predict(registry(), each, [story_folder], out, as_json=True) == []

@@ -13,6 +13,7 @@ from vsr_cli.api import BuildContext, VsrError, refuse_foreign_code
 from vsr_cli.commands.settings import registry
 from vsr_cli.data.chunks import Chunk
 from vsr_cli.data.prepared import MANIFEST, open_prepared
+from vsr_cli.files import write_json
 from vsr_cli.model.weights import load_model
 from vsr_cli.run import Run
 from vsr_cli.sealed import no_network
@@ -134,9 +135,9 @@ def change(path: Path, **facts) -> None:
 
 
 def test_a_run_needs_nothing_but_itself(stranger):
-    config = json.loads((stranger / "config.json").read_text())
+    config = Run(stranger).config()
     config["text"] |= {"model": "/etc", "tokenizer": "https://example.org/tokenizer.json"}
-    (stranger / "config.json").write_text(json.dumps(config))
+    write_json(stranger / "config.json", config)
     load_model(Run(stranger), registry())
 
 
@@ -149,6 +150,7 @@ def test_a_run_that_names_code_is_refused(stranger, tmp_path, monkeypatch, setti
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the library has asked whether to run the code"))
     change(stranger / "assets" / "text" / "config.json", **settings)
     (stranger / "assets" / "text" / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
+    Run(stranger).record_checksums()  # as whoever made it would
     with pytest.raises(VsrError) as refused:
         load_model(Run(stranger), registry())
     assert str(stranger / "assets" / "text" / "config.json") in str(refused.value)
@@ -194,7 +196,7 @@ def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monk
 def test_tables_outside_of_the_prepared_folder_are_refused(small_data, tmp_path, tables):
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / MANIFEST).write_text(json.dumps(json.loads((small_data / MANIFEST).read_text()) | {"tables": tables}))
+    write_json(folder / MANIFEST, json.loads((small_data / MANIFEST).read_text()) | {"tables": tables})
     with pytest.raises(VsrError, match=r"its tables are not in the folder itself"):
         open_prepared(folder)
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vsr_cli.checksums import read_checksums, write_checksums
 from vsr_cli.data.feature_cache import FeatureSet
 from vsr_cli.errors import VsrError
 from vsr_cli.model.finite import first_not_finite, weight_not_finite
@@ -130,6 +131,7 @@ def test_a_run_whose_last_weights_are_not_finite_is_refused_and_its_best_checkpo
     name = next(name for name, tensor in state.items() if tensor.is_floating_point())
     state[name].view(-1)[0] = math.nan
     save_file(state, path)
+    write_checksums(path.parent, read_checksums(path.parent, remedy=""))
     with pytest.raises(VsrError, match="holds numbers that are not finite") as raised:
         resume_train(registry(), run.folder, data=None, epochs=2)
     assert name in str(raised.value)
@@ -146,5 +148,6 @@ def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
     state = load_file(path)
     name = next(name for name, tensor in state.items() if tensor.dtype == torch.float32)
     save_file(state | {name: state[name].to(torch.int32)}, path)
+    write_checksums(path.parent, read_checksums(path.parent, remedy=""))
     with pytest.raises(VsrError, match=r"is of torch.int32, and the model's is of torch.float32"):
         load_model(run, registry())

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
 
 from vsr_cli.api import Decoding, Target
+from vsr_cli.checksums import write_checksums
 from vsr_cli.config import resolve_train
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.features import Features
@@ -210,7 +211,9 @@ def test_a_run_folder_alone_gives_the_model_back(model, config, context, frames,
         pass
     save_assets(model, run.assets)
     save_weights(model, run.folder / "frozen.safetensors", frozen=True)
+    run.record_checksums()
     save_weights(model, run.checkpoint("best") / "model.safetensors", frozen=False)
+    write_checksums(run.checkpoint("best"), ["model.safetensors"])
     frozen, kept = (
         load_weights(path) for path in (run.folder / "frozen.safetensors", run.checkpoint("best") / "model.safetensors")
     )

@@ -11,11 +11,13 @@ from rich.console import Console
 from vsr_cli.api import VsrError
 from vsr_cli.commands.runs import runs_list, runs_show
 from vsr_cli.commands.settings import train_config
+from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
 from vsr_cli.report.history import best_row, epoch_table, read_history
 from vsr_cli.report.runs import changes, differing_parts, evaluations, is_run, summaries, summarise
-from vsr_cli.run import Run
+from vsr_cli.run import FORMAT, Run
+from vsr_cli.strict_json import to_json
 
 PARTS = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 
@@ -42,10 +44,11 @@ def recorded(*assignments, **flags):
 
 def write_run(folder, *, started, status="finished", rows=(), config=None):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config or recorded()))
-    facts = {"format": 1, "status": status, "started": started, "data": "/stories/mine", "argv": ["/bin/vsr", "train"]}
-    (folder / "run.json").write_text(json.dumps(facts))
-    (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    write_json(folder / "config.json", config or recorded())
+    facts = {"format": FORMAT, "status": status, "started": started, "data": "/stories/mine", "argv": ["vsr", "train"]}
+    write_json(folder / "run.json", facts)
+    for each in rows:
+        Run(folder).append_history(each)
     return folder
 
 
@@ -82,10 +85,16 @@ def test_runs_come_newest_first_and_what_is_no_run_is_passed_over(tmp_path):
     ("name", "content", "said"),
     [
         ("run.json", "{", "run.json"),
-        ("run.json", '{"format": 1}', "lacks something"),
-        ("run.json", '{"format": 99}', "format 99"),
+        ("run.json", "[" * 100_000, "nested too deeply"),
+        ("run.json", '{"format": 1}', "has no checksum"),
+        ("run.json", {"format": 99}, "format 99"),
+        ("run.json", {"format": FORMAT}, "lacks status"),
         ("config.json", "[]", "config.json"),
-        ("config.json", '{"training": {}}', "lacks something"),
+        ("config.json", b"\xff\xfe", "config.json"),
+        ("config.json", {"training": {}}, "lacks something"),
+        ("config.json", {"visual": {}}, "lacks training"),
+        ("history.jsonl", b"\xff\n", "history.jsonl, line 1"),
+        ("history.jsonl", to_json(row(1)) + "\n", "has no checksum"),
         ("history.jsonl", "once upon a time\n", "history.jsonl, line 1"),
         ("history.jsonl", '{"epoch": 1}\n', "history.jsonl, line 1"),
         ("history.jsonl", "3\n", "history.jsonl, line 1"),
@@ -94,7 +103,10 @@ def test_runs_come_newest_first_and_what_is_no_run_is_passed_over(tmp_path):
 def test_a_damaged_run_is_listed_last_with_the_reason(tmp_path, name, content, said):
     write_run(tmp_path / "whole", started="2026-03-01T10:00:00")
     folder = write_run(tmp_path / "damaged", started="2026-03-02T10:00:00")
-    (folder / name).write_text(content)
+    if isinstance(content, dict):
+        write_json(folder / name, content)
+    else:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     whole, damaged = summaries(tmp_path)
     assert (whole.status, whole.problem) == ("finished", None)
     assert damaged.status == "unreadable"
@@ -154,9 +166,10 @@ def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
     result = {
         "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},
     }  # fmt: skip
-    for split, text in (("test", json.dumps(result)), ("validation", "{}"), ("train", "{")):
+    for split in ("test", "validation", "train"):
         (folder / "evaluations" / split).mkdir(parents=True)
-        (folder / "evaluations" / split / "result.json").write_text(text)
+        write_json(folder / "evaluations" / split / "result.json", result if split == "test" else {})
+    (folder / "evaluations/train/result.json").write_text("{")
     found, problems = evaluations(Run(folder))
     assert [each["split"] for each in found] == ["test"]
     assert found[0]["scores"] == {"bleu": {"value": 3.5, "copy-last": 2.5, "beats": True, "scale": "0..100"}}
@@ -199,10 +212,33 @@ def test_a_long_history_keeps_its_ends_and_its_best_epoch():
 
 
 def test_a_history_line_of_another_kind_is_a_mistake_that_names_the_line(tmp_path):
-    path = tmp_path / "history.jsonl"
-    path.write_text(json.dumps(row(1)) + "\n" + json.dumps(row(2) | {"epoch": "two"}) + "\n")
+    run = Run(tmp_path)
+    path = run.history
+    run.append_history(row(1))
+    run.append_history(row(2) | {"epoch": "two"})
     with pytest.raises(VsrError, match=r"history\.jsonl, line 2"):
         read_history(path)
+
+
+def test_a_line_that_is_gone_or_changed_in_one_digit_is_noticed(tmp_path):
+    run = Run(tmp_path)
+    for epoch in (1, 2, 3):
+        run.append_history(row(epoch))
+    first, second, third = run.history.read_text().splitlines(keepends=True)
+    assert len(read_history(run.history, epochs=3)) == 3
+    for text, said in (
+        (first + third, "line 2: epoch 2 is missing"),
+        (first + second, "holds 2 of the 3 epochs"),
+        (first + second + third.rstrip(), "holds 2 of the 3 epochs"),
+        (first + second.replace('"loss": 4.5', '"loss": 4.1') + third, "line 2: not an epoch of a run, or damaged"),
+        ("", "holds 0 of the 3 epochs"),
+    ):
+        run.history.write_text(text)
+        with pytest.raises(VsrError, match=said):
+            read_history(run.history, epochs=3)
+    run.history.unlink()
+    with pytest.raises(VsrError, match="holds 0 of the 3 epochs"):
+        read_history(run.history, epochs=3)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ against damage, not against somebody who wants to deceive.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from .files import read_json, write_json
 
 CHECKSUMS = "checksums.json"
 """In a folder that is written whole: the checksum of every other file in it, by name."""
+PIECE = 2**20
+"""Bytes that are read at a time."""
 _known: dict[tuple[str, int, int, int], str] = {}
 
 
@@ -35,8 +36,12 @@ def file_checksum(path: Path) -> str:
 def _digest(path: Path, size: int) -> str:
     if not size:
         return xxhash.xxh3_128_hexdigest(b"")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return xxhash.xxh3_128_hexdigest(mapped)
+    digest = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:  # read, not mapped: a mapped file counts as memory of the process
+        buffer = memoryview(bytearray(min(size, PIECE)))
+        while read := file.readinto(buffer):
+            digest.update(buffer[:read])
+    return digest.hexdigest()
 
 
 def verify_file(path: Path, expected: str, *, remedy: str) -> None:
@@ -59,7 +64,7 @@ def read_checksums(folder: Path, *, remedy: str) -> dict[str, str]:
     try:
         found = read_json(folder / CHECKSUMS, what="a list of checksums")
     except VsrError as error:
-        raise VsrError(f"{folder / CHECKSUMS}: is missing or damaged; {remedy}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise VsrError(f"{error}; {remedy}") from error
+    if not all(isinstance(value, str) for value in found.values()):
         raise VsrError(f"{folder / CHECKSUMS}: is damaged; {remedy}")
     return found

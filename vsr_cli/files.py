@@ -10,14 +10,14 @@ import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .api import nfc
 from .errors import VsrError
-from .strict_json import from_json, to_json
+from .strict_json import from_json, sealed, to_json, unsealed
 from .system_errors import NO_SPACE, SCRATCH, as_os_error, describe_os_error, refuse_system_error
 
 TEMPORARY = ".vsr-tmp"
@@ -264,17 +264,22 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON."""
-    write_text(path, to_json(value, indent=2) + "\n")
+def write_json(path: Path, value: Mapping[str, Any], *, seal: bool = True) -> None:
+    """Write a mapping as indented JSON, with a checksum of its content unless nothing here reads it again."""
+    write_text(path, to_json(sealed(value) if seal else value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, what: str) -> Any:
-    """Read a JSON file. Raises VsrError, naming `what` it should have been, if there is none or it is not JSON."""
+def read_json(path: Path, *, what: str) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises VsrError, naming `what` it should have been, if there is no such file or its content is not what was written.
+    """
     try:
-        return from_json(path.read_text(encoding="utf-8-sig"))
+        return unsealed(from_json(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:
         refuse_system_error(error, path)
-        raise VsrError(f"{path}: cannot be read as {what} ({error}); restore it or make it anew") from error
+        raise VsrError(
+            f"{path}: cannot be read as {what}, or is damaged ({error}); restore it or make it anew"
+        ) from error

@@ -20,7 +20,7 @@ from .home import expand_home, is_home_path
 from .plugin.kinds import KIND_OF
 from .plugin.registry import Provided, Registry
 from .sections import COMMON
-from .strict_json import from_json
+from .strict_json import SEAL, from_json
 
 EXAMPLE = "for example --set training.epochs=3"
 ChosenOptions = TypeVar("ChosenOptions", bound=Options)
@@ -99,6 +99,7 @@ def read_config_file(path: Path) -> Layer:
     """Read settings from a TOML or JSON file. Raises VsrError if it is neither or holds no sections."""
     values = _read_settings(path)
     values.pop("preset", None)  # the resolved configuration names it; `preset_of_file` reads it
+    values.pop(SEAL, None)  # of a run's config.json, which whoever takes it for settings may have changed
     if not all(isinstance(section, dict) for section in values.values()):
         raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
     return Layer(f"--config {path}", values)

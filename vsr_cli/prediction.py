@@ -130,7 +130,7 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
         "run": str(run),
         "decoding": decoding.facts(),
     }
-    write_json(folder / "prediction.json", record)
+    write_json(folder / "prediction.json", record, seal=False)
     return record
 
 

@@ -1,11 +1,13 @@
 """The run folder: everything that a trained model is, in files that need no network and no original data.
 
 config.json       the complete configuration: registry names, never import paths
-run.json          status, command line, seed, versions, prepared data, plugin distributions
+run.json          status, command line, seed, versions, prepared data, plugin distributions, and the checksums of
+                  what is written once: the frozen weights and the assets
 assets/PART/      what a part needs beside weights (a tokenizer, a backbone's configuration)
 frozen.safetensors, checkpoints/{last,best}/model.safetensors    the weights that never change, and those that do
 checkpoints/last/state.{json,safetensors}    what else training needs to go on exactly where it was
-history.jsonl     one line an epoch
+checkpoints/*/checksums.json    the checksums of a checkpoint's files, which are replaced together
+history.jsonl     one line an epoch, each with a checksum, as every JSON file has one
 curves.png        the same to look at, drawn when training ends
 evaluations/, predictions/
 """
@@ -16,7 +18,7 @@ import hashlib
 import platform
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,20 +27,22 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .checksums import read_checksums
+from .checksums import file_checksum, read_checksums, verify_file
 from .errors import VsrError, one_line
 from .files import is_empty, read_json, remove, replacing, sweep, whole_folder, write_json
 from .links import refuse_links
 from .locks import alone_in
-from .strict_json import to_json
+from .strict_json import sealed, to_json
 
 RUNS = Path("runs")
-FORMAT = 1
+FORMAT = 2
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 """The file of the weights that never change, in the run folder, and that of all others, in each checkpoint."""
 WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN)
 OWNED = (*WRITTEN, "assets", "checkpoints", "evaluations", "predictions")
 """What vsr writes in a run folder: the files, and these with the folders. All else there is somebody else's."""
+STATE = ("state.json", "state.safetensors")
+"""The files that only the last checkpoint holds: what else training needs to go on."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,51 @@ class Run:
         It is made of the checksums that were recorded when the weights were written, so no weight is read.
         Raises VsrError if the run has no such checkpoint, or its checksums cannot be read.
         """
-        remedy = f"train the run again, or go on with 'vsr train --resume {self.folder}'"
-        trained = read_checksums(self.checkpoint(self.which_checkpoint(which)), remedy=remedy).get(WEIGHTS)
-        frozen = (self.facts().get("checksums") or {}).get(FROZEN)
+        checkpoint = self.checkpoint(self.which_checkpoint(which))
+        trained = read_checksums(checkpoint, remedy=self._remedy).get(WEIGHTS)
+        frozen = self._checksums().get(FROZEN)
         if not trained or not frozen:
-            raise VsrError(f"{self.folder}: its weights have no checksums; {remedy}")
+            raise VsrError(f"{self.folder}: its weights have no checksums; {self._remedy}")
         return hashlib.sha256(f"{frozen} {trained}".encode()).hexdigest()[:16]
+
+    def verify(self, which: str) -> None:
+        """Check that the frozen weights, the assets and a checkpoint are as they were written.
+
+        A file is read once per process. Raises VsrError, naming the first file that is missing or damaged.
+        """
+        for name, checksum in self._checksums().items():
+            verify_file(self.folder / name, checksum, remedy=self._remedy)
+        checkpoint = self.checkpoint(which)
+        checksums = read_checksums(checkpoint, remedy=self._remedy)
+        missing = {WEIGHTS, *(STATE if which == "last" else ())} - checksums.keys()
+        if missing:
+            raise VsrError(f"{checkpoint}: has no checksum of {', '.join(sorted(missing))}; {self._remedy}")
+        for name, checksum in checksums.items():
+            remedy = self._remedy
+            if which == "last" and self.checkpoint("best").is_dir():
+                remedy += f"; 'vsr evaluate' and 'vsr predict' read {self.checkpoint('best')}"
+            verify_file(checkpoint / name, checksum, remedy=remedy)
+
+    def record_checksums(self) -> None:
+        """Write into run.json the checksums of the frozen weights and of all assets, once these are written."""
+        files = [self.folder / FROZEN, *sorted(path for path in self.assets.rglob("*") if path.is_file())]
+        self.update(checksums={path.relative_to(self.folder).as_posix(): file_checksum(path) for path in files})
+
+    def _checksums(self) -> dict[str, str]:
+        found = self.facts().get("checksums")
+        if not isinstance(found, dict) or FROZEN not in found:
+            raise VsrError(f"{self.folder / 'run.json'}: holds no checksums of the weights; {self._remedy}")
+        return found
+
+    @property
+    def _remedy(self) -> str:
+        return "restore it from a copy, or train anew"
 
     def config(self) -> dict[str, Any]:
         """Read config.json. Raises VsrError if the folder is not a run."""
-        return self._read("config.json")
+        config = self._read("config.json")
+        self._require(config, "config.json", ("training",))
+        return config
 
     def facts(self) -> dict[str, Any]:
         """Read run.json. Raises VsrError if the folder is not a run or its format is newer than this program."""
@@ -100,6 +139,7 @@ class Run:
                 f"{self.folder}: run of format {facts.get('format')}, this vsr {__version__} reads {FORMAT}; "
                 "install the version of vsr that made it"
             )
+        self._require(facts, "run.json", ("status", "started", "data"))
         return facts
 
     def update(self, **facts: Any) -> None:
@@ -138,7 +178,7 @@ class Run:
         before = self.history.read_bytes() if self.history.exists() else b""
         try:
             with replacing(self.history, to_disk=True) as temporary:
-                temporary.write_bytes(before + to_json(row).encode() + b"\n")
+                temporary.write_bytes(before + to_json(sealed(row)).encode() + b"\n")
         except OSError as error:
             raise VsrError(
                 f"{self.history}: cannot be written ({error.strerror}); free some space, then go on with "
@@ -147,17 +187,27 @@ class Run:
         return self.history.stat().st_size
 
     def cut_history(self, length: int) -> None:
-        """Cut history.jsonl to its first bytes, as many as it had at a checkpoint."""
-        if self.history.exists() and self.history.stat().st_size > length:
-            kept = self.history.read_bytes()[:length]
+        """Cut history.jsonl to its first bytes, as many as it had at a checkpoint.
+
+        Raises VsrError if it has fewer.
+        """
+        kept = self.history.read_bytes() if self.history.exists() else b""
+        if len(kept) < length:
+            raise VsrError(
+                f"{self.history}: is damaged, it has {len(kept)} bytes of the {length} that it had at the last "
+                "checkpoint; restore it from a copy, or train anew"
+            )
+        if len(kept) > length:
             with replacing(self.history, to_disk=True) as temporary:
-                temporary.write_bytes(kept)
+                temporary.write_bytes(kept[:length])
 
     def _read(self, name: str) -> dict[str, Any]:
-        value = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
-        if not isinstance(value, dict):
-            raise VsrError(f"{self.folder / name}: holds no JSON object, so this is not a run of vsr")
-        return value
+        return read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
+
+    def _require(self, value: Mapping[str, Any], name: str, keys: Sequence[str]) -> None:
+        missing = [key for key in keys if key not in value]
+        if missing:
+            raise VsrError(f"{self.folder / name}: is not that of a run of vsr, it lacks {', '.join(missing)}")
 
 
 @contextmanager

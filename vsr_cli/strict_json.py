@@ -1,6 +1,7 @@
 """JSON as every other reader of it understands it: Python's own module also writes and reads NaN and Infinity.
 
-All of the package's JSON goes through these functions; a test looks for others.
+All of the package's JSON goes through these functions; a test looks for others. What the package reads again later is
+sealed: it holds a checksum of itself, so that a changed digit or letter does not pass for what was written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
+
+import xxhash
+
+SEAL = "checksum"
+"""The key of an object's checksum."""
 
 
 def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False, ascii_only: bool = False) -> str:
@@ -24,7 +30,7 @@ def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False, a
 def from_json(text: str | bytes) -> Any:
     """Read JSON. Raises ValueError if it is not JSON, holds NaN or Infinity, or is nested too deeply to be read."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -38,6 +44,30 @@ def undefined_as_null(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [undefined_as_null(item) for item in value]
     return value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object of JSON with a checksum of its content, whatever its form. Raises ValueError as `to_json`."""
+    plain = from_json(to_json({key: item for key, item in value.items() if key != SEAL}))
+    return {**plain, SEAL: _checksum(plain)}
+
+
+def unsealed(value: Any) -> dict[str, Any]:
+    """Return a sealed object without its checksum. Raises ValueError if it is none, or has changed."""
+    if not isinstance(value, dict):
+        raise ValueError("it holds no JSON object")
+    plain = {key: item for key, item in value.items() if key != SEAL}
+    if value.get(SEAL) != _checksum(plain):
+        raise ValueError(
+            "its content does not fit its checksum"
+            if SEAL in value
+            else "it has no checksum: another version of vsr wrote it, or it is damaged"
+        )
+    return plain
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(to_json(value, sort_keys=True).encode())}"
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from vsr_cli.run import Run
+
 
 def test_list_shows_a_line_a_run(place, vsr):
     (run,) = (place / "runs").iterdir()
@@ -31,7 +33,7 @@ def test_show_tells_settings_epochs_files_and_what_to_type_next(place, vsr):
     assert "--resume" not in by_default.out
     record = json.loads(vsr("runs show --json").out)
     assert [row["epoch"] for row in record["history"]] == [1]
-    assert record["config"] == json.loads((run / "config.json").read_text())
+    assert record["config"] == Run(run).config()
     assert record["files"]["history"].endswith("history.jsonl")
 
 
@@ -47,8 +49,7 @@ def test_show_gives_the_scores_of_evaluations(place, vsr):
 def test_a_run_that_did_not_finish_can_be_resumed_by_the_line_that_show_gives(place, vsr, tmp_path, status):
     (run,) = (place / "runs").iterdir()
     copy = shutil.copytree(run, tmp_path / "cut short")
-    facts = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(facts | {"status": status}))
+    Run(copy).update(status=status)
     following = json.loads(vsr(f"runs show '{copy}' --json").out)["next"]
     assert following[0] == f"vsr train --resume '{copy}'"
     shutil.rmtree(copy / "checkpoints")

@@ -10,7 +10,9 @@ from safetensors.numpy import save_file
 
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.data.prepared import open_prepared
+from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.run import Run
 
 from .browser import CHROMIUM, Browser
 
@@ -106,10 +108,11 @@ def write_evaluation(run, data, *, seed=0, skill=4):
             "signature": "mode:teacher-forced",
         },
     }
-    (folder / "result.json").write_text(json.dumps(result))
+    write_json(folder / "result.json", result)
     rows = [{"epoch": n, "train": {"loss": 3 / n}, "validation": {"loss": 3.2 / n}} for n in (1, 2, 3)]
-    (run / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (run / "config.json").write_text(json.dumps({"temporal": {"name": "gru"}, "training": {"seed": seed}}))
+    for row in rows:
+        Run(run).append_history(row)
+    write_json(run / "config.json", {"temporal": {"name": "gru"}, "training": {"seed": seed}})
     return run
 
 

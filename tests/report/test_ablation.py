@@ -1,16 +1,16 @@
 """What the runs of an ablation come to, on evaluations written by hand."""
 
-import json
-
 import pytest
 from PIL import Image
 
 from vsr_cli.ablation.plan import Ablation, Cell, Combination, Plan
 from vsr_cli.ablation.results import results
 from vsr_cli.ablation.running import Outcome
+from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.ablation import markdown, notes, tables
 from vsr_cli.report.ablation_chart import draw_ablation
+from vsr_cli.run import FORMAT
 
 from .test_comparing import settle
 
@@ -32,8 +32,8 @@ def make(write, ablation):
             if cell.name in lacking:
                 continue
             run = settle(write(ablation.run(cell), seed=at, skill=SKILLS[labels[cell.combination]]))
-            facts = {"format": 1, "status": "finished", "parameters": {"trained": 1234567, "frozen": 0}}
-            (run / "run.json").write_text(json.dumps({**facts, "started": "", "data": ""}))
+            facts = {"format": FORMAT, "status": "finished", "parameters": {"trained": 1234567, "frozen": 0}}
+            write_json(run / "run.json", {**facts, "started": "", "data": ""})
         plan = Plan(
             combinations=[Combination(label, {"temporal": label}) for label in labels],
             cells=cells,

@@ -1,5 +1,6 @@
 """Evaluations beside each other."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from vsr_cli.api import VsrError
 from vsr_cli.commands.compare import run_compare
 from vsr_cli.config import resolve_metrics
 from vsr_cli.evaluation.scoring import build_metrics
+from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.comparing import in_one_space
 from vsr_cli.report.evaluated import open_evaluated
@@ -24,13 +26,17 @@ def settle(place):
     statistics = load_file(place / FOLDER / "statistics.safetensors")
     for name, metric in metrics.items():
         result["metrics"][name]["value"] = metric.combine(statistics[f"{name}/model"])[name]
-    (place / FOLDER / "result.json").write_text(json.dumps(result))
+    write_json(place / FOLDER / "result.json", result)
     return place
 
 
 def rewrite(place, name, change):
     path = place / FOLDER / name
-    path.write_text(change(path.read_text()))
+    text = change(json.dumps(json.loads(path.read_text())) if name.endswith(".json") else path.read_text())
+    path.write_text(text)
+    if name.endswith(".json"):
+        with contextlib.suppress(ValueError):  # what is no JSON stays as it is
+            write_json(path, json.loads(text))
 
 
 @pytest.fixture
@@ -160,6 +166,6 @@ class InSpace:
 def test_distances_in_unlike_spaces_are_not_compared(weak, strong, spaces, encoders, compared_there):
     for place, space, encoder in zip((weak, strong), spaces, encoders, strict=True):
         rewrite(place, "result.json", lambda text, kind=space: text.replace("|data:", f"|space.visual:{kind}|data:"))
-        (place / "config.json").write_text(json.dumps({"visual": {"name": encoder}}))
+        write_json(place / "config.json", {"visual": {"name": encoder}, "training": {}})
     evaluations = [open_evaluated(place, "test") for place in (weak, strong)]
     assert in_one_space(evaluations, InSpace()) == compared_there

@@ -7,6 +7,7 @@ import pytest
 
 from vsr_cli.api import VsrError
 from vsr_cli.commands.report import run_report
+from vsr_cli.files import write_json
 from vsr_cli.report.differences import shared_and_own
 from vsr_cli.report.html_figures import loss_charts, metric_figure, nice_step
 
@@ -64,7 +65,7 @@ def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports
     result["metrics"]["meteor"] = {"unavailable": hostile}
     result["metrics"]["bleu"]["scale"] = f"{hostile} | forged |"
     result["signature"] += f"|by:`{hostile}"
-    (folder / "result.json").write_text(json.dumps(result))
+    write_json(folder / "result.json", result)
     page, text = (path.read_text() for path in run_report(run, None, "test", most=600))
     for report in (page, text):
         assert not set(report) & {*map(chr, range(0x7F, 0xA0)), "\x1b", "\u202e"}
@@ -101,7 +102,7 @@ def test_fewer_storyboards_are_evenly_chosen_and_the_page_says_so(run):
 def test_data_that_was_not_scored_is_refused(run):
     result = json.loads((run / "evaluations/test/result.json").read_text())
     result["signature"] = result["signature"].replace("data:", "data:0")
-    (run / "evaluations/test/result.json").write_text(json.dumps(result))
+    write_json(run / "evaluations/test/result.json", result)
     with pytest.raises(VsrError, match=r"is not the data that was scored; name that with --data DIR"):
         run_report(run, None, "test", most=600)
 

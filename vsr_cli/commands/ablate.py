@@ -171,7 +171,7 @@ def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:
     from ..report.ablation import markdown
     from ..report.ablation_chart import draw_ablation
 
-    write_json(ablation.folder / "result.json", result)
+    write_json(ablation.folder / "result.json", result, seal=False)
     write_text(ablation.folder / "ablation.md", markdown(result))
     if result["metrics"]:
         draw_ablation(result, ablation.folder / "ablation.png")

@@ -45,6 +45,7 @@ FINISHED, UNFINISHED = "finished", "unfinished"
 MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
 """What vsr writes in a prepared folder."""
+CHUNK_LIST, SUMMARY = "chunks.json", "summary.json"
 DATA = Path("data")
 
 
@@ -188,7 +189,7 @@ class Prepared:
     @cached_property
     def frames(self) -> Frames:
         """The distinct images and texts, both mapped."""
-        kept = read_json(self.tables / "chunks.json", what="a table of a prepared folder")
+        kept = read_json(self.tables / CHUNK_LIST, what="a table of a prepared folder")["chunks"]
         stored = MappedRows(
             [Chunk(self.folder / CHUNKS, key).pictures for key, images in kept if images],
             [images for _, images in kept if images],

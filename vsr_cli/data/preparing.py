@@ -29,7 +29,19 @@ from ..strict_json import to_json
 from .chunks import Chunk, Made, Share, make_chunks
 from .markup import marked_up
 from .membership import read_groups, read_splits
-from .prepared import CHUNKS, FINISHED, FORMAT, MANIFEST, OWNED, PROBLEMS, UNFINISHED, Prepared, read_manifest
+from .prepared import (
+    CHUNK_LIST,
+    CHUNKS,
+    FINISHED,
+    FORMAT,
+    MANIFEST,
+    OWNED,
+    PROBLEMS,
+    SUMMARY,
+    UNFINISHED,
+    Prepared,
+    read_manifest,
+)
 from .splits import SPLITS
 from .tables import reasons_of, write_tables
 
@@ -204,7 +216,7 @@ def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]
 
 def chunk_keys(tables: Path) -> list[str]:
     """Return the keys of the chunks that tables were made of, in their order."""
-    return [key for key, _ in read_json(tables / "chunks.json", what="a table of a prepared folder")]
+    return [key for key, _ in read_json(tables / CHUNK_LIST, what="a table of a prepared folder")["chunks"]]
 
 
 def _read(
@@ -254,13 +266,12 @@ def make_tables(
     name = f"tables-{digest.hexdigest()[:16]}"
     if not (out / name).is_dir():
         with replacing_folder(out / name) as folder:
-            write_json(
-                folder / "summary.json", write_tables(folder, chunks, options, files["groups"], files.get("assigned"))
-            )
+            made = write_tables(folder, chunks, options, files["groups"], files.get("assigned"))
+            write_json(folder / SUMMARY, made)
         work.tables = True
     if not work.bytes:
         work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
-    summary: dict[str, Any] = read_json(out / name / "summary.json", what="a table of a prepared folder")
+    summary: dict[str, Any] = read_json(out / name / SUMMARY, what="a table of a prepared folder")
     return name, summary
 
 

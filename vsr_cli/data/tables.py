@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..files import write_json
 from ..sections import DataOptions
 from ..strict_json import to_json
 from .arrow import arrow_rows, arrow_writer
 from .chunks import Chunk
-from .prepared import PROBLEMS
+from .prepared import CHUNK_LIST, PROBLEMS
 from .schemas import FRAME_SCHEMA, IMAGE_SCHEMA, STORY_SCHEMA, TEXT_SCHEMA, WINDOW_SCHEMA
 from .shards import ROWS, map_shard
 from .splits import SPLITS, Membership, assign_splits, count_splits
@@ -91,7 +92,7 @@ def write_tables(
     with arrow_writer(folder / "images.arrow", IMAGE_SCHEMA) as writer:
         writer.write_table(pa.table(images_table, schema=IMAGE_SCHEMA))
     kept = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
-    (folder / "chunks.json").write_text(to_json(kept) + "\n", encoding="utf-8")
+    write_json(folder / CHUNK_LIST, {"chunks": kept})
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
 
 

@@ -90,6 +90,7 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str)
 
     Raises VsrError if the weights do not fit or are not finite.
     """
+    run.verify(which)
     with no_network(str(run.folder)):
         model = build_model(config, image_size=image_size, assets=run.assets)
     checkpoint = run.checkpoint(which)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from ..errors import VsrError
-from ..strict_json import from_json
+from ..strict_json import from_json, unsealed
 from .tables import Column, fitting_table
 
 Row = Mapping[str, Any]
@@ -32,24 +32,26 @@ BEST = " *"
 NOT_BEST = "  "
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Read a run's epochs; none where there is no file yet. Raises VsrError if a line is not an epoch's.
+def read_history(path: Path, *, epochs: int = 0) -> list[dict[str, Any]]:
+    """Read a run's epochs, of which there are at least so many, as run.json has it; none where there is no file.
 
     A last line without its end is left out: a run that was killed may have been writing it.
+    Raises VsrError if a line is not what was written, or one is missing.
     """
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            break
+    rows: list[dict[str, Any]] = []
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    for number, line in enumerate(lines, start=1):
         try:
-            row = from_json(line)
+            row = unsealed(from_json(line))
             rows.append({name: kind(row[name]) for name, kind in FIELDS.items()})
         except (ValueError, KeyError, TypeError) as error:
             raise VsrError(
-                f"{path}, line {number}: not an epoch of a run; restore the file, or remove the line"
+                f"{path}, line {number}: not an epoch of a run, or damaged ({error}); restore the file from a copy"
             ) from error
+        if rows[-1]["epoch"] != number:
+            raise VsrError(f"{path}, line {number}: epoch {number} is missing; restore the file from a copy")
+    if len(rows) < epochs:
+        raise VsrError(f"{path}: holds {len(rows)} of the {epochs} epochs; restore the file from a copy")
     return rows
 
 

@@ -73,7 +73,8 @@ def summarise(folder: Path) -> RunSummary:
     """Summarise one run. One that cannot be read has the reason in `problem`."""
     run = Run(folder)
     try:
-        facts, config, rows = run.facts(), run.config(), read_history(run.history)
+        facts, config = run.facts(), run.config()
+        rows = read_history(run.history, epochs=int(facts.get("epochs_trained", 0)))
         watched = watched_loss(config)
         best = best_row(rows, watched)
         killed = facts["status"] == "running" and not is_held(folder)

@@ -67,6 +67,7 @@ class Checkpoints:
 
     def restore_last(self) -> Progress:
         """Load everything but the weights from the last checkpoint. Raises VsrError if that cannot be done."""
+        self.run.verify("last")
         folder = self.run.checkpoint("last")
         state = load_nested(folder, "state")
         try:
@@ -74,7 +75,7 @@ class Checkpoints:
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             progress = Progress(**state["progress"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise VsrError(f"{folder}: its state does not fit this version of vsr ({error}); train anew") from error
         # A process that was not there before keeps the random numbers that its seed gives.
         if self.accelerator.process_index < len(state["random"]):

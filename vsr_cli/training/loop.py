@@ -8,7 +8,6 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ..checksums import file_checksum
 from ..config import TrainConfig
 from ..console import say
 from ..data.features import frozen_features, tell_of_cut_texts
@@ -84,8 +83,8 @@ def train(
         if accelerator.is_main_process:  # what never changes is kept once
             save_assets(model, run.assets)
             save_weights(model, run.folder / FROZEN, frozen=True)
-            frozen = {FROZEN: file_checksum(run.folder / FROZEN)}
-            run.update(parameters=parameter_counts(model), checksums=frozen)
+            run.update(parameters=parameter_counts(model))
+            run.record_checksums()
     training = open_split(model, prepared, "train", features, device=accelerator.device)
     validation = open_split(model, prepared, "validation", features, device=accelerator.device)
 
@@ -102,7 +101,7 @@ def train(
     earlier: list[Row] = []
     if accelerator.is_main_process:
         run.cut_history(progress.history_bytes)
-        earlier += read_history(run.history)
+        earlier += read_history(run.history, epochs=progress.epoch - 1)
     meeting = Meeting(accelerator)
     if accelerator.num_processes > 1:
         model.alignment.gather = meeting
@@ -169,7 +168,7 @@ def train(
             display.epoch(row, best=best)
             trackers.log(asdict(row), step=row.steps)
     if accelerator.is_main_process:
-        run.update(status="finished", ended=now())
+        run.update(status="finished", ended=now(), epochs_trained=progress.epoch - 1)
     accelerator.end_training()
     return model.eval()
 

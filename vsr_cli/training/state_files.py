@@ -34,7 +34,7 @@ def load_nested(folder: Path, name: str) -> Any:
     tree = read_json(folder / f"{name}.json", what="the state of a training run")
     try:
         return _decode(tree, load_file(path))
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         refuse_system_error(error, path)
         raise VsrError(f"{path}: cannot be read as the state of a training run ({error}); train anew") from error
 

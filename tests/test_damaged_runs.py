@@ -1,0 +1,131 @@
+"""Damage in a run is noticed, whatever file and place it is in: one line that names the file, or the same result.
+
+Files are damaged by single flipped bits, by cutting them and by removing them. The functions that the commands call are
+called here, and only VsrError is caught: any other exception fails the test.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vsr_cli import checksums
+from vsr_cli.commands.train import resume_train
+from vsr_cli.errors import VsrError
+from vsr_cli.model.weights import load_model
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.report.runs import evaluations, summarise
+from vsr_cli.run import FROZEN, Run, open_run, open_to_resume
+
+IGNORED = ("curves.png",)
+"""Files that nothing reads."""
+
+
+@pytest.fixture(scope="module")
+def whole(train_small, tmp_path_factory) -> Run:
+    return train_small(tmp_path_factory.mktemp("runs") / "whole")
+
+
+def observed(run: Run) -> str:
+    """Return a digest of all that the commands take from a run."""
+    digest = hashlib.sha256()
+    open_run(run.folder)
+    opened = open_to_resume(run.folder)
+    summary = summarise(run.folder)
+    if not summary.is_readable:
+        raise VsrError(str(summary.problem))
+    run.verify("last")
+    digest.update(repr((opened.config(), opened.facts(), summary, evaluations(run), run.weights_digest())).encode())
+    for which in ("best", "last"):
+        for name, tensor in sorted(load_model(run, registry(), which=which).state_dict().items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def damage(path: Path, random: np.random.Generator) -> str:
+    """Damage a file in a random way and return in which."""
+    content = bytearray(path.read_bytes())
+    way = random.choice(["flip", "flip", "flip", "flip", "cut", "remove"])
+    if way == "remove":
+        path.unlink()
+    elif way == "cut":
+        path.write_bytes(content[: int(random.integers(len(content)))])
+    else:
+        # As often in the head of a file, where formats keep what they are about, as anywhere.
+        at = int(random.integers(min(len(content), 2000) if random.random() < 0.5 else len(content)))
+        content[at] ^= 1 << int(random.integers(8))
+        path.write_bytes(content)
+        way = f"bit flipped at {at}"
+    return way
+
+
+def outcome(run: Run) -> tuple[str | None, str | None]:
+    """Return what is observed of a run, or the error that a user would be shown."""
+    try:
+        return observed(run), None
+    except VsrError as error:
+        return None, str(error)
+
+
+def copied(run: Run, place: Path) -> Run:
+    """Copy a run in the place of an earlier copy."""
+    shutil.rmtree(place, ignore_errors=True)
+    return Run(Path(shutil.copytree(run.folder, place)))
+
+
+def test_damage_in_any_file_of_a_run_is_a_line_that_names_it_or_changes_nothing(whole, tmp_path):
+    place = tmp_path / "run"
+    run = copied(whole, place)
+    expected = observed(run)
+    files = sorted(path.relative_to(place) for path in place.rglob("*") if path.is_file() and path.name not in IGNORED)
+    assert {path.suffix for path in files} >= {".json", ".jsonl", ".safetensors"}
+    assert any(path.parts[0] == "assets" for path in files)
+    random = np.random.default_rng(11)
+    noticed = 0
+    for number in range(160):
+        name = files[number % len(files)]
+        path = place / name
+        whole_bytes = path.read_bytes()
+        way = damage(path, random)
+        checksums._known.clear()  # as a new process
+        result, error = outcome(run)
+        assert error is not None or result == expected, f"{name}: {way}: another result, and nobody was told"
+        if error is not None:
+            noticed += 1
+            assert len(error.splitlines()) == 1, f"{name}: {way}: {error}"
+            assert name.name in error, f"{name}: {way}: {error}"
+        path.write_bytes(whole_bytes)
+    assert noticed > 120
+
+
+def test_a_damaged_state_or_weight_stops_a_resumption_and_names_the_best_checkpoint(whole, tmp_path):
+    run = copied(whole, tmp_path / "run")
+    path = run.checkpoint("last") / "state.json"
+    path.write_text(path.read_text().replace('"epochs_since_best": ', '"epochs_since_best": 1'))
+    with pytest.raises(VsrError, match=r"state\.json: is damaged.*'vsr predict' read .*best"):
+        resume_train(registry(), run.folder, data=None, epochs=9)
+
+
+def test_a_history_that_is_shorter_than_its_checkpoint_knows_is_not_filled_up(whole, tmp_path):
+    run = copied(whole, tmp_path / "run")
+    run.history.write_bytes(run.history.read_bytes()[:-40])
+    run.update(status="interrupted", epochs_trained=0)
+    with pytest.raises(VsrError, match=r"history\.jsonl: is damaged, it has"):
+        resume_train(registry(), run.folder, data=None, epochs=3)
+
+
+def test_a_frozen_weight_or_asset_without_its_checksum_is_refused(whole, tmp_path):
+    run = copied(whole, tmp_path / "run")
+    assert {name.partition("/")[0] for name in run.facts()["checksums"]} == {FROZEN, "assets"}
+    run.update(checksums={})
+    with pytest.raises(VsrError, match=r"run\.json: holds no checksums of the weights"):
+        load_model(run, registry())
+
+
+def test_what_is_read_twice_is_compared_once(whole, monkeypatch):
+    load_model(whole, registry())
+    monkeypatch.setattr(checksums, "_digest", pytest.fail)
+    assert isinstance(load_model(whole, registry()), torch.nn.Module)
