@@ -245,7 +245,7 @@ def test_a_line_that_is_gone_or_changed_in_one_digit_is_noticed(tmp_path):
     ("error", "status", "problem"),
     [
         (
-            VsrError("data: is gone; name it\ntext: lacks weights"),
+            VsrError("data: is gone; name it", "text: lacks weights"),
             "failed",
             "data: is gone; name it; text: lacks weights",
         ),

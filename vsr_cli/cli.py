@@ -134,18 +134,22 @@ def prepare(
 ) -> None:
     """Read stories, check them, cut windows, split them, and store images, texts and frozen features."""
     from .commands.prepare import (
+        OWN,
         default_dataset,
         default_folder,
+        open_checked,
         prepare_config,
         run_prepare,
         run_shard,
         say_preset,
         show_prepared,
     )
+    from .commands.requirements import collected
     from .commands.settings import registry
 
     found = registry()
-    name = dataset or default_dataset(source)
+    mistakes = collected(lambda: dataset or default_dataset(source))
+    name = dataset or (OWN if mistakes else default_dataset(source))
     flags = {
         "data.limit": limit,
         "data.window": window,
@@ -156,6 +160,8 @@ def prepare(
         **part_flags(visual=visual, text=text),
     }
     config = prepare_config(found, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
+    if mistakes:
+        open_checked(config, source, mistakes)  # which names what else is missing
     if preset is None:
         say_preset(name)
     folder = out or default_folder(source, name)
@@ -211,7 +217,15 @@ def train(
     from .commands.plan import run_plan, show_plan
     from .commands.runs import tell_run
     from .commands.settings import registry
-    from .commands.train import find_data, prepare_embedded, resume_train, run_train, say_other_preset
+    from .commands.train import (
+        check_embedded,
+        find_data,
+        prepare_embedded,
+        provide_parts,
+        resume_train,
+        run_train,
+        say_other_preset,
+    )
 
     found = registry()
     flags = train_flags(
@@ -244,7 +258,9 @@ def train(
         print_json(plan.record()) if as_json else show_plan(plan)
         return
     if folder is None:
-        folder = prepare_embedded(found, settings.preset, show=not as_json)
+        check_embedded(settings.preset)
+        provide_parts(settings)
+        folder = prepare_embedded(found, show=not as_json)
     else:
         say_other_preset(settings, folder)
     tell_run(run_train(settings, folder, out), as_json=as_json)

@@ -20,6 +20,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -27,6 +28,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.segment import Segment
 from rich.text import Text
@@ -225,6 +227,12 @@ class _Description(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(visible(task.description))
+
+
+def download_progress() -> Progress:
+    """Make a progress bar of bytes that come, with their rate and the time left, on stderr. It leaves no trace."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def progress(*further: ProgressColumn) -> Progress:

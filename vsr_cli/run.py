@@ -271,7 +271,7 @@ def _signal_of(error: BaseException) -> str | None:
 def _reason(error: BaseException) -> str:
     """Return in one line why work failed: a mistake's own words, of anything else its kind too."""
     if isinstance(error, VsrError):
-        return "; ".join(str(error).splitlines())
+        return "; ".join(error.lines)
     if isinstance(error, SystemExit):
         return f"ended with exit code {error.code}"
     kind, words = type(error).__name__, one_line(error)

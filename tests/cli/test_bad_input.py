@@ -65,7 +65,7 @@ def test_all_mistakes_are_told_at_once(vsr, empty):
         ("predict nowhere", "there is no such folder"),
         ("predict data", "01.jpg and 01.txt"),
         ("predict data/storyworld/manifest.json", "is not a folder"),
-        ("prepare nowhere", "nowhere: there is no such folder"),
+        ("prepare nowhere --preset tiny", "nowhere: there is no such folder"),
         ("prepare data --preset tiny --out elsewhere", "01.jpg and 01.txt"),
         ("prepare --dataset foldr", "did you mean folder?"),
         ("prepare --window middle", "'sliding'"),
@@ -153,7 +153,7 @@ def test_prepare_without_one_good_story_is_an_error_and_leaves_nothing(vsr, plac
     answer = vsr(f"prepare {tmp_path / 'mine'} --preset tiny --out {tmp_path / 'out/data'}")
     assert answer.code == 2
     assert len(answer.errors) == 1
-    assert not [path for path in tmp_path.rglob("*") if "data" in path.name]
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_that_is_not_ours_is_overwritten(vsr, place, tmp_path):

@@ -93,3 +93,29 @@ def test_the_shell_completes_what_they_take(vsr, empty, monkeypatch, line, names
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
     assert set(vsr("").out.split()) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "prepare --limit 2000",
+            "14 stories are all there are, fewer than the limit of 2000; --set dataset.stories=2000",
+        ),
+        ("prepare mine --preset tiny --limit 9", "folder: 3 stories are all there are, fewer than the limit of 9"),
+        ("prepare mine.jsonl --preset tiny --limit 9", "jsonl: 3 stories are all there are, fewer than the limit of 9"),
+        ("prepare mine --preset tiny --limit 2", None),
+        ("prepare mine --preset tiny --limit 0", None),
+    ],
+)
+def test_a_limit_above_all_there_is_is_said_to_be(place, vsr, write_story, tmp_path, monkeypatch, line, said):
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for number in range(3):
+        write_story(tmp_path / f"mine/{number}", 5)
+        frames = [{"image": f"mine/{number}/{k}.jpg", "text": f"Ana {k}."} for k in range(1, 6)]
+        lines.append(json.dumps({"id": str(number), "frames": frames}) + "\n")
+    (tmp_path / "mine.jsonl").write_text("".join(lines))
+    answer = vsr(f"{line} --out out")
+    assert answer.code == 0, answer.err
+    assert (said in answer.err) if said else ("all there are" not in answer.err)

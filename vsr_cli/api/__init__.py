@@ -31,6 +31,7 @@ from .parts import (
     last_real,
 )
 from .paths import NoFile, find_file, is_file, leads_outside
+from .requirements import Requirement, missing_download, missing_file, missing_model, missing_package
 from .stories import (
     Analysis,
     Box,
@@ -87,6 +88,7 @@ __all__ = [
     "RandomSeed",
     "ReadsReferences",
     "Rejected",
+    "Requirement",
     "Sample",
     "ScoresEveryPlace",
     "Setting",
@@ -116,6 +118,10 @@ __all__ = [
     "is_file",
     "last_real",
     "leads_outside",
+    "missing_download",
+    "missing_file",
+    "missing_model",
+    "missing_package",
     "natural",
     "nfc",
     "one_line",

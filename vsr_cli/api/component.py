@@ -61,12 +61,16 @@ class Component:
     summary: str
     build: str
     options: type[Options] = Options
+    requires: str | None = None
+    """Likewise the place of a function that takes the options and returns a list of `Requirement`: the weights, models
+    and libraries that the component needs and this machine lacks. It is asked before anything is read or written."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", self.name):
             raise ValueError(f"component name {self.name!r} is not lower-case words joined by '-' or '_'")
-        if not re.fullmatch(r"[\w.]+:\w+", self.build):
-            raise ValueError(f"component {self.name}: build {self.build!r} is not 'package.module:function'")
+        for field, place in (("build", self.build), ("requires", self.requires)):
+            if place is not None and not re.fullmatch(r"[\w.]+:\w+", place):
+                raise ValueError(f"component {self.name}: {field} {place!r} is not 'package.module:function'")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
             raise ValueError(f"component {self.name}: options is not a subclass of vsr_cli.api.Options")
         if "name" in self.options.model_fields:

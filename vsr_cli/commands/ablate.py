@@ -12,7 +12,7 @@ from typing import Any
 from ..ablation.axes import NAME, Values, check_axes, combinations, grid_axes, label_of, part_axes
 from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
 from ..ablation.plan import Ablation, Combination, Plan, default_folder, make_cells
-from ..config import resolve_metrics
+from ..config import TrainConfig, resolve_metrics
 from ..console import out as console
 from ..console import say, warn
 from ..data.splits import HELD_OUT
@@ -23,7 +23,8 @@ from ..layers import parse_set
 from ..plugin.registry import Registry
 from .evaluate import ALL, DEFAULT_METRICS
 from .flags import resolve_train_command
-from .train import find_data, prepare_embedded, read_manifest
+from .requirements import objective_mistakes, provide
+from .train import check_embedded, find_data, prepare_embedded, read_manifest
 
 LAUNCHERS = ("local", "submitit")
 OF_METRICS = "metrics."
@@ -119,12 +120,19 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
     resolve_metrics(found, names, parse_set(of_metrics))
     folder = find_data(data)
     tried = combinations(axes, one_at_a_time=asked.one_at_a_time)
-    records = _resolve(found, asked, tried, settings=settings, folder=folder)
+    configs = _resolve(found, asked, tried, settings=settings, folder=folder)
+    records = [config.record() for config in configs]
     described = [
         Combination(label_of(values, axes), {axis.title: values[axis.setting] for axis in axes}) for values in tried
     ]
     cells = make_cells(described, records, asked.seeds)
-    folder = folder or prepare_embedded(found, records[0]["preset"], show=False)
+    if folder is None:
+        check_embedded(configs[0].preset)
+    choices = [choice for config in configs for choice in config.parts.items()]
+    provide(
+        choices, mistakes=list(dict.fromkeys(line for each in configs for line in objective_mistakes(each.objective)))
+    )
+    folder = folder or prepare_embedded(found, show=False)
     manifest = read_manifest(folder)
     if not manifest["counts"]["windows_kept"][asked.split]:
         raise VsrError(f"--split {asked.split}: {folder} has no window in it; choose the other one, or prepare more")
@@ -141,9 +149,9 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
 
 def _resolve(
     found: Registry, asked: Asked, tried: Sequence[Values], *, settings: Sequence[str], folder: Path | None
-) -> list[dict[str, Any]]:
-    """Give the whole configuration of each combination. Raises VsrError with the mistakes of all, each once."""
-    records: list[dict[str, Any]] = []
+) -> list[TrainConfig]:
+    """Return the configuration of each combination. Raises VsrError with the mistakes of all, each once."""
+    configs: list[TrainConfig] = []
     mistakes: dict[str, None] = {}
     for values in tried:
         names = {setting: value for setting, value in values.items() if setting.endswith(NAME)}
@@ -157,14 +165,14 @@ def _resolve(
                 flags={**asked.flags, **names},
                 assignments=[*settings, *grid],
             )
-            records.append(config.record())
+            configs.append(config)
         except VsrError as error:
             for line in error.lines:
                 typed = [text for text in grid if line.startswith(f"--set {text}:")]
                 mistakes[f"--grid {line.removeprefix('--set ')}" if typed else line] = None
     if mistakes:
         raise VsrError(*mistakes)
-    return records
+    return configs
 
 
 def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ..config import TrainConfig
 from ..errors import VsrError
 from ..plugin.registry import Registry
+from .requirements import collected, provide
 from .settings import flag_layers, train_config
 
 
@@ -60,10 +61,20 @@ def resolve_train_command(
     flags: Mapping[str, Any],
     assignments: Sequence[str] | None,
 ) -> TrainConfig:
-    """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None)."""
+    """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None).
+
+    Raises VsrError with all mistakes; where the data itself is one, with what else is missing as far as that is known.
+    """
     from .train import read_manifest
 
-    manifest = read_manifest(folder) if folder else None
-    return train_config(
-        found, manifest=manifest, preset=preset, config=config, flags=flags, assignments=assignments or []
-    )
+    asked: dict[str, Any] = {"preset": preset, "config": config, "flags": flags, "assignments": assignments or []}
+    try:
+        manifest = read_manifest(folder) if folder else None
+    except VsrError as error:
+        if preset is None and config is None:
+            raise  # what else is wrong depends on the data
+        settings: list[TrainConfig] = []
+        lines = collected(lambda: settings.append(train_config(found, manifest=None, **asked)))
+        provide([choice for each in settings for choice in each.parts.items()], mistakes=[*error.lines, *lines])
+        raise
+    return train_config(found, manifest=manifest, **asked)

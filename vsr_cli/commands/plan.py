@@ -13,6 +13,7 @@ from ..errors import VsrError
 from ..launch import process_count
 from ..report.history import clock
 from ..report.tables import Column, fitting_table
+from .requirements import objective_mistakes, provide
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -38,6 +39,7 @@ def run_plan(config: TrainConfig, data: Path | None) -> Plan:
     from ..training.plan import plan_training
     from ..training.processes import start
 
+    provide(config.parts.items(), mistakes=objective_mistakes(config.objective))
     return plan_training(config, open_prepared(data), accelerator=start(config.training))
 
 

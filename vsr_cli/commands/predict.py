@@ -81,6 +81,11 @@ def run_predict(
     return mistakes
 
 
+def source_mistakes(found: Registry, sources: Sequence[Path]) -> list[str]:
+    """Return a line for each story that cannot be read."""
+    return _read(_reader(found), sources)[1]
+
+
 def _show(record: dict[str, Any], folder: Path) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     console.print(record["text"] or "(the model wrote no word)", markup=False, soft_wrap=True)

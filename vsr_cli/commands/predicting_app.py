@@ -62,8 +62,10 @@ def evaluate(
     from ..layers import parse_set
     from ..run import open_run
     from .evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
+    from .requirements import check_together
     from .seed import chosen_leaks, run_seed, seed_folder, show_seed
     from .settings import comma_separated, flag_layers, registry
+    from .train import read_manifest
 
     found = registry()
     names = comma_separated(metrics or DEFAULT_METRICS)
@@ -78,6 +80,7 @@ def evaluate(
             "--split train: the model learned from it, so its score says nothing; --allow-train shows it all the same"
         )
     opened_leaks = chosen_leaks(protocol, None if leaks is None else comma_separated(leaks))
+    check_together(lambda: open_run(run), lambda: data and read_manifest(data))
     opened = open_run(run)
     folder = data_of(opened, data)
     result = run_evaluate(found, opened, folder, split, choices, decoding=how)
@@ -114,12 +117,15 @@ def predict(
     from ..config import resolve_decoding
     from ..layers import parse_set
     from ..run import open_run
-    from .predict import run_predict
+    from .predict import run_predict, source_mistakes
+    from .requirements import collected
     from .settings import flag_layers, registry
 
     found = registry()
     layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
     how = resolve_decoding(found, layers)
+    if missing := collected(lambda: open_run(run)):
+        raise VsrError(*missing, *source_mistakes(found, story_dir))
     mistakes = run_predict(found, open_run(run), story_dir, out, decoding=how, as_json=as_json)
     if mistakes:
         raise VsrError(*mistakes)

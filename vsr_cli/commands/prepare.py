@@ -20,6 +20,7 @@ from ..layers import parse_set, preset_facts, preset_layer
 from ..plugin.registry import Registry
 from ..report.tables import Column, fitting_table
 from ..sections import TrainingOptions
+from .requirements import collected, provide
 from .settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..data.prepared import Prepared
     from ..data.preparing import Work
 
+OWN = "folder"
+"""The dataset that a folder of story folders is."""
 DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
 """Also where .gz follows."""
 NOTHING_FROZEN = "trains from its first layer, so there is nothing frozen to keep"
@@ -69,7 +72,7 @@ def default_dataset(source: str | None) -> str:
             "story folders, or say what it is with --dataset NAME (see 'vsr plugins list')"
         )
     if Path(source).exists():
-        return "folder"
+        return OWN
     raise VsrError(
         f"{source}: there is no such folder; name a folder of story folders, "
         "or say what it is with --dataset NAME (see 'vsr plugins list')"
@@ -89,6 +92,8 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
 
     Processes that a launcher has started share the decoding and the features among them.
     """
+    dataset = open_checked(config, source)
+    # Kept light until here: what is missing is reported without waiting for torch.
     import torch
 
     from ..data.company import company
@@ -103,8 +108,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
     # Encoders of random weights are then those that a train command of the default seed builds.
     torch.manual_seed(TrainingOptions().seed)
-    dataset = open_dataset(config, source)
-    # Built before any story is read, so that weights which cannot be had cost no waiting.
+    # Built before any story is read, so that weights which cannot be used cost no waiting.
     visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
     together = company()
     if together.share.of > 1:
@@ -154,6 +158,27 @@ def run_shard(config: PrepareConfig, source: str | None, folder: Path, shard: st
     return {"folder": str(folder), "shard": shard, "stories_read": work.stories, "stories_stored": work.made}
 
 
+def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[str] = ()) -> Dataset:
+    """Open the dataset, and fetch what its components and the encoders lack.
+
+    Raises VsrError with a line for each thing that cannot be had, the source's stories among them, and the `mistakes`
+    that are known already; nothing is written then.
+    """
+    from ..data.preparing import survey_of
+
+    opened: list[Dataset] = []
+
+    def look() -> None:
+        opened.append(open_dataset(config, source))
+        survey_of(opened[0], source)
+
+    chosen = [("dataset", config.dataset), ("visual", config.visual), ("text", config.text)]
+    lines = [*mistakes, *(() if mistakes else collected(look))]
+    if is_main() or lines:
+        provide(chosen, mistakes=lines)
+    return opened[0]
+
+
 def open_dataset(config: PrepareConfig, source: str | None) -> Dataset:
     """Build the dataset that was chosen, and say under which licence it stands and what it will download."""
     from ..plugin.loading import build
@@ -182,14 +207,17 @@ def read_stories(
     from ..data.preparing import WHOLE, prepare_stories, survey_of
 
     survey = survey_of(dataset, source)
-    totals = [total for total in (config.data.limit, survey.stories) if total]
+    limit, held = config.data.limit, survey.stories
+    if held is not None:
+        _say_all(config, held)
+    totals = [total for total in (limit, held) if total]
     with progress(TextColumn("{task.fields[size]}")) as bar:
         task = bar.add_task("reading stories", total=min(totals, default=None), size="")
 
         def show(work: Work) -> None:
             bar.update(task, completed=work.stories, size=f"{work.bytes / 2**20:.0f} MiB")
 
-        return prepare_stories(
+        prepared, work = prepare_stories(
             config,
             dataset,
             source,
@@ -199,6 +227,18 @@ def read_stories(
             windowless=windowless,
             on_progress=show,
         )
+    if held is None and work.read:
+        _say_all(config, work.stories)
+    return prepared, work
+
+
+def _say_all(config: PrepareConfig, count: int) -> None:
+    """Report that a source holds fewer stories than the limit."""
+    limit = config.data.limit
+    if count < limit:
+        can_make = "stories" in type(config.dataset.options).model_fields
+        more = f"; --set dataset.stories={limit} makes as many" if can_make else ""
+        say(f"{config.dataset.name}: {count} stories are all there are, fewer than the limit of {limit}{more}")
 
 
 def _say_work(prepared: Prepared | None, work: Work) -> None:

@@ -24,6 +24,7 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     from ..report.evaluated import EVALUATIONS, open_evaluated
     from ..report.html import write_page
     from ..report.markdown import chosen_examples, markdown
+    from ..report.provenance import provenance
 
     evaluated = open_evaluated(open_run(None).folder if place is None else place, split)
     scored = Path(evaluated.result["data"])
@@ -36,5 +37,6 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
         refuse_links(evaluated.place / EVALUATIONS, [evaluated.folder.name], below=False)
     page, text = evaluated.folder / PAGE, evaluated.folder / MARKDOWN
     write_page(evaluated, prepared, page, most=most)
-    write_text(text, markdown(evaluated, chosen_examples(evaluated)))
+    facts = provenance(evaluated.run, evaluated.result, manifest=prepared.manifest, history=evaluated.history())
+    write_text(text, markdown(evaluated, chosen_examples(evaluated), facts=facts))
     return page, text

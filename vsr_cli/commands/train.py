@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from ..errors import VsrError
 from ..files import write_json
 from ..launch import is_main, process_count
 from ..plugin.registry import Registry
-from ..run import Run, created_run, now, open_to_resume, remove_leftovers, versions
+from ..run import RUNS, Run, created_run, now, open_to_resume, remove_leftovers, versions
 from ..training.tracking import check_installed
+from .requirements import collected, objective_mistakes, provide
 from .settings import EMBEDDED, default_preset
 
 
@@ -33,29 +35,39 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return open_prepared(folder).manifest
 
 
-def prepare_embedded(found: Registry, preset: str, *, show: bool) -> Path:
-    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds.
+def check_embedded(preset: str) -> None:
+    """Raise VsrError if a training with nothing prepared starts from a preset that is not the embedded stories' own.
 
-    Raises VsrError if the training starts from a `preset` that these stories are not prepared with, which is probably
-    meant for others.
+    It is probably meant for others, and these would be prepared in vain.
     """
-    from .prepare import default_folder, prepare_config, run_prepare, show_prepared
-
-    own, _ = default_preset(EMBEDDED)
-    if preset != own:
+    if preset != default_preset(EMBEDDED)[0]:
         raise VsrError(
             f"--preset {preset}: nothing is prepared under data/ yet; run 'vsr prepare MY_STORIES/ --preset {preset}' "
             f"for your own stories, or 'vsr prepare --preset {preset}' for the embedded ones; then repeat this command"
         )
     if process_count() > 1:
         raise VsrError("data/: nothing is prepared yet; run 'vsr prepare' once before several processes train")
-    say(f"nothing is prepared under data/ yet: preparing the embedded dataset, {EMBEDDED}, with the {own} preset")
-    config = prepare_config(found, dataset=EMBEDDED, preset=own, flags={}, assignments=[])
+
+
+def prepare_embedded(found: Registry, *, show: bool) -> Path:
+    """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds."""
+    from .prepare import default_folder, prepare_config, run_prepare, show_prepared
+
+    preset, _ = default_preset(EMBEDDED)
+    say(f"nothing is prepared under data/ yet: preparing the embedded dataset, {EMBEDDED}, with the {preset} preset")
+    config = prepare_config(found, dataset=EMBEDDED, preset=preset, flags={}, assignments=[])
     folder = default_folder(None, EMBEDDED)
     prepared = run_prepare(config, None, folder)
     if show:
         show_prepared(prepared)
     return folder
+
+
+def provide_parts(config: TrainConfig) -> None:
+    """Fetch what the parts of a model lack. Raises VsrError with a line for each thing that cannot be had."""
+    mistakes = collected(lambda: check_installed(config.training.track))
+    if is_main():
+        provide(config.parts.items(), mistakes=[*mistakes, *objective_mistakes(config.objective)])
 
 
 def say_other_preset(config: TrainConfig, data: Path) -> None:
@@ -71,7 +83,7 @@ def say_other_preset(config: TrainConfig, data: Path) -> None:
 
 def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     """Train, showing the losses as they fall. Gives the finished run."""
-    check_installed(config.training.track)
+    provide_parts(config)
     record = config.record() | {"data": _data_facts(read_manifest(data))}
     distributions = {section: choice.provided.distribution for section, choice in config.parts.items()}
     if not is_main():
@@ -105,6 +117,8 @@ def _resume(found: Registry, run: Run, *, data: Path | None, epochs: int | None)
         return run
     check_installed(config.training.track)
     data = _data_of(run, record, data)
+    if not run.checkpoint("last").is_dir():  # its parts are built anew
+        provide_parts(config)
     config = replace(config, training=config.training.model_copy(update={"epochs": epochs or config.training.epochs}))
     other = {name: version for name, version in versions().items() if facts["versions"].get(name) != version}
     if other:
@@ -130,6 +144,7 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
     """Train a run whose lock the main process holds; None in a process that has yet to learn which one it is."""
     with ExitStack() as stack:
         if run and is_main():
+            stack.enter_context(_leaving_nothing(run, resumed=resumed))
             stack.enter_context(run.recording_failure())
             if resumed:
                 _note_resumption(run, config, data)
@@ -152,6 +167,19 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         prepared = open_prepared(data)
         train(config, prepared, run=run, display=display, trackers=trackers, accelerator=accelerator)
     return run
+
+
+@contextmanager
+def _leaving_nothing(run: Run, *, resumed: bool) -> Iterator[None]:
+    """Remove a new run that is refused before anything of it was built: it would hold nothing but the refusal."""
+    try:
+        yield
+    except VsrError:
+        if not resumed and not run.assets.exists():
+            shutil.rmtree(run.folder, ignore_errors=True)
+            with suppress(OSError):  # other runs lie there, or it is not ours
+                run.folder.parent.rmdir() if run.folder.parent == RUNS else None
+        raise
 
 
 def _note_resumption(run: Run, config: TrainConfig, data: Path) -> None:

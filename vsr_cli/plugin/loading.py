@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from ..api import Options
+from ..api import Options, Requirement
 from ..errors import VsrError
 from .kinds import KIND_OF
 from .registry import Provided
@@ -14,7 +14,16 @@ from .registry import Provided
 
 def load_builder(entry: Provided) -> Callable[..., Any]:
     """Import the `build` function of a component. Raises VsrError if its plugin's code cannot be imported."""
-    place = entry.component.build
+    return _load(entry, entry.component.build)
+
+
+def requirements(entry: Provided, options: Options) -> list[Requirement]:
+    """Return what a component needs and this machine lacks. Raises VsrError if its plugin's code cannot be imported."""
+    place = entry.component.requires
+    return list(_load(entry, place)(options)) if place else []
+
+
+def _load(entry: Provided, place: str) -> Callable[..., Any]:
     try:
         builder = pkgutil.resolve_name(place)
     except (ImportError, AttributeError) as error:

@@ -15,6 +15,7 @@ from ..visible import visible_lines
 from .evaluated import Evaluated
 from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
 from .html_gallery import gallery
+from .provenance import provenance
 from .words import LEFT_OUT, described_floors, how_predicted, leaks_found, teacher_forced_numbers
 
 TEMPLATES = "templates"
@@ -30,12 +31,15 @@ FRAME = {
 
 def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
     """Write the page, with at most `most` storyboards. Raises VsrError if the data is not what was scored."""
-    page = render_page(evaluated, gallery(evaluated, prepared, most=most))
-    write_text(path, page)
+    facts = provenance(evaluated.run, evaluated.result, manifest=prepared.manifest, history=evaluated.history())
+    write_text(path, render_page(evaluated, gallery(evaluated, prepared, most=most), facts))
 
 
-def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
-    """Make the page's HTML. All that the evaluation brings is escaped, and only the page's own script may run."""
+def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any], facts: Mapping[str, Mapping[str, str]]) -> str:
+    """Make the page's HTML; `facts` are those of `provenance`.
+
+    All that the evaluation brings is escaped, and only the page's own script may run.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Always: a template's name must not decide whether a story's text can write HTML.
@@ -62,6 +66,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any]) -> str:
         teacher_forced=teacher_forced_numbers(result),
         charts=loss_charts(evaluated.history()),
         frame=FRAME,
+        facts=facts,
         storyboards=_shown(storyboards),
         style=_own(STYLE),
         script=script,

@@ -18,10 +18,15 @@ LEGEND = (
 )
 
 
-def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) -> str:
+def markdown(
+    evaluated: Evaluated,
+    examples: Mapping[str, Mapping[str, Any]],
+    *,
+    facts: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
     """Write the scores beside their floors, what they depend on, and some predictions under their titles.
 
-    An example is a line of predictions.jsonl.
+    An example is a line of predictions.jsonl; `facts` are those of `provenance`.
     """
     result = evaluated.result
     lines = [
@@ -49,6 +54,8 @@ def markdown(evaluated: Evaluated, examples: Mapping[str, Mapping[str, Any]]) ->
     if numbers := teacher_forced_numbers(result):
         listed = ", ".join(f"{name} {value}" for name, value in numbers.items())
         lines.append(f"- teacher-forced, not to be read beside the scores above: {listed}")
+    for title, found in (facts or {}).items():
+        lines += ["", f"**{title}**", "", *(f"- {key}: {plain(value)}" for key, value in found.items())]
     for title, example in examples.items():
         lines += [
             "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from vsr_cli.api import VsrError, one_line, refuse_foreign_code
+from vsr_cli.api import VsrError, one_line, quiet, refuse_foreign_code
 
 Loaded = TypeVar("Loaded")
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -19,6 +19,7 @@ def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loa
         raise VsrError(f"{metric}: no model is named; {remedy}")
     refuse_foreign_code(model)
     try:
-        return loader(model)
+        with quiet():
+            return loader(model)
     except UNLOADABLE as error:
         raise VsrError(f"{metric}: cannot load {model} ({one_line(error)}); {remedy}") from error

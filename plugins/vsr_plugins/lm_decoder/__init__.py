@@ -34,5 +34,6 @@ def vsr_text_decoders() -> list[Component]:
             summary="a pretrained causal language model that goes on from a learnt prefix",
             build="vsr_plugins.lm_decoder.model:build",
             options=LmDecoderOptions,
+            requires="vsr_plugins.lm_decoder.requirements:missing",
         )
     ]

@@ -58,5 +58,6 @@ def vsr_image_decoders() -> list[Component]:
             summary="drawn from the summary in the latent space of an autoencoder, pretrained or learnt beforehand",
             build="vsr_plugins.resize_convolution.latent:build",
             options=LatentOptions,
+            requires="vsr_plugins.resize_convolution.requirements:latent",
         ),
     ]

@@ -71,11 +71,13 @@ def vsr_text_encoders() -> list[Component]:
             summary="DistilBERT with its two upper layers trained; the state of [CLS] is the embedding",
             build="vsr_plugins.transformers_encoders.model:build",
             options=DistilBertOptions,
+            requires="vsr_plugins.transformers_encoders.requirements:missing",
         ),
         Component(
             name="hf-text",
             summary="any text encoder of the transformers library, by default a frozen MiniLM",
             build="vsr_plugins.transformers_encoders.model:build",
             options=HfTextOptions,
+            requires="vsr_plugins.transformers_encoders.requirements:missing",
         ),
     ]

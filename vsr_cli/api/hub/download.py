@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .listing import HubFile, Listing
 from .pieces import pieces
@@ -94,33 +93,38 @@ def _targets(listing: Listing) -> list[_Target]:
 
 
 def _fetch_all(targets: Sequence[_Target]) -> None:
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+    from ...console import download_progress
 
     stop, pool = threading.Event(), ThreadPoolExecutor(WORKERS)
     total = sum(target.file.size for target in targets)
-    with tqdm(total=total, desc="fetching", unit="B", unit_scale=True, disable=None) as bar:  # type: ignore[no-untyped-call]
+    with download_progress() as bar:
+        task = bar.add_task("", total=total)
+
+        def report(count: int) -> None:
+            bar.advance(task, count)
+
         try:
-            tasks = [pool.submit(_fetch, target, bar, stop) for target in targets]
+            tasks = [pool.submit(_fetch, target, report, stop) for target in targets]
             wait(tasks, return_when=FIRST_EXCEPTION)
         finally:
             # Also where the user interrupts: a thread that is left to itself would hold the program up.
             stop.set()
             pool.shutdown(cancel_futures=True)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+    for each in tasks:
+        if not each.cancelled():
+            each.result()
 
 
-def _fetch(target: _Target, bar: Any, stop: threading.Event) -> None:
+def _fetch(target: _Target, report: Callable[[int], None], stop: threading.Event) -> None:
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     target.lock.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(target.lock):
         if not target.blob.exists():
-            _fetch_rest(target, bar, stop)
+            _fetch_rest(target, report, stop)
 
 
-def _fetch_rest(target: _Target, bar: Any, stop: threading.Event) -> None:
+def _fetch_rest(target: _Target, report: Callable[[int], None], stop: threading.Event) -> None:
     file = target.file
     target.blob.parent.mkdir(parents=True, exist_ok=True)
     part = target.blob.with_name(f"{target.blob.name}.incomplete")
@@ -128,11 +132,11 @@ def _fetch_rest(target: _Target, bar: Any, stop: threading.Event) -> None:
     if had > file.size:
         part.unlink()
         had = 0
-    bar.update(had)
+    report(had)
     with part.open("ab") as sink:
         for piece in pieces(file, start=had, end=file.size, whole_will_do=True, stop=stop):
             sink.write(piece)
-            bar.update(len(piece))
+            report(len(piece))
     if part.stat().st_size < file.size:
         return  # another file's error has stopped it
     if _digest(part, like=file.digest) != file.digest:

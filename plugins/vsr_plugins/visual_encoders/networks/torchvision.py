@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path, PurePosixPath
-from sys import stderr
 from typing import Any
 
 import torch
@@ -124,11 +124,9 @@ def download(published: WeightsEnum) -> Mapping[str, Tensor]:
     url: str = published.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
     try:
-        # torch announces a download on stdout, which belongs to a command's results.
-        with redirect_stdout(stderr):
-            tensors: Mapping[str, Tensor] = published.get_state_dict(
-                progress=stderr.isatty(), check_hash=True, weights_only=True
-            )
+        # torch announces a download on stdout, which belongs to a command's results. Commands have fetched it by now.
+        with redirect_stdout(StringIO()):
+            tensors: Mapping[str, Tensor] = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except UNREADABLE as error:
         raise VsrError(
             f"visual encoder: cannot get the ImageNet weights {url} ({one_line(error)}); "

@@ -1,0 +1,102 @@
+"""What the networks of each library need before they are built: their weights, or the library itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vsr_cli.api import Requirement, missing_download, missing_file, missing_model, missing_package
+
+from . import HfVisionOptions, ImagenetOptions, TimmOptions, TorchvisionOptions
+
+SITE = "https://download.pytorch.org/models/"
+DEFAULTS = {
+    "resnet50": ("resnet50-11ad3fa6.pth", 102_540_000),
+    "mobilenet_v2": ("mobilenet_v2-7ebf99e0.pth", 14_258_000),
+}
+"""The files of torchvision's default weights and about how many bytes each has, known here without importing torch."""
+PUBLISHED = {"default": "DEFAULT", "imagenet": "DEFAULT"}
+"""Our names for the best weights that torchvision publishes."""
+LOCAL = (
+    "name a local file by --set visual.weights=FILE, or take random weights on purpose by --set visual.weights=random"
+)
+
+
+def resnet50(options: ImagenetOptions) -> list[Requirement]:
+    """Return the weights of ResNet-50 unless they are here."""
+    return _default_of("resnet50", options.weights)
+
+
+def mobilenet_v2(options: ImagenetOptions) -> list[Requirement]:
+    """Return the weights of MobileNetV2 unless they are here."""
+    return _default_of("mobilenet_v2", options.weights)
+
+
+def torchvision(options: TorchvisionOptions) -> list[Requirement]:
+    """Return the weights of a network of torchvision unless they are here; of no such network, none."""
+    return _of_torchvision(options.architecture, options.weights)
+
+
+def timm(options: TimmOptions) -> list[Requirement]:
+    """Return the library, or the weights of its model, unless they are here; of no such model, none."""
+    if lacking := missing_package("timm", extra="timm"):
+        return lacking
+    import timm
+
+    if options.weights not in ("pretrained", "random"):
+        return missing_file(options.weights, what="the weights", remedy=LOCAL)
+    configuration: Any = timm.get_pretrained_cfg(options.model) if timm.is_model(options.model) else None
+    hub_id = getattr(configuration, "hf_hub_id", None)
+    if options.weights == "random" or not hub_id or getattr(configuration, "file", None):
+        return []
+    found = missing_model(hub_id, option="visual.model", files=["model.safetensors"])
+    return [
+        Requirement(what=each.what, remedy=LOCAL, problem=each.problem, size=each.size, fetch=each.fetch)
+        for each in found
+    ]
+
+
+def hf_vision(options: HfVisionOptions) -> list[Requirement]:
+    """Return the model unless it is here; of random weights, its structure."""
+    files = ["config", "preprocessor", *(["weights"] if options.weights == "pretrained" else [])]
+    return missing_model(options.model, option="visual.model", files=files)
+
+
+def _default_of(architecture: str, weights: str) -> list[Requirement]:
+    if weights == "random":
+        return []
+    if weights != "imagenet":
+        return [] if Path(weights).is_file() else _of_torchvision(architecture, weights)
+    name, size = DEFAULTS[architecture]
+    return _missing(f"{SITE}{name}", size)
+
+
+def _of_torchvision(architecture: str, weights: str) -> list[Requirement]:
+    if weights == "random":
+        return []
+    from torchvision import models
+
+    if architecture not in models.list_models(module=models):
+        return []  # of which building it says more
+    published = models.get_model_weights(architecture)
+    chosen = PUBLISHED.get(weights, weights)
+    if chosen != "DEFAULT" and chosen not in published.__members__:
+        return missing_file(weights, what="the weights", remedy=LOCAL)
+    entry: Any = published[chosen]
+    return _missing(entry.url, int(entry.meta.get("_file_size", 0) * 2**20))
+
+
+def _missing(url: str, size: int) -> list[Requirement]:
+    name = PurePosixPath(url).name
+    digest = re.search(r"-([a-f0-9]{8,})\.", name)
+    what = f"the ImageNet weights {name}"
+    path = hub_folder() / "checkpoints" / name
+    return missing_download(url, path, what=what, remedy=LOCAL, size=size, sha256=digest[1] if digest else "")
+
+
+def hub_folder() -> Path:
+    """Return where torch.hub keeps what it fetches."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch"), "hub").expanduser()
