@@ -277,3 +277,14 @@ def test_what_was_fetched_needs_no_hub(cache: Path) -> None:
     facts = build(HubOptions(config="c")).describe("someone/tales")
     assert facts == {"source": "someone/tales", "revision": commit, "config": "c"}
     assert build(HubOptions()).describe(str(cache)) == {"source": cache.name, "revision": "local files"}
+
+
+def test_paths_of_other_systems_are_found_and_what_is_none_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "1.jpg").write_bytes(b"picture")
+    cells = ["sub\\1.jpg", "data:image/png;base64,AAAA", "https://example.org/1.jpg"]
+    path = frames_file(tmp_path / "s.parquet", *(("a", cell, "A") for cell in cells))
+    (story,) = only(read(path, **ROWS))
+    assert [frame.image for frame in story.frames] == [tmp_path / "sub" / "1.jpg", None, None]
+    assert "is a picture written as base64" in story.notes[0].detail
+    assert "is an address, and nothing is fetched" in story.notes[1].detail

@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vsr_cli.api import VsrError
 from vsr_cli.commands.report import run_report
@@ -31,6 +33,27 @@ def test_a_text_is_parted_into_what_another_shares_and_its_own():
     assert shared_and_own("one two", "three") == ["", "one two"]
     assert shared_and_own("same words", "Same words!") == ["same words"]
     assert shared_and_own("", "anything") == [""]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("abcd"), max_size=12))
+def test_as_many_words_are_shared_as_can_be_and_in_order(words, others):
+    stretches = shared_and_own(" ".join(words), " ".join(others))
+    shared = " ".join(stretches[::2]).split()
+    rest = iter(others)
+    assert all(word in rest for word in shared)
+    lengths = [[0] * (len(others) + 1)]
+    for word in words:
+        row = [0]
+        for at, other in enumerate(others):
+            row.append(max(row[-1], lengths[-1][at + 1], lengths[-1][at] + (word == other)))
+        lengths.append(row)
+    assert len(shared) == lengths[-1][-1]
+
+
+def test_a_text_that_repeats_itself_is_compared_at_once():
+    """Thousands of words that are alike took minutes."""
+    text, other = "x " * 20_000, ("x " * 9 + "y ") * 2000
+    assert len(shared_and_own(text, other)[0].split()) > 3000
 
 
 def test_the_stretches_joined_are_the_text():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 
+MOST_WORDS = 4000
+"""Of each text that are compared; what comes after counts as its own."""
 PUNCTUATION = string.punctuation + "‘’“”–—…"
 
 
@@ -16,15 +17,41 @@ def shared_and_own(text: str, other: str) -> list[str]:
     at a word's ends do not tell words apart.
     """
     words, others = text.split(), other.split()
-    stretches = [""]
-    for kind, start, end, _, _ in SequenceMatcher(None, _bare(words), _bare(others), autojunk=False).get_opcodes():
-        if start == end:
-            continue  # words that only the other has
-        if (kind == "equal") != (len(stretches) % 2 == 1):
-            stretches.append("")
-        stretches[-1] = " ".join(filter(None, [stretches[-1], *words[start:end]]))
-    return stretches
+    shared = _longest_common(_bare(words[:MOST_WORDS]), _bare(others[:MOST_WORDS]))
+    stretches: list[list[str]] = [[]]
+    for index, word in enumerate(words):
+        if (index in shared) != (len(stretches) % 2 == 1):
+            stretches.append([])
+        stretches[-1].append(word)
+    return [" ".join(stretch) for stretch in stretches]
 
 
 def _bare(words: Sequence[str]) -> list[str]:
     return [word.strip(PUNCTUATION).casefold() or word for word in words]
+
+
+def _longest_common(words: Sequence[str], others: Sequence[str]) -> set[int]:
+    """Return which words are in a longest common subsequence.
+
+    Hyyrö, "Bit-parallel LCS-length computation revisited" (2004): a row of the table of lengths is one integer, whose
+    bits are 0 where the length grows. So even texts that repeat one word take little time.
+    """
+    places: dict[str, int] = {}
+    for at, word in enumerate(others):
+        places[word] = places.get(word, 0) | 1 << at
+    whole = (1 << len(others)) - 1
+    rows = [whole]
+    for word in words:
+        matches = rows[-1] & places.get(word, 0)
+        rows.append((rows[-1] + matches | rows[-1] - matches) & whole)
+    shared: set[int] = set()
+    row, column = len(words), len(others)
+    while row and column:
+        if rows[row] >> column - 1 & 1:
+            column -= 1
+        elif rows[row - 1] >> column - 1 & 1:
+            row, column = row - 1, column - 1
+            shared.add(row)
+        else:
+            row -= 1
+    return shared

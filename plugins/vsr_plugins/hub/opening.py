@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import VsrError, image_suffixes
 
-from .places import PICTURE_SUFFIXES, TABLE_SUFFIXES, Place
+from .places import TABLE_SUFFIXES, Place
 
 ROWS_AT_ONCE = 16
 """Of parquet files, whose row groups, read whole by default, may hold hundreds of rows of pictures."""
@@ -132,7 +132,7 @@ def _check_files(place: Place, files: Sequence[Path]) -> None:
     for file in files:
         if not file.resolve().is_relative_to(place.bounds):
             raise VsrError(f"{place}: {file.name} is a link out of the folder; copy the file into it")
-        if file.name != "README.md" and file.suffix.lower() not in TABLE_SUFFIXES + PICTURE_SUFFIXES:
+        if file.name != "README.md" and file.suffix.lower() not in (*TABLE_SUFFIXES, *image_suffixes()):
             raise VsrError(f"{place}: {file.name} is of no kind that is read; give {KNOWN}, unpacked")
 
 

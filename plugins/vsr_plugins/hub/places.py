@@ -9,13 +9,12 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsr_cli.api import HubStream, VsrError
+from vsr_cli.api import HubStream, VsrError, image_suffixes
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FILES = [
     "README.md",
-    *(f"*{form(end)}" for end in TABLE_SUFFIXES + PICTURE_SUFFIXES for form in (str.lower, str.upper)),
+    *(f"*{form(end)}" for end in (*TABLE_SUFFIXES, *image_suffixes()) for form in (str.lower, str.upper)),
 ]
 """What is fetched, and all that is read: never a script, nor anything that unpickles."""
 

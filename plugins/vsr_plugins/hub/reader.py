@@ -8,7 +8,21 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Frame, HubSource, Note, Rejected, Story, Survey, VsrError, natural, own_name, tidy_text
+from vsr_cli.api import (
+    Dataset,
+    Frame,
+    HubSource,
+    NoFile,
+    Note,
+    Rejected,
+    Story,
+    Survey,
+    VsrError,
+    find_file,
+    natural,
+    own_name,
+    tidy_text,
+)
 
 from . import HubOptions
 from .opening import open_splits, readable
@@ -238,5 +252,8 @@ def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path
             return path if place.stream is None else place.stream.read(place.name(path))
     except (OSError, RuntimeError, ValueError):
         pass  # a loop of links, a name too long, or one with a NUL
-    refuse("missing_image", f"{cell[:80]!r} is no file of the source's folder")
+    found = find_file(place.bounds, cell) if place.stream is None else NoFile("")
+    if isinstance(found, Path):
+        return found
+    refuse("missing_image", found.why or f"{cell[:80]!r} is no file of the source's folder")
     return None
