@@ -64,8 +64,8 @@ def pooled(runs: list[Path], names: list[str]) -> tuple[dict[str, dict[str, obje
     from vsr_cli.config import resolve_metrics
     from vsr_cli.evaluation.bootstrap import resampled_scores, score_series
     from vsr_cli.evaluation.scoring import build_metrics
+    from vsr_cli.evaluation.stored import open_evaluated
     from vsr_cli.plugin.discovery import registry
-    from vsr_cli.report.evaluated import open_evaluated
 
     evaluated = [open_evaluated(run, "test") for run in runs]
     stories = [line["story"] for each in evaluated for line in each.predictions()]
@@ -99,7 +99,7 @@ def show(cells: dict[str, dict[str, object]], stories: list[str]) -> None:
                 f"{facts['value']:.4f}",
                 f"{facts['difference']:+.4f}",
                 between,
-                "beaten" if facts["beats"] else "",
+                facts["verdict"] or "",
             )
     Console().print(table)
 

@@ -263,10 +263,11 @@ def test_every_score_carries_the_whole_signature(model, prepared):
 
 def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     found = scored(model, prepared, "bleu", "mse", "rank")
-    keep_evaluation(tmp_path, found, found.result)
-    assert read_json(tmp_path / "result.json", what="a result") == found.result
-    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-    kept = load_file(tmp_path / "statistics.safetensors")
+    folder = tmp_path / "evaluations/test"
+    keep_evaluation(folder, found, {"run": "", "data": "", **found.result})
+    assert read_json(folder / "result.json", what="a result") == {"run": "", "data": "", **found.result}
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    kept = load_file(folder / "statistics.safetensors")
     for choice in metrics("bleu", "mse", "rank"):
         metric, cell = build(choice.provided, choice.options), found.result["metrics"][choice.name]
         assert metric.combine(kept[f"{choice.name}/model"])[choice.name] == cell["value"]
@@ -276,9 +277,9 @@ def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
         by_window = [metric.combine(row[None])[choice.name] for row in kept[f"{choice.name}/model"]]
         assert [line["scores"][choice.name] for line in lines] == by_window
     assert [(line["story"], line["context"]) for line in lines] == [(s, [1, 2, 3, 4]) for s in found.windows.stories]
-    leaks = (tmp_path / "leaks.jsonl").read_text().splitlines()
+    leaks = (folder / "leaks.jsonl").read_text().splitlines()
     assert len(leaks) == found.result["leaks"]["left_out"] == len(prepared.windows("test")) - len(lines)
-    pictures = sorted(path.name for path in (tmp_path / "predictions").iterdir())
+    pictures = sorted(path.name for path in (folder / "predictions").iterdir())
     assert pictures == [f"{row:04d}.jpg" for row in range(len(lines))]
 
 
@@ -306,7 +307,7 @@ def test_a_model_that_reads_its_context_does_worse_on_the_contexts_of_other_stor
     cell = run_evaluate(registry(), run, data, "test", metrics("mse"))["metrics"]["mse"]
     shuffled = cell["floors"]["shuffled"]
     assert shuffled["value"] > cell["value"]
-    assert shuffled["beats"]
+    assert shuffled["verdict"] == "significantly better"
     assert shuffled["ci95"][1] < 0
 
 

@@ -45,7 +45,7 @@ def test_entities_are_scored_beside_floors_and_ceiling(small_data: Path, train_s
     cell = found.result["metrics"]["entities"]
     assert cell["ceiling"] > 0.7  # the target names some by pronouns
     assert 0 < cell["floors"]["copy-last"]["value"] < cell["ceiling"]
-    assert set(cell["further"]) == {"entities-precision", "entities-recall"}
+    assert set(cell["components"]) == {"entities-precision", "entities-recall"}
 
 
 @pytest.fixture

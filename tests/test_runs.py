@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from vsr_cli.api import VsrError
+from vsr_cli.checksums import write_checksums
 from vsr_cli.commands.runs import runs_list, runs_show
 from vsr_cli.commands.settings import train_config
 from vsr_cli.files import write_json
@@ -162,18 +163,28 @@ def test_changes_can_be_told_without_the_plugin_or_the_preset():
 
 def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
     folder = write_run(tmp_path / "a", started="1")
-    bleu = {"value": 3.5, "scale": "0..100", "floors": {"copy-last": {"value": 2.5, "beats": True}}}
+    floor = {"value": 2.5, "verdict": "significantly better"}
+    bleu = {"value": 3.5, "scale": "0..100", "floors": {"copy-last": floor}}
     result = {
+        "run": "a", "data": "gone", "signature": "split:test", "checkpoint": "c", "cautions": [], "leaks": {},
         "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},
     }  # fmt: skip
     for split in ("test", "validation", "train"):
         (folder / "evaluations" / split).mkdir(parents=True)
         write_json(folder / "evaluations" / split / "result.json", result if split == "test" else {})
+        write_checksums(folder / "evaluations" / split, ["result.json"])
     (folder / "evaluations/train/result.json").write_text("{")
     found, problems = evaluations(Run(folder))
     assert [each["split"] for each in found] == ["test"]
-    assert found[0]["scores"] == {"bleu": {"value": 3.5, "copy-last": 2.5, "beats": True, "scale": "0..100"}}
+    assert found[0]["scores"] == {
+        "bleu": {"value": 3.5, "copy-last": 2.5, "verdict": "significantly better", "scale": "0..100"}
+    }
     assert len(problems) == 2
+    path = folder / "evaluations/test/result.json"
+    path.write_text(path.read_text().replace("3.5", "8.5"))
+    found, problems = evaluations(Run(folder))
+    assert found == []
+    assert "evaluations/test/result.json: is damaged" in " ".join(problems)
 
 
 def lines_of(table, width):

@@ -10,9 +10,9 @@ from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.config import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.seed_protocol import seed_steps
+from vsr_cli.evaluation.stored import open_evaluated
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.report.evaluated import open_evaluated
 from vsr_cli.sections import SEED_LEAKS, FeatureOptions
 
 

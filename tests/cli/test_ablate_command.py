@@ -68,7 +68,7 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
     assert lstm > gru > 1000
     base, other = result["metrics"]["mse"]["scores"]
     assert {"value", "seeds", "floors"} <= base.keys()
-    assert "word" not in base
+    assert "verdict" not in base
     assert other["difference"] == pytest.approx(other["value"] - base["value"])
     assert base["seeds"][0] != base["seeds"][1]
     assert (here / "ab/ablation.png").stat().st_size > 10_000
@@ -81,7 +81,7 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
     assert again.code == 0
     assert begun == []
     assert "4 of 4 runs are done already" in again.err
-    assert "cannot tell" in again.out
+    assert "not significant" in again.out
     other = vsr(f"{LINE} --seeds 3")
     assert other.code == 2
     assert other.errors == [

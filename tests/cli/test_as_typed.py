@@ -41,7 +41,7 @@ def test_evaluate_shows_a_table_and_keeps_the_result_in_the_run(place, vsr):
     assert "copy-last" in answer.out
     (run,) = (place / "runs").iterdir()
     kept = run / "evaluations/test"
-    assert json.loads((kept / "result.json").read_text())["metrics"].keys() == {"bleu"}
+    assert "bleu" in json.loads((kept / "result.json").read_text())["metrics"]
     assert (kept / "predictions.jsonl").read_text()
     Image.open(kept / "storyboards.png").load()
 

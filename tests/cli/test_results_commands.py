@@ -97,7 +97,7 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
 
     answer = vsr("compare runs/mine scores/theirs")
     assert answer.code == 0, answer.err
-    assert "cannot tell" in answer.out
+    assert "not significant" in answer.out
     assert "mse is not compared" in answer.err
     found = json.loads(vsr("compare runs/mine scores/theirs --json").out)
     assert found["metrics"]["bleu"]["scores"][1]["difference"] == 0
@@ -122,3 +122,43 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     assert answer.code == 0, answer.err
     assert "are not predicted" in answer.err
     assert "was not scored on the windows of" in vsr("compare runs/mine scores/few").errors[0]
+
+
+def test_if_no_metric_can_run_that_is_a_mistake_and_what_is_stored_stays(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    before = (evaluated / "evaluations/test/result.json").read_bytes()
+    answer = vsr(f"evaluate --data {data} --metrics bertscore clipscore --json")
+    assert (answer.code, answer.out) == (2, "")
+    assert [line.partition(":")[0] for line in answer.errors] == ["bertscore", "clipscore"]
+    assert (evaluated / "evaluations/test/result.json").read_bytes() == before
+    answer = vsr(f"evaluate --data {data} --metrics bertscore bleu")
+    assert answer.code == 0
+    assert "bertscore" in answer.err
+    stored = json.loads((evaluated / "evaluations/test/result.json").read_text())["metrics"]
+    assert list(stored) == ["bleu", "mse", "bertscore"]
+    Path("theirs.jsonl").write_text('{"story": "0", "window": 0, "text": "A fox."}\n')
+    answer = vsr(f"score theirs.jsonl --data {data} --metrics mse --allow-missing")
+    assert answer.code == 2
+    assert not Path("scores").exists()
+
+
+def test_terminal_markdown_and_json_agree_that_too_few_stories_have_no_verdict(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    answer = vsr(f"evaluate --data {data} --metrics bleu mse")
+    result = json.loads((evaluated / "evaluations/test/result.json").read_text())
+    assert result["stories"] < 6
+    found = {floor.get("verdict") for cell in result["metrics"].values() for floor in cell["floors"].values()}
+    assert found == {None}
+    table = answer.out.partition("below each score")[0]
+    assert not set(table) & set("▲▼~")
+    assert "too few for intervals and verdicts" in answer.err
+    assert vsr("report").code == 0
+    folder = evaluated / "evaluations/test"
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text()
+        assert "too few for intervals and verdicts" in text
+        assert "vsr evaluate --folds 5" in text.replace("&#39;", "'")
+    assert '<td class="verdict significantly' not in (folder / "report.html").read_text()
+    assert "no verdict" in (folder / "report.html").read_text()
+    rows = [line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| ")]
+    assert not set("".join(rows)) & set("▲▼~")

@@ -41,7 +41,7 @@ def test_show_gives_the_scores_of_evaluations(place, vsr):
     assert vsr("evaluate --metrics bleu").code == 0
     record = json.loads(vsr("runs show --json").out)
     (evaluation,) = [each for each in record["evaluations"] if each["split"] == "test"]
-    assert evaluation["scores"]["bleu"].keys() == {"value", "copy-last", "beats", "scale"}
+    assert evaluation["scores"]["bleu"].keys() == {"value", "copy-last", "verdict", "scale"}
     assert "bleu" in vsr("runs show").out
 
 

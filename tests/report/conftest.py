@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from vsr_cli.checksums import write_checksums
 from vsr_cli.commands.prepare import prepare_config, run_prepare
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files import write_json
@@ -35,6 +36,11 @@ def unigram_statistics(good):
     for row, right in zip(rows, good, strict=True):
         row[:] = [8, 8, right, max(right - 1, 0), max(right - 2, 0), max(right - 3, 0), 8, 7, 6, 5]
     return rows
+
+
+def seal(folder):
+    """Write the checksums of an evaluation's files as they are now."""
+    write_checksums(folder, (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
 
 
 def write_evaluation(run, data, *, seed=0, skill=4):
@@ -67,15 +73,17 @@ def write_evaluation(run, data, *, seed=0, skill=4):
     }
     save_file(statistics, folder / "statistics.safetensors")
     facts = f"split:test|stories:12|windows:{len(windows)}|data:{open_prepared(data).fingerprint[:12]}"
-    floor = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "beats": True}
+    floor = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "verdict": "significantly better"}
     result = {
         "run": str(run),
         "data": str(data),
         "signature": facts,
+        "checkpoint": None,
         "split": "test",
         "held_out": True,
         "stories": 12,
         "windows": len(windows),
+        "cautions": ["only 12 stories were scored; take more"],
         "truncated_references": 0.25,
         "leaks": {"target_text_in_context": 0, "padded": 2, "left_out": 2},
         "metrics": {
@@ -85,7 +93,7 @@ def write_evaluation(run, data, *, seed=0, skill=4):
                 "scale": "0-100, higher is better",
                 "better": "higher",
                 "signature": f"metric:bleu|nrefs:1|{facts}",
-                "further": {"bleu-brevity-penalty": 1.0, "bleu-odd": None},
+                "components": {"bleu-brevity-penalty": 1.0, "bleu-odd": None},
                 "floors": {"copy-last": floor, "nearest": {"unavailable": "nearest: no training data"}},
                 "ceiling": 100.0,
             },
@@ -95,8 +103,8 @@ def write_evaluation(run, data, *, seed=0, skill=4):
                 "scale": "0-1, lower is better",
                 "better": "lower",
                 "signature": f"metric:mse|pixels:0-1|{facts}",
-                "further": {},
-                "floors": {"copy-last": {"value": 0.05, "difference": -0.01, "ci95": None, "beats": False}},
+                "components": {},
+                "floors": {"copy-last": {"value": 0.05, "difference": -0.01, "ci95": None, "verdict": None}},
                 "ceiling": None,
             },
             "meteor": {"unavailable": "meteor: WordNet was not found; install it"},
@@ -109,6 +117,7 @@ def write_evaluation(run, data, *, seed=0, skill=4):
         },
     }
     write_json(folder / "result.json", result)
+    seal(folder)
     rows = [{"epoch": n, "train": {"loss": 3 / n}, "validation": {"loss": 3.2 / n}} for n in (1, 2, 3)]
     for row in rows:
         Run(run).append_history(row)

@@ -6,6 +6,7 @@ from PIL import Image
 from vsr_cli.ablation.plan import Ablation, Cell, Combination, Plan
 from vsr_cli.ablation.results import results
 from vsr_cli.ablation.running import Outcome
+from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.ablation import markdown, notes, tables
@@ -50,8 +51,8 @@ def make(write, ablation):
 
 def test_what_is_better_and_worse_is_told_and_what_is_alike_is_not(make, ablation):
     found = results(registry(), *arranged(make(["plain", "strong", "alike", "weak"], seeds=3), ablation))
-    words = {name: [score.get("word") for score in metric["scores"]] for name, metric in found["metrics"].items()}
-    assert words == {name: [None, "better", "cannot tell", "worse"] for name in ("bleu", "mse")}
+    words = {name: [score.get("verdict") for score in metric["scores"]] for name, metric in found["metrics"].items()}
+    assert words == {name: [None, BETTER, NOT_SIGNIFICANT, WORSE] for name in ("bleu", "mse")}
     assert found["comparisons"] == 6
     base, strong, *_ = found["metrics"]["bleu"]["scores"]
     assert base["value"] == pytest.approx(sum(base["seeds"]) / 3)
@@ -59,7 +60,7 @@ def test_what_is_better_and_worse_is_told_and_what_is_alike_is_not(make, ablatio
     assert strong["difference"] == pytest.approx(strong["value"] - base["value"])
     assert strong["difference_ci95"][0] > 0
     assert strong["p"] <= strong["p_holm"] < 0.05
-    assert strong["floors"] == {"copy-last": {"value": 3.0, "beaten": 3}}
+    assert strong["floors"] == {"copy-last": {"value": 3.0, "significantly_better": 3}}
 
 
 def test_the_same_runs_give_the_same_numbers(make, ablation):
@@ -71,7 +72,7 @@ def test_a_combination_that_lacks_its_first_seed_is_told_by_the_others(make, abl
     plan, outcome = make(["plain", "strong"], seeds=3, lacking=["plain_seed0"])
     found = results(registry(), plan, ablation, outcome)
     assert [len(combination["seeds"]) for combination in found["combinations"]] == [2, 3]
-    assert found["metrics"]["mse"]["scores"][1]["word"] == "better"
+    assert found["metrics"]["mse"]["scores"][1]["verdict"] == BETTER
 
 
 def test_without_the_base_nothing_is_compared(make, ablation):
@@ -79,7 +80,7 @@ def test_without_the_base_nothing_is_compared(make, ablation):
     found = results(registry(), plan, ablation, outcome)
     base, strong = found["metrics"]["bleu"]["scores"]
     assert base is None
-    assert "word" not in strong
+    assert "verdict" not in strong
     assert found["comparisons"] == 0
     assert "no run" in markdown(found)
     assert "it broke" in markdown(found)
@@ -94,7 +95,8 @@ def test_tables_fit_a_terminal_and_the_picture_is_drawn(make, ablation, tmp_path
         for title, table in tables(found, width=width).items():
             console.print(title, table)
         said = console.export_text()
-        assert "better" in said
+        assert "▲" in said
+        assert "▼" in said
         assert "1,234,567" in said
         assert max(map(len, said.splitlines())) <= width
         assert all(label in said for label in ("plain", "strong", "weak"))

@@ -11,10 +11,13 @@ from vsr_cli.api import VsrError
 from vsr_cli.commands.compare import run_compare
 from vsr_cli.config import resolve_metrics
 from vsr_cli.evaluation.scoring import build_metrics
+from vsr_cli.evaluation.stored import open_evaluated
+from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.files import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.comparing import in_one_space
-from vsr_cli.report.evaluated import open_evaluated
+
+from .conftest import seal
 
 FOLDER = "evaluations/test"
 
@@ -27,6 +30,7 @@ def settle(place):
     for name, metric in metrics.items():
         result["metrics"][name]["value"] = metric.combine(statistics[f"{name}/model"])[name]
     write_json(place / FOLDER / "result.json", result)
+    seal(place / FOLDER)
     return place
 
 
@@ -37,6 +41,7 @@ def rewrite(place, name, change):
     if name.endswith(".json"):
         with contextlib.suppress(ValueError):  # what is no JSON stays as it is
             write_json(path, json.loads(text))
+    seal(place / FOLDER)
 
 
 @pytest.fixture
@@ -60,10 +65,10 @@ def compared(*places, assignments=()):
 
 def test_differences_are_told_in_the_metric_s_direction(weak, strong, alike):
     found = compared(weak, strong, alike)
-    words = {name: [score.get("word") for score in cell["scores"]] for name, cell in found["metrics"].items()}
-    assert words == {"bleu": [None, "better", "cannot tell"], "mse": [None, "better", "cannot tell"]}
+    words = {name: [score.get("verdict") for score in cell["scores"]] for name, cell in found["metrics"].items()}
+    assert words == {name: [None, BETTER, NOT_SIGNIFICANT] for name in ("bleu", "mse")}
     turned = compared(strong, weak)["metrics"]
-    assert {name: cell["scores"][1]["word"] for name, cell in turned.items()} == {"bleu": "worse", "mse": "worse"}
+    assert {name: cell["scores"][1]["verdict"] for name, cell in turned.items()} == {"bleu": WORSE, "mse": WORSE}
     assert turned["mse"]["scores"][1]["difference"] > 0
 
 
@@ -82,7 +87,7 @@ def test_pairing_sees_a_small_difference_that_the_scores_own_intervals_hide(weak
     save_file(statistics, slightly / FOLDER / "statistics.safetensors")
     first, second = compared(weak, settle(slightly))["metrics"]["mse"]["scores"]
     assert second["ci95"][1] > first["ci95"][0]
-    assert second["word"] == "better"
+    assert second["verdict"] == BETTER
 
 
 def test_the_settings_that_differ_are_shown_and_no_others(weak, strong):
@@ -125,6 +130,7 @@ def test_options_other_than_those_of_the_evaluation_are_found_out(weak, strong):
 def test_what_cannot_be_compared_is_refused_in_one_line(weak, strong, name, change, said):
     if change is None:
         (strong / FOLDER / name).write_bytes(b"no tensors")
+        seal(strong / FOLDER)
     else:
         rewrite(strong, name, change)
     with pytest.raises(VsrError, match=said) as caught:

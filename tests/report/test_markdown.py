@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from vsr_cli.report.evaluated import open_evaluated
+from vsr_cli.evaluation.stored import open_evaluated
+from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories, verdict
 from vsr_cli.report.markdown import chosen_examples, markdown, plain
-from vsr_cli.report.verdicts import BETTER, CANNOT_TELL, WORSE, short, verdict, verdict_on_floor
+from vsr_cli.report.verdicts import legend, marks, short
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def text(run):
 def test_the_table_has_scores_intervals_floors_and_ceiling(text):
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == "| metric | model | copy-last | nearest | ceiling |"
-    assert rows[2] == "| bleu (0-100, higher is better) | **4** [3.5, 4.5] | 3 ✓ | – | 100 |"
-    assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 ≈ | – | – |"
+    assert rows[2] == "| bleu (0-100, higher is better) | **4** [3.5, 4.5] | 3 ▲ | – | 100 |"
+    assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 | – | – |"
 
 
 def test_it_tells_what_is_missing_left_out_and_teacher_forced(text):
@@ -42,34 +43,40 @@ def test_the_examples_are_the_best_the_median_and_the_worst(run):
     assert worst <= median <= best
 
 
-def test_a_difference_is_said_in_a_word():
-    assert [verdict(lead) for lead in ([0.1, 2], [-2, -0.1], [-1, 1], [float("nan")] * 2, None)] == [
+def test_a_verdict_is_one_of_three_or_none_where_there_is_no_interval():
+    assert [verdict(lead) for lead in ([0.1, 2], [-2, -0.1], [-1, 1], [0, 1], None)] == [
         BETTER,
         WORSE,
-        CANNOT_TELL,
-        CANNOT_TELL,
-        CANNOT_TELL,
+        NOT_SIGNIFICANT,
+        NOT_SIGNIFICANT,
+        None,
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "no-such"])
+def test_the_three_verdicts_have_three_marks_in_every_encoding_and_the_legend_tells_them_apart(encoding):
+    found = marks(encoding)
+    written = [found[each] for each in (BETTER, WORSE, NOT_SIGNIFICANT)]
+    assert len({*written, ""}) == 4
+    assert found[None] == ""
+    said = legend("the baseline", encoding=encoding)
+    for each in (BETTER, WORSE, NOT_SIGNIFICANT):
+        assert f"{found[each]} {each}" in said
+    if encoding != "no-such":
+        "".join(written).encode(encoding)
+
+
 @pytest.mark.parametrize(
-    ("beats", "interval", "direction", "word"),
-    [
-        (True, [1, 2], "higher", BETTER),
-        (True, [-2, -1], "lower", BETTER),
-        (False, [-2, -1], "higher", WORSE),
-        (False, [1, 2], "lower", WORSE),
-        (False, [-1, 1], "higher", CANNOT_TELL),
-        (False, None, "higher", CANNOT_TELL),
-        (True, [-0.7, -0.6], "one", BETTER),
-        (False, [-0.7, -0.6], "one", WORSE),  # the floor is between 0.8 and 1.1, the model between 0.2 and 0.4
-        (False, [-1.7, -1.6], "one", CANNOT_TELL),  # between 1.8 and 2.1
-        (False, [-0.05, 0.05], "one", CANNOT_TELL),
-    ],
+    ("stories", "said"),
+    [(1, "only 1 story was scored, too few"), (5, "too few for intervals"), (6, "rough"), (29, "rough"), (30, None)],
 )
-def test_a_floor_is_judged_in_the_metric_s_direction(beats, interval, direction, word):
-    cell = {"better": direction, "ci95": [0.2, 0.4]}
-    assert verdict_on_floor(cell, {"beats": beats, "ci95": interval}) == word
+def test_few_stories_are_a_caution_that_names_folds(stories, said):
+    caution = few_stories(stories)
+    assert caution is None if said is None else said in caution and "--folds 5" in caution
+
+
+def test_the_caution_stands_above_the_table(text):
+    assert "**Caution: only 12 stories were scored; take more.**" in text
 
 
 def test_scores_are_written_with_three_digits():

@@ -13,6 +13,8 @@ from vsr_cli.files import write_json
 from vsr_cli.report.differences import shared_and_own
 from vsr_cli.report.html_figures import loss_charts, metric_figure, nice_step
 
+from .conftest import seal
+
 
 @pytest.fixture
 def page(run):
@@ -89,6 +91,7 @@ def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports
     result["metrics"]["bleu"]["scale"] = f"{hostile} | forged |"
     result["signature"] += f"|by:`{hostile}"
     write_json(folder / "result.json", result)
+    seal(folder)
     page, text = (path.read_text() for path in run_report(run, None, "test", most=600))
     for report in (page, text):
         assert not set(report) & {*map(chr, range(0x7F, 0xA0)), "\x1b", "\u202e"}
@@ -99,6 +102,13 @@ def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert text.splitlines()[-1].count("`") == 2
     assert "\\x1b[31m" in json.dumps(storyboards_of(page)["windows"][0]["predicted"]).replace("\\\\", "\\")
+
+
+def test_the_page_says_the_verdicts_and_cautions_in_words(page):
+    text = page.read_text()
+    assert '<td class="verdict significantly-better">significantly better</td>' in text
+    assert '<td class="verdict no-verdict">no verdict</td>' in text
+    assert "Caution: only 12 stories were scored; take more." in text
 
 
 def test_each_picture_is_in_the_page_once_and_each_window_points_to_its_own(page, data):
@@ -126,6 +136,7 @@ def test_data_that_was_not_scored_is_refused(run):
     result = json.loads((run / "evaluations/test/result.json").read_text())
     result["signature"] = result["signature"].replace("data:", "data:0")
     write_json(run / "evaluations/test/result.json", result)
+    seal(run / "evaluations/test")
     with pytest.raises(VsrError, match=r"is not the data that was scored; name that with --data DIR"):
         run_report(run, None, "test", most=600)
 
@@ -135,11 +146,11 @@ def test_a_split_that_was_not_evaluated_is_one_line_with_the_remedy(run):
         run_report(run, None, "validation", most=600)
 
 
-CELL = {"ci95": [4, 6], "scale": "", "signature": "", "further": {}, "ceiling": None, "value": 5}
+CELL = {"ci95": [4, 6], "scale": "", "signature": "", "components": {}, "ceiling": None, "value": 5}
 
 
 def places(better, floor, ceiling=None):
-    floors = {"copy-last": {"value": floor, "difference": 5 - floor, "ci95": [-1, 1], "beats": False}}
+    floors = {"copy-last": {"value": floor, "difference": 5 - floor, "ci95": [-1, 1], "verdict": "not significant"}}
     figure = metric_figure("bleu", {**CELL, "better": better, "floors": floors, "ceiling": ceiling})
     return {mark.name: mark.at for mark in figure.marks}, figure
 

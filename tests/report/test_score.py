@@ -67,7 +67,7 @@ def test_predictions_that_copy_the_last_text_score_exactly_the_floor(lines, prep
     for cell in result["metrics"].values():
         floor = cell["floors"]["copy-last"]
         assert cell["value"] == floor["value"]
-        assert (floor["difference"], floor["beats"]) == (0, False)
+        assert (floor["difference"], floor["verdict"]) == (0, "not significant")
         assert floor["ci95"] == [0, 0]
     assert result["windows"] == len(lines) - result["leaks"]["left_out"]
 
@@ -203,7 +203,7 @@ def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lin
         registry(), write_lines(lines), prepared.folder, "test", choices(), out=tmp_path / "true", allow_missing=False
     )
     found = run_compare(registry(), [copied, true], "test", [])
-    assert [cell["scores"][1]["word"] for cell in found["metrics"].values()] == ["better", "better"]
+    assert [cell["scores"][1]["verdict"] for cell in found["metrics"].values()] == ["significantly better"] * 2
     assert found["configurations"] == {}
     assert result["metrics"]["rouge"]["value"] == pytest.approx(1)
     page, text = run_report(true, None, "test", most=600)

@@ -1,4 +1,4 @@
-"""What the runs of an ablation come to: means over seeds, floors, and which differences from the base are real."""
+"""What the runs of an ablation come to: means over seeds, floors, and verdicts on the differences from the base."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
 from ..config import resolve_metrics
-from ..evaluation.bootstrap import interval, resampled_scores
+from ..evaluation.bootstrap import interval, resampled_scores, score_range
 from ..evaluation.over_seeds import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
 from ..evaluation.scoring import build_metrics
+from ..evaluation.stored import Evaluated, open_evaluated
+from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories
 from ..layers import parse_set
 from ..plugin.registry import Registry
 from ..report.comparing import check_alike, in_one_space, shared_metrics, stored_statistics
-from ..report.evaluated import Evaluated, open_evaluated
 from ..report.runs import summarise
-from ..report.verdicts import BETTER, CANNOT_TELL, WORSE
 from ..run import Run
 from .plan import Ablation, Cell, Plan
 from .running import Outcome
@@ -54,6 +54,7 @@ def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -
         "combinations": combinations,
         "stories": None,
         "windows": None,
+        "cautions": [],
         "data": plan.fingerprint,
         "metrics": {},
         "not_compared": {},
@@ -90,10 +91,11 @@ def _scores(found: Registry, plan: Plan, ablation: Ablation, done: Sequence[Cell
     resampled = resampled_scores(metrics, statistics, stories, resamples=resamples_for(comparisons))
     random = np.random.default_rng(SEED)
     rows = {name: _rows(name, metric, groups, resampled.get(name), random=random) for name, metric in metrics.items()}
-    compared = _tell_what_is_real([row for of_metric in rows.values() for row in of_metric.values()])
+    compared = _correct_verdicts([row for of_metric in rows.values() for row in of_metric.values()])
     return {
         "stories": every[0].result["stories"],
         "windows": every[0].result["windows"],
+        "cautions": [few] if (few := few_stories(every[0].result["stories"])) else [],
         "comparisons": compared,
         "metrics": {
             name: {
@@ -125,15 +127,18 @@ def _rows(
         means = mean_over_seeds(draws[number], random) if draws else None
         row: dict[str, Any] = {
             "value": fmean(cell["value"] for cell in cells),
-            "ci95": interval(means) if means is not None and np.isfinite(means).all() else None,
+            "ci95": None if means is None else interval(means, score_range(metric)),
             "seeds": [cell["value"] for cell in cells],
             "floors": _floors(cells),
         }
         if number != BASE and BASE in groups and _comparable(metric, [*groups[BASE], *group]):
-            row |= {"difference": row["value"] - rows[BASE]["value"], "difference_ci95": None, "word": CANNOT_TELL}
-            lead = lead_over(draws[BASE], draws[number], metric.better, random) if draws else None
+            row |= {"difference": row["value"] - rows[BASE]["value"], "difference_ci95": None, "verdict": None}
+            lead = None
+            if draws:
+                within = score_range(metric)
+                lead = lead_over(draws[BASE], draws[number], metric.better, random, within=within)
             if lead:
-                row |= {"difference_ci95": lead.ci95, "p": lead.p, "word": BETTER if lead.ahead else WORSE}
+                row |= {"difference_ci95": lead.ci95, "p": lead.p, "verdict": BETTER if lead.ahead else WORSE}
         rows[number] = row
     return rows
 
@@ -144,22 +149,22 @@ def _comparable(metric: Metric | SpaceMetric, evaluations: Sequence[Evaluated]) 
 
 
 def _floors(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Give the mean of each floor that all seeds have, and how many of them surely beat it."""
+    """Return the mean of each floor that all seeds have, and how many seeds are significantly better than it."""
     names = [name for name in cells[0]["floors"] if all("value" in cell["floors"].get(name, {}) for cell in cells)]
     return {
         name: {
             "value": fmean(cell["floors"][name]["value"] for cell in cells),
-            "beaten": sum(cell["floors"][name]["beats"] for cell in cells),
+            "significantly_better": sum(cell["floors"][name]["verdict"] == BETTER for cell in cells),
         }
         for name in names
     }
 
 
-def _tell_what_is_real(rows: Sequence[dict[str, Any]]) -> int:
-    """Take back the words of those differences that many comparisons bring by chance. Gives how many were compared."""
+def _correct_verdicts(rows: Sequence[dict[str, Any]]) -> int:
+    """Correct the verdicts for the number of comparisons, which is returned."""
     compared = [row for row in rows if "p" in row]
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p_holm"] = p
         if p >= LEVEL:
-            row["word"] = CANNOT_TELL
+            row["verdict"] = NOT_SIGNIFICANT
     return len(compared)

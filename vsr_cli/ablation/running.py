@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..console import say
-from ..files import read_json
+from ..errors import VsrError
+from ..evaluation.stored import evaluations_of, read_stored
 from ..report.runs import summarise
 from ..training.stopping import listening
 from .display import CellsDisplay, Ending
@@ -47,8 +48,11 @@ def is_done(plan: Plan, ablation: Ablation, cell: Cell) -> bool:
     folder = ablation.run(cell)
     if not (folder / "run.json").exists() or summarise(folder).status != "finished":
         return False
-    result = folder / "evaluations" / plan.split / "result.json"
-    return result.exists() and set(plan.metrics) <= set(read_json(result, what="an evaluation's result")["metrics"])
+    try:
+        stored = read_stored(folder, evaluations_of(folder) / plan.split)
+        return bool(stored and not stored.stale and set(plan.metrics) <= set(stored.result["metrics"]))
+    except VsrError:
+        return False  # damaged, or of another version: evaluating the cell again mends it
 
 
 def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minutes: float | None) -> Outcome:

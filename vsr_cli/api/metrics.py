@@ -53,7 +53,8 @@ class Metric(Protocol):
     """
 
     scale: str
-    """In words, e.g. "0-100, higher is better"."""
+    """In words that begin with the lowest and the highest score: "0-100, higher is better", "-1 to 1, …", "0 up, …".
+    No interval is shown that leaves them; without them a score is taken to have no limits."""
     signature: str
     """Everything that the score depends on, as sacreBLEU writes it: "case:lc|tok:13a|...|version:2.6.0"."""
 

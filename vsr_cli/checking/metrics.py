@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..api import Comparison, ReadsReferences, Sample, SpaceMetric
 from ..config import resolve_metrics
+from ..evaluation.bootstrap import score_range
 from ..layers import Choice, parse_set
 from ..plugin.loading import build
 from ..plugin.registry import Registry
@@ -130,7 +131,9 @@ def combines_any(choice: Choice) -> str | None:
         demand(headline == choice.name, f"combine gave {headline!r} first; the headline has the metric's own name")
         strange = [name for name in scores if not f"{name}-".startswith(f"{choice.name}-")]
         demand(not strange, f"combine gave {strange[:1]}; further scores add to the metric's name")
-        demand(math.isfinite(scores[choice.name]), f"combine gave no number for {len(selection)} windows")
+        score, (low, high) = scores[choice.name], score_range(metric)
+        demand(math.isfinite(score), f"combine gave no number for {len(selection)} windows")
+        demand(low - 1e-9 <= score <= high + 1e-9, f"combine gave {score:.6g}, but the scale is {metric.scale!r}")
     backwards = metric.combine(statistics[::-1])[choice.name]
     forwards = metric.combine(statistics)[choice.name]
     demand(math.isclose(forwards, backwards, rel_tol=1e-6, abs_tol=1e-9), "the score depends on the windows' order")

@@ -1,4 +1,4 @@
-"""`vsr ablate`: many trainings in which some parts differ, and which differences are real."""
+"""`vsr ablate`: many trainings in which some parts differ, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -189,11 +189,11 @@ def show_ablation(result: Mapping[str, Any]) -> None:
     """Print the tables, what failed or was not run, and where the rest lies."""
     from ..report.ablation import notes, tables
 
-    for title, table in tables(result, width=console.width).items():
+    for title, table in tables(result, width=console.width, encoding=console.encoding).items():
         console.print(title, style="bold", soft_wrap=True)
         console.print(table)
         console.print()
-    for note in notes(result):
+    for note in notes(result, encoding=console.encoding):
         console.print(note, markup=False, soft_wrap=True)
     for name, reason in result["failed"].items():
         warn(f"{name} has failed: {reason}")

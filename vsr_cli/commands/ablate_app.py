@@ -104,7 +104,7 @@ def ablate(
     font: Font = None,
     as_json: Json = False,
 ) -> None:
-    """Train and score every combination of some parts with several seeds, and tell which differences are real.
+    """Train and score every combination of some parts with several seeds, and report which differences are significant.
 
     The first value of each is the base that the others are compared with. Typed again, it goes on where it stopped.
     """

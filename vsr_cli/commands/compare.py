@@ -9,7 +9,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from ..api import SpaceMetric
 from ..config import resolve_metrics
@@ -18,12 +17,14 @@ from ..console import styled, warn
 from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
-from ..report.verdicts import MARK_OF_DIRECTION, STYLE_OF_WORD
+from ..report.verdicts import MARK_OF_DIRECTION, legend, verdict_mark
 from ..strict_json import to_json
 
 LEGEND = (
     "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
 )
+VERDICT = "verdict"
+"""The title of the column of marks."""
 LEAST_NAME = 12
 """Characters that a run's name has at least: a longer one goes on below."""
 
@@ -37,9 +38,10 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
         raise VsrError("compare: only one is named; name two or more runs, or folders that 'vsr score' wrote")
     if twice := {str(place) for place in places if [other.resolve() for other in places].count(place.resolve()) > 1}:
         raise VsrError(f"{min(twice)}: is named twice; name each once")
-    from ..evaluation.scoring import build_metrics
+    from ..evaluation.scoring import build_metrics, check_available
+    from ..evaluation.stored import open_evaluated
+    from ..evaluation.verdicts import few_stories
     from ..report.comparing import check_alike, compare, configuration_differences, in_one_space, shared_metrics
-    from ..report.evaluated import open_evaluated
 
     evaluations = [open_evaluated(place, split) for place in places]
     stories = check_alike(evaluations)
@@ -51,19 +53,22 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
         if isinstance(metric, SpaceMetric) and not in_one_space(evaluations, metric)
     }
     metrics = {name: metric for name, metric in metrics.items() if name not in elsewhere}
+    not_compared = {**apart, **unavailable, **elsewhere}
+    check_available(metrics, {name: f"{name} cannot be compared: {reason}" for name, reason in not_compared.items()})
     scores = compare(evaluations, metrics, stories)
     first = evaluations[0]
     return {
         "split": first.split,
         "stories": first.result["stories"],
         "windows": first.result["windows"],
+        "cautions": [few] if (few := few_stories(first.result["stories"])) else [],
         "data": first.facts.get("data"),
         "runs": [str(place) for place in places],
         "metrics": {
             name: {"scale": metric.scale, "better": metric.better, "scores": scores[name]}
             for name, metric in metrics.items()
         },
-        "not_compared": {**apart, **unavailable, **elsewhere},
+        "not_compared": not_compared,
         "configurations": configuration_differences(evaluations),
     }
 
@@ -74,18 +79,21 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("metric", min_width=LEAST_NAME, overflow="fold")
-    for column in ("score", "95 %", "difference", "95 %", "so it is"):
-        table.add_column(column, justify="left" if column == "so it is" else "right", no_wrap=True)
+    for column in ("score", "95 %", "difference", "95 %", VERDICT):
+        table.add_column(column, justify="left" if column == VERDICT else "right", no_wrap=True)
     for metric, cell in result["metrics"].items():
         table.add_row(styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]))
         for name, score in zip(names, cell["scores"], strict=True):
             row: list[RenderableType] = [f" {name}", f"{score['value']:.4g}", _between(score["ci95"])]
-            if "word" in score:
+            if "verdict" in score:
                 row += [f"{score['difference']:+.2g}", _between(score["difference_ci95"], sign="+")]
-                row.append(Text(score["word"], style=STYLE_OF_WORD[score["word"]]))
+                row.append(verdict_mark(score["verdict"], encoding=console.encoding))
             table.add_row(*row)
     console.print(table)
     console.print(LEGEND, soft_wrap=True, markup=False)
+    console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
+    for caution in result["cautions"]:
+        warn(caution)
     if result["configurations"]:
         different = Table(title="what differs", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for column in ("setting", *names):

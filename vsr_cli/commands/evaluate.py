@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ..api import Decoding
 from ..console import out as console
 from ..console import styled, warn
 from ..errors import VsrError
 from ..evaluation.folder import alone_in_evaluation
+from ..evaluation.stored import STORYBOARDS, evaluations_of
 from ..layers import Choice
 from ..plugin.registry import Registry
+from ..report.verdicts import legend, marks, verdict_mark
 from ..run import Run
 from ..sections import CONTEXT_FRAMES, FeatureOptions
 
@@ -47,15 +51,16 @@ def data_of(run: Run, folder: Path | None) -> Path:
 
 def evaluation_folder(run: Run, split: str, decoding: Decoding) -> Path:
     """Give where an evaluation is kept. Each decoding has a folder of its own: none replaces what another wrote."""
-    return run.folder / "evaluations" / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
+    return evaluations_of(run.folder) / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
 
 
 def run_evaluate(
     found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding = GREEDY
 ) -> dict[str, Any]:
-    """Score a run and keep the result, the predictions and pictures of them in the run folder.
+    """Score a run, store the result with its predictions and images in the run folder, and return what is stored.
 
-    Raises VsrError if another process writes the same evaluation.
+    What was stored before for the same weights, data and decoding is part of it. Raises VsrError if another process
+    writes the same evaluation.
     """
     folder = evaluation_folder(run, split, decoding)
     with alone_in_evaluation(folder):
@@ -72,30 +77,55 @@ def _evaluate(
 
     prepared = open_prepared(data)
     check_image_size(prepared, run.config())
+    checkpoint = run.weights_digest()
+    model = load_model(run, found)
+    if run.weights_digest() != checkpoint:
+        raise VsrError(f"{run.folder}: its best checkpoint was replaced while it was read; evaluate again")
+    training, known = training_data(run, prepared)
     evaluation = evaluate(
-        load_model(run, found),
+        model,
         prepared,
         split,
         metrics,
         decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=training_data(run, prepared),
+        training=training,
+        checkpoint=checkpoint,
+        known=known,
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    _draw(prepared, evaluation, folder / "storyboards.png")
-    keep_evaluation(folder, evaluation, result)
-    return result
+    stored = keep_evaluation(folder, evaluation, result, draw=partial(_draw, prepared, evaluation))
+    warn_of_lasting(evaluation.result, stored)
+    return stored
 
 
-def training_data(run: Run, prepared: Prepared) -> Prepared:
-    """Open the data that a run learned from; where it is gone, take the data named in its place."""
+def warn_of_lasting(scored: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Warn of metrics that could not run now and whose stored scores stay."""
+    for name, cell in scored["metrics"].items():
+        if "unavailable" in cell and "unavailable" not in stored["metrics"][name]:
+            warn(f"{cell['unavailable']} (the score that was stored before stays)")
+
+
+def training_data(run: Run, prepared: Prepared) -> tuple[Prepared, list[str]]:
+    """Open the data that a run learned from; where it is not there as it was, the next best, and the caution of that.
+
+    The next best is what lies in its place now, else the data that is scored.
+    """
     from ..data.prepared import open_prepared
 
     folder = Path(run.facts()["data"])
-    if folder.resolve() == prepared.folder.resolve() or not folder.is_dir():
-        return prepared
-    return open_prepared(folder)
+    same = folder.resolve() == prepared.folder.resolve() or not folder.is_dir()
+    training = prepared if same else open_prepared(folder)
+    learned = run.config()["data"]["fingerprint"]
+    if training.fingerprint == learned:
+        return training, []
+    if prepared.fingerprint == learned:
+        return prepared, []
+    return training, [
+        f"{folder}, which the run learned from, is gone or was prepared anew: "
+        "stories that it learned from may be among those scored"
+    ]
 
 
 def show_result(result: dict[str, Any], folder: Path) -> None:
@@ -108,9 +138,10 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     for name, score in result["metrics"].items():
         if "scale" in score:
             console.print(f"{name}: {_words(score)}", markup=False)
-    console.print(
-        "below each score: its 95 % interval over stories; +: the model beats this floor, surely; -: it does not"
-    )
+    console.print("below each score: its 95 % interval over stories", soft_wrap=True)
+    console.print(f"beside each floor: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
+    for caution in result["cautions"]:
+        warn(caution)
     for score in result["metrics"].values():
         if caution := score.get("unavailable") or score.get("caution"):
             warn(caution)
@@ -127,7 +158,7 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     perplexity = "beyond all bounds" if forced["perplexity"] is None else f"{forced['perplexity']:.4g}"
     console.print(f"teacher-forced, no score: perplexity {perplexity} a token; losses: {losses}")
     console.print(f"signature {result['signature']}", markup=False, soft_wrap=True)
-    console.print(f"pictures  {folder / 'storyboards.png'}", markup=False, soft_wrap=True)
+    console.print(f"pictures  {folder / STORYBOARDS}", markup=False, soft_wrap=True)
 
 
 def _table(metrics: Mapping[str, Any], title: str) -> Table:
@@ -163,13 +194,17 @@ def _common_floors(metrics: Mapping[str, Any]) -> list[str]:
 def _words(score: Mapping[str, Any]) -> str:
     """Say of a metric what stands in no column: its scale, its other scores, its other floors."""
     words = [score["scale"]]
-    words += [f"{name} {value:.4g}" for name, value in score["further"].items() if value is not None]
+    words += [f"{name} {value:.4g}" for name, value in score["components"].items() if value is not None]
     others = list(score["floors"].items())[COMMON:]
     return "; ".join([*words, *(f"floor {name} {_plain_cell(floor)}" for name, floor in others)])
 
 
 def _plain_cell(floor: Mapping[str, Any]) -> str:
-    return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {'+' if floor['beats'] else '-'}"
+    return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {_mark(floor['verdict'])}".rstrip()
+
+
+def _mark(verdict: str | None) -> str:
+    return marks(console.encoding)[verdict]
 
 
 def _floor_cell(floor: Mapping[str, Any] | None) -> RenderableType:
@@ -177,8 +212,7 @@ def _floor_cell(floor: Mapping[str, Any] | None) -> RenderableType:
         return ""
     if "unavailable" in floor:
         return "unavailable"
-    pattern = "{} [green]+[/green]" if floor["beats"] else "{} [red]-[/red]"
-    return styled(pattern, f"{floor['value']:.4g}")
+    return Text(f"{floor['value']:.4g} ") + verdict_mark(floor["verdict"], encoding=console.encoding)
 
 
 def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:

@@ -20,8 +20,8 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     stories are now, if not where they were when they were scored.
     """
     from ..data.prepared import open_prepared
+    from ..evaluation.stored import EVALUATIONS, open_evaluated
     from ..files import write_text
-    from ..report.evaluated import EVALUATIONS, open_evaluated
     from ..report.html import write_page
     from ..report.markdown import chosen_examples, markdown
     from ..report.provenance import provenance

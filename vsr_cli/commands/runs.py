@@ -26,6 +26,7 @@ from ..report.runs import (
     summarise,
 )
 from ..report.tables import Column, fitting_table
+from ..report.verdicts import legend, marks
 from ..run import RUNS, Run
 from ..strict_json import to_json
 from .options import Json, as_path
@@ -115,9 +116,10 @@ def runs_show(
         _head("epochs")
         best = best_row(history, watched_loss(config))
         console.print(epoch_table(history, epochs=summary.epochs_wanted, best=best, width=console.width))
-    if results:
+    if any(result["scores"] for result in results):
         _head("scores, each beside that of copying the last frame")
         console.print(_score_table(results, width=console.width))
+        _line(legend("copy-last", encoding=console.encoding))
     _head("files")
     for what, path in files.items():
         _line(f"{what:14}{path}")
@@ -207,7 +209,7 @@ def _score_table(results: Sequence[dict[str, Any]], *, width: int) -> Renderable
         Column("metric", [name for _, name, _ in rows], justify="left"),
         Column("model", [f"{score['value']:.4g}" for _, _, score in rows]),
         Column("copy-last", [f"{score['copy-last']:.4g}" for _, _, score in rows]),
-        Column("beats it", ["yes" if score["beats"] else "no" for _, _, score in rows], justify="left"),
+        Column("verdict", [marks(console.encoding)[score["verdict"]] for _, _, score in rows], justify="left"),
     ]
     return fitting_table(columns, width=width)
 

@@ -10,12 +10,13 @@ from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
 from ..evaluation.folder import alone_in_evaluation
+from ..evaluation.stored import evaluations_of
 from ..files import is_empty
 from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
 from ..sections import FeatureOptions
-from .evaluate import training_data
+from .evaluate import training_data, warn_of_lasting
 
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
@@ -41,11 +42,11 @@ def run_score(
     Raises VsrError if the file or its windows are not as they should be, or the folder holds something else.
     """
     place = out or SCORES / file.stem
-    if place.exists() and not is_empty(place) and not (place / "evaluations").is_dir():
+    if place.exists() and not is_empty(place) and not evaluations_of(place).is_dir():
         raise VsrError(f"--out {place}: holds something else than scores; name another folder, nothing is overwritten")
     if (place / "run.json").exists():
         raise VsrError(f"--out {place}: is a run, whose own evaluations stand there; name another folder")
-    with alone_in_evaluation(place / "evaluations" / split):
+    with alone_in_evaluation(evaluations_of(place) / split):
         result = _score(found, file, data, split, choices, place=place, allow_missing=allow_missing, run=run)
     return place, result
 
@@ -68,36 +69,42 @@ def _score(
 
     prepared = open_prepared(data)
     given = read_given(file, windows_of(prepared, split))
-    placed = _place(found, run, prepared, split) if run else None
-    evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing, placed=placed)
+    placed, known = _place(found, run, prepared, split) if run else (None, [])
+    evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing, placed=placed, known=known)
     result = {"run": str(file), "data": str(data), **evaluation.result}
     if run:
         result["floors_by"] = str(run.folder)
-    keep_evaluation(place / "evaluations" / split, evaluation, result)
-    return result
+    stored = keep_evaluation(evaluations_of(place) / split, evaluation, result)
+    warn_of_lasting(evaluation.result, stored)
+    return stored
 
 
-def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> Placed:
-    """Place a split in a run's spaces. Raises VsrError if its pictures were fitted otherwise than the run's."""
+def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[Placed, list[str]]:
+    """Place a split in a run's spaces. Also return what is wrong with the data that the run learned from.
+
+    Raises VsrError if the images of the split were fitted otherwise than the run's.
+    """
     from ..evaluation.evaluate import check_image_size
     from ..evaluation.placing import place
     from ..model.weights import choose_device, load_model
 
     check_image_size(prepared, run.config())
     device = choose_device("auto")
-    return place(
+    training, known = training_data(run, prepared)
+    placed = place(
         load_model(run, found).to(device).eval(),
         prepared,
         split,
-        training=training_data(run, prepared),
+        training=training,
         device=device,
         options=FeatureOptions(**run.config()["features"]),
     )
+    return placed, known
 
 
 def show_score(place: Path, split: str) -> None:
     """Print the table as Markdown, and what is missing."""
-    from ..report.evaluated import open_evaluated
+    from ..evaluation.stored import open_evaluated
     from ..report.markdown import markdown
 
     evaluated = open_evaluated(place, split)

@@ -84,7 +84,7 @@ def _seed_record(
         decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=training_data(run, prepared),
+        training=training_data(run, prepared)[0],
     )
     return {
         "result": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
+from .verdicts import LEAST_STORIES, verdict
 
 RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
-LEAST_STORIES = 6
-"""Below this no interval is given: with five stories, even a sign that all share has a chance of 2/2^5 > 5 %."""
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+SCALE = re.compile(rf"(?:[A-Za-z%]+, )?{NUMBER}(?: up\b| ?(?:-|–|to|\.\.) ?{NUMBER}\b)")
+"""How a metric's scale begins: "0-100", "-1 to 1", "dB, 0-100", "0 up"."""
+UNLIMITED = (-np.inf, np.inf)
 
 Better = Literal["higher", "lower", "one"]
 Series = Mapping[str, NDArray[np.float64]]
@@ -65,10 +69,36 @@ def resampled_scores(
     return scores
 
 
-def interval(values: NDArray[np.float64]) -> list[float]:
-    """Give the interval that holds the middle 95 % of some values."""
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def score_range(metric: Metric | SpaceMetric) -> tuple[float, float]:
+    """Return the lowest and the highest score that there can be, which `scale` begins with."""
+    found = SCALE.match(metric.scale)
+    if found is None:
+        return UNLIMITED
+    low, high = found.groups()
+    return float(low), np.inf if high is None else float(high)
+
+
+def interval(values: NDArray[np.float64], within: tuple[float, float] = UNLIMITED) -> list[float] | None:
+    """Return the interval that holds the middle 95 % of some values, and no number that is not `within` a range.
+
+    None where not every value is a number: an interval of the others would be one of other stories.
+    """
+    if not np.isfinite(values).all():
+        return None
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(*within)
     return [float(low), float(high)]
+
+
+def difference_range(within: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of the difference between two scores of a range."""
+    low, high = within
+    return low - high, high - low
+
+
+def compared(ours: NDArray[np.float64], theirs: NDArray[np.float64], metric: Metric | SpaceMetric) -> dict[str, Any]:
+    """Compare two scores, each on the same resamples: the interval of their difference, and the verdict on ours."""
+    lead = interval(goodness(ours, metric.better) - goodness(theirs, metric.better))
+    return {"ci95": interval(ours - theirs, difference_range(score_range(metric))), "verdict": verdict(lead)}
 
 
 def score_series(
@@ -77,29 +107,26 @@ def score_series(
     statistics: Series,
     resampled: Series | None,
 ) -> dict[str, Any]:
-    """Give the scores of one metric: the model's, beside each floor and whether it beats it, and the ceiling.
+    """Return the scores of one metric: the model's, beside each floor and the verdict on it, and the ceiling.
 
-    `resampled` holds each series' headline on each resample (None: there are no intervals, and nothing is said to be
-    beaten). A floor is beaten if the interval of how much better the model is lies above 0.
+    `resampled` holds each series' headline on each resample; None: there are neither intervals nor verdicts.
     """
-    (headline, value), *further = metric.combine(statistics["model"]).items()
+    (headline, value), *components = metric.combine(statistics["model"]).items()
     assert headline == name, f"the first score of {name} is called {headline}"
     floors: dict[str, dict[str, Any]] = {}
     for floor in statistics:
         if floor in ("model", "ceiling"):
             continue
         floor_value = metric.combine(statistics[floor])[name]
-        floors[floor] = {"value": floor_value, "difference": value - floor_value, "ci95": None, "beats": False}
+        floors[floor] = {"value": floor_value, "difference": value - floor_value, "ci95": None, "verdict": None}
         if resampled is not None:
-            model, copied = resampled["model"], resampled[floor]
-            lead = goodness(model, metric.better) - goodness(copied, metric.better)
-            floors[floor] |= {"ci95": interval(model - copied), "beats": interval(lead)[0] > 0}
+            floors[floor] |= compared(resampled["model"], resampled[floor], metric)
     return {
         "value": value,
-        "ci95": None if resampled is None else interval(resampled["model"]),
+        "ci95": None if resampled is None else interval(resampled["model"], score_range(metric)),
         "scale": metric.scale,
         "better": metric.better,
-        "further": {score: number if np.isfinite(number) else None for score, number in further},
+        "components": {score: number if np.isfinite(number) else None for score, number in components},
         "floors": floors,
         "ceiling": metric.combine(statistics["ceiling"])[name] if "ceiling" in statistics else None,
     }

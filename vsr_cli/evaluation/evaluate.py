@@ -25,10 +25,12 @@ from .floors import SHUFFLE_SEED, Unavailable, ceiling, copy_last, shuffled
 from .leaks import Leak, audit
 from .placing import place
 from .predicting import predict_all
-from .scoring import Statistics, build_metrics, measure, measure_in_spaces, part_by_mentions
+from .scoring import Statistics, build_metrics, check_available, measure, measure_in_spaces, part_by_mentions
 from .series import Series, read_truth
+from .stored import SHORT
 from .teacher_forced import teacher_forced
 from .training import Training
+from .verdicts import HELD_OUT_ONCE, few_stories
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,15 @@ def evaluate(
     device: torch.device,
     feature_options: FeatureOptions | None = None,
     training: Prepared | None = None,
+    checkpoint: str | None = None,
+    known: Sequence[str] = (),
 ) -> Evaluation:
     """Predict every window of a split and score the predictions beside their floors and their ceiling.
 
-    `training` is the data that the model was trained on, where floors and leaks are looked for (None: `prepared`).
-    Raises VsrError if the split holds no window, or none that is not a leak.
+    `training` is the data that the model was trained on, where floors and leaks are looked for (None: `prepared`);
+    `checkpoint` is the digest of the model's weights, to which the result then belongs; `known` is what the caller
+    knows against the scores. Raises VsrError if the split holds no window, or none that is not a leak, or if no metric
+    can run.
     """
     training = training or prepared
     everything = prepared.windows(split)
@@ -74,6 +80,8 @@ def evaluate(
     windows = everything.take(found.kept)
     metrics, unavailable = build_metrics(choices)
     metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, read_truth(prepared.frames, windows))
+    unavailable |= unmarked
+    check_available(metrics, unavailable)
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
     model.to(device).eval()
@@ -109,16 +117,18 @@ def evaluate(
 
     stories = len(set(windows.stories))
     facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
-    cells: dict[str, dict[str, Any]] = {
-        name: {"unavailable": reason} for name, reason in (unavailable | unmarked).items()
-    }
+    if checkpoint is not None:
+        facts["checkpoint"] = checkpoint[:SHORT]
+    cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
     result = {
         "signature": signature(facts),
+        "checkpoint": checkpoint,
         "split": split,
         "held_out": split != "train",
         "stories": stories,
         "windows": len(windows),
+        "cautions": [*cautions(split, stories), *known],
         "decoding": decoding.facts(),
         "truncated_references": top.truncated,
         "leaks": found.record(),
@@ -130,6 +140,13 @@ def evaluate(
     }
     lines = prediction_lines(windows, answers, truth, metrics=metrics, statistics=statistics)
     return Evaluation(result, lines, statistics, found.leaks, windows, answers.images)
+
+
+def cautions(split: str, stories: int, *, remedy: str = HELD_OUT_ONCE) -> list[str]:
+    """Return what speaks against the scores of so many stories of a split, a sentence each."""
+    learned = "these are stories of the train split: what learned from them scores better there than on any others"
+    few = few_stories(stories, remedy=remedy)
+    return [*([learned] if split == "train" else []), *([few] if few else [])]
 
 
 def signature(facts: Mapping[str, object]) -> str:

@@ -9,15 +9,9 @@ from pathlib import Path
 from ..files import sweep
 from ..links import refuse_links
 from ..locks import alone_in
+from .stored import LEAKS, PICTURES, PREDICTIONS, RESULT, STATISTICS, STORYBOARDS
 
-WRITTEN = (
-    "result.json",
-    "predictions.jsonl",
-    "statistics.safetensors",
-    "leaks.jsonl",
-    "storyboards.png",
-    "predictions",
-)
+WRITTEN = (RESULT, PREDICTIONS, STATISTICS, LEAKS, STORYBOARDS, PICTURES)
 
 
 @contextmanager

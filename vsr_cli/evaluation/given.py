@@ -9,6 +9,7 @@ texts, images or both, the same for every window.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import find_file, nfc, open_text, undecodable
+from ..checksums import file_checksum
 from ..data.images import read_picture
 from ..errors import VsrError
 from ..sections import Resize
-from ..strict_json import from_json
+from ..strict_json import from_json, to_json
 from .text import clean_text
 
 FORM = '{"story": "…", "window": 0, "text": "…", "image": "PATH"}'
@@ -46,6 +48,14 @@ class Given:
     def windows(self) -> Collection[Window]:
         """All windows that are predicted."""
         return self.texts.keys() | self.images.keys()
+
+    def digest(self) -> str:
+        """Return a digest of all that is predicted, texts and images, which names what a result scored."""
+        found = hashlib.sha256()
+        for window in sorted(self.windows):
+            image = file_checksum(self.images[window]) if window in self.images else None
+            found.update(to_json([*window, self.texts.get(window), image]).encode())
+        return found.hexdigest()
 
     def cleaned(self, windows: Collection[Window]) -> list[str]:
         """Give the texts of some windows in the one form; empty ones where the file gives none."""

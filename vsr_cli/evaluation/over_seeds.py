@@ -1,9 +1,9 @@
-"""How sure the mean score of several seeds is, and which of many differences are real.
+"""How sure the mean score of several seeds is, and which of many differences are significant.
 
 Two things are chance in such a mean: which stories it was measured on, and which seeds the model was trained with.
 Stories are resampled, the same ones for all. Seeds are too few for that: two or three, drawn with replacement, are
-alike too often, and differences that are none come out as real (docs/ablation.md has the figures). So on each resample
-of the stories the mean is moved by its standard error over the seeds, times a number drawn from Student's t.
+alike too often, and differences that are none come out as significant (docs/ablation.md has the figures). So on each
+resample of the stories the mean is moved by its standard error over the seeds, times a number drawn from Student's t.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import RESAMPLES, Better, goodness, interval
+from .bootstrap import RESAMPLES, UNLIMITED, Better, difference_range, goodness, interval
 
 SEED = 0
 LEVEL = 0.05
-"""Below this, p says that a difference is real."""
+"""Below this, p says that a difference is significant."""
 RESAMPLES_A_COMPARISON = 80
 """The least p that there can be is 2 / (resamples + 1). Times the number of comparisons it must lie below LEVEL."""
 
@@ -55,12 +55,17 @@ class Lead:
 
 
 def lead_over(
-    base: NDArray[np.float64], ours: NDArray[np.float64], better: Better, random: np.random.Generator
+    base: NDArray[np.float64],
+    ours: NDArray[np.float64],
+    better: Better,
+    random: np.random.Generator,
+    *,
+    within: tuple[float, float] = UNLIMITED,
 ) -> Lead | None:
     """Compare the mean of some seeds with that of the base's, on the same resamples of the stories.
 
-    Each is (seeds, resamples). The seeds of both are taken to scatter alike, as in Student's test for two samples.
-    None where a score is not always a number.
+    Each is (seeds, resamples), of a metric whose scores are `within` a range. The seeds of both are taken to scatter
+    alike, as in Student's test for two samples. None where a score is not always a number.
     """
     if not (np.isfinite(ours).all() and np.isfinite(base).all()):
         return None
@@ -73,7 +78,8 @@ def lead_over(
     lead = goodness(mean, better) - goodness(base_mean, better) + chance
     below, above = int((lead <= 0).sum()), int((lead >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
-    return Lead(interval(mean - base_mean + chance), p, below < above)
+    difference = interval(mean - base_mean + chance, difference_range(within))
+    return Lead(difference, p, below < above) if difference else None
 
 
 def holm(p: Sequence[float]) -> list[float]:

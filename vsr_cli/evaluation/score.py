@@ -15,13 +15,14 @@ from ..errors import VsrError
 from ..layers import Choice
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
-from .evaluate import Evaluation, signature
+from .evaluate import Evaluation, cautions, signature
 from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, copy_last, shuffled
 from .given import Given, GivenImages, Window
 from .leaks import Audit, audit
 from .placing import Placed
-from .scoring import build_metrics, measure, part_by_mentions
+from .scoring import build_metrics, check_available, measure, part_by_mentions
 from .series import Series, Truth, read_truth
+from .stored import SHORT
 
 NO_RUN = Unavailable("it is found with the encoders of a run; name one with --run RUN")
 
@@ -40,12 +41,14 @@ def score_given(
     *,
     allow_missing: bool,
     placed: Placed | None = None,
+    known: Sequence[str] = (),
 ) -> Evaluation:
     """Score predictions of a split's windows as `evaluate` does a run's.
 
     Windows that leak are left out whether they are predicted or not. `placed` is the split in the spaces of a run,
-    whose training data then serve; without one, floors that need a run's encoders are unavailable. Raises VsrError if
-    a window is missing, unless that is allowed, or none is left.
+    whose training data then serve, and `known` what speaks against that; without one, floors that need a run's
+    encoders are unavailable. Raises VsrError if a window is missing, unless that is allowed, or none is left, or if no
+    metric can run.
     """
     training = placed.training if placed else prepared
     found = audit(prepared, split, training=training)
@@ -61,6 +64,8 @@ def score_given(
     metrics, unavailable = build_metrics(choices)
     metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, truth)
     usable, unusable = _usable(metrics, given, truth)
+    unavailable = {**unavailable, **unmarked, **unusable}
+    check_available(usable, unavailable)
     nowhere = WindowVectors(*np.zeros((2, *windows.image_rows.shape, 0), np.float32))
     series: dict[str, Series | Unavailable] = {
         "model": answers,
@@ -91,17 +96,20 @@ def score_given(
             "shuffleseed": SHUFFLE_SEED,
             **({f"space.{name}": value for name, value in placed.spaces.signature.items()} if placed else {}),
             "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
+            "predictions": given.digest()[:SHORT],
         }
     )
-    lacking = {name: {"unavailable": reason} for name, reason in {**unavailable, **unmarked, **unusable}.items()}
+    lacking = {name: {"unavailable": reason} for name, reason in unavailable.items()}
     cells = lacking | metric_cells(usable, statistics, windows.stories, series=series, signature=signed)
     result = {
         "signature": signed,
+        "checkpoint": None,
         "split": split,
         "held_out": split != "train",
         "stories": stories,
         "windows": len(windows),
         "missing": missing,
+        "cautions": [*cautions(split, stories, remedy="predict and score more stories"), *known],
         "decoding": None,
         "truncated_references": 0.0,
         "leaks": found.record(),

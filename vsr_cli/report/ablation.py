@@ -12,26 +12,27 @@ from .history import clock
 from .markdown import plain
 from .markdown import table as markdown_table
 from .tables import Column, fitting_table
-from .verdicts import MARK_OF_DIRECTION, STYLE_OF_WORD, short
+from .verdicts import MARK_OF_DIRECTION, STYLE_OF_VERDICT, legend, marks, short
 
 NONE = "–"
-LEFT = ("", "so it is")
+VERDICT = "verdict"
+LEFT = ("", VERDICT)
 """The titles of columns of words."""
 
 
-SCORE_COLUMNS = ("", "mean", "95 %", "difference", "95 %", "so it is", "floors")
+SCORE_COLUMNS = ("", "mean", "95 %", "difference", "95 %", VERDICT, "floors")
 LESS_NEEDED = {"floors": 3, "difference": 2}
 """The columns that go where there is little room, the highest first; the difference's interval tells of it, too."""
 COST_COLUMNS = ("", "seeds", "parameters", "time a run")
 
 
-def tables(result: Mapping[str, Any], *, width: int) -> dict[str, RenderableType]:
+def tables(result: Mapping[str, Any], *, width: int, encoding: str = "utf-8") -> dict[str, RenderableType]:
     """Give the table of each metric and that of the costs, under what stands above it. `result` is result.json's."""
     found = {}
     for name, metric in result["metrics"].items():
         floors = ", ".join(f"{floor} {short(value)}" for floor, value in floor_means(metric).items())
-        rows = score_rows(result, name)
-        styles = [STYLE_OF_WORD.get(row[SCORE_COLUMNS.index("so it is")], "") for row in rows]
+        rows = score_rows(result, name, encoding=encoding)
+        styles = [STYLE_OF_VERDICT.get((score or {}).get("verdict", ""), "") for score in metric["scores"]]
         found[f"{name} {MARK_OF_DIRECTION[metric['better']]}  floors: {floors or 'none'}"] = _fitting(
             SCORE_COLUMNS, rows, width, styles
         )
@@ -48,7 +49,7 @@ def _fitting(
     return fitting_table(columns, width=width, styles=styles)
 
 
-def score_rows(result: Mapping[str, Any], name: str) -> list[list[str]]:
+def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8") -> list[list[str]]:
     """Give a row for each combination: its mean and what makes it differ from the base, in one metric."""
     rows = []
     for number, (combination, score) in enumerate(
@@ -58,10 +59,11 @@ def score_rows(result: Mapping[str, Any], name: str) -> list[list[str]]:
             rows.append([combination["label"], NONE, "", "", "", "no run", ""])
             continue
         difference = ["", "", "the base" if number == 0 else "not comparable"]
-        if "word" in score:
-            difference = [f"{score['difference']:+.2g}", _between(score["difference_ci95"], "+.2g"), score["word"]]
-        beaten = sum(floor["beaten"] == len(score["seeds"]) for floor in score["floors"].values())
-        floors = f"{beaten} of {len(score['floors'])}"
+        if "verdict" in score:
+            between = _between(score["difference_ci95"], "+.2g")
+            difference = [f"{score['difference']:+.2g}", between, marks(encoding)[score["verdict"]]]
+        below = sum(floor["significantly_better"] == len(score["seeds"]) for floor in score["floors"].values())
+        floors = f"{below} of {len(score['floors'])}"
         rows.append([combination["label"], short(score["value"]), _between(score["ci95"], ".2g"), *difference, floors])
     return rows
 
@@ -91,22 +93,24 @@ def cost_rows(result: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def notes(result: Mapping[str, Any]) -> list[str]:
+def notes(result: Mapping[str, Any], *, encoding: str = "utf-8") -> list[str]:
     """Say how the tables are to be read, and what is not in them."""
     if not result["metrics"]:
         return ["no run is done yet, so there is nothing to compare"]
     said = [
         f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
-        f"means over seeds; 95 %: over stories and seeds; differences: less the base, {result['base']}; "
-        f"better or worse: p < 5 %, corrected for {result['comparisons']} comparisons (Holm)",
-        "floors: their means over the combinations, and in the column, how many of them every seed surely beats",
+        f"means over seeds; 95 %: over stories and seeds; differences: less the base, {result['base']}",
+        legend("the base", by=f"p < 5 %, corrected for {result['comparisons']} comparisons (Holm)", encoding=encoding),
+        "floors: their means over the combinations, and in the column, "
+        "how many of them every seed is significantly better than",
     ]
     if len(result["seeds"]) == 1:
         said.append(
-            "with one seed, no interval knows how much seeds differ, so a real difference may be the seed's alone"
+            "with one seed, no interval knows how much seeds differ: a difference may be significant by the seed alone"
         )
     elif any(len(combination["seeds"]) == 1 for combination in result["combinations"]):
         said.append("of a combination with one seed done, the interval does not know how much seeds differ")
+    said += [f"caution: {caution}" for caution in result["cautions"]]
     said += [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
     return said
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from ..files import replacing
 from .ablation import floor_means
 from .plot_fonts import fonts_for
 from .storyboard import ACCENT, FAINT, INK, PAPER, TRUTH
-from .verdicts import BETTER, MARK_OF_DIRECTION, WORSE, short
+from .verdicts import MARK_OF_DIRECTION, short
 
-COLOUR_OF_WORD = {BETTER: TRUTH, WORSE: ACCENT}
+COLOUR_OF_VERDICT = {BETTER: TRUTH, WORSE: ACCENT}
+SHAPE_OF_VERDICT = {BETTER: "^", WORSE: "v", NOT_SIGNIFICANT: "o"}
+"""The points of the means, so that no meaning is in the colour alone."""
 LINE, HEAD, WIDTH = 0.42, 1.5, 9.0
 """Inches: of a combination, of a panel besides, and of the picture."""
 FAR = 1.0
@@ -52,10 +55,11 @@ def _draw_metric(axes: Any, name: str, metric: Mapping[str, Any], labels: list[s
     for place, score in enumerate(metric["scores"]):
         if score is None:
             continue
-        colour = COLOUR_OF_WORD.get(score.get("word", ""), INK)
+        found = score.get("verdict")
+        colour, shape = COLOUR_OF_VERDICT.get(found, INK), SHAPE_OF_VERDICT.get(found, "o")
         low, high = score["ci95"] or [score["value"]] * 2
         axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round", clip_on=True)
-        axes.plot([score["value"]], [place], "o", color=colour, markersize=7)
+        axes.plot([score["value"]], [place], shape, color=colour, markersize=7)
         axes.plot(score["seeds"], [place + 0.22] * len(score["seeds"]), "o", color=FAINT, markersize=3)
         drawn += [score["value"], *score["seeds"], low, high]
     low, high = min(drawn), max(drawn)
@@ -91,8 +95,8 @@ def _draw_metric(axes: Any, name: str, metric: Mapping[str, Any], labels: list[s
 def _legend() -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
-    lines = {"mean and 95 %": INK, "better than the base": TRUTH, "worse": ACCENT}
-    handles = [Line2D([], [], color=colour, marker="o", linewidth=2) for colour in lines.values()]
+    lines = {"mean and 95 %": (INK, "o"), f"{BETTER} than the base": (TRUTH, "^"), WORSE: (ACCENT, "v")}
+    handles = [Line2D([], [], color=colour, marker=shape, linewidth=2) for colour, shape in lines.values()]
     handles += [
         Line2D([], [], color=FAINT, marker="o", markersize=3, linestyle="none"),
         Line2D([], [], color=FAINT, linestyle=(0, (4, 3))),

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
 from ..errors import VsrError
-from ..evaluation.bootstrap import goodness, interval, resampled_scores
-from .evaluated import Evaluated
-from .verdicts import verdict
+from ..evaluation.bootstrap import compared, interval, resampled_scores, score_range
+from ..evaluation.stored import Evaluated
 
 FROZEN = "frozen-features"
 """What a signature says of a space that did not train."""
+WHOSE = ("checkpoint", "predictions")
+"""What a signature says of whose predictions were scored: they differ in every comparison."""
 MODEL = "model"
 """In the statistics: the run itself, beside its floors."""
 
@@ -79,7 +80,7 @@ def compare(
     evaluations: Sequence[Evaluated], metrics: Mapping[str, Metric | SpaceMetric], stories: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """Give each metric's scores, one of each evaluation, in their order: {"value", "ci95"}, and of all but the first
-    {"difference", "difference_ci95", "word"}: theirs less the first's.
+    {"difference", "difference_ci95", "verdict"}: theirs less the first's.
 
     The same stories are drawn for all, so the differences are paired. `stories` names each window's. Raises VsrError
     if a metric makes something else of what was stored than its evaluation says.
@@ -126,14 +127,13 @@ def _score(
 ) -> dict[str, Any]:
     score: dict[str, Any] = {"value": values[number], "ci95": None}
     if resampled is not None:
-        score["ci95"] = interval(resampled[str(number)])
+        score["ci95"] = interval(resampled[str(number)], score_range(metric))
     if number == 0:
         return score
-    score |= {"difference": values[number] - values[0], "difference_ci95": None, "word": verdict(None)}
+    score |= {"difference": values[number] - values[0], "difference_ci95": None, "verdict": None}
     if resampled is not None:
-        ours, first = resampled[str(number)], resampled["0"]
-        lead = goodness(ours, metric.better) - goodness(first, metric.better)
-        score |= {"difference_ci95": interval(ours - first), "word": verdict(interval(lead))}
+        found = compared(resampled[str(number)], resampled["0"], metric)
+        score |= {"difference_ci95": found["ci95"], "verdict": found["verdict"]}
     return score
 
 
@@ -147,7 +147,9 @@ def configuration_differences(evaluations: Sequence[Evaluated]) -> dict[str, lis
     # What has no configuration, as others' predictions have none, differs in every setting: that would tell nothing.
     keys = [key for key in dict.fromkeys(key for each in configured for key in each) if _differ(configured, key)]
     found = {key: [None if each is None else _flat(each).get(key) for each in configurations] for key in keys}
-    signed = [{f"signature.{name}": value for name, value in each.facts.items()} for each in evaluations]
+    signed = [
+        {f"signature.{name}": value for name, value in each.facts.items() if name not in WHOSE} for each in evaluations
+    ]
     keys = [key for key in dict.fromkeys(key for each in signed for key in each) if _differ(signed, key)]
     return found | {key: [each.get(key) for each in signed] for key in keys}
 

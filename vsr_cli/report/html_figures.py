@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .verdicts import BETTER, CANNOT_TELL, WORSE, short, verdict_on_floor
+from .verdicts import NO_VERDICT, short
 
 MARGIN = 0.06
 """The share of a line that is kept free at both ends."""
 FAR = 1.5
 """A ceiling that is farther from the others than this many times their spread is not drawn: it would flatten them."""
-WORD_OF_VERDICT = {BETTER: "beaten", WORSE: "not beaten", CANNOT_TELL: "cannot tell"}
 
 CURVE_WIDTH, CURVE_HEIGHT = 360, 200
 CURVE_LEFT, CURVE_RIGHT, CURVE_TOP, CURVE_BOTTOM = 44, 12, 12, 26
@@ -46,7 +45,7 @@ class MetricFigure:
     aim: float | None
     """Where 1 is, of a metric of which it is the best; else None."""
     marks: Sequence[Mark]
-    further: Mapping[str, str]
+    components: Mapping[str, str]
 
 
 def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
@@ -58,12 +57,12 @@ def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
     place = _placing(values, ceiling, better)
     marks = [Mark("model", short(cell["value"]), place(cell["value"]))]
     for floor_name, floor in floors.items():
-        word = WORD_OF_VERDICT[verdict_on_floor(cell, floor)]
         detail = ""
         if floor["ci95"]:
             low, high = map(short, floor["ci95"])
             detail = f"the model less it {short(floor['difference'])}, 95 % interval {low} to {high}"
-        marks.append(Mark(floor_name, short(floor["value"]), place(floor["value"]), word, detail))
+        value, word = floor["value"], floor["verdict"] or NO_VERDICT
+        marks.append(Mark(floor_name, short(value), place(value), word, detail))
     missing = {name: floor["unavailable"] for name, floor in cell["floors"].items() if name not in floors}
     marks += [Mark(name, "–", None, "", reason) for name, reason in missing.items()]
     if ceiling is not None:
@@ -77,7 +76,7 @@ def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
         band=_band(place, interval) if interval else None,
         aim=place(1.0) if aims else None,
         marks=marks,
-        further={key: short(value) for key, value in cell["further"].items()},
+        components={key: short(value) for key, value in cell["components"].items()},
     )
 
 

@@ -17,10 +17,10 @@ from ..console import progress
 from ..data.images import unfit_image
 from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
+from ..evaluation.stored import Evaluated
 from ..evaluation.text import clean_text
 from ..sections import CONTEXT_FRAMES
 from .differences import shared_and_own
-from .evaluated import Evaluated
 
 THUMBNAIL = 192
 """The longer side of a picture in pixels: as wide as a page shows them, and some 4 kB."""
@@ -55,7 +55,7 @@ def gallery(evaluated: Evaluated, prepared: Prepared, *, most: int) -> dict[str,
 
 def _chosen(evaluated: Evaluated, count: int, most: int) -> list[int]:
     """Choose windows evenly, of those whose predicted picture was kept where there are such."""
-    pictured = [number for number in range(count) if evaluated.picture(number).exists()] or list(range(count))
+    pictured = [number for number in range(count) if evaluated.picture(number)] or list(range(count))
     return [pictured[at] for at in np.linspace(0, len(pictured) - 1, min(most, len(pictured))).round().astype(int)]
 
 
@@ -114,9 +114,9 @@ class _Pictures:
             self._number[row] = self._add(pixels, row)
         return self._number[row]
 
-    def predicted(self, path: Path, *, like: int) -> int | None:
+    def predicted(self, path: Path | None, *, like: int) -> int | None:
         """Give the number of a predicted picture, shown in the proportions of a picture of the data."""
-        if not path.exists():
+        if path is None:
             return None
         with Image.open(path, formats=["JPEG"]) as picture:
             return self._add(np.asarray(picture.convert("RGB")), like)

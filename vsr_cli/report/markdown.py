@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..evaluation.stored import Evaluated
 from ..visible import visible
-from .evaluated import Evaluated
-from .verdicts import BETTER, CANNOT_TELL, WORSE, short, verdict_on_floor
+from .verdicts import legend, marks, short
 from .words import described_floors, how_predicted, leaks_found, teacher_forced_numbers
 
-MARK_OF_VERDICT = {BETTER: "✓", WORSE: "✗", CANNOT_TELL: "≈"}
 LEGEND = (
-    "In brackets: 95 % intervals over stories. Beside a floor: ✓ the model is better, ✗ it is worse, ≈ cannot tell. "
+    f"In brackets: 95 % intervals over stories. Beside a floor: {legend('it')}. "
     "Ceiling: the truth scored against itself."
 )
 
@@ -39,8 +38,8 @@ def markdown(
         LEGEND,
         "",
     ]
-    if result["split"] == "train":
-        lines += ["**The model learned from these very stories: its scores say nothing about others.**", ""]
+    for caution in result["cautions"]:
+        lines += [f"**Caution: {plain(caution)}.**", ""]
     lines += [f"- {floor}: {meaning}" for floor, meaning in described_floors(evaluated).items() if meaning]
     for name, cell in result["metrics"].items():
         if "unavailable" in cell:
@@ -117,4 +116,4 @@ def _floor(cell: Mapping[str, Any], name: str) -> str:
     floor = cell["floors"].get(name)
     if floor is None or "unavailable" in floor:
         return "–"
-    return f"{short(floor['value'])} {MARK_OF_VERDICT[verdict_on_floor(cell, floor)]}"
+    return f"{short(floor['value'])} {marks()[floor['verdict']]}".rstrip()

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import VsrError
-from ..files import read_json
+from ..evaluation.stored import EVALUATIONS, all_stored
 from ..layers import preset_layer
 from ..locks import is_held
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
@@ -154,21 +154,28 @@ def _defaults(found: Registry, section: str, name: str | None, said: Mapping[str
 
 
 def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read the results of a run's evaluations, and say of those that cannot be read why."""
+    """Read the results of a run's evaluations, and say of those that cannot be read or are stale why.
+
+    A stale one has no scores, since they are of other weights.
+    """
     results, problems = [], []
-    for path in sorted((run.folder / "evaluations").glob("*/result.json")):
+    for found in all_stored(run.folder):
         try:
-            result = read_json(path, what="an evaluation's result")
-            scores = {name: _headline(score) for name, score in result["metrics"].items() if "value" in score}
-            counts = {key: result[key] for key in ("split", "stories", "windows")}
-            results.append({"folder": str(path.parent), **counts, "scores": scores})
+            if isinstance(found, VsrError):
+                raise found
+            stale, other = found.stale, found.other_data
+            counts = {key: found.result[key] for key in ("split", "stories", "windows", "checkpoint", "cautions")}
+            scores = {} if stale else {name: _headline(cell) for name, cell in found.available.items()}
+            about = {"folder": str(found.run / EVALUATIONS / found.label), "stale": stale, "other_data": other}
+            results.append({**about, **counts, "scores": scores})
+            problems += [each for each in (stale, other) if each]
         except VsrError as error:
             problems.append(str(error))
         except (KeyError, TypeError, AttributeError) as error:
-            problems.append(f"{path}: not an evaluation's result, it lacks something ({error}); evaluate anew")
+            problems.append(f"{run.folder}: an evaluation's result lacks something ({error}); evaluate again")
     return results, problems
 
 
 def _headline(score: Mapping[str, Any]) -> dict[str, Any]:
     floor = score["floors"]["copy-last"]
-    return {"value": score["value"], "copy-last": floor["value"], "beats": floor["beats"], "scale": score["scale"]}
+    return {"value": score["value"], "copy-last": floor["value"], "verdict": floor["verdict"], "scale": score["scale"]}

@@ -1,41 +1,42 @@
-"""How a difference between two scores is said, in words and digits."""
+"""How verdicts and scores are written: a mark in tables, and the words of `evaluation.verdicts` elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
-STYLE_OF_WORD = {BETTER: "green", WORSE: "red", CANNOT_TELL: "dim"}
+from rich.text import Text
+
+from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
+
+STYLE_OF_VERDICT: Mapping[str | None, str] = {BETTER: "green", WORSE: "red", NOT_SIGNIFICANT: "dim"}
 MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
+MARKS: Mapping[str | None, str] = {BETTER: "▲", WORSE: "▼", NOT_SIGNIFICANT: "~", None: ""}
+ASCII_MARKS: Mapping[str | None, str] = {BETTER: "^", WORSE: "v", NOT_SIGNIFICANT: "~", None: ""}
+NO_VERDICT = "no verdict"
+BY = "95 %, paired bootstrap over stories"
 
 
-def verdict(lead: Sequence[float] | None) -> str:
-    """Say what the 95 % interval of a lead means: how much better we are than they, whatever the metric's direction.
-
-    An interval that holds 0 tells nothing, nor does one with an end that is no number; None: there is no interval.
-    """
-    if lead is None:
-        return CANNOT_TELL
-    low, high = lead
-    return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
+def marks(encoding: str = "utf-8") -> Mapping[str | None, str]:
+    """Return the mark of each verdict, in characters that an encoding has."""
+    try:
+        "".join(MARKS.values()).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_MARKS
+    return MARKS
 
 
-def verdict_on_floor(cell: Mapping[str, Any], floor: Mapping[str, Any]) -> str:
-    """Say whether the model is better than a floor. `cell` is what result.json has of the metric, `floor` one in it."""
-    if floor["beats"]:
-        return BETTER
-    if floor["ci95"] is None:
-        return CANNOT_TELL
-    low, high = floor["ci95"]
-    if cell["better"] != "one":
-        return verdict([low, high] if cell["better"] == "higher" else [-high, -low])
-    # The difference does not say which of two is nearer to 1. Where the floor may be follows from it and the model's
-    # interval: if all of that is nearer than all of the model's, the model is worse.
-    least, greatest = cell["ci95"]
-    nearest_model = 0.0 if least <= 1 <= greatest else min(abs(least - 1), abs(greatest - 1))
-    farthest_floor = max(abs(least - high - 1), abs(greatest - low - 1))
-    return WORSE if farthest_floor < nearest_model else CANNOT_TELL
+def verdict_mark(verdict: str | None, *, encoding: str = "utf-8") -> Text:
+    """Return the mark of a verdict for a cell of a table: a space where there is none, so that numbers line up."""
+    return Text(marks(encoding)[verdict] or " ", style=STYLE_OF_VERDICT.get(verdict, ""))
+
+
+def legend(against: str, *, by: str = BY, encoding: str = "utf-8") -> str:
+    """Say what the marks mean beside what a score is compared with, such as "the first", and how it was decided."""
+    found = marks(encoding)
+    return (
+        f"{found[BETTER]} significantly better than {against}, {found[WORSE]} significantly worse, "
+        f"{found[NOT_SIGNIFICANT]} not significant ({by}); no mark, no verdict"
+    )
 
 
 def short(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .evaluated import Evaluated
+from ..evaluation.stored import Evaluated
 from .verdicts import short
 
 LEFT_OUT = "left_out"
