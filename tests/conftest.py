@@ -55,14 +55,6 @@ def precision(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def autocast(precision: str) -> Callable:
-    """Return a context in which a model computes as it did in training."""
-    import torch
-
-    return lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory):
     """Keep the features that tests compute out of the user's cache."""

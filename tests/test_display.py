@@ -57,7 +57,7 @@ def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
         head, first, running, progress = seen(shown)
         assert head.split() == ["epoch", "loss", "validation", *list(LOSSES)[1:], "rate", "windows/s"]
         assert first.split()[:4] == ["1/3", "7.0000", "4.0000", "*"]
-        assert running.split()[:2] == ["2/3", "6.0000"]  # the mean of 7 and 5
+        assert running.split()[:2] == ["2/3", "5.0000"]
         assert running.split()[-2] == "2.0e-03"
         assert progress.split()[:2] == ["step", "2/4"]
         assert progress.endswith("left")

@@ -11,11 +11,12 @@ import torch
 
 from .. import __version__
 from ..api import Decoding, SpaceMetric
-from ..data.batches import Contexts, TargetFeatureSource, Targets
+from ..data.batches import Contexts
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
+from ..model.loss_means import open_split
 from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from ..sections import FeatureOptions
@@ -89,10 +90,6 @@ def evaluate(
     placed = place(model, prepared, split, training=training, device=device, options=options)
     encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": placed.features}
     contexts = Contexts(prepared.frames, windows, **encoded, device=device)
-    looked_for = None
-    if model.next_frame is not None:
-        looked_for = TargetFeatureSource(prepared.frames, windows, **encoded, device=device)
-    targets = Targets(prepared.frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
     answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
 
     spaces, learned = placed.spaces, placed.learned
@@ -121,6 +118,9 @@ def evaluate(
         facts["checkpoint"] = checkpoint[:SHORT]
     cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
+    # As training validates: over all windows of the split, also those that are left out of the scores.
+    forced = teacher_forced(model, open_split(model, prepared, split, placed.features, device=device))
+    whole = {"stories": len(set(everything.stories)), "windows": len(everything)}
     result = {
         "signature": signature(facts),
         "checkpoint": checkpoint,
@@ -133,10 +133,7 @@ def evaluate(
         "truncated_references": top.truncated,
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},
-        "teacher_forced": {
-            **teacher_forced(model, contexts, targets),
-            "signature": signature({**facts, "mode": "teacher-forced"}),
-        },
+        "teacher_forced": {**forced, "signature": signature({**facts, **whole, "mode": "teacher-forced"})},
     }
     lines = prediction_lines(windows, answers, truth, metrics=metrics, statistics=statistics)
     return Evaluation(result, lines, statistics, found.leaks, windows, answers.images)

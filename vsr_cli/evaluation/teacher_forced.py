@@ -1,42 +1,51 @@
-"""How well the model goes on when it is told all of the target that came before: no score, and named so."""
+"""The losses of a model that sees all of the target that came before: no score, and named so.
+
+They are the same numbers when training validates and when a run is evaluated, whatever the batch size, the number of
+passes or of processes. The contrastive losses depend on which windows are in a batch together, so batches are the same
+in both.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ..data.batches import Contexts, Targets
+from ..model.loss_means import LossMeans, Split
 from ..model.story_model import StoryModel
 
 BATCH = 32
 
 
-@torch.no_grad()
-def teacher_forced(model: StoryModel, contexts: Contexts, targets: Targets) -> dict[str, Any]:
-    """Give the mean losses over all windows, and the perplexity a token of the run's own vocabulary.
+def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
+    """Return the indices of each batch, in one fixed shuffle.
 
-    The loss of the text is a mean over tokens, the others are over windows. That of the alignment depends on which
-    windows meet in a batch: a fixed shuffle, as in training.
+    In their order, windows would be of one story, whose frames are harder negatives of each other than training's.
     """
-    sums: dict[str, float] = {}
-    weights: dict[str, float] = {}
-    tokens = 0
-    order = np.random.default_rng(0).permutation(len(contexts))
-    for start in range(0, len(order), BATCH):
-        indices = order[start : start + BATCH]
-        target = targets.batch(indices)
-        written = int(target.mask.sum())
-        tokens += written
-        for name, loss in model(contexts.batch(indices), target).items():
-            weight = written if name == "text" else len(indices)
-            sums[name] = sums.get(name, 0.0) + float(loss) * weight
-            weights[name] = weights.get(name, 0.0) + weight
-    losses = {name: sums[name] / weights[name] for name in sums}
+    order = np.random.default_rng(0).permutation(windows)
+    return [order[start : start + BATCH] for start in range(0, windows, BATCH)]
+
+
+@torch.no_grad()
+def batch_losses(model: StoryModel, split: Split, indices: NDArray[np.int64]) -> dict[str, float]:
+    """Return the mean losses of the windows with these indices, in single precision whatever the model trains in."""
+    losses = model(split.contexts.batch(indices), split.targets.batch(indices))
+    return {name: float(loss) for name, loss in losses.items()}
+
+
+def teacher_forced(model: StoryModel, split: Split) -> dict[str, Any]:
+    """Return the mean losses over all windows of a split, and the perplexity per token of the run's own vocabulary."""
+    found = LossMeans()
+    for indices in held_out_batches(len(split)):
+        found.add(batch_losses(model, split, indices), split, indices)
+    losses = found.means(model.weights.model_dump())
     return {
         "losses": losses,
         "perplexity": math.exp(losses["text"]) if losses["text"] < 700 else None,  # beyond, no float holds it
-        "tokens": tokens,
+        "windows": len(split),
+        "tokens": int(found.counts["text"]),
     }

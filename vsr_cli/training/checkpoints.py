@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ..checksums import write_checksums
 from ..errors import VsrError
 from ..files import replacing_folder, write_json
+from ..model.loss_means import LossMeans
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
 from ..run import WEIGHTS, Run
@@ -74,7 +75,8 @@ class Checkpoints:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            progress = Progress(**state["progress"])
+            losses = LossMeans(**state["progress"].pop("losses"))
+            progress = Progress(**state["progress"], losses=losses)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise VsrError(f"{folder}: its state does not fit this version of vsr ({error}); train anew") from error
         # A process that was not there before keeps the random numbers that its seed gives.

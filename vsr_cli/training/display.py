@@ -59,7 +59,6 @@ class TrainingDisplay:
         self._rows: list[Row] = []
         self._best: Row | None = None
         self._running: _Running | None = None
-        self._sums: dict[str, float] = {}
         self._counted = 0
         self._epochs = self._steps = self._windows = 0
         self._begun = self._epoch_begun = time.perf_counter()
@@ -105,17 +104,16 @@ class TrainingDisplay:
         self._begun = self._epoch_begun = time.perf_counter()
 
     def step(self, epoch: int, step: int, losses: Mapping[str, float], *, learning_rate: float | None = None) -> None:
-        """Show the step that has just been taken."""
+        """Show the step that has just been taken, with the mean losses of the epoch so far."""
         if not self._live.is_started:
             return
         now = time.perf_counter()
         taken = (epoch - 1) * self._steps + step
         every = self._epochs * self._steps
-        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
         self._counted += 1
         row = {
             "epoch": epoch,
-            "train": {name: value / self._counted for name, value in self._sums.items()},
+            "train": dict(losses),
             "validation": {},
             "learning_rate": learning_rate,
             "windows_per_second": self._windows * self._counted / self._steps / max(1e-9, now - self._epoch_begun),
@@ -127,7 +125,7 @@ class TrainingDisplay:
         """Add an epoch to the table."""
         self._rows.append(asdict(row))
         self._best = self._rows[-1] if best else self._best
-        self._running, self._sums, self._counted, self._epoch_begun = None, {}, 0, time.perf_counter()
+        self._running, self._counted, self._epoch_begun = None, 0, time.perf_counter()
         if self._live.is_started:
             return
         train = "  ".join(f"{name} {value:.4f}" for name, value in row.train.items())

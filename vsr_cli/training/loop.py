@@ -14,6 +14,7 @@ from ..data.features import frozen_features, tell_of_cut_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
+from ..model.loss_means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..report.history import Row, read_history
@@ -24,7 +25,7 @@ from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
 from .finite import FiniteChecks
 from .fitting import fit_to_training
-from .gradients import Measurer, Split, open_split
+from .gradients import Measurer
 from .meeting import Meeting
 from .memory import keep_freed_memory
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
@@ -33,6 +34,7 @@ from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
 from .stopping import Interrupted, Wish, listening
 from .tracking import Trackers
+from .validation import validate
 
 
 def train(
@@ -105,6 +107,7 @@ def train(
     meeting = Meeting(accelerator)
     if accelerator.num_processes > 1:
         model.alignment.gather = meeting
+    weights = model.weights.model_dump()
     measurer = Measurer(model, config.model.width, accelerator, progress, meeting)
     steps = progress.steps_an_epoch(len(training))
     display.begin(
@@ -119,6 +122,10 @@ def train(
 
     kept = time.monotonic()
     with listening() as wish, compiled(model, wanted=options.compile):
+
+        def stop_if_asked() -> None:
+            _keep_and_stop(wish, checkpoints, progress, due=False)
+
         for epoch in range(progress.epoch, options.epochs + 1):
             if options.patience and progress.epochs_since_best >= options.patience:
                 say(f"ending after epoch {epoch - 1}: {options.best_metric} no better for {options.patience} epochs")
@@ -127,7 +134,7 @@ def train(
             order = shuffled(len(training), seed=options.seed, epoch=epoch)
             for indices in in_parts(order, progress.windows_a_step, start=progress.step):
                 started = time.perf_counter()
-                losses = measurer.measure(training, indices, learn=True)
+                losses = measurer.measure(training, indices)
                 finite.losses(losses, epoch=epoch, step=progress.step + 1)
                 add_gradients(trained, accelerator)
                 accelerator.unscale_gradients(optimizer)
@@ -139,20 +146,22 @@ def train(
                 set_rate(optimizer, rate_share(options, step=taken, steps=steps * options.epochs))
                 optimizer.step()
                 optimizer.zero_grad()
-                progress.took_step(losses, windows=len(indices), seconds=time.perf_counter() - started)
-                display.step(epoch, progress.step, losses, learning_rate=optimizer.param_groups[0]["lr"])
+                progress.losses.add(losses, training, indices)
+                progress.took_step(seconds=time.perf_counter() - started)
+                so_far = progress.losses.means(weights)
+                display.step(epoch, progress.step, so_far, learning_rate=optimizer.param_groups[0]["lr"])
                 trackers.log({"batch": losses}, step=taken + 1)
                 due = time.monotonic() - kept >= 60 * options.checkpoint_minutes
                 if _keep_and_stop(wish, checkpoints, progress, due=due):
                     kept = time.monotonic()
 
             finite.weights(optimizer, epoch=epoch)
-            held_out = _validate(measurer, validation, progress.windows_a_step // options.accumulate, wish, checkpoints)
+            held_out = validate(model, validation, accelerator, progress=progress, after_batch=stop_if_asked)
             finite.validation(held_out, epoch=epoch)
             row = EpochRow(
                 epoch=epoch,
                 steps=epoch * steps,
-                train={name: value / len(training) for name, value in progress.sums.items()},
+                train=progress.losses.means(weights),
                 validation=held_out,
                 learning_rate=float(optimizer.param_groups[0]["lr"]),
                 windows_per_second=len(training) / progress.seconds,
@@ -202,15 +211,3 @@ def _keep_and_stop(wish: Wish, checkpoints: Checkpoints, progress: Progress, *, 
         checkpoints.accelerator.end_training()
         raise Interrupted(signal, epoch=progress.epoch, step=progress.step)
     return due
-
-
-def _validate(measurer: Measurer, split: Split, size: int, wish: Wish, checkpoints: Checkpoints) -> dict[str, float]:
-    """Give the mean losses over a split, teacher-forced, in batches of `size`; empty where the split is."""
-    measurer.model.eval()
-    sums: dict[str, float] = {}
-    # One fixed shuffle: windows in their order are of one story, whose frames make harder negatives than training's.
-    for indices in in_parts(shuffled(len(split), seed=0, epoch=0), size):
-        for name, value in measurer.measure(split, indices, learn=False).items():
-            sums[name] = sums.get(name, 0.0) + value * len(indices)
-        _keep_and_stop(wish, checkpoints, measurer.progress, due=False)
-    return {name: value / len(split) for name, value in sums.items()}

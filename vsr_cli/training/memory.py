@@ -1,9 +1,11 @@
-"""What the C library does with the memory that a step of training or a batch of encoding frees."""
+"""What the C library does with memory that a training step or a batch frees, and what says that it was not enough."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+
+from accelerate.utils.memory import should_reduce_batch_size
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's options, from malloc.h."""
@@ -24,3 +26,14 @@ def keep_freed_memory() -> None:
     if adjust is not None:
         adjust(MMAP_THRESHOLD, LARGEST_KEPT)
         adjust(TRIM_THRESHOLD, -1)  # never
+
+
+ONE_WINDOW_IS_TOO_MUCH = (
+    "training: a single window does not fit in memory; choose a smaller model.width, image size or encoder, or another "
+    "training.device"
+)
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory was not enough, on a device or on the host."""
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -22,12 +22,14 @@ from torch.optim import Optimizer
 from ..config import TrainConfig
 from ..data.prepared import Prepared
 from ..errors import VsrError
+from ..evaluation.teacher_forced import BATCH, batch_losses
 from ..model.building import build_model
+from ..model.loss_means import Split, open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .compiling import compiled
 from .fitting import fit_to_training
-from .gradients import Measurer, Split, open_split
+from .gradients import Measurer
 from .meeting import Meeting
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
 from .plan_features import FeatureNeed, plan_features
@@ -175,10 +177,11 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     with compiled(model, wanted=options.compile):
         model.train()
         kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
-        step_seconds = _typical_seconds(trial, steps, learn=True)
+        step_seconds = _typical_seconds(trial.device, [partial(trial.take, step) for step in steps])
         memory = _memory(trial, steps[0], kept_for_backward)
         model.eval()
-        batch_seconds = _typical_seconds(trial, [step[: progress.windows_a_pass] for step in steps], learn=False)
+        batch = np.concatenate(steps)[:BATCH]
+        batch_seconds = _typical_seconds(trial.device, [partial(batch_losses, model, training, batch)])
     held_out = len(prepared.windows("validation"))
     return Plan(
         data=prepared.folder,
@@ -193,7 +196,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         disk=_disk(model, optimizer),
         memory=memory,
         step_seconds=step_seconds,
-        validation_seconds=batch_seconds * math.ceil(held_out / progress.windows_a_pass),
+        validation_seconds=batch_seconds * held_out / len(batch),
     )
 
 
@@ -212,31 +215,26 @@ class _Trial:
         device: torch.device = self.measurer.accelerator.device
         return device
 
-    def take(self, indices: NDArray[np.int64], *, learn: bool) -> None:
-        self.measurer.measure(self.split, indices, learn=learn)
-        if not learn:
-            return
+    def take(self, indices: NDArray[np.int64]) -> None:
+        self.measurer.measure(self.split, indices)
         norm = gradient_norm(self.trained)
         if self.clip:
             clip_gradient(self.trained, norm, largest=self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def timed(self, indices: NDArray[np.int64], *, learn: bool) -> float:
-        """Give the seconds that it takes."""
-        device = torch.get_device_module(self.device)
-        device.synchronize()
-        begun = time.perf_counter()
-        self.take(indices, learn=learn)
-        device.synchronize()
-        return time.perf_counter() - begun
 
-
-def _typical_seconds(trial: _Trial, steps: Sequence[NDArray[np.int64]], *, learn: bool) -> float:
-    """Give the median time of some steps, which one that was disturbed does not change."""
+def _typical_seconds(device: torch.device, works: Sequence[Callable[[], object]]) -> float:
+    """Return the median time of some works on a device, which one that was disturbed does not change."""
+    clock = torch.get_device_module(device)
     times: list[float] = []
     while len(times) < TIMED_STEPS or sum(times) < TIMED_SECONDS:
-        times.append(trial.timed(steps[len(times) % len(steps)], learn=learn))
+        work = works[len(times) % len(works)]
+        clock.synchronize()
+        begun = time.perf_counter()
+        work()
+        clock.synchronize()
+        times.append(time.perf_counter() - begun)
     return median(times)
 
 
@@ -252,7 +250,7 @@ def _kept_for_backward(trial: _Trial, indices: NDArray[np.int64]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        trial.take(indices, learn=True)
+        trial.take(indices)
     return sum(kept.values())
 
 
@@ -265,7 +263,7 @@ def _memory(trial: _Trial, indices: NDArray[np.int64], kept_for_backward: int) -
     activations = kept_for_backward
     if trial.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(trial.device)
-        trial.take(indices, learn=True)
+        trial.take(indices)
         peak = torch.cuda.max_memory_allocated(trial.device)
         activations = max(0, peak - weights - gradients - optimizer)
     return Memory(weights=weights, gradients=gradients, optimizer=optimizer, activations=activations)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..evaluation.teacher_forced import BATCH
+from ..model.loss_means import LossMeans
 
 
 @dataclass(kw_only=True)
@@ -18,12 +21,14 @@ class Progress:
     """Of all processes and forward passes together."""
     windows_a_pass: int
     """Of all processes in one forward pass; it shrinks where that does not fit memory."""
+    windows_validated: int = BATCH
+    """Of one process in one validation pass; it shrinks likewise."""
     epoch: int = 1
     """The epoch under way, from 1."""
     step: int = 0
     """Steps taken in it."""
-    sums: dict[str, float] = field(default_factory=dict)
-    """Each loss added up over the windows of the epoch so far."""
+    losses: LossMeans = field(default_factory=LossMeans)
+    """Of the epoch so far."""
     seconds: float = 0.0
     """Time spent on the steps of the epoch so far."""
     best: float | None = None
@@ -36,10 +41,8 @@ class Progress:
         """Give the number of steps in which that many windows are seen once."""
         return math.ceil(windows / self.windows_a_step)
 
-    def took_step(self, losses: Mapping[str, float], *, windows: int, seconds: float) -> None:
-        """Note a step over some windows, with their mean losses."""
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * windows
+    def took_step(self, *, seconds: float) -> None:
+        """Note a step, whose losses have been added."""
         self.seconds += seconds
         self.step += 1
 
@@ -55,7 +58,7 @@ class Progress:
         else:
             self.epochs_since_best += 1
         self.epoch, self.step = self.epoch + 1, 0
-        self.sums, self.seconds = {}, 0.0
+        self.losses, self.seconds = LossMeans(), 0.0
         self.history_bytes = history_bytes
         return better
 
