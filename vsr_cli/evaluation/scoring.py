@@ -41,7 +41,7 @@ def build_metrics(choices: Sequence[Choice]) -> tuple[dict[str, Metric | SpaceMe
 def check_available(metrics: Mapping[str, object], unavailable: Mapping[str, str]) -> None:
     """Raise VsrError with all reasons, a line each, if not one of the requested metrics can run."""
     if not metrics:
-        raise VsrError("\n".join(dict.fromkeys(unavailable.values())))
+        raise VsrError(*dict.fromkeys(unavailable.values()))
 
 
 def part_by_mentions(
