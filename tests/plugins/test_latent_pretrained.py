@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from vsr_cli.api import BuildContext, Decoding, FitsTraining, HasAssets, VsrError
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
+from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.sections import FeatureOptions
 from vsr_cli.testing import check_component
-from vsr_cli.training.gradients import open_split
 from vsr_plugins.resize_convolution import LatentOptions
 from vsr_plugins.resize_convolution.latent import Latent, build
 
