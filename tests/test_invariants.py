@@ -282,6 +282,7 @@ FLOORS = (
     (
         "__init__",
         "errors",
+        "names",
         "launch",
         "sealed",
         "visible",

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .api import nfc
 from .errors import VsrError
+from .names import nfc
 from .strict_json import from_json, sealed, to_json, unsealed
 from .system_errors import NO_SPACE, SCRATCH, as_os_error, describe_os_error, refuse_system_error
 

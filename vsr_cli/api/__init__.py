@@ -1,6 +1,7 @@
 """All of vsr that a plugin may import. Light: neither torch nor transformers is loaded by it."""
 
 from ..errors import VsrError, one_line
+from ..names import natural, nfc, own_name, shown
 from ..system_errors import refuse_exhaustion
 from .component import Component, Options, RandomSeed, hookimpl
 from .decoding import Decoding
@@ -9,7 +10,6 @@ from .hub import HubSource, HubStream
 from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
-from .names import natural, nfc, own_name, shown, tidy_text
 from .parts import (
     BuildContext,
     Context,
@@ -53,7 +53,7 @@ from .tables import TableRow, read_table
 from .text_files import encoding_of, open_bytes, open_text, undecodable
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
-from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation
+from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation, tidy_text
 
 __all__ = [
     "OTHER_SUFFIXES",

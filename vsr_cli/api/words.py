@@ -68,6 +68,12 @@ def is_blank(text: str) -> bool:
     return visible.search(text) is None
 
 
+def tidy_text(text: str | None) -> str:
+    r"""Return a frame's text with "\n" for every line's end and no white space around it; "" for a blank one."""
+    tidy = (text or "").replace("\r\n", "\n").replace("\r", "\n").strip()
+    return "" if is_blank(tidy) else tidy
+
+
 def _found(pattern: Pattern[str], text: str) -> list[str]:
     found: list[str] = pattern.findall(_invisible().sub("", unicodedata.normalize("NFC", text)))
     return found

@@ -1,12 +1,10 @@
-"""Names and texts as other people's files have them, compared as a reader would compare them."""
+"""Names as other people's files have them, compared as a reader would compare them."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from pathlib import Path
-
-from .words import is_blank
 
 
 def nfc(name: str) -> str:
@@ -48,9 +46,3 @@ def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     parts = re.split(r"([0-9]+)", nfc(name).casefold())
     digits = [part.lstrip("0") for part in parts]
     return [(len(digits[at]), digits[at]) if at % 2 else part for at, part in enumerate(parts)], name
-
-
-def tidy_text(text: str | None) -> str:
-    r"""Return a frame's text with "\n" for every line's end and no white space around it; "" for a blank one."""
-    tidy = (text or "").replace("\r\n", "\n").replace("\r", "\n").strip()
-    return "" if is_blank(tidy) else tidy
