@@ -20,6 +20,7 @@ from vsr_cli.evaluation import keeping
 from vsr_cli.evaluation.evaluate import Evaluation
 from vsr_cli.evaluation.keeping import keep_evaluation
 from vsr_cli.evaluation.stored import all_stored, open_evaluated, read_stored
+from vsr_cli.files import read_json, write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.runs import evaluations
 from vsr_cli.run import Run
@@ -246,8 +247,8 @@ def test_a_result_of_other_data_is_said_to_be(runs, small_data, tmp_path):
     folder = run.folder / "evaluations/test"
     stored = read_stored(run.folder, folder)
     assert stored.other_data is None
-    manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "f" * 32}))
+    manifest = read_json(copy / "manifest.json", what="a manifest")
+    write_json(copy / "manifest.json", manifest | {"fingerprint": "f" * 32})
     found = type(stored)(stored.place, stored.run, stored.folder, {**stored.result, "data": str(copy)})
     assert "as it was before it was prepared anew" in found.other_data
     signature = stored.result["signature"].replace("|data:", "|data:0")

@@ -6,6 +6,8 @@ from vsr_cli.commands.report import run_report
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files import read_json, write_json
 
+from .conftest import seal
+
 RUN_FACTS = {
     "format": 1,
     "status": "finished",
@@ -35,6 +37,7 @@ def test_both_reports_say_what_model_was_scored_how_it_was_trained_and_on_what(r
     path = run / "evaluations/test/result.json"
     scored = {"checkpoint": "0123456789abcdef", "decoding": {"method": "beam", "beams": 4}}
     write_json(path, read_json(path, what="a result") | scored)
+    seal(path.parent)
     fingerprint = open_prepared(data).fingerprint[:16]
     page, text = (path.read_text() for path in run_report(run, None, "test", most=6))
     shown = dict(
