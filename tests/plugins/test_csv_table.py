@@ -174,8 +174,8 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
     assert "holds zeros" in problem(write(tmp_path, "story,image,text", "a,1.jpg,x", encoding="utf-16-le"))
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"story,image,text\n" * 99)[:-9])
     assert "breaks off early" in problem(tmp_path / "cut.csv.gz")
-    (tmp_path / "no.csv.gz").write_bytes(b"story,image,text\n")
-    assert "cannot be read" in problem(tmp_path / "no.csv.gz")
+    (tmp_path / "damaged.csv.gz").write_bytes(gzip.compress(b"story,image,text\n")[:12] + b"\xff" * 40)
+    assert "damaged" in problem(tmp_path / "damaged.csv.gz")
     assert "one frame a row" in problem(None)
     assert "no such file" in problem(tmp_path / "none.csv")
     assert "is a folder" in problem(tmp_path)
@@ -210,7 +210,9 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, head: str, row: str, 
 def test_a_table_may_be_compressed(tmp_path: Path) -> None:
     path = write(tmp_path, "story\timage\ttext", "a\t1.jpg\tx")
     (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
-    assert [texts(story) for story in stories(tmp_path / "t.tsv.gz")] == [["x"]]
+    (tmp_path / "decompressed.tsv.gz").write_bytes(path.read_bytes())
+    for name in ("t.tsv.gz", "decompressed.tsv.gz"):
+        assert [texts(story) for story in stories(tmp_path / name)] == [["x"]]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def read_table(
     `columns` says which columns are wanted: {what a row's cell is asked for as: the header}. Case and white space of
     headers do not matter where that leaves no doubt. Without `delimiter` it is the tab in a .tsv and the comma
     elsewhere, unless the file's first line is "sep=;" or only another one finds the columns. The file is in UTF-8, or
-    in UTF-16 with a mark; one that ends in .gz is decompressed.
+    in UTF-16 with a mark; one that gzip has compressed is decompressed.
 
     With `is_row`, which says whether cells are a row's beyond doubt, a row that has swallowed others is found out.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import IO, TextIO, cast
 
@@ -18,13 +19,18 @@ MARKS = (
 )
 
 
+GZIP = b"\x1f\x8b"
+
+
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file to read; one that ends in .gz is decompressed."""
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    """Open a file to read; one that gzip has compressed, whatever its name, is decompressed."""
+    with path.open("rb") as file:
+        compressed = file.read(len(GZIP)) == GZIP
+    return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
 def open_text(path: Path, *, newline: str | None = None) -> TextIO:
-    """Open a text file to read: in UTF-8, or as the mark (BOM) at its start says; one that ends in .gz is decompressed.
+    """Open a text file to read, in UTF-8 or as the mark (BOM) at its start says; decompress what gzip has compressed.
 
     `newline` is that of `open`. Reading raises UnicodeDecodeError where the file is in another encoding.
     """
@@ -40,13 +46,16 @@ def encoding_of(start: bytes) -> str:
 
 def undecodable(path: Path) -> str:
     """Say in one line where a file that should be UTF-8 is not, and what helps."""
-    with open_bytes(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                legacy = bytes([byte]).decode("cp1252", errors="replace")
-                guess = f", which is {legacy!r} in Windows-1252" if legacy.isalpha() else ""
-                return f"line {number}: byte 0x{byte:02x} is not UTF-8{guess}; save the file as UTF-8"
+    try:
+        with open_bytes(path) as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as error:
+                    byte = line[error.start]
+                    legacy = bytes([byte]).decode("cp1252", errors="replace")
+                    guess = f", which is {legacy!r} in Windows-1252" if legacy.isalpha() else ""
+                    return f"line {number}: byte 0x{byte:02x} is not UTF-8{guess}; save the file as UTF-8"
+    except (EOFError, OSError, zlib.error):
+        return "is damaged; copy or download it again"
     return "is not UTF-8; save the file as UTF-8"
