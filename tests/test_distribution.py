@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch.distributed import HashStore
 
 from vsr_cli.api import Context, VsrError
 from vsr_cli.commands.train import resume_train
@@ -20,7 +21,7 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.run import Run
 from vsr_cli.training import loop, meeting, processes
 from vsr_cli.training.meeting import Meeting, SomeoneRanOut
-from vsr_cli.training.processes import OthersLost
+from vsr_cli.training.signs_of_life import OthersLost, SignsOfLife
 
 PROGRAM = Path(__file__).with_name("train_together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -106,6 +107,65 @@ def test_a_lost_connection_is_told_without_the_library_s_own_places():
         processes._reaching_others(),
     ):
         raise RuntimeError(text)
+
+
+class Clock:
+    """A time that goes on when it is told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_processes_wait_for_one_that_is_at_work_and_not_for_one_that_is_gone():
+    store, clock = HashStore(), Clock()
+    first, second, third = (SignsOfLife(store, index=index, count=3, limit=60, clock=clock) for index in range(3))
+    first.come()
+    for _ in range(10):  # the second works for nine minutes, and the third has come long ago
+        for each in (third, second, first):
+            each.look()
+        third.come() if not clock.now else None
+        assert not first.is_complete()
+        clock.now += 59
+    second.come()
+    for each in (second, third, first, second, third):
+        each.look()
+    assert all(each.is_complete() for each in (first, second, third))
+
+    first.come()
+    third.come()
+    for seconds in (0, 59, 2):
+        assert not first.is_complete()
+        clock.now += seconds
+        for each in (third, first):
+            each.look()
+    for each in (first, third):
+        with pytest.raises(OthersLost, match=r"process 1 has given no sign for 1 minutes"):
+            each.is_complete()
+
+
+def test_a_store_that_does_not_answer_is_noticed():
+    clock = Clock()
+    signs = SignsOfLife(HashStore(), index=1, count=2, limit=60, clock=clock)
+    signs.look()
+    signs.come()
+    clock.now += 61
+    with pytest.raises(OthersLost, match="the first process has not answered for 1 minutes"):
+        signs.is_complete()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_process_that_hangs_ends_the_training_after_the_timeout(small_data, settings, tmp_path, process):
+    """As one does that a cut network keeps from the others."""
+    more = ("--set", "training.timeout_minutes=0.05", "--set", "training.checkpoint_minutes=0", "--batch-size", "4")
+    command = [*TORCHRUN, PROGRAM, *words(small_data, "run", settings, *more)]
+    done = run_words(command, tmp_path, HANG_AT=f"process {process}, epoch 2, step 2")
+    assert done.returncode != 0
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "another process of this training has ended or cannot be reached" in error
+    assert "vsr train --resume run" in error
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from vsr_cli.cli import main
@@ -18,6 +19,9 @@ def step(self, epoch, step, losses, **more):
         lines.write(json.dumps({"epoch": epoch, "step": step, **losses}) + "\n")
     if os.environ.get("DIE_AT") == f"process {os.environ.get('RANK')}, epoch {epoch}, step {step}":
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("HANG_AT") == f"process {os.environ.get('RANK')}, epoch {epoch}, step {step}":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher ends it when the others have
+        time.sleep(600)
     shown(self, epoch, step, losses, **more)
 
 

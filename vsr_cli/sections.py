@@ -173,6 +173,12 @@ class TrainingOptions(Options):
     checkpoint_minutes: float = Field(
         10, ge=0, description="minutes between checkpoints within an epoch; 0 writes one after each step"
     )
+    timeout_minutes: float = Field(
+        10,
+        gt=0,
+        le=7 * 24 * 60,
+        description="minutes to wait for another process of a distributed training that gives no sign of life",
+    )
     seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

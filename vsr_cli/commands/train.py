@@ -153,10 +153,13 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         from ..training.display import TrainingDisplay
         from ..training.loop import train
         from ..training.processes import one_voice, precision_of, same_run, start
+        from ..training.signs_of_life import watching_each_other
         from ..training.tracking import tracking
 
         stack.enter_context(one_voice())
         accelerator = start(config.training)
+        places = {"index": accelerator.process_index, "count": accelerator.num_processes}
+        stack.enter_context(watching_each_other(**places, minutes=config.training.timeout_minutes))
         run = same_run(run, accelerator)
         stack.enter_context(_saying_how_to_go_on(run))
         if is_main():
@@ -215,7 +218,7 @@ def _draw_curves(run: Run) -> None:
 
 @contextmanager
 def _saying_how_to_go_on(run: Run) -> Iterator[None]:
-    from ..training.processes import OthersLost
+    from ..training.signs_of_life import OthersLost
     from ..training.stopping import Interrupted
 
     command = f"vsr train --resume {run.folder}"

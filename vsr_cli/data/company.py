@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ..launch import process_count
 from .chunks import Share
@@ -21,6 +22,8 @@ class Company:
     wait: Callable[[], None]
 
 
+LONGEST_WAIT = timedelta(hours=24)
+"""For a process whose share is larger, or that has to make the tables; a launcher notices sooner if one ends."""
 ALONE = Company(Share(), Share(), wait=lambda: None)
 
 
@@ -31,6 +34,6 @@ def company() -> Company:
     import torch
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
     machine = Share(state.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes)))
     return Company(Share(state.process_index, state.num_processes), machine, wait=state.wait_for_everyone)

@@ -29,7 +29,7 @@ from .gradients import Measurer
 from .meeting import Meeting
 from .memory import keep_freed_memory
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
-from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn
+from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn, meet
 from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
 from .stopping import Interrupted, Wish, listening
@@ -120,6 +120,7 @@ def train(
         earlier=earlier,
     )
 
+    meet(accelerator)  # the main process has had files to write
     kept = time.monotonic()
     with listening() as wish, compiled(model, wanted=options.compile):
 

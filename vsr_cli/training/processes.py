@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast, gather_object
 from torch import Tensor, nn
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from ..console import err
 from ..data.chunks import Share
@@ -30,16 +29,13 @@ from ..launch import is_main, process_count
 from ..model.weights import choose_device
 from ..run import Run
 from ..sections import TrainingOptions
+from .signs_of_life import OthersLost, open_store, shares_store, wait_for_others
 
 LONGEST_WAIT = timedelta(hours=3)
-"""For the others. The main process may have features to compute first; a launcher notices much sooner if one dies."""
+"""For the others, where they share no store: the main process may have features to compute first."""
 BUCKET_BYTES = 32 * 2**20
 """Of gradients that are sent as one: few messages, and little memory beside the gradients themselves."""
 SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MULTI_NPU")
-
-
-class OthersLost(Exception):
-    """Another process of this training has ended or cannot be reached."""
 
 
 def start(options: TrainingOptions) -> Accelerator:
@@ -48,7 +44,7 @@ def start(options: TrainingOptions) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=_precision(options, device),
         cpu=device.type == "cpu",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_longest_wait(options))],
     )
     if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
         raise VsrError(
@@ -62,6 +58,11 @@ def start(options: TrainingOptions) -> Accelerator:
             f"can work together on {device.type}; start them with torchrun or 'accelerate launch', on cuda or cpu"
         )
     return accelerator
+
+
+def _longest_wait(options: TrainingOptions) -> timedelta:
+    """Return how long a message between processes may take; all of them come to it at about the same time."""
+    return timedelta(minutes=options.timeout_minutes) if shares_store() else LONGEST_WAIT
 
 
 def _precision(options: TrainingOptions, device: torch.device) -> str:
@@ -95,10 +96,10 @@ def in_turn(accelerator: Accelerator) -> Iterator[None]:
     """
     turn = 0 if accelerator.is_main_process else 1 if accelerator.is_local_main_process else 2
     for _ in range(turn):
-        exchange([0.0], accelerator)
+        meet(accelerator)
     yield
     for _ in range(2 - turn):
-        exchange([0.0], accelerator)
+        meet(accelerator)
 
 
 def company_of(accelerator: Accelerator) -> Company:
@@ -106,10 +107,13 @@ def company_of(accelerator: Accelerator) -> Company:
     local = Share(accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
     share = Share(accelerator.process_index, accelerator.num_processes)
 
-    def wait() -> None:
-        exchange([0.0], accelerator)
+    return Company(share, local, wait=lambda: meet(accelerator))
 
-    return Company(share, local, wait=wait)
+
+def meet(accelerator: Accelerator) -> None:
+    """Wait until all processes have come here, for hours where one of them has that much to do. Raises OthersLost."""
+    wait_for_others()
+    exchange([0.0], accelerator)
 
 
 def exchange(values: Sequence[float], accelerator: Accelerator) -> list[list[float]]:
@@ -139,6 +143,7 @@ def exchange_objects(value: Any, accelerator: Accelerator) -> list[Any]:
 def copy_main(module: nn.Module, accelerator: Accelerator) -> None:
     """Make a module's weights and buffers those of the main process. Raises OthersLost."""
     if accelerator.num_processes > 1:
+        meet(accelerator)
         with _reaching_others():
             broadcast(list(module.state_dict().values()))
 
@@ -201,13 +206,6 @@ def _is_first_to_speak() -> bool:
     """Ask the store through which the processes found each other: the launcher keeps it while they end."""
     key = f"vsr-error-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:
-        store = TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=5),
-            wait_for_workers=False,
-        )
-        return bool(store.add(key, 1) == 1)
+        return bool(open_store(seconds=5.0).add(key, 1) == 1)
     except (KeyError, ValueError, RuntimeError):
         return is_main()
