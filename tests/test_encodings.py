@@ -97,5 +97,6 @@ def test_names_are_utf8_where_the_system_takes_them_for_something_else():
 
 
 def test_json_may_begin_with_a_mark(tmp_path: Path):
-    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    write_json(tmp_path / "a.json", {"a": 1})
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.json").read_bytes())
     assert read_json(tmp_path / "a.json", what="x") == {"a": 1}
