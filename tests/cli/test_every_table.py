@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from vsr_cli import console
+from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 
 WIDTHS = (60, 80, 120)
 LONG = "2026-11-29_16-47-00_attention-gru-with-a-long-name"
@@ -215,6 +216,109 @@ def test_train_dry_run(shown):
     assert words(lines).count("123,456,789") == 2
     assert holds(lines, "resize-convolution-of-mine")
     assert {"954", "1234567"} <= set(words(lines))
+
+
+FLOORS = ("copy-last", "nearest", "typical", "shuffled")
+VERDICTS = (BETTER, WORSE, NOT_SIGNIFICANT, None)
+
+
+def score(value):
+    floors = {
+        name: {"value": value * 1.5 + number, "verdict": verdict}
+        for number, (name, verdict) in enumerate(zip(FLOORS, VERDICTS, strict=True))
+    }
+    cell = {"value": value, "ci95": [value * 0.9, value * 1.1], "scale": "0-1", "better": "higher", "components": {}}
+    return {**cell, "floors": floors, "ceiling": 100.25}
+
+
+METRICS = {
+    "bleu": score(12.3456),
+    "similarity-text": score(0.56789),
+    "mse": score(0.00098765),
+    "sharpness": score(1.25),
+}
+
+
+def test_evaluate(shown):
+    from vsr_cli.commands.evaluate import score_table
+
+    metrics = {**METRICS, "bertscore": {"unavailable": "no model is named"}}
+    lines = shown(lambda: console.out.print(score_table(metrics, width=console.out.width)))
+    found = words(lines)
+    assert {*metrics, *(name.rstrip(":") for name in FLOORS)} <= {word.rstrip(":") for word in found}
+    for cell in METRICS.values():
+        between = "{:.3g}..{:.3g}".format(*cell["ci95"])
+        assert {f"{cell['value']:.4g}", between} <= set(found)
+        assert {f"{floor['value']:.4g}" for floor in cell["floors"].values()} <= set(found)
+    assert found.count("▲") == found.count("▼") == found.count("~") == len(METRICS)
+    assert "unavailable" in found
+
+
+@pytest.mark.parametrize("names", [["gru", "lstm"], [LONG, f"{LONG}-wider", "another-run-of-the-same-preset-seed-3"]])
+def test_compare(shown, names):
+    from vsr_cli.commands.compare import show_comparison
+
+    verdicts = [{}] + [
+        {"verdict": verdict, "difference": -0.0123, "difference_ci95": [-0.0234, 0.00123]}
+        for verdict in (BETTER, WORSE, NOT_SIGNIFICANT)
+    ]
+    scores = [{"value": 0.45678, "ci95": [0.4321, 0.4765], **verdicts[at]} for at in range(len(names))]
+    cell = {"better": "higher", "scale": "0-1", "scores": scores}
+    settings = {"training.learning_rate": [0.00012345] * len(names), "temporal.name": ["attention-gru", "lstm", "x"]}
+    result = {
+        "split": "test",
+        "stories": 60,
+        "windows": 173,
+        "cautions": [],
+        "runs": [f"runs/{name}" for name in names],
+        "metrics": {"bleu": cell, "similarity-text": cell},
+        "not_compared": {},
+        "configurations": {key: values[: len(names)] for key, values in settings.items()},
+    }
+    lines = shown(show_comparison, result, wide=("↑", "▲"))
+    found = words(lines)
+    assert found.count("0.4568") == 2 * len(names)
+    assert found.count("-0.023..+0.0012") == 2 * (len(names) - 1)
+    assert all(holds(lines, name) for name in names)
+    assert "▲" in " ".join(line for line in lines if "-0.023" in line)
+    assert found.count("0.00012345") == len(names)
+    assert holds(lines, "similarity-text")
+
+
+def test_the_leaky_protocol(shown):
+    from vsr_cli.commands.seed import show_seed
+
+    opened = ["training", "padding", "teacher-forcing", "cut", "markup"]
+    scores = dict.fromkeys(("bleu", "rouge", "meteor", "similarity-text", "mse"), 12.34567)
+    example = {"prediction": "p", "reference": "r", "context": ["c"]}
+    steps = [{"open": opened[at:], "windows": 173, "scores": scores, "example": example} for at in range(6)]
+    record = {"steps": steps, "held_out": {"held_out": True}, "leaks": {}, "signature": "s"}
+    lines = shown(show_seed, record, Path("x"), wide=("NOT A RESULT", "signature"))
+    assert words(lines).count("12.35") == 6 * 5
+    assert words(lines).count("173") == 6
+
+
+def test_ablate(shown):
+    from vsr_cli.report.ablation import tables
+
+    combination = {"label": "temporal=attention-gru, fusion=cross-attention, learning_rate=0.001", "seconds": 3600.0}
+    combination |= {"seeds": [0, 1], "parameters": {"trained": 123_456_789}}
+    scored = {"value": 12.3456, "ci95": [11.25, 13.25], "seeds": [0, 1], "floors": {}}
+    verdict = {"verdict": BETTER, "difference": 1.25, "difference_ci95": [0.25, 2.25]}
+    metric = {"better": "higher", "scale": "0-1", "scores": [scored, {**scored, **verdict}, None]}
+    result = {"combinations": [combination] * 3, "metrics": {"bleu": metric}, "seeds": [0, 1, 2]}
+
+    def printing():
+        for table in tables(result, width=console.out.width).values():
+            console.out.print(table)
+
+    lines = shown(printing)
+    found = words(lines)
+    assert found.count("123,456,789") == 3
+    assert found.count("12.3") == 2
+    assert "+0.25..+2.2" in found
+    assert "▲" in found
+    assert holds(lines, combination["label"])
 
 
 def test_no_command_makes_a_table_by_itself():

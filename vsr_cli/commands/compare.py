@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.table import Table
 
 from ..api import SpaceMetric
 from ..config import resolve_metrics
@@ -17,6 +15,7 @@ from ..console import styled, warn
 from ..errors import VsrError
 from ..layers import parse_set
 from ..plugin.registry import Registry
+from ..report.tables import Cell, Column, fitting_table
 from ..report.verdicts import MARK_OF_DIRECTION, legend, verdict_mark
 from ..strict_json import to_json
 
@@ -25,7 +24,8 @@ LEGEND = (
 )
 VERDICT = "verdict"
 """The title of the column of marks."""
-LEAST_NAME = 12
+
+LEAST_NAME = 17
 """Characters that a run's name has at least: a longer one goes on below."""
 
 
@@ -77,32 +77,54 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     """Print the table of scores, and what differs in the configurations."""
     names = _names(result["runs"])
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("metric", min_width=LEAST_NAME, overflow="fold")
-    for column in ("score", "95 %", "difference", "95 %", VERDICT):
-        table.add_column(column, justify="left" if column == VERDICT else "right", no_wrap=True)
-    for metric, cell in result["metrics"].items():
-        table.add_row(styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]))
-        for name, score in zip(names, cell["scores"], strict=True):
-            row: list[RenderableType] = [f" {name}", f"{score['value']:.4g}", _between(score["ci95"])]
-            if "verdict" in score:
-                row += [f"{score['difference']:+.2g}", _between(score["difference_ci95"], sign="+")]
-                row.append(verdict_mark(score["verdict"], encoding=console.encoding))
-            table.add_row(*row)
-    console.print(table)
+    console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
+    console.print(_score_table(result["metrics"], names, width=console.width))
     console.print(LEGEND, soft_wrap=True, markup=False)
     console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
     for caution in result["cautions"]:
         warn(caution)
     if result["configurations"]:
-        different = Table(title="what differs", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for column in ("setting", *names):
-            different.add_column(column)
-        for key, values in result["configurations"].items():
-            different.add_row(key, *(_said(value) for value in values))
-        console.print(different)
+        console.print(styled("\n[bold]what differs[/bold]"))
+        settings = result["configurations"]
+        columns = [
+            Column("setting", list(settings), justify="left"),
+            *(
+                Column(name, [_said(values[at]) for values in settings.values()], justify="left")
+                for at, name in enumerate(names)
+            ),
+        ]
+        console.print(fitting_table(columns, width=console.width))
     for metric, reason in result["not_compared"].items():
         warn(f"{metric} is not compared: {reason}")
+
+
+def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int) -> RenderableType:
+    """Make the table of scores: under each metric a row for each run, all but the first with its difference."""
+    rows: list[tuple[Cell, ...]] = []
+    for metric, cell in metrics.items():
+        rows.append((styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]), *[""] * 5))
+        for name, score in zip(names, cell["scores"], strict=True):
+            row: tuple[Cell, ...] = (f" {name}", f"{score['value']:.4g}", _between(score["ci95"]), "", "", "")
+            if "verdict" in score:
+                between = _between(score["difference_ci95"], sign="+")
+                mark = verdict_mark(score["verdict"], encoding=console.encoding)
+                row = (*row[:3], f"{score['difference']:+.2g}", between, mark)
+            rows.append(row)
+    cells = list(zip(*rows, strict=True)) or [()] * 6
+    # The interval of a difference tells of the difference, too.
+    ranks = {"95 %": 1, "difference": 2}
+    titles = ("metric", "score", "95 %", "difference", "its 95 %", VERDICT)
+    columns = [
+        Column(
+            title,
+            cells[at],
+            ranks.get(title, 0),
+            "left" if title in ("metric", VERDICT) else "right",
+            wraps=LEAST_NAME if title == "metric" else 0,
+        )
+        for at, title in enumerate(titles)
+    ]
+    return fitting_table(columns, width=width)
 
 
 def _names(places: Sequence[str]) -> list[str]:

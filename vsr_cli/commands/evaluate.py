@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from ..api import Decoding
@@ -21,6 +19,7 @@ from ..evaluation.folder import alone_in_evaluation
 from ..evaluation.stored import STORYBOARDS, evaluations_of
 from ..layers import Choice
 from ..plugin.registry import Registry
+from ..report.tables import Cell, Column, fitting_table
 from ..report.verdicts import legend, marks, verdict_mark
 from ..run import Run
 from ..sections import CONTEXT_FRAMES, FeatureOptions
@@ -134,7 +133,8 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     title += f", {result['decoding']['method']}"
     if not result["held_out"]:
         title += ", of the split that the model learned from: no result"
-    console.print(_table(result["metrics"], title))
+    console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
+    console.print(score_table(result["metrics"], width=console.width))
     for name, score in result["metrics"].items():
         if "scale" in score:
             console.print(f"{name}: {_words(score)}", markup=False)
@@ -161,23 +161,29 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     console.print(f"pictures  {folder / STORYBOARDS}", markup=False, soft_wrap=True)
 
 
-def _table(metrics: Mapping[str, Any], title: str) -> Table:
+def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
+    """Make the table of scores, a row for each metric: its score and interval, what it is compared with, its bound."""
     floors = _common_floors(metrics)
-    # Narrow enough for 80 columns.
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for column in ("metric", "model", *floors, "ceiling"):
-        table.add_column(
-            column, justify="left" if column == "metric" else "right", no_wrap=column in ("metric", "model")
-        )
-    for name, score in metrics.items():
-        if "unavailable" in score:
-            table.add_row(name, "unavailable")
-            continue
-        between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
-        cells = [_floor_cell(score["floors"].get(floor)) for floor in floors]
-        top = "" if score["ceiling"] is None else f"{score['ceiling']:.4g}"
-        table.add_row(name, Group(f"{score['value']:.4g}", styled("[dim]{}[/dim]", between)), *cells, top)
-    return table
+    there = [score if "value" in score else None for score in metrics.values()]
+    columns = [
+        Column("metric", list(metrics), justify="left"),
+        Column("model", [_score_cell(score) if score else "unavailable" for score in there]),
+        *(
+            Column(floor, [_floor_cell(score["floors"].get(floor)) if score else "" for score in there])
+            for floor in floors
+        ),
+        Column(
+            "ceiling",
+            ["" if not score or score["ceiling"] is None else f"{score['ceiling']:.4g}" for score in there],
+            rank=1,
+        ),
+    ]
+    return fitting_table(columns, width=width)
+
+
+def _score_cell(score: Mapping[str, Any]) -> Text:
+    between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
+    return styled("{}\n[dim]{}[/dim]", f"{score['value']:.4g}", between)
 
 
 def _floors(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -207,7 +213,7 @@ def _mark(verdict: str | None) -> str:
     return marks(console.encoding)[verdict]
 
 
-def _floor_cell(floor: Mapping[str, Any] | None) -> RenderableType:
+def _floor_cell(floor: Mapping[str, Any] | None) -> Cell:
     if floor is None:
         return ""
     if "unavailable" in floor:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
@@ -16,7 +18,7 @@ from ..layers import Choice
 from ..plugin.registry import Registry
 from ..run import Run
 from ..sections import FeatureOptions
-from .evaluate import training_data, warn_of_lasting
+from .evaluate import score_table, training_data, warn_of_lasting
 
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
@@ -103,12 +105,18 @@ def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[P
 
 
 def show_score(place: Path, split: str) -> None:
-    """Print the table as Markdown, and what is missing."""
+    """Print the table as Markdown, and what is missing. On a terminal that is too narrow the table is one that fits."""
     from ..evaluation.stored import open_evaluated
     from ..report.markdown import markdown
 
     evaluated = open_evaluated(place, split)
-    for line in markdown(evaluated, {}).rstrip().split("\n"):
-        console.print(line, soft_wrap=True)
+    lines = markdown(evaluated, {}).rstrip().split("\n")
+    rows = [number for number, line in enumerate(lines) if line.startswith("|")]
+    folded = console.is_terminal and any(cell_len(lines[number]) > console.width for number in rows)
+    for number, line in enumerate(lines):
+        if not folded or number not in rows:
+            console.print(line, soft_wrap=True)
+        elif number == rows[0]:
+            console.print(score_table(evaluated.result["metrics"], width=console.width))
     if missing := evaluated.result["missing"]:
         warn(f"{missing} windows are not predicted and not scored; scores of other windows are not comparable to these")

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from ..api import Decoding
 from ..console import out as console
+from ..console import styled
 from ..errors import VsrError, nearest
 from ..evaluation.folder import alone_in_evaluation
 from ..files import write_json
 from ..layers import Choice
 from ..plugin.registry import Registry
+from ..report.tables import Column, fitting_table
 from ..run import Run
 from ..sections import SEED_LEAKS, FeatureOptions
 from .evaluate import evaluation_folder, training_data
@@ -106,14 +105,13 @@ def show_seed(record: Mapping[str, Any], folder: Path) -> None:
     """Print the steps, the last of which is the result that was printed before."""
     steps = record["steps"]
     none = "none: the result" if record["held_out"]["held_out"] else "none"
-    table = Table(title=NO_RESULT, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("leaks open")
-    for name in ("windows", *steps[0]["scores"]):
-        table.add_column(name, justify="right", no_wrap=True)
-    for step in steps:
-        scores = [f"{score:.4g}" for score in step["scores"].values()]
-        table.add_row(", ".join(step["open"]) or none, str(step["windows"]), *scores)
-    console.print(table)
+    console.print(styled("[bold]{}[/bold]", NO_RESULT), soft_wrap=True)
+    columns = [
+        Column("leaks open", [", ".join(step["open"]) or none for step in steps], justify="left", wraps=20),
+        Column("windows", [str(step["windows"]) for step in steps]),
+        *(Column(name, [f"{step['scores'][name]:.4g}" for step in steps]) for name in steps[0]["scores"]),
+    ]
+    console.print(fitting_table(columns, width=console.width))
     for name, what in record["leaks"].items():
         console.print(f"{name}: {what}", markup=False)
     for step in (steps[0], steps[-1]):
