@@ -85,7 +85,7 @@ def test_a_row_that_fits_no_line_takes_several_with_everything_in_it():
 def test_cells_of_several_lines_and_styles_stay_as_they_are():
     columns = [
         Column("metric", [Text("bleu", "bold")], justify="left"),
-        Column("model", ["45.69\n40.1..50.2"]),
+        Column("model", [Text("45.69\n40.1..50.2")]),
         Column("copy-last", [Text.assemble("12.01 ", ("▲", "green"))]),
     ]
     _, first, second = drawn(fitting_table(columns, width=40), 40)
