@@ -110,8 +110,8 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from vsr_cli.data.features import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
+    from vsr_cli.model.loss_means import open_split
     from vsr_cli.plugin.discovery import registry
-    from vsr_cli.training.gradients import open_split
     from vsr_cli.training.processes import precision_of, start
 
     prepared = open_prepared(given.data)

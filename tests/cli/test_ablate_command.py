@@ -235,3 +235,11 @@ def test_what_submitit_does_not_know_is_one_line(vsr, here):
     assert answer.code == 2
     (error,) = answer.errors
     assert "partitoin" in error
+
+
+def test_if_no_metric_can_run_nothing_is_trained(vsr, here, begun):
+    answer = vsr("ablate --temporal gru lstm --seeds 1 --metrics bertscore clipscore --out ab --data data/storyworld")
+    assert answer.code == 2
+    assert [line.partition(":")[0] for line in answer.errors] == ["bertscore", "clipscore"]
+    assert begun == []
+    assert not (here / "ab").exists()

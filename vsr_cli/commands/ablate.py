@@ -117,11 +117,14 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
         raise VsrError(f"--split {asked.split}: is not held out; {nearest(asked.split, HELD_OUT)}")
     names = list(asked.metrics or DEFAULT_METRICS)
     names = found.names("metrics") if ALL in names else names
-    resolve_metrics(found, names, parse_set(of_metrics))
+    scored_by = resolve_metrics(found, names, parse_set(of_metrics))
     folder = find_data(data)
     tried = combinations(axes, one_at_a_time=asked.one_at_a_time)
     configs = _resolve(found, asked, tried, settings=settings, folder=folder)
     records = [config.record() for config in configs]
+    from ..evaluation.scoring import build_metrics, check_available  # heavy, so that all other mistakes come first
+
+    check_available(*build_metrics(scored_by))
     described = [
         Combination(label_of(values, axes), {axis.title: values[axis.setting] for axis in axes}) for values in tried
     ]
