@@ -87,6 +87,7 @@ def main():
             found = open_prepared(out)
             windows = found.windows("train")
             assert len(found.frames.images.gather(windows.image_rows[:, 0])) == len(windows) > 0
+            del found, windows  # what a reader has opened, `prepare` leaves alone
         prepare(told, out, "sliding")
         assert contents(out) == whole, f"kill {number} left a trace"
         shutil.rmtree(out)
