@@ -140,6 +140,7 @@ def results_alone_on_stdout() -> Iterator[None]:
     results, descriptor = _moved(stdout)
     other = _VisibleStream(stderr) if stderr is not None else None
     # Without a stream of their own the consoles would follow `sys.stdout` to stderr.
+    before = out._file  # None, to follow `sys.stdout`, unless one command runs another in its own process
     out.file, err.file = cast("IO[str]", results), cast("IO[str]", stderr)
     sys.stdout = sys.stderr = cast(Any, other)
     try:
@@ -148,7 +149,7 @@ def results_alone_on_stdout() -> Iterator[None]:
             results.flush()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
-        out.file = err.file = cast("IO[str]", None)  # to follow `sys` again
+        out._file, err.file = before, cast("IO[str]", None)  # to follow `sys` again
         if descriptor is not None:
             os.dup2(descriptor, 1)
             os.close(descriptor)
