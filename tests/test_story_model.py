@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vsr_cli.api import Context, Decoding, Narrative, Target
-from vsr_cli.errors import VsrError
+from vsr_cli.errors import PluginError, VsrError
 from vsr_cli.model.image_errors import build_image_errors
 from vsr_cli.model.story_model import Parts, StoryModel
 from vsr_cli.sections import ObjectiveOptions
@@ -125,13 +125,15 @@ def test_the_narrative_has_the_promised_shapes_and_carries_the_context(model, co
         ("fusion", lambda joined: joined.mean(1), r"fusion .*: gives joined embeddings .*\(3, 8\), not \(3, 4, 8\)"),
         ("temporal", lambda pair: (pair[1], pair[1]), r"temporal model .*: gives steps .*\(3, 8\), not \(3, 4, 8\)"),
         ("temporal", lambda pair: (pair[0], None), r"temporal model .*: gives a summary .*a NoneType, not \(3, 8\)"),
+        ("temporal", lambda pair: pair[0], r"temporal model .*: gives \(3, 4, 8\), not a pair of steps .* and summary"),
+        ("visual", lambda _: "words", r"visual encoder .*: gives embeddings .*a str, not \(12, any\)"),
         ("image_decoder", lambda image: image[..., 1:], r"image decoder .*: gives images .*15\), not \(3, 3, 16, 16\)"),
     ],
 )
 def test_a_part_that_gives_the_wrong_shape_is_named(model, context, target, section, wrong, words):
     part = getattr(model, section)
     part.register_forward_hook(lambda _part, _given, result: wrong(result))
-    with pytest.raises(VsrError, match=words) as caught:
+    with pytest.raises(PluginError, match=words) as caught:
         model(context, target)
     assert "\n" not in str(caught.value)
 

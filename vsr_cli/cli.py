@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Annotated
@@ -48,14 +49,17 @@ from .commands.presets import presets_app
 from .commands.results_app import results_app
 from .commands.runs import runs_app
 from .commands.words import Command, UsageError, fail_usage, presets_and_examples
-from .console import fail, print_json, say, tolerate_encodings
+from .console import fail, print_json, say, say_traceback, tolerate_encodings
 from .entry import Stopped, describe_end
-from .errors import VsrError
+from .errors import PluginError, VsrError
 from .launch import is_main, share_processor
 from .system_errors import describe_os_error, describe_out_of_memory, is_out_of_memory
 
+FAULT = 1
 MISTAKE = 2
 INTERRUPTED = 130
+TRACEBACK_VARIABLE = "VSR_TRACEBACK"
+"""Set, it shows where in a plugin's code its fault arose."""
 
 app = typer.Typer(
     name="vsr",
@@ -276,7 +280,7 @@ for group in (app, *(info.typer_instance for info in app.registered_groups)):
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a check failed, 2 the user's mistake, 130 interrupted, 129 or 143 stopped by a signal.
+    Exit codes: 0 done, 1 a check failed or a plugin did, 2 the user's mistake, 130 interrupted, 129 or 143 stopped by a signal.
     """
     tolerate_encodings()
     share_processor()
@@ -288,6 +292,11 @@ def main() -> None:
     except VsrError as error:
         fail(*error.lines)
         code = MISTAKE
+    except PluginError as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            say_traceback(error)
+        fail(str(error))
+        code = FAULT
     except OSError as error:
         fail(describe_os_error(error))
         code = MISTAKE

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TextIO, cast
@@ -99,6 +100,11 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Tell of something that is not right but does not stop the work, on stderr."""
     err.print(styled("[yellow]warning:[/yellow] {}", message), soft_wrap=True)
+
+
+def say_traceback(error: BaseException) -> None:
+    """Show where an error arose, on stderr."""
+    err.file.write(visible_lines("".join(traceback.format_exception(error))))
 
 
 OTHERS_TURN = 10.0

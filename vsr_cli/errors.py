@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and that of a plugin's fault."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ class VsrError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+class PluginError(Exception):
+    """A fault of a plugin's, which is no mistake of the user's: one line that names it.
+
+    The command line prints it without a traceback and ends with exit code 1.
+    """
 
 
 def one_line(error: BaseException) -> str:

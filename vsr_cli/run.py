@@ -32,6 +32,7 @@ from .errors import VsrError, one_line
 from .files import is_empty, read_json, remove, replacing, sweep, whole_folder, write_json
 from .links import refuse_links
 from .locks import alone_in
+from .plugin.faults import fault_of
 from .strict_json import sealed, to_json
 
 RUNS = Path("runs")
@@ -272,6 +273,8 @@ def _reason(error: BaseException) -> str:
     """Return in one line why work failed: a mistake's own words, of anything else its kind too."""
     if isinstance(error, VsrError):
         return "; ".join(error.lines)
+    if (fault := fault_of(error)) is not None:
+        return str(fault)
     if isinstance(error, SystemExit):
         return f"ended with exit code {error.code}"
     kind, words = type(error).__name__, one_line(error)

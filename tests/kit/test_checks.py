@@ -18,7 +18,7 @@ KEY = "cache_key tells apart what frozen gives"
 PADDING = "padding changes nothing"
 OBJECTIVE = "heeds its objective in training, and only there"
 FINDINGS = [
-    (broken.WiderFusion, SHAPES, "fusion WiderFusion of .*: gives joined embeddings in the wrong shape"),
+    (broken.WiderFusion, SHAPES, "fusion 'widerfusion' of plugin broken .*: gives joined embeddings in the wrong"),
     (broken.ForgottenLayer, "gradients reach all that trains", "none reaches 2 parameters .*forgotten"),
     (broken.Neighbourly, COMPANY, "the steps of a story depends on the rest"),
     (broken.Unsaved, "is the same once saved and read back", "something is not saved"),

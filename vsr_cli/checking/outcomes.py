@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import VsrError
+from ..errors import PluginError, VsrError
 
 Check = tuple[str, Callable[[], str | None]]
 """What is looked for, in words, and the function that looks: it raises, or gives a note on what it measured."""
@@ -46,18 +46,20 @@ def outcome_of(check: Check) -> Outcome:
         torch.manual_seed(0)
         try:
             return Outcome(check=title, passed=True, detail=look() or "")
-        except (BrokenPromiseError, VsrError) as error:
+        except (BrokenPromiseError, PluginError, VsrError) as error:
             return Outcome(check=title, passed=False, detail=_one_line(error))
-        except Exception as error:  # noqa: BLE001 - that checked code may fail in any way is why it is checked
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - that checked code may fail in any way is why it is checked
             detail = f"{_place(error)} raised {type(error).__name__}: {_one_line(error)}"
             return Outcome(check=title, passed=False, detail=detail.rstrip(": "))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Say in which line of the checked code an error arose: the last one outside of vsr and the libraries it calls."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not _is_of_the_program_or_torch(Path(frame.filename))]

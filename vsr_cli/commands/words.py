@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from ..console import fail, results_alone_on_stdout
 from ..layers import preset_facts
+from ..plugin.faults import naming_faults
 
 # Typer 0.29 carries its own copy of click and names this class nowhere public.
 UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
@@ -20,8 +21,11 @@ class Command(TyperCommand):
     """A command that writes to stdout what it was asked for, and nothing else that anyone prints meanwhile."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, with stdout for its results alone. Its help has been shown by now."""
-        with results_alone_on_stdout():
+        """Run the command, with stdout for its results alone. Its help has been shown by now.
+
+        Raises PluginError for an error that is a plugin's.
+        """
+        with results_alone_on_stdout(), naming_faults():
             return super().invoke(ctx)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
 from ..api.text_loss import PLAIN
 from ..config import TrainConfig
-from ..errors import VsrError
+from ..errors import PluginError, VsrError
 from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
@@ -45,7 +45,7 @@ def build_part(
     assets: Path | None = None,
     steps: int = CONTEXT_FRAMES,
 ) -> Any:
-    """Build one part of a model. Raises VsrError if it is not a module with its kind's methods."""
+    """Build one part of a model. Raises PluginError if it is not a module with its kind's methods."""
     context = BuildContext(
         width=width,
         steps=steps,
@@ -59,10 +59,7 @@ def build_part(
     missing = [name for name in PROMISES[section] if not hasattr(part, name)]
     if not isinstance(part, nn.Module) or missing:
         lacks = f"lacks {', '.join(missing)}" if missing else "is not a torch.nn.Module"
-        raise VsrError(
-            f"{KIND_OF[section].title} '{choice.name}': what plugin {choice.provided.plugin} "
-            f"({choice.provided.distribution}) builds {lacks}; report it to its authors"
-        )
+        raise PluginError(f"{choice.provided.described}: what it builds {lacks}; report it to its authors")
     return part
 
 
@@ -107,7 +104,14 @@ def build_model(
     parts = Parts(**built)
     next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next else None
     image_errors = build_image_errors(config.objective, read_weights=assets is None)
-    return StoryModel(parts, config.objective, image_errors=image_errors, next_frame=next_frame)
+    return StoryModel(
+        parts,
+        config.objective,
+        image_errors=image_errors,
+        next_frame=next_frame,
+        names={section: choice.provided.described for section, choice in config.parts.items()},
+        watched=not all(choice.provided.is_shipped for choice in config.parts.values()),  # those are checked
+    )
 
 
 @torch.no_grad()

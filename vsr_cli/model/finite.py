@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from ..api import Narrative
 
 
 def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = False) -> str | None:
@@ -31,6 +33,17 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = Fal
         return None
     flags = torch.stack(extremes).tolist()  # the device is waited for once, whatever the number of tensors
     return next((name for name, finite in zip(names, flags, strict=True) if not finite), None)
+
+
+def narrated_not_finite(narrative: Narrative) -> str | None:
+    """Return the section of the first part whose part of a narrative is not finite, None where all is."""
+    given = (("visual", narrative.visual), ("text", narrative.text))
+    return first_not_finite((*given, ("temporal", narrative.steps), ("temporal", narrative.summary)))
+
+
+def traced_not_finite(trace: Iterable[Mapping[str, Tensor]]) -> str | None:
+    """Return the section of the first part with something not finite in `StoryModel.trace`, None where none has."""
+    return next(filter(None, (first_not_finite(given.items()) for given in trace)), None)
 
 
 def weight_not_finite(model: nn.Module) -> str | None:

@@ -1,4 +1,4 @@
-"""Naming the part that gives the wrong shape, before torch stumbles over it in another part."""
+"""Naming the part that gives something else than it promises, before torch stumbles over it in another part."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import VsrError
-from ..plugin.kinds import KIND_OF
+from ..errors import PluginError
+
+REMEDY = "try it by itself with 'vsr plugins check', and report it to its authors"
 
 
-def expect_shape(section: str, part: object, what: str, given: Any, wanted: tuple[int, ...]) -> None:
-    """Raise VsrError, naming the part of this section, if what it gave is no tensor of the wanted shape."""
-    if isinstance(given, Tensor) and given.shape == wanted:
-        return
-    told = str(tuple(given.shape)) if isinstance(given, Tensor) else f"a {type(given).__name__}"
-    kind = type(part)
-    raise VsrError(
-        f"{KIND_OF[section].title} {kind.__qualname__} of {kind.__module__}: gives {what} in the wrong shape "
-        f"({told}, not {wanted}); try it by itself with 'vsr plugins check', and tell its authors"
-    )
+def expect_shape(who: str, what: str, given: Any, wanted: tuple[int | None, ...]) -> None:
+    """Raise PluginError, naming who gave it, if something is no tensor of the wanted shape; None: of any length."""
+    if isinstance(given, Tensor) and given.dim() == len(wanted):
+        fits = all(length in (None, own) for length, own in zip(wanted, given.shape, strict=True))
+        if fits:
+            return
+    shown = str(tuple("any" if length is None else length for length in wanted)).replace("'", "")
+    raise PluginError(f"{who}: gives {what} in the wrong shape ({_form(given)}, not {shown}); {REMEDY}")
+
+
+def expect_pair(who: str, what: str, given: Any) -> tuple[Any, Any]:
+    """Return the two things that were given. Raises PluginError, naming who gave them, if they are no pair."""
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return given[0], given[1]
+    raise PluginError(f"{who}: gives {_form(given)}, not {what}; {REMEDY}")
+
+
+def expect_texts(who: str, given: Any, count: int) -> list[str]:
+    """Return the texts that were given. Raises PluginError, naming who gave them, if they are not so many texts."""
+    if isinstance(given, list | tuple) and len(given) == count and all(isinstance(text, str) for text in given):
+        return list(given)
+    raise PluginError(f"{who}: gives no list of {count} texts ({_form(given)}); {REMEDY}")
+
+
+def _form(given: Any) -> str:
+    if isinstance(given, Tensor):
+        return str(tuple(given.shape))
+    return f"{type(given).__name__} of {len(given)}" if isinstance(given, list | tuple) else f"a {type(given).__name__}"

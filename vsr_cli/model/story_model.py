@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +23,14 @@ from ..api import (
     TextEncoder,
     VisualEncoder,
 )
-from ..errors import VsrError
+from ..errors import PluginError, VsrError
+from ..plugin.kinds import KIND_OF
+from ..plugin.shared_state import SharedState, shared_state
 from ..sections import ObjectiveOptions
 from .alignment import Alignment
+from .finite import narrated_not_finite
 from .next_frame import NextFrame
-from .shapes import expect_shape
+from .shapes import expect_pair, expect_shape, expect_texts
 from .vectors import image_vectors, text_vectors
 
 
@@ -62,7 +67,13 @@ class StoryModel(nn.Module):
         *,
         image_errors: nn.ModuleDict | None = None,
         next_frame: NextFrame | None = None,
+        names: Mapping[str, str] | None = None,
+        watched: bool = False,
     ) -> None:
+        """Wire the parts. `names` is what errors call them, by section.
+
+        With `watched`, PluginError is raised where one changes what all of the program shares.
+        """
         super().__init__()
         self.visual = parts.visual
         self.text = parts.text
@@ -74,24 +85,37 @@ class StoryModel(nn.Module):
         self.alignment = Alignment()
         self.next_frame = next_frame
         self.weights = weights
+        self.names = {
+            section: f"{KIND_OF[section].title} {type(part).__qualname__} of {type(part).__module__}"
+            for section, part in vars(parts).items()
+        } | dict(names or {})
+        self.watched = watched
+        self.trace: list[dict[str, Tensor]] | None = None
+        """What the parts before the decoders gave at each pass since it was emptied, by section; None: not recorded."""
+        self._watch: SharedState | None = None
 
     def narrate(self, context: Context) -> Narrative:
-        """Read the contexts of a batch. Raises VsrError, naming the part, if one gives another shape than it promises.
+        """Read the contexts of a batch. Raises PluginError, naming the part, if one gives another shape than promised.
 
         The visual encoder's width is held to be the right one.
         """
         stories, frames = context.mask.shape  # (B, K)
         visual = self.visual(context.visual.flatten(0, 1))  # (B*K, D)
-        width = visual.shape[-1]
-        expect_shape("visual", self.visual, "embeddings", visual, (stories * frames, width))
+        width = visual.shape[-1] if isinstance(visual, Tensor) and visual.dim() else None
+        self._gave("visual", "embeddings", visual, (stories * frames, width))
         text = self.text(context.text.flatten(0, 1), context.text_mask.flatten(0, 1))  # (B*K, D)
-        expect_shape("text", self.text, "embeddings", text, (stories * frames, width))
+        self._gave("text", "embeddings", text, (stories * frames, width))
         visual, text = visual.reshape(stories, frames, -1), text.reshape(stories, frames, -1)  # (B, K, D)
         fused = self.fusion(visual, text)  # (B, K, D)
-        expect_shape("fusion", self.fusion, "joined embeddings", fused, (stories, frames, width))
-        steps, summary = self.temporal(fused, context.mask)  # (B, K, D), (B, D)
-        expect_shape("temporal", self.temporal, "steps", steps, (stories, frames, width))
-        expect_shape("temporal", self.temporal, "a summary", summary, (stories, width))
+        self._gave("fusion", "joined embeddings", fused, (stories, frames, width))
+        pair = self.temporal(fused, context.mask)
+        what = "a pair of steps (B, K, D) and summary (B, D)"
+        steps, summary = expect_pair(self.names["temporal"], what, pair)
+        self._gave("temporal", "steps", steps, (stories, frames, width))
+        self._gave("temporal", "a summary", summary, (stories, width))
+        if self.trace is not None:
+            given = {"visual": visual, "text": text, "fusion": fused, "temporal": summary}
+            self.trace.append({section: tensor.detach() for section, tensor in given.items()})
         return Narrative(
             steps=steps,
             summary=summary,
@@ -104,15 +128,20 @@ class StoryModel(nn.Module):
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
         """Give the losses by name, scalars: "loss", the weighted sum, and its terms as `ObjectiveOptions` names them.
 
-        Those of `ONLY_IF_WEIGHED` are there only where they have a weight. Raises VsrError as `narrate` does, and if
-        the errors of an image without a gradient are to be learnt from.
+        Those of `ONLY_IF_WEIGHED` are there only where they have a weight. Raises PluginError as `narrate` does, and
+        VsrError if the errors of an image without a gradient are to be learnt from.
         """
-        narrative = self.narrate(context)
-        image = self.image_decoder(narrative)  # (B, 3, H, W)
-        expect_shape("image_decoder", self.image_decoder, "images", image, tuple(target.image.shape))
+        with self._watching():
+            narrative = self.narrate(context)
+            image = self.image_decoder(narrative)  # (B, 3, H, W)
+            self._gave("image_decoder", "images", image, tuple(target.image.shape))
+            text_loss = self.text_decoder.loss(narrative, target.ids, target.mask)
+            self._gave("text_decoder", "a loss", text_loss, ())
+            image_loss = self.image_decoder.loss(image, target.image)
+            self._gave("image_decoder", "a loss", image_loss, ())
         terms = {
-            "text": self.text_decoder.loss(narrative, target.ids, target.mask),
-            "image": self.image_decoder.loss(image, target.image),
+            "text": text_loss,
+            "image": image_loss,
             **self._errors(image, target.image),
             "alignment": self.alignment(narrative.visual, narrative.text, context=context),
         }
@@ -126,11 +155,44 @@ class StoryModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, context: Context, decoding: Decoding) -> Prediction:
-        """Write the fifth frames, free-running. There is no argument through which a target could be seen."""
-        narrative = self.narrate(context)
-        ids = self.text_decoder.generate(narrative, decoding)  # (B, T)
-        images = self.image_decoder(narrative).float().clamp(0, 1)  # (B, 3, H, W)
-        return Prediction(texts=self.text_decoder.detokenize(ids), images=images, next=narrative.next)
+        """Write the fifth frames, free-running. There is no argument through which a target could be seen.
+
+        Raises PluginError, naming the part, if one gives another shape than promised, or an image that is not finite.
+        """
+        stories = len(context.mask)
+        with self._watching():
+            narrative = self.narrate(context)
+            ids = self.text_decoder.generate(narrative, decoding)
+            self._gave("text_decoder", "generated ids", ids, (stories, None))
+            texts = expect_texts(self.names["text_decoder"], self.text_decoder.detokenize(ids), stories)
+            drawn = self.image_decoder(narrative)
+            self._gave("image_decoder", "images", drawn, (stories, *context.last_image.shape[1:]))
+        images = drawn.float()
+        if not images.isfinite().all():
+            at_fault = narrated_not_finite(narrative) or "image_decoder"
+            raise PluginError(
+                f"{self.names[at_fault]}: gives numbers that are not finite, so no image can be made; train anew, or "
+                "report it to its authors"
+            )
+        return Prediction(texts=texts, images=images.clamp(0, 1), next=narrative.next)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Compare what the program shares before and after each part of the block, where that is wanted."""
+        if not self.watched:
+            yield
+            return
+        with shared_state("a part of the model") as self._watch:
+            try:
+                yield
+            finally:
+                self._watch = None
+
+    def _gave(self, section: str, what: str, given: Tensor, wanted: tuple[int | None, ...]) -> None:
+        """Raise PluginError if a part has given another shape, or has changed what the program shares meanwhile."""
+        if self._watch is not None:
+            self._watch.check(self.names[section])
+        expect_shape(self.names[section], what, given, wanted)
 
     def _errors(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         if self.image_errors and torch.is_grad_enabled() and not image.requires_grad:

@@ -16,10 +16,12 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from ..api import Component
-from ..errors import nearest
+from ..errors import PluginError, nearest
 from . import hookspecs
+from .faults import remember_code
 from .kinds import KINDS
 from .registry import Broken, Provided, Registry
+from .shared_state import shared_state
 
 GROUP = "vsr.plugins"
 DISABLE_VARIABLE = "VSR_DISABLE_PLUGINS"
@@ -50,11 +52,14 @@ def discover(points: Iterable[EntryPoint], *, disabled: set[str]) -> Registry:
             if point.dist:
                 distribution = f"{point.dist.name} {point.dist.version}"
             # What a plugin prints while it is loaded must not stand before the JSON that a command writes.
-            with redirect_stdout(sys.stderr):
+            with redirect_stdout(sys.stderr), shared_state(f"plugin {point.name}"):
                 components = _components(point)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does costs one line
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin does costs one line; a Rust panic is no Exception
             broken.append(Broken(point.name, distribution, _reason(error)))
             continue
+        remember_code(point.name, distribution, point.module)
         provided += [Provided(section, item, point.name, distribution) for section, item in components]
     return Registry(tuple(provided), tuple(broken), tuple(kept_out))
 
@@ -99,7 +104,7 @@ def _check_hook_names(manager: pluggy.PluginManager) -> None:
 
 def _reason(error: BaseException) -> str:
     """Put what went wrong in one line."""
-    if isinstance(error, BrokenPluginError):
+    if isinstance(error, BrokenPluginError | PluginError):
         return str(error)
     try:
         text = " ".join(str(error).split())

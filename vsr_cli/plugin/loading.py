@@ -8,8 +8,10 @@ from typing import Any
 
 from ..api import Options, Requirement
 from ..errors import VsrError
+from .faults import fault_of, remember_code
 from .kinds import KIND_OF
 from .registry import Provided
+from .shared_state import shared_state
 
 
 def load_builder(entry: Provided) -> Callable[..., Any]:
@@ -40,5 +42,16 @@ def _load(entry: Provided, place: str) -> Callable[..., Any]:
 
 
 def build(entry: Provided, options: Options, *context: Any) -> Any:
-    """Build a component from its options (and, for a part of a model, its BuildContext)."""
-    return load_builder(entry)(options, *context)
+    """Build a component from its options (and, for a part of a model, its BuildContext).
+
+    Raises VsrError for a user's mistake, and PluginError, naming the component, for whatever else its code does: raise,
+    end the program, or change what all of the program shares.
+    """
+    remember_code(entry.plugin, entry.distribution, entry.component.build.partition(":")[0])
+    try:
+        with shared_state(entry.described):
+            return load_builder(entry)(options, *context)
+    except BaseException as error:
+        if (fault := fault_of(error, built=entry)) is None:
+            raise
+        raise fault from error

@@ -20,6 +20,16 @@ class Provided:
     distribution: str
     """The installed package and its version, e.g. "vsr-cli 0.1.0"."""
 
+    @property
+    def described(self) -> str:
+        """The component and where it comes from, in words."""
+        return f"{KIND_OF[self.section].title} '{self.component.name}' of plugin {self.plugin} ({self.distribution})"
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of this package's own."""
+        return self.component.build.startswith("vsr_plugins.")
+
 
 @dataclass(frozen=True)
 class Broken:

@@ -49,6 +49,7 @@ class Measurer:
         memory, all is done again in passes of half the size. Raises VsrError if one window does not fit.
         """
         size = self.progress.windows_a_pass
+        self.model.trace = []  # of this step, should it not come to finite numbers
         values = self._attempt(split, indices)
         while values is None:
             self.model.zero_grad(set_to_none=True)

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from ..console import err
 from ..data.chunks import Share
 from ..data.company import Company
-from ..errors import VsrError
+from ..errors import PluginError, VsrError
 from ..launch import is_main, process_count
 from ..model.weights import choose_device
+from ..plugin.faults import naming_faults
 from ..run import Run
 from ..sections import TrainingOptions
 from .signs_of_life import OthersLost, open_store, shares_store, wait_for_others
@@ -193,8 +194,9 @@ def _reaching_others() -> Iterator[None]:
 def one_voice() -> Iterator[None]:
     """Of several processes that meet an error, let the first one tell of it and no other."""
     try:
-        yield
-    except (VsrError, OSError):
+        with naming_faults():
+            yield
+    except (VsrError, PluginError, OSError):
         if process_count() > 1:
             err.quiet = not _is_first_to_speak()
             # The launcher may be ending all processes already, since one of them is gone.
