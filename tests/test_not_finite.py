@@ -151,3 +151,36 @@ def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
     write_checksums(path.parent, read_checksums(path.parent, remedy=""))
     with pytest.raises(VsrError, match=r"is of torch.int32, and the model's is of torch.float32"):
         load_model(run, registry())
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("fusion", "fusion 'concat' of plugin concat"), ("temporal", "temporal model 'gru' of plugin recurrent")],
+)
+def test_the_first_component_that_gives_what_is_not_finite_is_blamed_even_if_it_did_so_once(
+    train_small, tmp_path, monkeypatch, part, name
+):
+    from vsr_cli.training import loop
+
+    calls = []
+
+    def spoil(_part, _given, result):
+        calls.append(None)
+        if len(calls) != 3:
+            return None
+        steps, summary = result if isinstance(result, tuple) else (result, None)
+        return steps * math.nan if summary is None else (steps, summary * math.nan)
+
+    build = loop.build_model
+
+    def built(*of, **by):
+        model = build(*of, **by)
+        getattr(model, part).register_forward_hook(spoil)
+        return model
+
+    monkeypatch.setattr(loop, "build_model", built)
+    words = (
+        rf"loss is nan at epoch 1, step 3, and {name} \(vsr-cli .*\) is the first to give numbers that are not finite"
+    )
+    with pytest.raises(VsrError, match=words):
+        train_small(tmp_path / "run", "training.epochs=1", "training.batch_size=2")

@@ -272,7 +272,7 @@ def _signal_of(error: BaseException) -> str | None:
 def _reason(error: BaseException) -> str:
     """Return in one line why work failed: a mistake's own words, of anything else its kind too."""
     if isinstance(error, VsrError):
-        return "; ".join(error.lines)
+        return "; ".join(str(error).splitlines())
     if (fault := fault_of(error)) is not None:
         return str(fault)
     if isinstance(error, SystemExit):

@@ -24,6 +24,8 @@ from ..errors import VsrError
 from ..files import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
 from ..links import refuse_links
 from ..locks import alone_in, beside_others_in, if_nobody_is_in
+from ..plugin.faults import owner_of
+from ..plugin.shared_state import shared_state
 from ..sections import DataOptions
 from ..strict_json import to_json
 from .chunks import Chunk, Made, Share, make_chunks
@@ -135,7 +137,7 @@ def _prepare(
         work.read = keys is None
         if keys is None:
             limit = config.data.limit or None
-            stories: Iterator[Story | Rejected] = itertools.islice(dataset.read(source), limit)
+            stories: Iterator[Story | Rejected] = itertools.islice(_watched(dataset, source), limit)
             if config.data.markup:
                 stories = (marked_up(story) if isinstance(story, Story) else story for story in stories)
             keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
@@ -174,6 +176,19 @@ def _prepare(
     write_json(out / MANIFEST, manifest)
     _sweep(out, name, set(keys))
     return Prepared(out, manifest), work
+
+
+def _watched(dataset: Dataset, source: str | None) -> Iterator[Story | Rejected]:
+    """Yield the stories. Raises PluginError if the dataset changes what all of the program shares meanwhile."""
+    who = f"dataset {type(dataset).__qualname__} of {owner_of(type(dataset).__module__) or 'this package'}"
+    with shared_state(who):
+        stories = iter(dataset.read(source))
+    while True:
+        with shared_state(who):
+            story = next(stories, None)
+        if story is None:
+            return
+        yield story
 
 
 def _look_at(out: Path) -> dict[str, Any] | None:

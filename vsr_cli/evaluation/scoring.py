@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Comparison, Metric, ReadsReferences, SpaceMetric
+from ..api import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from ..console import progress
 from ..data.prepared import Prepared, Windows
-from ..errors import VsrError
+from ..errors import PluginError, VsrError
 from ..layers import Choice
 from ..model.spaces import Vectors
+from ..plugin.faults import owner_of
 from ..plugin.loading import build
+from ..plugin.shared_state import shared_state
 from ..sections import CONTEXT_FRAMES
 from .floors import WindowVectors
 from .series import Queries, Series, Truth, read_mentions
@@ -103,9 +105,20 @@ def measure(metrics: Mapping[str, Metric], series: Mapping[str, Series], truth: 
             for each, answers in series.items():
                 samples = truth.samples(answers, rows)
                 for name, metric in metrics.items():
-                    found[name][each].append(metric.measure(samples))
+                    found[name][each].append(_measured(name, metric, samples))
                 bar.advance(task, len(rows))
     return {name: {each: np.concatenate(parts) for each, parts in kept.items()} for name, kept in found.items()}
+
+
+def _measured(name: str, metric: Metric, samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Measure some windows (n, S). Raises PluginError if the metric gives anything else, or changes what is shared."""
+    who = f"metric '{name}' of {owner_of(type(metric).__module__) or 'this package'}"
+    with shared_state(who):
+        statistics: Any = metric.measure(samples)
+    if not isinstance(statistics, np.ndarray) or statistics.ndim != 2 or len(statistics) != len(samples):
+        form = statistics.shape if isinstance(statistics, np.ndarray) else type(statistics).__name__
+        raise PluginError(f"{who}: measured {form} for {len(samples)} windows, not (n, S); report it to its authors")
+    return statistics
 
 
 @dataclass(frozen=True)

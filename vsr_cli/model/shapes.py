@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import PluginError
 
+WRONG = {torch.float64, torch.complex64, torch.complex128, torch.bool}
+"""Types that no part gives: torch would stumble over them in the part that reads them."""
 REMEDY = "try it by itself with 'vsr plugins check', and report it to its authors"
 
 
 def expect_shape(who: str, what: str, given: Any, wanted: tuple[int | None, ...]) -> None:
-    """Raise PluginError, naming who gave it, if something is no tensor of the wanted shape; None: of any length."""
+    """Raise PluginError, naming who gave it, if something is no tensor of the wanted shape (None: of any length)."""
     if isinstance(given, Tensor) and given.dim() == len(wanted):
         fits = all(length in (None, own) for length, own in zip(wanted, given.shape, strict=True))
-        if fits:
+        if fits and given.dtype not in WRONG:
             return
+        if fits:
+            raise PluginError(f"{who}: gives {what} of {given.dtype}; {REMEDY}")
     shown = str(tuple("any" if length is None else length for length in wanted)).replace("'", "")
     raise PluginError(f"{who}: gives {what} in the wrong shape ({_form(given)}, not {shown}); {REMEDY}")
 

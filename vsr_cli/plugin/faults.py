@@ -53,8 +53,9 @@ def naming_faults() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if (fault := fault_of(error)) is None:
+        if (fault := fault_of(error)) in (None, error):
             raise
+        assert fault is not None
         raise fault from error
 
 

@@ -52,6 +52,7 @@ def build(entry: Provided, options: Options, *context: Any) -> Any:
         with shared_state(entry.described):
             return load_builder(entry)(options, *context)
     except BaseException as error:
-        if (fault := fault_of(error, built=entry)) is None:
+        if (fault := fault_of(error, built=entry)) in (None, error):
             raise
+        assert fault is not None
         raise fault from error

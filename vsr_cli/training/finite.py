@@ -19,7 +19,7 @@ from ..config import TrainConfig
 from ..errors import VsrError
 from ..model.finite import first_not_finite, traced_not_finite, weight_not_finite
 from ..model.story_model import StoryModel
-from ..plugin.kinds import MODEL_PARTS
+from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..run import Run
 
 LOSS_OF = {"text": "text_decoder", "image": "image_decoder"}
@@ -38,8 +38,8 @@ class FiniteChecks:
         """Check a step's losses. The sum comes first in the mapping; the term that breaks it is named."""
         broken = [name for name in reversed(list(losses)) if not math.isfinite(losses[name])]
         if broken:
-            found = f"the {broken[0]} loss is {losses[broken[0]]}{self._source(broken)}"
-            self._stop(found, f"epoch {epoch}, step {step}")
+            when = f"epoch {epoch}, step {step}{self._source(broken)}"
+            self._stop(f"the {broken[0]} loss is {losses[broken[0]]}", when)
 
     def gradient(self, norm: Tensor, accelerator: Accelerator, *, epoch: int, step: int) -> None:
         """Check the norm of the gradient, a scalar.
@@ -77,22 +77,24 @@ class FiniteChecks:
         """Check the validation losses of an epoch."""
         broken = [name for name in reversed(list(losses)) if not math.isfinite(losses[name])]
         if broken:
-            self._stop(
-                f"the {broken[0]} validation loss is {losses[broken[0]]}{self._source(broken)}", f"epoch {epoch}"
-            )
+            when = f"epoch {epoch}{self._source(broken)}"
+            self._stop(f"the {broken[0]} validation loss is {losses[broken[0]]}", when)
 
     def _owned(self, weight: str) -> str:
         """Name a weight and the component that it belongs to."""
         part = weight.partition(".")[0]
         choice = self.config.parts.get(part)
-        return f"{weight} ({choice.provided.described})" if choice else weight
+        if choice is None:
+            return weight
+        name = choice.provided.described if not choice.provided.is_shipped else f"{KIND_OF[part].title} '{choice.name}'"
+        return f"{weight} ({name})"
 
     def _source(self, broken: Sequence[str]) -> str:
         """Name the component whose output was the first that is not finite, as far as that can be told."""
         section = traced_not_finite(self.model.trace or ())
         if section is None:  # what all others gave is finite
             section = next((LOSS_OF[name] for name in broken if name in LOSS_OF), None)
-        return f", and {self.model.names[section]} is the first to give numbers that are not finite," if section else ""
+        return f", and {self.model.names[section]} is the first to give numbers that are not finite" if section else ""
 
     def _stop(self, what: str, when: str) -> None:
         last = self.run.checkpoint("last")
