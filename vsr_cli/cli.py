@@ -280,7 +280,7 @@ for group in (app, *(info.typer_instance for info in app.registered_groups)):
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a check or a plugin failed, 2 the user's mistake, 130 interrupted, 129 or 143 stopped by a signal.
+    Exit codes: 0 done, 1 a check or a plugin failed, 2 the user's mistake, 130, 129 or 143 stopped by a signal.
     """
     tolerate_encodings()
     share_processor()

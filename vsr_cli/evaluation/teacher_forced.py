@@ -33,8 +33,12 @@ def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
 @torch.no_grad()
 def batch_losses(model: StoryModel, split: Split, indices: NDArray[np.int64]) -> dict[str, float]:
     """Return the mean losses of the windows with these indices, in single precision whatever the model trains in."""
-    losses = model(split.contexts.batch(indices), split.targets.batch(indices))
-    return {name: float(loss) for name, loss in losses.items()}
+    losses = {
+        name: float(loss) for name, loss in model(split.contexts.batch(indices), split.targets.batch(indices)).items()
+    }
+    if model.trace is not None and all(map(math.isfinite, losses.values())):
+        model.trace.clear()  # what is left of a split tells which part was the first to give NaN
+    return losses
 
 
 def teacher_forced(model: StoryModel, split: Split) -> dict[str, Any]:
