@@ -20,6 +20,8 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.runs import evaluations, summarise
 from vsr_cli.run import FROZEN, Run, open_run, open_to_resume
 
+from .damage import damage
+
 IGNORED = ("curves.png",)
 """Files that nothing reads."""
 
@@ -43,23 +45,6 @@ def observed(run: Run) -> str:
         for name, tensor in sorted(load_model(run, registry(), which=which).state_dict().items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def damage(path: Path, random: np.random.Generator) -> str:
-    """Damage a file in a random way and return in which."""
-    content = bytearray(path.read_bytes())
-    way = random.choice(["flip", "flip", "flip", "flip", "cut", "remove"])
-    if way == "remove":
-        path.unlink()
-    elif way == "cut":
-        path.write_bytes(content[: int(random.integers(len(content)))])
-    else:
-        # As often in the head of a file, where formats keep what they are about, as anywhere.
-        at = int(random.integers(min(len(content), 2000) if random.random() < 0.5 else len(content)))
-        content[at] ^= 1 << int(random.integers(8))
-        path.write_bytes(content)
-        way = f"bit flipped at {at}"
-    return way
 
 
 def outcome(run: Run) -> tuple[str | None, str | None]:

@@ -12,16 +12,19 @@ from PIL import Image
 
 from vsr_cli.api import Frame, Story, TokenBatch
 from vsr_cli.config import resolve_prepare
-from vsr_cli.data import feature_cache, features
+from vsr_cli.data import feature_cache, features, shards
 from vsr_cli.data.cache_care import kept_features, prune, remove_damaged, verify
 from vsr_cli.data.chunks import Share
 from vsr_cli.data.company import Company
 from vsr_cli.data.features import frozen_features, keep, wanted_text, wanted_visual
 from vsr_cli.data.preparing import prepare_stories
+from vsr_cli.data.shards import map_shard
 from vsr_cli.errors import VsrError
 from vsr_cli.layers import Layer
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.sections import FeatureOptions
+
+from .damage import damage
 
 CPU = torch.device("cpu")
 CHOSEN = {
@@ -247,34 +250,68 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-8])
 
 
-def changed(path):
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+def flipped(tensor):
+    """Make a function that flips a bit in a tensor of a shard."""
+
+    def change(path):
+        content = bytearray(path.read_bytes())
+        start = content.find(map_shard(path).unread(tensor).tobytes())
+        assert start > 0
+        content[start + 5] ^= 4
+        path.write_bytes(content)
+
+    return change
 
 
-@pytest.mark.parametrize("damage", [cut_short, changed])
+@pytest.mark.parametrize("damage", [cut_short, flipped("digest"), flipped("rows")], ids=["cut", "digest", "rows"])
 def test_damage_is_found_and_removed_and_the_rows_come_back(tmp_path, cache, damage):
     prepared = prepared_of(tmp_path / "a", *NAMES)
     truth = visual_of(prepared, Visual()).gather(np.arange(54))
     (shard,) = cache.glob("visual-abc-single/*.safetensors")
     damage(shard)
+    shards._verified.clear()  # as a new process
     (kept,) = kept_features()
-    (line,) = verify(kept)
-    assert line.startswith(f"{shard}: ")
-    if damage is cut_short:
-        with pytest.raises(VsrError, match="safetensors: "):
-            visual_of(prepared, Visual())
+    ((path, line),) = verify(kept)
+    assert path == shard
+    assert line.startswith(f"{shard}: is damaged")
     assert remove_damaged(kept) > 0
     assert not shard.exists()
     assert np.array_equal(visual_of(prepared, Visual()).gather(np.arange(54)), truth)
+
+
+@pytest.mark.parametrize("damage", [cut_short, flipped("digest")], ids=["cut", "digest"])
+def test_a_damaged_file_is_never_used_and_computed_again_with_one_warning(tmp_path, cache, damage, capsys):
+    prepared = prepared_of(tmp_path / "a", *NAMES)
+    truth = visual_of(prepared, Visual()).gather(np.arange(54))
+    (shard,) = cache.glob("visual-abc-single/*.safetensors")
+    damage(shard)
+    shards._verified.clear()
+    again = Visual()
+    assert np.array_equal(visual_of(prepared, again).gather(np.arange(54)), truth)
+    assert again.seen >= 54
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert str(shard) in warnings[0]
+    assert list(verify(kept_features()[0])) == []
+
+
+def test_damaged_rows_are_noticed_when_they_are_first_read_and_the_remedy_is_named(tmp_path, cache):
+    prepared = prepared_of(tmp_path / "a", *NAMES)
+    visual_of(prepared, Visual())
+    (shard,) = cache.glob("visual-abc-single/*.safetensors")
+    flipped("rows")(shard)
+    shards._verified.clear()
+    rows = visual_of(prepared, Visual())
+    with pytest.raises(VsrError, match=r"safetensors: is damaged, its rows .*'vsr cache verify --repair' removes"):
+        rows.gather(np.arange(54))
 
 
 def test_a_set_whose_facts_are_lost_is_found_too(tmp_path, cache):
     visual_of(prepared_of(tmp_path / "a", *NAMES), Visual())
     (cache / "visual-abc-single" / "about.json").write_text("{")
     (kept,) = kept_features()
-    assert "missing or damaged" in next(iter(verify(kept)))
+    ((_, line),) = verify(kept)
+    assert "missing or damaged" in line
     json.dumps(kept.record())
     remove_damaged(kept)
     assert kept_features() == []
@@ -285,3 +322,36 @@ def test_the_size_of_a_step_does_not_change_what_is_kept(tmp_path, monkeypatch):
     whole = visual_of(prepared, Visual("one")).gather(np.arange(54))
     monkeypatch.setattr(features, "BATCH", 5)
     assert np.allclose(visual_of(prepared, Visual("two")).gather(np.arange(54)), whole, rtol=1e-6)
+
+
+def test_damage_in_any_file_of_the_cache_is_mended_or_a_line_that_names_it(tmp_path, cache):
+    prepared = prepared_of(tmp_path / "a", *NAMES)
+
+    def observed():
+        return [rows.gather(np.arange(54)) for rows in (visual_of(prepared, Visual()), text_of(prepared, Text()))]
+
+    truth = observed()
+    whole = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    assert {path.suffix for path in whole} == {".json", ".safetensors"}
+    random = np.random.default_rng(3)
+    refused = 0
+    for number in range(120):
+        path = list(whole)[number % len(whole)]
+        way = damage(path, random)
+        shards._verified.clear()
+        error = None
+        try:
+            found = observed()
+        except VsrError as raised:
+            error = str(raised)
+        if error is None:
+            assert all(map(np.array_equal, found, truth)), f"{path}: {way}: other features, and nobody was told"
+        else:
+            refused += 1
+            assert str(path) in error, f"{path}: {way}: {error}"
+            assert "vsr cache verify --repair" in error, f"{path}: {way}: {error}"
+        for each in set(cache.rglob("*.safetensors")) - whole.keys():
+            each.unlink()
+        for each, content in whole.items():
+            each.write_bytes(content)
+    assert 5 < refused < 60  # rows alone are noticed so late that they are not computed again

@@ -114,11 +114,21 @@ def high_bytes(path):
 
 
 def tensor_of_another_name(path):
-    save_file({"other": np.zeros(3, dtype=np.float32)}, path)
+    save_shard(path, {"other": np.zeros(3, dtype=np.float32)})
 
 
 def tensor_of_another_type(path):
-    save_file({"rows": np.zeros(3, dtype=np.int64)}, path)
+    save_shard(path, {"rows": np.zeros(3, dtype=np.int64)})
+
+
+def without_checksums(path):
+    save_file({"rows": np.arange(64, dtype=np.float32).reshape(8, 8)}, path)
+
+
+def bit_of_a_row_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 64
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,8 @@ def tensor_of_another_type(path):
         plain_text,
         tensor_of_another_name,
         tensor_of_another_type,
+        without_checksums,
+        bit_of_a_row_flipped,
         header_of_the_wrong_json,
         high_bytes,
     ],
@@ -140,10 +152,41 @@ def test_a_damaged_or_foreign_shard_is_one_line_that_names_it(tmp_path, damage):
     rows = one_shard(tmp_path)
     path = tmp_path / "0.safetensors"
     damage(path)
-    with pytest.raises(VsrError, match="run 'vsr prepare' again") as raised:
+    with pytest.raises(VsrError, match="run the same 'vsr prepare' again") as raised:
         rows.gather(np.asarray([0]))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("at", range(0, 560, 7))
+def test_no_flipped_bit_gives_another_number(tmp_path, at):
+    rows = np.arange(64, dtype=np.float32).reshape(8, 8)
+    save_shard(tmp_path / "0.safetensors", {"rows": rows, "digest": np.arange(16, dtype=np.uint8)})
+    content = bytearray((tmp_path / "0.safetensors").read_bytes())
+    assert len(content) < 600
+    content[at % len(content)] ^= 1 << (at % 8)
+    (tmp_path / "0.safetensors").write_bytes(content)
+    shards._verified.clear()
+    try:
+        found = dict(map_shard(tmp_path / "0.safetensors"))
+    except VsrError:
+        return
+    assert np.array_equal(found["rows"], rows)
+    assert found["digest"].tolist() == list(range(16))
+
+
+def test_a_tensor_is_compared_when_it_is_first_read_and_then_no_more(tmp_path, monkeypatch):
+    save_shard(tmp_path / "0.safetensors", {"rows": np.zeros(8), "digest": np.arange(16, dtype=np.uint8)})
+    compared = []
+    checksum = shards._checksum
+    monkeypatch.setattr(shards, "_checksum", lambda name, tensor: compared.append(name) or checksum(name, tensor))
+    for _ in range(2):
+        shard = map_shard(tmp_path / "0.safetensors")
+        assert shard.unread("rows").shape == (8,)
+        assert shard["digest"].sum() == 120
+    assert compared == ["digest"]
+    assert not map_shard(tmp_path / "0.safetensors")["rows"].any()
+    assert compared == ["digest", "rows"]
 
 
 def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xxhash
 
-from .errors import VsrError
+from .errors import DamagedFile, VsrError
 from .files import read_json, write_json
 
 CHECKSUMS = "checksums.json"
@@ -45,13 +45,13 @@ def _digest(path: Path, size: int) -> str:
 
 
 def verify_file(path: Path, expected: str, *, remedy: str) -> None:
-    """Raise VsrError, naming the `remedy`, if a file no longer has the checksum that it was written with."""
+    """Raise DamagedFile, naming the `remedy`, if a file no longer has the checksum that it was written with."""
     try:
         found = file_checksum(path)
     except FileNotFoundError as error:
-        raise VsrError(f"{path}: is missing; {remedy}") from error
+        raise DamagedFile(f"{path}: is missing; {remedy}") from error
     if found != expected:
-        raise VsrError(f"{path}: is damaged, its checksum differs from when it was written; {remedy}")
+        raise DamagedFile(f"{path}: is damaged, its checksum differs from when it was written; {remedy}")
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:

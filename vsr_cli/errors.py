@@ -30,6 +30,10 @@ class PluginError(Exception):
     """
 
 
+class DamagedFile(VsrError):
+    """A file that vsr wrote is missing, or is not what was written: to be made again, never used."""
+
+
 def one_line(error: BaseException) -> str:
     """Give the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -42,6 +42,7 @@ FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN)
 OWNED = (*WRITTEN, "assets", "checkpoints", "evaluations", "predictions")
 """What vsr writes in a run folder: the files, and these with the folders. All else there is somebody else's."""
+REMEDY = "restore it from a copy, or train anew"
 STATE = ("state.json", "state.safetensors")
 """The files that only the last checkpoint holds: what else training needs to go on."""
 
@@ -87,10 +88,10 @@ class Run:
         Raises VsrError if the run has no such checkpoint, or its checksums cannot be read.
         """
         checkpoint = self.checkpoint(self.which_checkpoint(which))
-        trained = read_checksums(checkpoint, remedy=self._remedy).get(WEIGHTS)
+        trained = read_checksums(checkpoint, remedy=REMEDY).get(WEIGHTS)
         frozen = self._checksums().get(FROZEN)
         if not trained or not frozen:
-            raise VsrError(f"{self.folder}: its weights have no checksums; {self._remedy}")
+            raise VsrError(f"{self.folder}: its weights have no checksums; {REMEDY}")
         return hashlib.sha256(f"{frozen} {trained}".encode()).hexdigest()[:16]
 
     def verify(self, which: str) -> None:
@@ -98,18 +99,21 @@ class Run:
 
         A file is read once per process. Raises VsrError, naming the first file that is missing or damaged.
         """
-        for name, checksum in self._checksums().items():
-            verify_file(self.folder / name, checksum, remedy=self._remedy)
+        for path, checksum, remedy in self.checksums(which):
+            verify_file(path, checksum, remedy=remedy)
+
+    def checksums(self, which: str) -> list[tuple[Path, str, str]]:
+        """Return the path of each file that belongs to a checkpoint, its checksum, and what to do if it is damaged."""
+        once = [(self.folder / name, checksum, REMEDY) for name, checksum in self._checksums().items()]
         checkpoint = self.checkpoint(which)
-        checksums = read_checksums(checkpoint, remedy=self._remedy)
-        missing = {WEIGHTS, *(STATE if which == "last" else ())} - checksums.keys()
+        written = read_checksums(checkpoint, remedy=REMEDY)
+        missing = {WEIGHTS, *(STATE if which == "last" else ())} - written.keys()
         if missing:
-            raise VsrError(f"{checkpoint}: has no checksum of {', '.join(sorted(missing))}; {self._remedy}")
-        for name, checksum in checksums.items():
-            remedy = self._remedy
-            if which == "last" and self.checkpoint("best").is_dir():
-                remedy += f"; 'vsr evaluate' and 'vsr predict' read {self.checkpoint('best')}"
-            verify_file(checkpoint / name, checksum, remedy=remedy)
+            raise VsrError(f"{checkpoint}: has no checksum of {', '.join(sorted(missing))}; {REMEDY}")
+        remedy = REMEDY
+        if which == "last" and self.checkpoint("best").is_dir():
+            remedy += f"; 'vsr evaluate' and 'vsr predict' read {self.checkpoint('best')}"
+        return once + [(checkpoint / name, checksum, remedy) for name, checksum in written.items()]
 
     def record_checksums(self) -> None:
         """Write into run.json the checksums of the frozen weights and of all assets, once these are written."""
@@ -119,12 +123,8 @@ class Run:
     def _checksums(self) -> dict[str, str]:
         found = self.facts().get("checksums")
         if not isinstance(found, dict) or FROZEN not in found:
-            raise VsrError(f"{self.folder / 'run.json'}: holds no checksums of the weights; {self._remedy}")
+            raise VsrError(f"{self.folder / 'run.json'}: holds no checksums of the weights; {REMEDY}")
         return found
-
-    @property
-    def _remedy(self) -> str:
-        return "restore it from a copy, or train anew"
 
     def config(self) -> dict[str, Any]:
         """Read config.json. Raises VsrError if the folder is not a run."""
@@ -186,6 +186,10 @@ class Run:
                 f"'vsr train --resume {self.folder}'"
             ) from error
         return self.history.stat().st_size
+
+    def epochs_trained(self) -> int:
+        """Return how many epochs history.jsonl has at least. Raises VsrError as `facts` does."""
+        return int(self.facts().get("epochs_trained", 0))
 
     def cut_history(self, length: int) -> None:
         """Cut history.jsonl to its first bytes, as many as it had at a checkpoint.

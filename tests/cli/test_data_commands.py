@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -252,3 +253,24 @@ print("HEAVY", sorted({{"torch", "transformers", "matplotlib"}} & sys.modules.ke
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
     assert "HEAVY []" in done.stderr
+
+
+def test_verify_lists_what_is_damaged_in_data_and_in_a_run(place, vsr, tmp_path):
+    (run,) = (place / "runs").iterdir()
+    sound = vsr("data verify"), vsr("runs verify")
+    assert [answer.code for answer in sound] == [0, 0]
+    assert all("all as they were written" in answer.err for answer in sound)
+    data = Path(shutil.copytree(place / "data/storyworld", tmp_path / "data"))
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    for folder, command, pattern in (
+        (data, "data", "chunks/*.jsonl"),
+        (copy, "runs", "checkpoints/*/model.safetensors"),
+    ):
+        paths = sorted(folder.glob(pattern))
+        for path in paths:
+            path.write_bytes(path.read_bytes()[:-3])
+        answer = vsr(f"{command} verify {folder} --json")
+        assert answer.code == 1
+        found = json.loads(answer.out)
+        assert found["checked"] > len(found["damaged"]) == len(paths)
+        assert all(any(str(path) in line for line in found["damaged"]) for path in paths)

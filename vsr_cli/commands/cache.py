@@ -54,7 +54,7 @@ def cache_verify(
     from ..data.cache_care import kept_features, remove_damaged, verify
 
     found = kept_features()
-    damaged = [line for kept in found for line in verify(kept)]
+    damaged = [line for kept in found for _, line in verify(kept)]
     in_use = [kept for kept in found if repair and remove_damaged(kept) is None]
     for kept in in_use:
         warn(f"{kept.folder}: another process uses it, so it is not repaired; run the command again later")

@@ -59,7 +59,7 @@ def open_stories(
     if means_prepared(source, dataset):
         from ..data.prepared import open_prepared
 
-        folder = _find_prepared(source)
+        folder = find_prepared(source)
         if any(value is not None for value in flags.values()) or assignments:
             raise VsrError(
                 f"{folder}: is prepared, and options of preparing change nothing any more; leave them out, "
@@ -83,7 +83,8 @@ def means_prepared(source: str | None, dataset: str | None) -> bool:
     return dataset is None and (source is None or (Path(source) / MANIFEST).is_file())
 
 
-def _find_prepared(source: str | Path | None) -> Path:
+def find_prepared(source: str | Path | None) -> Path:
+    """Return the prepared folder that is named, or the newest under data/. Raises VsrError if there is none."""
     from ..data.prepared import newest_prepared
 
     folder = newest_prepared() if source is None else Path(source)
@@ -166,7 +167,7 @@ def run_show(story: str, data: Path | None, out: Path | None) -> tuple[Prepared,
     from ..report.storyboard import save_picture
 
     page = png_named(out) if out else None
-    prepared = open_prepared(_find_prepared(data))
+    prepared = open_prepared(find_prepared(data))
     told = prepared.story(story)
     if page is None:
         refuse_links(prepared.folder, ["show"])

@@ -99,6 +99,20 @@ def data_stats(
         show_stats(record)
 
 
+@data_app.command("verify", epilog=examples("vsr data verify", "vsr data verify data/my_stories --json"))
+def data_verify(
+    data: Annotated[
+        Path | None, typer.Argument(parser=as_path, help="A folder that 'vsr prepare' wrote. None: the newest.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every file of prepared data and compare it with its checksum. Exit code 1 if something is damaged."""
+    from .verify import show_verified, verify_data
+
+    folder, found = verify_data(data)
+    show_verified(folder, found, as_json=as_json)
+
+
 @data_app.command(
     "show",
     epilog=examples("vsr data show the-lost-kite", "vsr data show 812 --data data/story-reasoning --out story.png"),

@@ -128,6 +128,21 @@ def runs_show(
         _line(line)
 
 
+@runs_app.command("verify", epilog=examples("vsr runs verify", "vsr runs verify runs/mine --json"))
+def runs_verify(
+    run: Annotated[
+        Path | None,
+        typer.Argument(parser=as_path, help="A run, by its folder or name under runs/; else the newest."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every file of a run and compare it with its checksum. Exit code 1 if something is damaged."""
+    from .verify import show_verified, verify_run
+
+    folder = _find(run)
+    show_verified(folder, verify_run(folder), as_json=as_json)
+
+
 def tell_run(run: Run, *, as_json: bool) -> None:
     """Say what to type next with a run that has just been trained, or give its summary as JSON."""
     if not as_json:

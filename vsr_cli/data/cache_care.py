@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import VsrError
+from ..errors import DamagedFile, VsrError
 from ..files import read_json, remove, remove_at_once, sweep
 from ..links import refuse_links
 from ..locks import if_nobody_is_in
@@ -61,32 +61,29 @@ def _look(folder: Path) -> Kept:
 
 def _facts(folder: Path) -> dict[str, Any] | None:
     try:
-        facts = read_json(folder / ABOUT, what="a set of features")
+        return read_json(folder / ABOUT, what="a set of features")
     except VsrError:
         return None
-    return facts if isinstance(facts, dict) else None
 
 
-def verify(kept: Kept) -> Iterator[str]:
-    """Yield a line on each file of a set that is damaged: cut short, of another shape, or not a finite number."""
+def verify(kept: Kept) -> Iterator[tuple[Path, str]]:
+    """Read a set, and yield each file that is not what was written or holds no finite numbers, with a line on it."""
     facts = _facts(kept.folder)
     if facts is None or not {"row_shape", "precision", "tokens"} <= facts.keys():
-        yield f"{kept.folder / ABOUT}: missing or damaged, so the set cannot be read"
+        yield kept.folder / ABOUT, f"{kept.folder / ABOUT}: missing or damaged, so the set cannot be read"
         return
     features = FeatureSet(
         kept.folder, row_shape=tuple(facts["row_shape"]), precision=facts["precision"], tokens=facts["tokens"]
     )
     for path in shard_paths(kept.folder):
         try:
-            shard = features.open_shard(path)
-        except VsrError as error:
+            rows = features.open_shard(path)[ROWS]
+        except DamagedFile as error:
             if path.exists():  # else removed by another process while this one reads
-                yield str(error)
+                yield path, str(error)
             continue
-        if not all(np.isfinite(part).all() for part in np.array_split(shard[ROWS], max(1, len(shard[ROWS]) // 1024))):
-            yield f"{path}: holds numbers that are not finite"
-        elif features.checksum(shard) != shard["checksum"].tobytes():
-            yield f"{path}: its content has changed since it was written"
+        if not all(np.isfinite(part).all() for part in np.array_split(rows, max(1, len(rows) // 1024))):
+            yield path, f"{path}: holds numbers that are not finite"
 
 
 def remove_damaged(kept: Kept) -> int | None:
@@ -101,8 +98,7 @@ def remove_damaged(kept: Kept) -> int | None:
         for path in kept.folder.iterdir():
             if path.name.startswith("."):
                 remove(path)  # half-written, by a process that is gone
-        for line in list(verify(kept)):
-            path = Path(line.partition(": ")[0])
+        for path, _ in list(verify(kept)):
             if path.name == ABOUT:
                 remove_at_once(kept.folder)
                 return kept.bytes

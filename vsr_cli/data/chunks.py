@@ -7,7 +7,8 @@ together. Since a chunk ends where the digest of a story's id says so, a story m
 
     chunks/KEY.safetensors   rows (n, H, W, 3) uint8: distinct pictures; digest (n, 16) uint8 and hash (n,) uint64
                              (perceptual) of each; size (n, 2) int32, width and height in the source
-    chunks/KEY.jsonl         one line a story, see `digitising.stored`; it is written last, so it says that all is there
+    chunks/KEY.jsonl         one line a story, see `digitising.stored`, and one with the checksum of these; the file is
+                             written last, so it says that all is there
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from ..api import Rejected, Story
-from ..errors import VsrError
+from ..console import warn
+from ..errors import DamagedFile, VsrError
 from ..files import replacing
 from ..launch import usable_cores
 from ..sections import DataOptions
-from ..strict_json import from_json, to_json
-from ..system_errors import refuse_exhaustion, refuse_system_error
+from ..strict_json import SEAL, from_json, to_json
+from ..system_errors import refuse_system_error
 from .digitising import Digitised, Still, content_of, digitise, stored
-from .shards import ROWS, map_shard, save_shard
+from .shards import REMEDY, ROWS, map_shard, save_shard
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever the same story would be stored in another way."""
 STORIES_A_CHUNK = 8
 """On average: every story ends its chunk with this chance, by its id."""
@@ -75,27 +78,36 @@ class Chunk:
         """The file of its stories' records."""
         return self.folder / f"{self.key}.jsonl"
 
+    def verify_pictures(self) -> None:
+        """Read the file of the pictures. Raises DamagedFile if it is missing, or is not what was written."""
+        for _ in map_shard(self.pictures).values():
+            pass  # each tensor is compared with its checksum as it is taken
+
     def is_whole(self) -> bool:
-        """Whether both files are there and the pictures' is not cut short."""
-        try:
-            map_shard(self.pictures)
-        except VsrError as error:
-            if error.__cause__ is not None:
-                refuse_exhaustion(error.__cause__, self.pictures)
+        """Whether both files are there and as they were written. Damage is reported; what is missing is not."""
+        if not (self.pictures.is_file() and self.stories.is_file()):
             return False
-        return self.stories.is_file()
+        try:
+            self.verify_pictures()
+            next(self.records(), None)
+        except DamagedFile as error:
+            warn(f"{str(error).partition('; ')[0]}; it is made again")
+            return False
+        return True
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Read the stories' records. Raises VsrError if the file is damaged."""
+        """Read the stories' records. Raises DamagedFile, before the first one, if they are not what was written."""
         try:
-            with self.stories.open(encoding="utf-8") as lines:
-                for line in lines:
-                    yield from_json(line)
+            *lines, seal = self.stories.read_bytes().splitlines(keepends=True)
+            if from_json(seal) != _seal(b"".join(lines)):
+                raise ValueError("its content does not fit its checksum")
+            records = [from_json(line) for line in lines]
+        except FileNotFoundError as error:
+            raise DamagedFile(f"{self.stories}: is missing; {REMEDY}") from error
         except (OSError, ValueError) as error:
             refuse_system_error(error, self.stories)
-            raise VsrError(
-                f"{self.stories}: cannot be read ({error}); remove it and run 'vsr prepare' again"
-            ) from error
+            raise DamagedFile(f"{self.stories}: is damaged ({error}); {REMEDY}") from error
+        yield from records
 
 
 @dataclass(frozen=True)
@@ -209,4 +221,10 @@ def _write(chunk: Chunk, members: Sequence[Digitised | Rejected]) -> None:
         },
     )
     with replacing(chunk.stories) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        content = "".join(f"{line}\n" for line in lines).encode()
+        temporary.write_bytes(content + to_json(_seal(content)).encode() + b"\n")
+
+
+def _seal(content: bytes) -> dict[str, str]:
+    """Return the last line of a file of records: the checksum of all lines before it."""
+    return {SEAL: f"xxh3-128:{xxhash.xxh3_128_hexdigest(content)}"}

@@ -6,15 +6,14 @@ anything. Shards are added and never changed: a kill loses the shard that was be
 
     FOLDER/features/KIND-KEY-PRECISION/about.json         what it is, for people
     FOLDER/features/KIND-KEY-PRECISION/NAME.safetensors   digest (n, 16) uint8; rows (n, *F), or for features of tokens
-                                                          rows (all real tokens, *F) and length (n,) int32;
-                                                          checksum (16,) of these
+                                                          rows (all real tokens, *F) and length (n,) int32
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import VsrError
+from ..console import warn
+from ..errors import DamagedFile, VsrError
 from ..files import read_json, write_json
-from .shards import ROWS, map_shard, save_shard
+from .shards import ROWS, Shard, map_shard, save_shard
 from .tables import distinct
 
 FEATURES = "features"
 ABOUT = "about.json"
+REMEDY = "'vsr cache verify --repair' removes such files, and what they held is computed again"
 SHARD_BYTES = 32 * 2**20
 """How large a shard is at most; it is held in memory while it is made."""
 ROWS_A_SHARD = (32, 512)
@@ -64,10 +65,13 @@ class FeatureSet:
     @classmethod
     def known(cls, folder: Path, precision: Precision) -> FeatureSet | None:
         """Give a set that is in the cache, None where it is not or does not say what it is."""
+        if not (folder / ABOUT).exists():
+            return None
         try:
             facts = read_json(folder / ABOUT, what="a set of features")
             shape, tokens = tuple(map(int, facts["row_shape"])), bool(facts["tokens"])
         except (VsrError, KeyError, TypeError, ValueError):
+            warn(f"{folder / ABOUT}: is damaged, or of another version of vsr; these features are computed again")
             return None
         return cls(folder, row_shape=shape, precision=precision, tokens=tokens)
 
@@ -89,12 +93,14 @@ class FeatureSet:
         tensors = {ROWS: rows, "digest": digests}
         if lengths is not None:
             tensors["length"] = lengths.astype(np.int32)
-        tensors["checksum"] = np.frombuffer(self.checksum(tensors), np.uint8)
         save_shard(self.folder / f"{name}.safetensors", tensors)
 
     def find(self, digests: NDArray[np.uint8]) -> tuple[FeatureRows, NDArray[np.int64]]:
-        """Give the rows of the set and where among them each of some digests (n, 16) is, (n,): -1 where it is not."""
-        shards = [self.open_shard(path) for path in shard_paths(self.folder)]
+        """Return the rows of the set and where among them each of some digests (n, 16) is, (n,): -1 where it is not.
+
+        A damaged shard is reported and removed: its rows are not there, and will be computed again.
+        """
+        shards = [shard for path in shard_paths(self.folder) if (shard := self._sound_shard(path)) is not None]
         if shards:
             with suppress(OSError):  # its time says when the set was last used, if it is ours to say so
                 os.utime(self.folder / ABOUT, follow_symlinks=False)
@@ -104,12 +110,26 @@ class FeatureSet:
         at = first[numbers[count:]]
         return FeatureRows(self, shards), np.where(at < count, at, -1)
 
-    def open_shard(self, path: Path) -> dict[str, NDArray[Any]]:
-        """Map a shard. Raises VsrError if it is cut short or is not one of the set."""
-        shard = map_shard(path)
-        lacking = {ROWS, "digest", "checksum", *(["length"] if self.tokens else [])} - shard.keys()
+    def _sound_shard(self, path: Path) -> Shard | None:
+        try:
+            return self.open_shard(path)
+        except DamagedFile as error:
+            if not path.exists():
+                return None  # removed by another process in this moment
+            warn(f"{str(error).partition('; ')[0]}; it is removed, and computed again")
+            with suppress(OSError):  # a cache that is only read from
+                path.unlink()
+            return None
+
+    def open_shard(self, path: Path) -> Shard:
+        """Map a shard. Raises DamagedFile if it is not what was written, or not one of the set.
+
+        Its rows are compared with their checksum only when they are first read: a set may be larger than the memory.
+        """
+        shard = map_shard(path, remedy=REMEDY)
+        lacking = {ROWS, "digest", *(["length"] if self.tokens else [])} - shard.keys()
         if not lacking:
-            rows, count = shard[ROWS], len(shard["digest"])
+            rows, count = shard.unread(ROWS), len(shard["digest"])
             shape = (count, *self.row_shape)
             if self.tokens:
                 shape = (int(shard["length"].sum()), *self.row_shape[1:])
@@ -117,17 +137,8 @@ class FeatureSet:
             if rows.shape != shape or rows.dtype != DTYPES[self.precision]:
                 lacking = {ROWS}
         if lacking:
-            raise VsrError(f"{path}: damaged, or of another encoder; 'vsr cache verify --repair' removes such files")
+            raise DamagedFile(f"{path}: is damaged, or of another encoder; {REMEDY}")
         return shard
-
-    @staticmethod
-    def checksum(shard: Mapping[str, NDArray[Any]]) -> bytes:
-        """Digest what a shard holds, 16 bytes."""
-        digest = hashlib.sha256()
-        for name in (ROWS, "digest", "length"):
-            if name in shard:
-                digest.update(np.ascontiguousarray(shard[name]).data)
-        return digest.digest()[:16]
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -138,10 +149,10 @@ def shard_paths(folder: Path) -> list[Path]:
 class FeatureRows:
     """The rows (n, *row_shape) of a set, mapped."""
 
-    def __init__(self, features: FeatureSet, shards: Sequence[dict[str, NDArray[Any]]]) -> None:
+    def __init__(self, features: FeatureSet, shards: Sequence[Shard]) -> None:
         self._row_shape = features.row_shape
         self._dtype = DTYPES[features.precision]
-        self._rows = [shard[ROWS] for shard in shards]
+        self._shards = list(shards)
         self._starts = np.concatenate([[0], np.cumsum([len(shard["digest"]) for shard in shards])]).astype(np.int64)
         self._lengths = [np.array(shard["length"], np.int64) if features.tokens else None for shard in shards]
 
@@ -158,14 +169,14 @@ class FeatureRows:
             inside = flat[here] - self._starts[index]
             lengths = self._lengths[index]
             if lengths is None:
-                found[here] = self._rows[index][inside]
+                found[here] = self._shards[index][ROWS][inside]
             else:
                 ends = np.cumsum(lengths)
                 token = np.arange(self._row_shape[0])
                 real = token < lengths[inside, None]  # (rows, L)
                 source = (ends - lengths)[inside, None] + token  # (rows, L): of the tokens of the shard
                 row, column = np.nonzero(real)
-                found[here[row], column] = self._rows[index][source[real]]
+                found[here[row], column] = self._shards[index][ROWS][source[real]]
         return found.reshape(*rows.shape, *self._row_shape)
 
 

@@ -10,6 +10,8 @@
         texts.arrow     one row a distinct text
         windows.arrow   one row a window: story, split, the five frames' rows in frames.arrow, padded
         problems.jsonl  every defect found, one JSON object a line
+        chunks.json     the chunks that the rows of images.arrow point into; summary.json: counts
+        checksums.json  the checksum of each of these files, which is compared when a file is opened
 
 The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.from_file` opens them too.
 """
@@ -29,6 +31,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from ..api import Entity, nfc
+from ..checksums import read_checksums, verify_file
 from ..errors import VsrError, nearest
 from ..files import is_temporary, read_json
 from ..locks import stay_in
@@ -36,16 +39,17 @@ from ..sections import Resize
 from ..strict_json import from_json
 from ..system_errors import refuse_system_error
 from .chunks import Chunk
-from .shards import ChosenRows, MappedRows, Rows
+from .shards import REMEDY, ChosenRows, MappedRows, Rows
 from .splits import SPLITS
 from .windows import WINDOW_FRAMES
 
-FORMAT = 2
+FORMAT = 3
 FINISHED, UNFINISHED = "finished", "unfinished"
 MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
 """What vsr writes in a prepared folder."""
 CHUNK_LIST, SUMMARY = "chunks.json", "summary.json"
+TABLE = "a table of a prepared folder"
 DATA = Path("data")
 
 
@@ -189,7 +193,7 @@ class Prepared:
     @cached_property
     def frames(self) -> Frames:
         """The distinct images and texts, both mapped."""
-        kept = read_json(self.tables / CHUNK_LIST, what="a table of a prepared folder")["chunks"]
+        kept = self.chunks()
         stored = MappedRows(
             [Chunk(self.folder / CHUNKS, key).pictures for key, images in kept if images],
             [images for _, images in kept if images],
@@ -242,7 +246,7 @@ class Prepared:
 
     def problems(self) -> Iterator[dict[str, Any]]:
         """Yield the defects that were found: story, frame (from 0, None: the whole story), code, detail."""
-        with (self.tables / PROBLEMS).open(encoding="utf-8") as lines:
+        with self.verified(PROBLEMS).open(encoding="utf-8") as lines:
             for line in lines:
                 yield from_json(line)
 
@@ -286,15 +290,31 @@ class Prepared:
 
     def _table(self, name: str) -> Any:
         if name not in self._tables:
-            path = self.tables / name
+            path = self.verified(name)
             try:
                 with pa.memory_map(str(path)) as source:
                     self._tables[name] = pa.ipc.open_stream(source).read_all()
             except (OSError, pa.ArrowInvalid) as error:
                 refuse_system_error(error, path)
-                remedy = f"remove {self.tables} and run 'vsr prepare' again"
-                raise VsrError(f"{path}: cannot be read ({error}); {remedy}") from error
+                raise VsrError(f"{path}: cannot be read ({error}); {REMEDY}") from error
         return self._tables[name]
+
+    def verified(self, name: str) -> Path:
+        """Return the path of a table that is as it was written. Raises VsrError if it is not, or is missing."""
+        path = self.tables / name
+        checksum = read_checksums(self.tables, remedy=REMEDY).get(name)
+        if checksum is None:
+            raise VsrError(f"{path}: has no checksum; {REMEDY}")
+        verify_file(path, checksum, remedy=REMEDY)
+        return path
+
+    def summary(self) -> dict[str, Any]:
+        """Read what the tables come to in numbers."""
+        return read_json(self.tables / SUMMARY, what=TABLE)
+
+    def chunks(self) -> list[tuple[str, int]]:
+        """Read the key of each chunk and how many images it holds."""
+        return [(key, images) for key, images in read_json(self.verified(CHUNK_LIST), what=TABLE)["chunks"]]
 
 
 def open_prepared(folder: Path) -> Prepared:
@@ -318,7 +338,7 @@ def in_use(prepared: Prepared) -> Prepared:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a prepared folder, finished or not. Raises VsrError if it is not one of this format."""
     manifest = read_json(folder / MANIFEST, what="a folder that 'vsr prepare' wrote")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if manifest.get("format") != FORMAT:
         raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data anew")
     tables = manifest.get("tables")
     if isinstance(tables, str) and not re.fullmatch(r"\w[\w.-]*", tables):

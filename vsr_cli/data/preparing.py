@@ -19,7 +19,9 @@ from typing import Any
 
 from .. import __version__
 from ..api import Dataset, HasSurvey, Rejected, Story, Survey
+from ..checksums import read_checksums, verify_file
 from ..config import PrepareConfig
+from ..console import warn
 from ..errors import VsrError
 from ..files import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
 from ..links import refuse_links
@@ -40,10 +42,12 @@ from .prepared import (
     OWNED,
     PROBLEMS,
     SUMMARY,
+    TABLE,
     UNFINISHED,
     Prepared,
     read_manifest,
 )
+from .shards import REMEDY
 from .splits import SPLITS
 from .tables import reasons_of, write_tables
 
@@ -198,7 +202,7 @@ def _look_at(out: Path) -> dict[str, Any] | None:
     try:
         return read_manifest(out)
     except VsrError as error:
-        raise VsrError(_taken(out)) from error
+        raise VsrError(f"{_taken(out)} ({error})" if (out / MANIFEST).is_file() else _taken(out)) from error
 
 
 def _taken(out: Path) -> str:
@@ -225,13 +229,17 @@ def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]
     """Give the chunks of the last time, where the source says that they would be the same and all are there."""
     if old is None or old.get("reading") != reading or reading["state"] is None:
         return None
-    keys = chunk_keys(out / old["tables"])
+    try:
+        keys = chunk_keys(out / old["tables"])
+    except VsrError as error:
+        warn(f"{str(error).partition('; ')[0]}; the source is read again")
+        return None
     return keys if keys and all(Chunk(out / CHUNKS, key).is_whole() for key in keys) else None
 
 
 def chunk_keys(tables: Path) -> list[str]:
     """Return the keys of the chunks that tables were made of, in their order."""
-    return [key for key, _ in read_json(tables / CHUNK_LIST, what="a table of a prepared folder")["chunks"]]
+    return [key for key, _ in read_json(tables / CHUNK_LIST, what=TABLE)["chunks"]]
 
 
 def _read(
@@ -279,15 +287,28 @@ def make_tables(
     digest.update(options.model_dump_json().encode())
     digest.update(to_json(files, sort_keys=True).encode())
     name = f"tables-{digest.hexdigest()[:16]}"
-    if not (out / name).is_dir():
+    if not _are_whole(out / name):
         with replacing_folder(out / name) as folder:
             made = write_tables(folder, chunks, options, files["groups"], files.get("assigned"))
             write_json(folder / SUMMARY, made)
         work.tables = True
     if not work.bytes:
         work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
-    summary: dict[str, Any] = read_json(out / name / SUMMARY, what="a table of a prepared folder")
-    return name, summary
+    return name, read_json(out / name / SUMMARY, what=TABLE)
+
+
+def _are_whole(tables: Path) -> bool:
+    """Whether tables are there and as they were written. Damage is reported; what is missing is not."""
+    if not tables.is_dir():
+        return False
+    try:
+        for name, checksum in read_checksums(tables, remedy=REMEDY).items():
+            verify_file(tables / name, checksum, remedy=REMEDY)
+        read_json(tables / SUMMARY, what=TABLE)
+    except VsrError as error:
+        warn(f"{str(error).partition('; ')[0]}; the tables are made again")
+        return False
+    return True
 
 
 def publish_table(table: Path, copy: Path) -> None:

@@ -5,66 +5,148 @@ from __future__ import annotations
 import errno
 import math
 import mmap
+import operator
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from ..errors import VsrError
+from ..checksums import PIECE
+from ..errors import DamagedFile, VsrError
 from ..files import replacing, writing
-from ..strict_json import from_json
+from ..strict_json import from_json, to_json
 from ..system_errors import refuse_system_error
 
 ROWS = "rows"
 """The tensor of a shard that its rows are in; others may stand beside it."""
+CHECKSUMS = "checksums"
+"""The entry of a shard's metadata that holds the checksum of each tensor, as JSON."""
+REMEDY = "run the same 'vsr prepare' again, which makes it anew"
 OPEN_MAPS = 2048
 """Shards that are mapped at a time: a system allows some 65,000 maps a process, and a collection may have more."""
-_DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32, "I32": np.int32, "I64": np.int64, "U64": np.uint64}
+_DTYPES = {
+    "U8": np.uint8, "F16": np.float16, "F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64,
+    "U64": np.uint64,
+}  # fmt: skip
+
+
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
+"""What reading a header raises that is not one."""
+
+
+class Shard(Mapping[str, NDArray[Any]]):
+    """The tensors of a shard, mapped. Each is compared with its checksum when it is first asked for.
+
+    So a start reads no more than before, and damage is noticed before any number of a tensor is used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        mapped: mmap.mmap,
+        checksums: Mapping[str, str],
+        remedy: str,
+    ) -> None:
+        self._path = path
+        self._mapped = mapped
+        self._tensors = tensors
+        self._checksums = checksums
+        self._remedy = remedy
+        facts = path.stat()
+        self._key = (str(path), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a tensor. Raises DamagedFile if it is not what was written."""
+        tensor = self._tensors[name]
+        if (*self._key, name) not in _verified:
+            if _checksum(name, tensor) != self._checksums[name]:
+                raise DamagedFile(f"{self._path}: is damaged, its {name} differ from what was written; {self._remedy}")
+            _verified.add((*self._key, name))
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._mapped.madvise(mmap.MADV_DONTNEED)  # else all that was compared counts as this process's memory
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a tensor of this name, of which nothing is read."""
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def unread(self, name: str) -> NDArray[Any]:
+        """Return a tensor of which only the shape and dtype are used: it is compared with nothing."""
+        return self._tensors[name]
+
+
+_verified: set[tuple[str, int, int, int, str]] = set()
+"""Tensors that this process has compared with their checksums, by the file's path, size, mtime and inode."""
 
 
 def save_shard(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write the tensors of a shard, whole or not at all. Raises VsrError if they cannot be written."""
+    """Write the tensors of a shard with their checksums, whole or not at all. Raises VsrError if it cannot be."""
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    checksums = to_json({name: _checksum(name, tensor) for name, tensor in sorted(arrays.items())})
     with replacing(path) as temporary, writing(path):
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary)
+        save_file(arrays, temporary, metadata={CHECKSUMS: checksums})
 
 
-def map_shard(path: Path) -> dict[str, NDArray[Any]]:
+def map_shard(path: Path, *, remedy: str = REMEDY) -> Shard:
     """Map the tensors of a safetensors file: eight bytes of header length, a JSON header, the data.
 
     The library reads tensors whole or by slice; only a map lets a batch touch just its own rows.
-    Raises VsrError if the file is not whole.
+    Raises DamagedFile, naming the `remedy`, if the file is not one that `save_shard` wrote.
     """
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > os.fstat(file.fileno()).st_size:
+            if length > size:
                 raise ValueError("its header is longer than the file")
             header = dict(from_json(file.read(length)))
             # One map a file: a map keeps a descriptor, of which a process has few.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        header.pop("__metadata__", None)
+        checksums = dict(from_json(header.pop("__metadata__")[CHECKSUMS]))
+        if header.keys() != checksums.keys():
+            raise ValueError("its tensors are not those that it has checksums of")
         tensors: dict[str, NDArray[Any]] = {}
         for name, entry in header.items():
-            dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
-            if min(shape, default=0) < 0:
-                raise ValueError(f"{name} has the shape {shape}")
+            dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(map(operator.index, entry["shape"]))
+            start, end = entry["data_offsets"]
+            if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != end - start:
+                raise ValueError(f"its {name} have the shape {shape} and {end - start} bytes")
             count = math.prod(shape)
-            start = 8 + length + entry["data_offsets"][0]
-            flat: NDArray[Any] = np.frombuffer(mapped, dtype, count, start) if count else np.empty(0, dtype)
+            flat: NDArray[Any] = (
+                np.frombuffer(mapped, dtype, count, 8 + length + start) if count else np.empty(0, dtype)
+            )
             tensors[name] = flat.reshape(shape)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, struct.error, MemoryError) as error:
+        return Shard(path, tensors, mapped=mapped, checksums=checksums, remedy=remedy)
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{path}: is missing; {remedy}") from error
+    except (OSError, MemoryError, *_MALFORMED) as error:
         refuse_system_error(error, path)
-        raise VsrError(
-            f"{path}: not a shard of vsr or cut short ({error}); remove the file and run 'vsr prepare' again"
-        ) from error
-    return tensors
+        raise DamagedFile(f"{path}: is damaged, or of another version of vsr ({error}); {remedy}") from error
+
+
+def _checksum(name: str, tensor: NDArray[Any]) -> str:
+    """Return the checksum of a tensor's name, type, shape and content."""
+    digest = xxhash.xxh3_128(f"{name} {tensor.dtype.str} {tensor.shape} ".encode())
+    content = tensor.reshape(-1).view(np.uint8)
+    for start in range(0, len(content), PIECE):
+        digest.update(content[start : start + PIECE].data)
+    return digest.hexdigest()
 
 
 class Rows(Protocol):
@@ -121,7 +203,7 @@ class MappedRows:
             mapped = map_shard(path).get(ROWS)
         expected = (int(self._starts[index + 1] - self._starts[index]), *self.row_shape)
         if mapped is None or mapped.shape != expected or mapped.dtype != self.dtype:
-            raise VsrError(f"{path}: does not hold the rows that it should; remove it and run 'vsr prepare' again")
+            raise DamagedFile(f"{path}: does not hold the rows that it should; {REMEDY}")
         self._maps[index] = mapped
         if len(self._maps) > OPEN_MAPS:
             self._maps.popitem(last=False)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..checksums import write_checksums
 from ..files import write_json
 from ..sections import DataOptions
 from ..strict_json import to_json
@@ -24,7 +25,7 @@ from .arrow import arrow_rows, arrow_writer
 from .chunks import Chunk
 from .prepared import CHUNK_LIST, PROBLEMS
 from .schemas import FRAME_SCHEMA, IMAGE_SCHEMA, STORY_SCHEMA, TEXT_SCHEMA, WINDOW_SCHEMA
-from .shards import ROWS, map_shard
+from .shards import map_shard
 from .splits import SPLITS, Membership, assign_splits, count_splits
 from .windows import Cut, cut_windows
 
@@ -93,6 +94,7 @@ def write_tables(
         writer.write_table(pa.table(images_table, schema=IMAGE_SCHEMA))
     kept = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
     write_json(folder / CHUNK_LIST, {"chunks": kept})
+    write_checksums(folder, sorted(path.name for path in folder.iterdir()))
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
 
 
@@ -288,7 +290,7 @@ def _images(chunks: Sequence[Chunk]) -> _Images:
     digests, hashes, sizes, counts = [], [], [], []
     for chunk in chunks:
         tensors = map_shard(chunk.pictures)
-        counts.append(len(tensors[ROWS]))
+        counts.append(len(tensors["digest"]))
         digests.append(np.array(tensors["digest"]))
         hashes.append(np.array(tensors["hash"]))
         sizes.append(np.array(tensors["size"]))

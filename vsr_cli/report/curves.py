@@ -29,7 +29,7 @@ def draw_curves(run: Run) -> Path | None:
 
     Raises VsrError if the history or the configuration cannot be read.
     """
-    rows = read_history(run.history, epochs=int(run.facts().get("epochs_trained", 0)))
+    rows = read_history(run.history, epochs=run.epochs_trained())
     if not rows:
         return None
     path = run.folder / CURVES

@@ -74,7 +74,7 @@ def summarise(folder: Path) -> RunSummary:
     run = Run(folder)
     try:
         facts, config = run.facts(), run.config()
-        rows = read_history(run.history, epochs=int(facts.get("epochs_trained", 0)))
+        rows = read_history(run.history, epochs=run.epochs_trained())
         watched = watched_loss(config)
         best = best_row(rows, watched)
         killed = facts["status"] == "running" and not is_held(folder)

@@ -1,0 +1,22 @@
+"""Ways in which a file is damaged, for tests that nothing of it goes unnoticed."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def damage(path: Path, random: np.random.Generator) -> str:
+    """Damage a file in a random way and return in which."""
+    content = bytearray(path.read_bytes())
+    way = random.choice(["flip", "flip", "flip", "flip", "cut", "remove"])
+    if way == "remove":
+        path.unlink()
+    elif way == "cut":
+        path.write_bytes(content[: int(random.integers(len(content)))])
+    else:
+        # As often in the head of a file, where formats keep what they are about, as anywhere.
+        at = int(random.integers(min(len(content), 2000) if random.random() < 0.5 else len(content)))
+        content[at] ^= 1 << int(random.integers(8))
+        path.write_bytes(content)
+        way = f"bit flipped at {at}"
+    return way
