@@ -9,8 +9,9 @@ def damage(path: Path, random: np.random.Generator) -> str:
     """Damage a file in a random way and return in which."""
     content = bytearray(path.read_bytes())
     way = random.choice(["flip", "flip", "flip", "flip", "cut", "remove"])
-    if way == "remove":
+    if way == "remove" or not content:
         path.unlink()
+        way = "remove"
     elif way == "cut":
         path.write_bytes(content[: int(random.integers(len(content)))])
     else:

@@ -13,8 +13,12 @@ import pytest
 import torch
 
 from vsr_cli import checksums
+from vsr_cli.commands.evaluate import run_evaluate
 from vsr_cli.commands.train import resume_train
+from vsr_cli.commands.verify import verify_run
+from vsr_cli.config import resolve_metrics
 from vsr_cli.errors import VsrError
+from vsr_cli.evaluation.stored import open_evaluated
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.runs import evaluations, summarise
@@ -27,8 +31,10 @@ IGNORED = ("curves.png",)
 
 
 @pytest.fixture(scope="module")
-def whole(train_small, tmp_path_factory) -> Run:
-    return train_small(tmp_path_factory.mktemp("runs") / "whole")
+def whole(train_small, small_data, tmp_path_factory) -> Run:
+    run = train_small(tmp_path_factory.mktemp("runs") / "whole")
+    run_evaluate(registry(), run, small_data, "test", resolve_metrics(registry(), ["bleu", "mse"], []))
+    return run
 
 
 def observed(run: Run) -> str:
@@ -44,6 +50,14 @@ def observed(run: Run) -> str:
     for which in ("best", "last"):
         for name, tensor in sorted(load_model(run, registry(), which=which).state_dict().items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
+    evaluated = open_evaluated(run.folder, "test")
+    digest.update(repr((evaluated.result, evaluated.predictions(), evaluated.history())).encode())
+    for name, statistic in sorted(evaluated.statistics().items()):
+        digest.update(name.encode() + statistic.tobytes())
+    picture = evaluated.picture(0)
+    digest.update(picture.read_bytes() if picture else b"")
+    for line in verify_run(run.folder).damaged:
+        raise VsrError(line)
     return digest.hexdigest()
 
 
@@ -67,10 +81,10 @@ def test_damage_in_any_file_of_a_run_is_a_line_that_names_it_or_changes_nothing(
     expected = observed(run)
     files = sorted(path.relative_to(place) for path in place.rglob("*") if path.is_file() and path.name not in IGNORED)
     assert {path.suffix for path in files} >= {".json", ".jsonl", ".safetensors"}
-    assert any(path.parts[0] == "assets" for path in files)
+    assert {"assets", "checkpoints", "evaluations"} <= {path.parts[0] for path in files}
     random = np.random.default_rng(11)
     noticed = 0
-    for number in range(160):
+    for number in range(200):
         name = files[number % len(files)]
         path = place / name
         whole_bytes = path.read_bytes()
@@ -83,7 +97,7 @@ def test_damage_in_any_file_of_a_run_is_a_line_that_names_it_or_changes_nothing(
             assert len(error.splitlines()) == 1, f"{name}: {way}: {error}"
             assert name.name in error, f"{name}: {way}: {error}"
         path.write_bytes(whole_bytes)
-    assert noticed > 120
+    assert noticed > 160
 
 
 def test_a_damaged_state_or_weight_stops_a_resumption_and_names_the_best_checkpoint(whole, tmp_path):

@@ -11,8 +11,9 @@ from ..checksums import verify_file
 from ..console import fail, print_json, say
 from ..data.prepared import open_prepared
 from ..data.verifying import Verified, verify_prepared
+from ..errors import VsrError
+from ..evaluation.stored import all_stored
 from ..report.history import read_history
-from ..report.runs import evaluations
 from ..run import Run
 from .data import find_prepared
 
@@ -24,7 +25,7 @@ def verify_data(folder: Path | None) -> tuple[Path, Verified]:
 
 
 def verify_run(folder: Path) -> Verified:
-    """Read every file of a run that has a checksum, and of its evaluations the results."""
+    """Read every file of a run and of its evaluations that has a checksum."""
     run = Run(folder)
     found = Verified()
     found.check(run.config, run.facts, lambda: read_history(run.history, epochs=run.epochs_trained()))
@@ -35,9 +36,13 @@ def verify_run(folder: Path) -> Verified:
         found.check(partial(_extend, files, run, which))
         for path, checksum, remedy in files:
             found.check(partial(verify_file, path, checksum, remedy=remedy))
-    results, problems = evaluations(run)
-    found.files += len(results) + len(problems)
-    found.damaged += problems
+    for stored in all_stored(folder):
+        if isinstance(stored, VsrError):
+            found.files += 1
+            found.damaged.append(str(stored))
+        else:
+            for path, checksum, remedy in stored.files():
+                found.check(partial(verify_file, path, checksum, remedy=remedy))
     return found
 
 

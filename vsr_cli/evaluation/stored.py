@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..checksums import read_checksums, verify_file
 from ..errors import VsrError
 from ..files import read_json, whole_folder
+from ..report.history import read_history
 from ..run import Run
 from ..strict_json import from_json
 from ..system_errors import refuse_system_error
@@ -121,7 +122,8 @@ class Evaluated:
         """Read the scored windows, in their order. Raises VsrError if they cannot be read."""
         path = self._verified(PREDICTIONS)
         try:
-            return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            # Bytes: a text has more ends of lines than a file, such as U+2028, which JSON does not escape.
+            return [from_json(line) for line in path.read_bytes().splitlines()]
         except (OSError, ValueError) as error:
             refuse_system_error(error, path)
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
@@ -144,15 +146,9 @@ class Evaluated:
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
     def history(self) -> list[dict[str, Any]]:
-        """Read the losses of each epoch; none where this is no run."""
-        path = Run(self.run).history
-        if not path.exists():
-            return []
-        try:
-            return [from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError) as error:
-            refuse_system_error(error, path)
-            raise VsrError(f"{path}: cannot be read ({error}); restore it, or remove it to do without") from error
+        """Read the losses of each epoch; none where this is no run. Raises VsrError if the history is damaged."""
+        run = Run(self.run)
+        return read_history(run.history, epochs=run.epochs_trained() if (self.run / "run.json").exists() else 0)
 
     def configuration(self) -> dict[str, Any] | None:
         """Read the run's configuration; None where this is no run."""
@@ -162,6 +158,10 @@ class Evaluated:
     def remedy(self) -> str:
         """What to do where a file is missing or damaged."""
         return f"evaluate the {self.split} split of {self.place} again"
+
+    def files(self) -> list[tuple[Path, str, str]]:
+        """Return the path of each file, its checksum, and what to do if it is damaged."""
+        return [(self.folder / name, checksum, self.remedy) for name, checksum in self._checksums.items()]
 
     @cached_property
     def _checksums(self) -> dict[str, str]:
