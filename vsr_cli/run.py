@@ -37,6 +37,8 @@ from .strict_json import sealed, to_json
 
 RUNS = Path("runs")
 FORMAT = 2
+FOLDS = "folds.json"
+"""In a folder of several runs, a fold each: what was asked for. Such a folder is no run itself."""
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 """The file of the weights that never change, in the run folder, and that of all others, in each checkpoint."""
 WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN)
@@ -207,6 +209,11 @@ class Run:
                 temporary.write_bytes(kept[:length])
 
     def _read(self, name: str) -> dict[str, Any]:
+        if name == "run.json" and (self.folder / FOLDS).is_file():
+            raise VsrError(
+                f"{self.folder}: holds a run for each of several folds; name one of them, such as "
+                f"{self.folder / 'fold-1'}, or see what they score together with 'vsr report {self.folder}'"
+            )
         return read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
 
     def _require(self, value: Mapping[str, Any], name: str, keys: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..data.prepared import Prepared
     from ..evaluation.evaluate import Evaluation
+    from ..model.story_model import StoryModel
 
 DEFAULT_METRICS = ("bleu", "rouge", "meteor")
 GREEDY = Decoding()
@@ -48,9 +49,9 @@ def data_of(run: Run, folder: Path | None) -> Path:
     return folder or trained_on
 
 
-def evaluation_folder(run: Run, split: str, decoding: Decoding) -> Path:
-    """Give where an evaluation is kept. Each decoding has a folder of its own: none replaces what another wrote."""
-    return evaluations_of(run.folder) / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
+def evaluation_folder(place: Path, split: str, decoding: Decoding) -> Path:
+    """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote."""
+    return evaluations_of(place) / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
 
 
 def run_evaluate(
@@ -61,7 +62,7 @@ def run_evaluate(
     What was stored before for the same weights, data and decoding is part of it. Raises VsrError if another process
     writes the same evaluation.
     """
-    folder = evaluation_folder(run, split, decoding)
+    folder = evaluation_folder(run.folder, split, decoding)
     with alone_in_evaluation(folder):
         return _evaluate(found, run, data, split, metrics, decoding=decoding, folder=folder)
 
@@ -72,14 +73,12 @@ def _evaluate(
     from ..data.prepared import open_prepared
     from ..evaluation.evaluate import check_image_size, evaluate
     from ..evaluation.keeping import keep_evaluation
-    from ..model.weights import choose_device, load_model
+    from ..model.weights import choose_device
 
     prepared = open_prepared(data)
     check_image_size(prepared, run.config())
     checkpoint = run.weights_digest()
-    model = load_model(run, found)
-    if run.weights_digest() != checkpoint:
-        raise VsrError(f"{run.folder}: its best checkpoint was replaced while it was read; evaluate again")
+    model = load_checked(found, run, checkpoint)
     training, known = training_data(run, prepared)
     evaluation = evaluate(
         model,
@@ -94,9 +93,19 @@ def _evaluate(
         known=known,
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    stored = keep_evaluation(folder, evaluation, result, draw=partial(_draw, prepared, evaluation))
+    stored = keep_evaluation(folder, evaluation, result, draw=partial(draw_shown, prepared, evaluation))
     warn_of_lasting(evaluation.result, stored)
     return stored
+
+
+def load_checked(found: Registry, run: Run, checkpoint: str) -> StoryModel:
+    """Load the best weights of a run. Raises VsrError if they are not those of this digest."""
+    from ..model.weights import load_model
+
+    model = load_model(run, found)
+    if run.weights_digest() != checkpoint:
+        raise VsrError(f"{run.folder}: its best checkpoint was replaced while it was read; evaluate again")
+    return model
 
 
 def warn_of_lasting(scored: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
@@ -221,7 +230,8 @@ def _floor_cell(floor: Mapping[str, Any] | None) -> Cell:
     return Text(f"{floor['value']:.4g} ") + verdict_mark(floor["verdict"], encoding=console.encoding)
 
 
-def _draw(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
+def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
+    """Draw some of the scored windows, evenly chosen, as storyboards in one image."""
     from PIL import Image
 
     from ..data.images import unfit_image

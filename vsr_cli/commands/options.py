@@ -196,6 +196,15 @@ Config = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", parser=as_path, help="A folder that 'vsr prepare' wrote.")
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        metavar="N",
+        min=2,
+        help="Hold every story out once: train N models, and score all that they predict. Takes train's options.",
+    ),
+]
 RunFolder = Annotated[
     Path | None,
     typer.Option("--run", metavar="DIR", parser=as_path, help="The run; else the newest finished one under runs/."),

@@ -11,16 +11,29 @@ from ..console import print_json
 from ..errors import VsrError, nearest
 from .options import (
     Assignments,
+    BatchSize,
+    Compile,
+    Config,
     Data,
     DecodingMethod,
+    Epochs,
+    Folds,
     Font,
+    Fusion,
+    ImageDecoder,
     Json,
     Leaks,
     Metrics,
     Out,
+    Precision,
+    Preset,
     Protocol,
     RunFolder,
     Split,
+    Temporal,
+    Text,
+    TextDecoder,
+    Visual,
     as_path,
     use_font,
 )
@@ -38,6 +51,7 @@ predicting_app = typer.Typer()
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
         "vsr evaluate --protocol seed",
         "vsr evaluate --decoding beam --set decoding.beams=8",
+        "vsr evaluate --folds 5 --data data/my_stories --preset laptop --epochs 10",
     ),
 )
 def evaluate(
@@ -51,28 +65,82 @@ def evaluate(
     ] = False,
     protocol: Protocol = "held-out",
     leaks: Leaks = None,
+    folds: Folds = None,
+    preset: Preset = None,
+    visual: Visual = None,
+    text: Text = None,
+    fusion: Fusion = None,
+    temporal: Temporal = None,
+    text_decoder: TextDecoder = None,
+    image_decoder: ImageDecoder = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    precision: Precision = None,
+    compile_parts: Compile = False,
     assignments: Assignments = None,
+    config: Config = None,
+    out: Out = None,
     font: Font = None,
     as_json: Json = False,
 ) -> None:
-    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling."""
+    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling.
+
+    With --folds N, hold every story of a prepared folder out once: train N models, as 'vsr train' with the same
+    options would, and score what each predicts of the stories that it has not seen, all together. Typed again, the
+    same line goes on where it stopped.
+    """
     use_font(font)
     from ..config import resolve_evaluation
     from ..data.splits import SPLITS
     from ..layers import parse_set
     from ..run import open_run
     from .evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
+    from .flags import resolve_train_command, train_flags
+    from .folds import refuse_run_options, refuse_training_options, run_folds, sorted_assignments
     from .requirements import check_together
     from .seed import chosen_leaks, run_seed, seed_folder, show_seed
     from .settings import comma_separated, flag_layers, registry
-    from .train import read_manifest
+    from .train import find_data, read_manifest
 
     found = registry()
     names = comma_separated(metrics or DEFAULT_METRICS)
     if ALL in names:
         names = found.names("metrics")
-    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    ours, of_training = sorted_assignments(assignments or [], trains=folds is not None)
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(ours)]
     choices, how = resolve_evaluation(found, names, layers)
+    parts = {
+        "visual": visual,
+        "text": text,
+        "fusion": fusion,
+        "temporal": temporal,
+        "text_decoder": text_decoder,
+        "image_decoder": image_decoder,
+    }
+    flags = train_flags(
+        parts, epochs=epochs, batch_size=batch_size, precision=precision, compile_parts=compile_parts, track=None
+    )
+    if folds is not None:
+        refuse_run_options(
+            folds,
+            {
+                "--run": run,
+                "--split": None if split == "test" else split,
+                "--allow-train": allow_train,
+                "--protocol": None if protocol == "held-out" else protocol,
+                "--leaks": ",".join(leaks or []),
+            },
+        )
+        given = find_data(data)
+        if given is None:
+            raise VsrError(f"--folds {folds}: nothing is prepared under data/ yet; run 'vsr prepare' first")
+        settings = resolve_train_command(
+            found, given, preset=preset, config=config, flags=flags, assignments=of_training
+        )
+        place, result = run_folds(found, settings, given, folds, choices, decoding=how, out=out)
+        print_json(result) if as_json else show_result(result, evaluation_folder(place, "test", how))
+        return
+    refuse_training_options({"--preset": preset, "--config": config, "--out": out}, flags, of_training)
     if split not in SPLITS:
         raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
     if split == "train" and not allow_train:
@@ -85,7 +153,7 @@ def evaluate(
     folder = data_of(opened, data)
     result = run_evaluate(found, opened, folder, split, choices, decoding=how)
     if not as_json:
-        show_result(result, evaluation_folder(opened, split, how))
+        show_result(result, evaluation_folder(opened.folder, split, how))
     if opened_leaks is not None:
         record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
         print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))

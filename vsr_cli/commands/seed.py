@@ -97,7 +97,7 @@ def _seed_record(
 
 def seed_folder(run: Run, split: str, decoding: Decoding) -> Path:
     """Say where the seed's scores are kept: beside the result, and under the name of none."""
-    folder = evaluation_folder(run, split, decoding)
+    folder = evaluation_folder(run.folder, split, decoding)
     return folder.with_name(f"{folder.name}-seed")
 
 

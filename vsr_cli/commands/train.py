@@ -84,7 +84,7 @@ def say_other_preset(config: TrainConfig, data: Path) -> None:
 def run_train(config: TrainConfig, data: Path, out: Path | None) -> Run:
     """Train, showing the losses as they fall. Gives the finished run."""
     provide_parts(config)
-    record = config.record() | {"data": _data_facts(read_manifest(data))}
+    record = config.record() | {"data": data_facts(read_manifest(data))}
     distributions = {section: choice.provided.distribution for section, choice in config.parts.items()}
     if not is_main():
         return _train(config, data, None)  # the main process makes the folder, and tells the others what it is called
@@ -238,8 +238,8 @@ def _saying_how_to_go_on(run: Run) -> Iterator[None]:
         ) from error
 
 
-def _data_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a run must know of its data when the data is gone."""
+def data_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run must know of its data when the data is gone."""
     return {
         **manifest["data"],
         "fingerprint": manifest["fingerprint"],

@@ -242,6 +242,29 @@ class ChosenRows:
         return self._rows.gather(chosen)
 
 
+class JoinedRows:
+    """The rows of several others, one after the other."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy the rows with these indices, of any shape: (*indices, *row)."""
+        flat = rows.reshape(-1)
+        part_of = np.searchsorted(self._starts, flat, side="right") - 1
+        # Of no rows, a part still tells their shape and kind.
+        parts = np.unique(part_of).tolist() or [0]
+        gathered = [self._parts[part].gather(flat[part_of == part] - self._starts[part]) for part in parts]
+        found = np.empty((len(flat), *gathered[0].shape[1:]), gathered[0].dtype)
+        for part, values in zip(parts, gathered, strict=True):
+            found[part_of == part] = values
+        return found.reshape(*rows.shape, *found.shape[1:])
+
+
 def folder_bytes(folder: Path) -> int:
     """Add up the sizes of the files below a folder."""
     total = 0

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Decoding, SpaceMetric
-from ..data.batches import Contexts
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
 from ..layers import Choice
-from ..model.loss_means import open_split
-from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from ..sections import FeatureOptions
+from .answers import Part, answer, joined
 from .bootstrap import RESAMPLES, SEED
 from .cells import metric_cells, prediction_lines
-from .floors import SHUFFLE_SEED, Unavailable, ceiling, copy_last, shuffled
-from .leaks import Leak, audit
-from .placing import place
-from .predicting import predict_all
-from .scoring import Statistics, build_metrics, check_available, measure, measure_in_spaces, part_by_mentions
+from .floors import SHUFFLE_SEED
+from .leaks import Audit, Leak, audit
+from .scoring import Statistics, build_metrics, check_available, measure, part_by_mentions
 from .series import Series, read_truth
 from .stored import SHORT
 from .teacher_forced import teacher_forced
-from .training import Training
-from .verdicts import HELD_OUT_ONCE, few_stories
+from .verdicts import HELD_OUT_ONCE, MORE_STORIES, few_stories
 
 
 @dataclass(frozen=True)
@@ -69,57 +66,60 @@ def evaluate(
     knows against the scores. Raises VsrError if the split holds no window, or none that is not a leak, or if no metric
     can run.
     """
-    training = training or prepared
-    everything = prepared.windows(split)
-    found = audit(prepared, split, training=training)
-    if not len(found.kept):
+    part = Part(prepared, training or prepared, lambda: model)
+    how: dict[str, Any] = {"decoding": decoding, "device": device, "feature_options": feature_options}
+    return evaluate_parts([part], prepared, split, choices, **how, checkpoint=checkpoint, known=known)
+
+
+def evaluate_parts(
+    parts: Sequence[Part],
+    prepared: Prepared,
+    split: str,
+    choices: Sequence[Choice],
+    *,
+    decoding: Decoding,
+    device: torch.device,
+    feature_options: FeatureOptions | None = None,
+    checkpoint: str | None = None,
+    known: Sequence[str] = (),
+) -> Evaluation:
+    """Score what several models answer, each to the windows of its part, as one model's answers are scored.
+
+    `prepared` has the windows of all parts in this split; the parts hold the same stories in other splits. Each part
+    has baselines of its own training data; ranks are among the targets of the part. Raises VsrError as `evaluate`.
+    """
+    audits = [audit(part.prepared, split, training=part.training) for part in parts]
+    found = _together(audits)
+    if not len(found.leaks) < sum(len(part.prepared.windows(split)) for part in parts):
         left_out = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
         raise VsrError(
             f"{prepared.folder}: no window of the {split} split can be scored"
             f"{f' (left out: {left_out})' if left_out else ''}; prepare more stories or choose another --split"
         )
-    windows = everything.take(found.kept)
+    scored = [(part, each) for part, each in zip(parts, audits, strict=True) if len(each.kept)]
+    everything = prepared.windows(split)
+    order, rows = _places(everything, [part.prepared.windows(split).take(each.kept) for part, each in scored])
+    windows = everything.take(rows)
     metrics, unavailable = build_metrics(choices)
     metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, read_truth(prepared.frames, windows))
     unavailable |= unmarked
     check_available(metrics, unavailable)
     in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
     others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
-    model.to(device).eval()
-    options = feature_options or FeatureOptions()
-    placed = place(model, prepared, split, training=training, device=device, options=options)
-    encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": placed.features}
-    contexts = Contexts(prepared.frames, windows, **encoded, device=device)
-    answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
-
-    spaces, learned = placed.spaces, placed.learned
-    scored = placed.vectors.take(found.kept)
-    if in_spaces:
-        answers = _in_spaces(answers, spaces)
-    series: dict[str, Series | Unavailable] = {"model": answers}
-    series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
-    series |= placed.floors(found.kept)
-    series["shuffled"] = shuffled(answers, windows.stories)
-    top = ceiling(
-        model.text_decoder, prepared.frames, windows, truth, vectors=scored, spaces=spaces if in_spaces else None
-    )
-    series["ceiling"] = top.series
+    how: dict[str, Any] = {"decoding": decoding, "device": device, "options": feature_options or FeatureOptions()}
+    answers = [answer(part, split, each, in_spaces, **how) for part, each in scored]
+    together = joined(answers, [len(each.kept) for _, each in scored], order)
+    series = together.series
     there = {name: each for name, each in series.items() if isinstance(each, Series)}
-    means: dict[str, Vectors] = {}
-    if isinstance(learned, Training):
-        means = {"visual": learned.visual_mean, "text": learned.text_mean}
-    statistics = measure(others, there, truth) | measure_in_spaces(
-        in_spaces, there, everything, found.kept, vectors=placed.vectors, means=means
-    )
+    statistics = measure(others, there, truth) | together.in_spaces
 
     stories = len(set(windows.stories))
-    facts = _facts(prepared, split, stories, len(windows), model, decoding, training, spaces)
+    facts = _facts(prepared, split, parts, together.facts, decoding) | {"stories": stories, "windows": len(windows)}
     if checkpoint is not None:
         facts["checkpoint"] = checkpoint[:SHORT]
     cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
     cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
     # As training validates: over all windows of the split, also those that are left out of the scores.
-    forced = teacher_forced(model, open_split(model, prepared, split, placed.features, device=device))
     whole = {"stories": len(set(everything.stories)), "windows": len(everything)}
     result = {
         "signature": signature(facts),
@@ -128,15 +128,39 @@ def evaluate(
         "held_out": split != "train",
         "stories": stories,
         "windows": len(windows),
-        "cautions": [*cautions(split, stories), *known],
+        "cautions": [*cautions(split, stories, remedy=HELD_OUT_ONCE if len(parts) == 1 else MORE_STORIES), *known],
         "decoding": decoding.facts(),
-        "truncated_references": top.truncated,
+        "truncated_references": together.truncated,
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},
-        "teacher_forced": {**forced, "signature": signature({**facts, **whole, "mode": "teacher-forced"})},
+        "teacher_forced": {
+            **teacher_forced(together.losses, together.weights),
+            "windows": len(everything),
+            "signature": signature({**facts, **whole, "mode": "teacher-forced"}),
+        },
     }
-    lines = prediction_lines(windows, answers, truth, metrics=metrics, statistics=statistics)
-    return Evaluation(result, lines, statistics, found.leaks, windows, answers.images)
+    model = series["model"]
+    assert isinstance(model, Series)
+    lines = prediction_lines(windows, model, truth, metrics=metrics, statistics=statistics)
+    return Evaluation(result, lines, statistics, found.leaks, windows, model.images)
+
+
+def _together(audits: Sequence[Audit]) -> Audit:
+    """Return what several audits found in all; which windows are kept is for each to say."""
+    first, *others = audits
+    if not others:
+        return first
+    counts = {reason: sum(each.counts[reason] for each in audits) for reason in first.counts}
+    return Audit(first.kept[:0], counts, [leak for each in audits for leak in each.leaks])
+
+
+def _places(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return in which order the windows of some parts stand in a split, and which of the split's windows they are."""
+    place = {key: row for row, key in enumerate(zip(everything.stories, everything.starts.tolist(), strict=True))}
+    rows = [place[key] for part in parts for key in zip(part.stories, part.starts.tolist(), strict=True)]
+    assert len(set(rows)) == len(rows), "a window is in two parts"
+    order = np.argsort(np.asarray(rows, np.int64), kind="stable")
+    return order, np.asarray(rows, np.int64)[order]
 
 
 def cautions(split: str, stories: int, *, remedy: str = HELD_OUT_ONCE) -> list[str]:
@@ -152,43 +176,34 @@ def signature(facts: Mapping[str, object]) -> str:
 
 
 def _facts(
-    prepared: Prepared,
-    split: str,
-    stories: int,
-    windows: int,
-    model: StoryModel,
-    decoding: Decoding,
-    training: Prepared,
-    spaces: Spaces,
+    prepared: Prepared, split: str, parts: Sequence[Part], of_model: Mapping[str, object], decoding: Decoding
 ) -> dict[str, object]:
     """Name everything that the scores depend on besides the model and the metric."""
     data = prepared.manifest["data"]
-    return {
+    folds = {"folds": len(parts)} if len(parts) > 1 else {}
+    learned = [part.training.fingerprint for part in parts]
+    training = learned[0] if len(parts) == 1 else hashlib.sha256("|".join(learned).encode()).hexdigest()
+    facts: dict[str, object] = {
         "vsr": __version__,
         "mode": "free-running",
         "split": split,
-        "stories": stories,
-        "windows": windows,
+        **folds,
+        "stories": None,
+        "windows": None,
         "window": data["window"],
         "resize": prepared.resize,
         "data": prepared.fingerprint[:12],
         "splitby": data["split"],
         "splitseed": data["seed"],
-        "training": training.fingerprint[:12],
+        "training": training[:12],
         "text": "one-form-3",
-        "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
+        "maxlength": of_model["maxlength"],
         **{f"decoding.{name}": value for name, value in decoding.facts().items()},
         "shuffleseed": SHUFFLE_SEED,
-        **{f"space.{name}": value for name, value in spaces.signature.items()},
-        "ranking": "written" if model.next_frame is None else "query",
+        **{name: value for name, value in of_model.items() if name != "maxlength"},
         "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
-
-
-def _in_spaces(answers: Series, spaces: Spaces) -> Series:
-    """Place the model's answers in its own spaces."""
-    visual = spaces.images(answers.images, np.arange(len(answers.texts)))
-    return replace(answers, visual=visual, text=spaces.written(answers.texts))
+    return facts
 
 
 def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:

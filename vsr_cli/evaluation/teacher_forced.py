@@ -8,7 +8,7 @@ in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,15 +41,19 @@ def batch_losses(model: StoryModel, split: Split, indices: NDArray[np.int64]) ->
     return losses
 
 
-def teacher_forced(model: StoryModel, split: Split) -> dict[str, Any]:
-    """Return the mean losses over all windows of a split, and the perplexity per token of the run's own vocabulary."""
+def held_out_losses(model: StoryModel, split: Split) -> LossMeans:
+    """Return the losses over all windows of a split."""
     found = LossMeans()
     for indices in held_out_batches(len(split)):
         found.add(batch_losses(model, split, indices), split, indices)
-    losses = found.means(model.weights.model_dump())
+    return found
+
+
+def teacher_forced(found: LossMeans, weights: Mapping[str, float]) -> dict[str, Any]:
+    """Return the mean losses, and the perplexity per token of the run's own vocabulary."""
+    losses = found.means(weights)
     return {
         "losses": losses,
         "perplexity": math.exp(losses["text"]) if losses["text"] < 700 else None,  # beyond, no float holds it
-        "windows": len(split),
         "tokens": int(found.counts["text"]),
     }

@@ -15,6 +15,8 @@ LEAST_STORIES = 6
 FEW_STORIES = 30
 """Below this, percentile intervals are too narrow and only large differences are significant."""
 HELD_OUT_ONCE = "'vsr evaluate --folds 5' holds every story out once"
+MORE_STORIES = "prepare more stories"
+"""What helps where every story is held out once already."""
 
 
 def verdict(lead: Sequence[float] | None) -> Verdict | None:

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from ..errors import VsrError
 from ..evaluation.stored import EVALUATIONS, all_stored
+from ..files import read_json
 from ..layers import preset_layer
 from ..locks import is_held
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..plugin.registry import Registry
-from ..run import Run
+from ..run import FOLDS, Run
 from ..sections import COMMON
 from .history import best_row, read_history, watched_loss
 
@@ -70,7 +71,9 @@ def summaries(folder: Path) -> list[RunSummary]:
 
 
 def summarise(folder: Path) -> RunSummary:
-    """Summarise one run. One that cannot be read has the reason in `problem`."""
+    """Summarise one run, or the runs of all folds. One that cannot be read has the reason in `problem`."""
+    if (folder / FOLDS).is_file():
+        return _summarise_folds(folder)
     run = Run(folder)
     try:
         facts, config = run.facts(), run.config()
@@ -97,6 +100,33 @@ def summarise(folder: Path) -> RunSummary:
         problem = str(error)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{folder}: its config.json or run.json lacks something that a run has ({error})"
+    return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
+
+
+def _summarise_folds(folder: Path) -> RunSummary:
+    """Summarise a cross-validation as one run, whose epochs are those of all folds."""
+    try:
+        facts, config = read_json(folder / FOLDS, what="folds"), read_json(folder / "config.json", what="folds")
+        runs = [summarise(path) for path in sorted(folder.glob("fold-*")) if is_run(path)]
+        trained, count = sum(run.status == "finished" for run in runs), int(facts["folds"])
+        status = "finished" if trained == count else "running" if is_held(folder) else "interrupted"
+        how = f"{trained} of {count} folds are trained; the same 'vsr evaluate --folds {count}' goes on"
+        return RunSummary(
+            folder=folder,
+            status=status,
+            started=str(facts["started"]),
+            ended=max((run.ended or "" for run in runs), default="") if status == "finished" else None,
+            data=str(facts["source"]),
+            parts={part: str(config[part]["name"]) for part in MODEL_PARTS},
+            epochs_done=sum(run.epochs_done for run in runs),
+            epochs_wanted=count * int(config["training"]["epochs"]),
+            seconds=sum(run.seconds for run in runs),
+            problem=how if status == "interrupted" else None,
+        )
+    except VsrError as error:
+        problem = str(error)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{folder}: its {FOLDS} or config.json lacks something that folds have ({error})"
     return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
 
 

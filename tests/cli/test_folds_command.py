@@ -1,0 +1,125 @@
+"""What `vsr evaluate --folds` refuses, and how other commands take what it writes."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("--folds 3 --run runs/x", "--run runs/x: is about one run, and --folds 3 trains 3; leave out one of the two"),
+        ("--folds 3 --split validation", "--split validation: is about one run, and --folds 3 trains 3"),
+        ("--folds 3 --allow-train", "--allow-train: is about one run"),
+        ("--folds 3 --protocol seed", "--protocol seed: is about one run"),
+        ("--folds 99", "--folds 99: needs 99 stories or groups of stories (got 14 stories); choose fewer folds"),
+        ("--folds 3 --temporal gruu", "did you mean gru?"),
+        ("--folds 3 --set trainin.epochs=1", "did you mean training?"),
+        ("--folds 3 --out data", "--out data: exists and is not an empty folder; name another, nothing is overwritten"),
+        (
+            "--epochs 3",
+            "--epochs 3: without --folds N nothing is trained or named here; leave this out, or add",
+        ),
+        ("--set training.seed=3", "--set training.seed=3: without --folds N"),
+        ("--set text-decoder.length=3 --preset tiny", "--preset tiny, --set text-decoder.length=3: without --folds N"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_changes_nothing(vsr, place, line, error):
+    before = sorted(place.rglob("*"))
+    answer = vsr(f"evaluate {line}")
+    assert answer.code == 2
+    assert error in answer.errors[0]
+    assert len(answer.errors) == 1
+    assert sorted(place.rglob("*")) == before
+
+
+def test_one_fold_is_refused(vsr, place):
+    answer = vsr("evaluate --folds 1")
+    assert answer.code == 2
+    assert "--folds" in answer.errors[0]
+
+
+def test_folds_need_data(vsr, empty):
+    answer = vsr("evaluate --folds 3")
+    assert (answer.code, answer.errors) == (
+        2,
+        ["--folds 3: nothing is prepared under data/ yet; run 'vsr prepare' first"],
+    )
+
+
+@pytest.fixture(scope="module")
+def folds(trained, small_presets, tmp_path_factory):
+    """Two cross-validations in a folder of their own, as they are typed; the second is named with --out."""
+    from vsr_cli import layers
+
+    from .conftest import _type
+
+    folder = tmp_path_factory.mktemp("folds")
+    data = trained[0] / "data" / "storyworld"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(layers, "_preset_folder", lambda: small_presets)
+        patch.setattr("vsr_cli.commands.train._draw_curves", lambda run: None)
+        first = _type(f"evaluate --folds 3 --data {data} --metrics bleu mse")
+        second = _type(f"evaluate --folds 3 --data {data} --metrics bleu --temporal lstm --out runs/lstm --json")
+    assert first.code == 0, first.err
+    assert second.code == 0, second.err
+    return folder, first, second
+
+
+@pytest.fixture
+def there(folds, monkeypatch, small_presets):
+    from vsr_cli import layers
+
+    monkeypatch.chdir(folds[0])
+    monkeypatch.setattr(layers, "_preset_folder", lambda: small_presets)
+    return next((folds[0] / "runs").glob("folds-3-*")).relative_to(folds[0])
+
+
+def test_it_reports_progress_and_shows_the_scores_of_all_stories(folds):
+    _, first, second = folds
+    for number in (1, 2, 3):
+        assert f"fold {number} of 3: " in first.err
+    assert "14 stories" in first.out
+    assert "copy-last" in first.out
+    assert json.loads(second.out)["folds"] == 3
+
+
+def test_other_commands_take_what_it_writes(there, folds, vsr):
+    listed = json.loads(vsr("runs list --json").out)
+    assert {run["folder"]: run["status"] for run in listed} == {str(there): "finished", "runs/lstm": "finished"}
+    assert {run["epochs_wanted"] for run in listed} == {3}
+    inside = json.loads(vsr(f"runs list {there} --json").out)
+    assert sorted(run["folder"] for run in inside) == [f"{there}/fold-{number}" for number in (1, 2, 3)]
+    page = vsr(f"report {there}")
+    assert page.code == 0, page.err
+    text = (there / "evaluations/test/report.html").read_text()
+    assert "14 stories" in text
+    compared = vsr(f"compare {there} runs/lstm --json")
+    assert compared.code == 0, compared.err
+    assert json.loads(compared.out)["stories"] == 14
+    assert vsr(f"evaluate --run {there}/fold-2 --metrics bleu").code == 0
+
+
+@pytest.mark.parametrize("line", ["runs show {}", "evaluate --run {}", "predict x --run {}", "train --resume {}"])
+def test_where_one_run_is_meant_the_folder_of_folds_is_refused_with_one_to_name(there, vsr, line):
+    answer = vsr(line.format(there))
+    assert answer.code == 2
+    assert (
+        f"{there}: holds a run for each of several folds; name one of them, such as {there}/fold-1" in answer.errors[0]
+    )
+
+
+def test_a_stopped_cross_validation_is_listed_with_the_way_to_go_on(there, folds, vsr, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(folds[0] / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(tmp_path / "runs" / "lstm" / "fold-3")
+    (stopped,) = [run for run in json.loads(vsr("runs list --json").out) if run["folder"] == "runs/lstm"]
+    assert stopped["status"] == "interrupted"
+    assert stopped["problem"] == "2 of 3 folds are trained; the same 'vsr evaluate --folds 3' goes on"
+    (tmp_path / "runs" / "lstm" / "folds.json").write_text("{}")
+    listed = vsr("runs list --json")
+    assert listed.code == 0
+    assert {run["status"] for run in json.loads(listed.out)} == {"finished", "unreadable"}
