@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from vsr_cli import system_errors
 from vsr_cli.api import Rejected, Story
@@ -17,7 +16,7 @@ from vsr_cli.data.images import read_picture
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation import predicting
-from vsr_cli.files import read_json
+from vsr_cli.files import read_json, write_json
 from vsr_cli.model.weights import load_weights
 from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
 from vsr_plugins.folder.story import read_story
@@ -38,8 +37,8 @@ def no_file_left():
 
 def readers(folder):
     """Return functions that read a whole file of each kind."""
-    (folder / "a.json").write_text("{}")
-    save_file({"rows": np.zeros((2, 3), np.uint8)}, folder / "a.safetensors")
+    write_json(folder / "a.json", {})
+    save_shard(folder / "a.safetensors", {"rows": np.zeros((2, 3), np.uint8)})
     Image.new("RGB", (4, 4)).save(folder / "1.jpg")
     (folder / "1.txt").write_text("A text.")
     story = read_story(folder)
