@@ -206,7 +206,7 @@ def test_a_bad_entry_of_an_array_is_rejected_by_its_number(tmp_path: Path) -> No
     ("name", "raw", "says"),
     [
         ("s.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-12], "breaks off early"),
-        ("s.jsonl.gz", gzip.compress(b"{}\n")[:12] + b"\xff" * 40, "damaged"),
+        ("s.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:12] + b"\xff" * 40, "damaged"),
         ("s.jsonl", "{\n".encode("utf-16"), "is in UTF-16 and no JSON"),
         ("s.jsonl", b"\xff\xfe{", "is in UTF-16 and no JSON"),
     ],
