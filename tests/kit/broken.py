@@ -76,6 +76,22 @@ class Divides(NoPair):
         return steps, steps[:, -1] + spread
 
 
+class IgnoresMask(NoPair):
+    """Takes its summary from the last frame, whether it is real or a repeat."""
+
+    def forward(self, frames, mask):
+        steps = self.layer(frames)
+        return steps, steps[:, -1]
+
+
+class LooksAhead(NoPair):
+    """Adds the mean of all frames to the state after each."""
+
+    def forward(self, frames, mask):
+        steps = self.layer(frames) + frames.mean(dim=1, keepdim=True)
+        return steps, (steps * mask[..., None]).sum(dim=1) * 0
+
+
 class Colours(nn.Module):
     """A sound encoder: colours of a grid through frozen weights, and a linear layer."""
 
@@ -268,7 +284,7 @@ class NoNumber(MeanSquaredError):
 
 PARTS = {
     "fusion": (WiderFusion, ForgottenLayer, Neighbourly, Unsaved, SingleOnly, Clumsy),
-    "temporal": (NoPair, Divides),
+    "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
     "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
     "text": (ReadsPadding, FitsItself),
     "text_decoder": (Remembers, Rambles, Invents, CountsPadding, SmoothsAlways, SmoothsNever),

@@ -26,6 +26,8 @@ FINDINGS = [
     (broken.Clumsy, SHAPES, r"broken.py:\d+ raised KeyError: 'joined'"),
     (broken.NoPair, SHAPES, "no pair of steps .* and summary"),
     (broken.Divides, "reads stories that are filled up with repeats", "summary is no number"),
+    (broken.IgnoresMask, "heeds its mask", "change the summary"),
+    (broken.LooksAhead, "heeds its mask", "change the states after real frames"),
     (broken.ForgetfulKey, KEY, "does not change with the frozen weight mix"),
     (broken.ForgetsOption, KEY, "does not change with the option grid"),
     (broken.RestlessKey, KEY, "changes with weights that train"),

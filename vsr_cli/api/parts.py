@@ -190,7 +190,7 @@ class TemporalModel(Protocol):
         """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
 
         Frames whose mask is False are repeats that fill a short context. They stand after the real ones, of which
-        there is at least one, and may be read or ignored.
+        there is at least one. Neither the summary nor the state after a real frame may depend on them.
         """
         ...
 

@@ -9,15 +9,19 @@ import torch
 from .bench import SIZES, Bench
 from .outcomes import Check, demand
 
+TOLERANCE = 1e-5
+"""Of a state, whose numbers are about 1: masked frames may change the order in which sums are rounded."""
+
 
 def checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks of a temporal model."""
     yield "reads stories that are filled up with repeats", lambda: reads_short_stories(bench)
+    yield "heeds its mask: what stands there in place of a frame changes nothing", lambda: heeds_mask(bench)
 
 
 @torch.no_grad()
 def reads_short_stories(bench: Bench) -> str | None:
-    """Read stories of one real frame up to K. Repeats may be read or ignored, so only numbers are asked for."""
+    """Read stories of one real frame up to K, whose states must be numbers."""
     size = SIZES[0]
     temporal = bench.build().temporal
     real = torch.arange(size.steps)[None] <= torch.arange(size.steps)[:, None]  # (K, K): one frame, two, … K
@@ -27,4 +31,20 @@ def reads_short_stories(bench: Bench) -> str | None:
     steps, summary = temporal(repeated, real)
     demand(bool(steps.isfinite().all()), "a short story's steps are no numbers")
     demand(bool(summary.isfinite().all()), "a short story's summary is no number")
+    return None
+
+
+@torch.no_grad()
+def heeds_mask(bench: Bench) -> str | None:
+    """Read stories of one real frame up to K twice, with other frames at the masked positions the second time."""
+    size = SIZES[0]
+    temporal = bench.build().temporal.eval()
+    real = torch.arange(size.steps)[None] <= torch.arange(size.steps)[:, None]  # (K, K): one frame, two, ... K
+    frames, others = torch.randn(2, size.steps, size.steps, size.width)
+    steps, summary = temporal(frames, real)
+    changed_steps, changed_summary = temporal(torch.where(real[..., None], frames, others), real)
+    moved = float((summary - changed_summary).abs().max())
+    demand(moved <= TOLERANCE, f"frames whose mask is False change the summary, by up to {moved:.2g}")
+    moved = float((steps - changed_steps)[real].abs().max())
+    demand(moved <= TOLERANCE, f"frames whose mask is False change the states after real frames, by up to {moved:.2g}")
     return None

@@ -13,7 +13,7 @@ from . import RecurrentOptions
 class Recurrent(nn.Module):
     """A GRU (Cho et al., 2014), LSTM (Hochreiter and Schmidhuber, 1997) or plain network (Elman, 1990).
 
-    It reads the frames in order, the repeats that fill a short context like any other.
+    It reads the frames in order. The repeats that fill a short context come last, so that they reach no real state.
     """
 
     def __init__(
@@ -26,9 +26,9 @@ class Recurrent(nn.Module):
         self.recurrent = kind(width, width, options.layers, batch_first=True, dropout=between)
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the top layer's state after each frame (B, K, D) and after the last (B, D), from (B, K, D)."""
+        """Return the top layer's state after each frame (B, K, D) and after the last real one (B, D)."""
         steps: Tensor = self.recurrent(self.dropout(frames))[0]
-        return steps, steps[:, -1]
+        return steps, last_real(steps, mask)
 
 
 class AttentionGru(nn.Module):
