@@ -353,7 +353,7 @@ def resolved(*assignments):
         (["data.split_file=x.csv"], "read by --split file only"),
         (["data.split=block", "data.split_file=x.csv"], "read by --split file only"),
         (["data.split=blocks"], "'block'"),
-        (["data.split=file", "data.split_file=~nobody-of-this-name/x.csv"], "give the whole path"),
+        (["data.split=file", "data.split_file=~nobody-of-this-name/x.csv"], "write the whole path"),
     ],
 )
 def test_a_method_and_its_file_go_together(assignments, part):
