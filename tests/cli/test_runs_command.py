@@ -25,7 +25,9 @@ def test_list_shows_a_line_a_run(place, vsr):
 def test_show_tells_settings_epochs_files_and_what_to_type_next(place, vsr):
     (run,) = (place / "runs").iterdir()
     by_default, by_name, by_path = vsr("runs show"), vsr(f"runs show {run.name}"), vsr(f"runs show {run}/")
-    assert (by_default.code, by_default.err) == (0, "")
+    assert by_default.code == 0
+    # Another test may have scored the shared run on another collection, which is reported apart.
+    assert all("scored other data" in line for line in by_default.err.splitlines())
     assert by_name.out == by_default.out
     assert by_path.code == 0
     for part in ("by vsr train --temporal gru", "1/1", "history.jsonl", f"vsr evaluate --run runs/{run.name}"):

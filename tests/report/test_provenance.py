@@ -5,16 +5,18 @@ import re
 from vsr_cli.commands.report import run_report
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files import read_json, write_json
+from vsr_cli.run import FORMAT
 
 from .conftest import seal
 
 RUN_FACTS = {
-    "format": 1,
+    "format": FORMAT,
     "status": "finished",
     "started": "2026-11-29T16:17:18.000001+00:00",
     "ended": "2026-11-29T17:01:02.000001+00:00",
     "argv": ["/bin/vsr", "train", "--out", "runs/my run"],
     "seed": 7,
+    "data": "data",
     "device": "cpu",
     "precision": "fp32",
     "versions": {"vsr": "0.1.0", "torch": "2.15.0"},

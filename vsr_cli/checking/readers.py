@@ -38,7 +38,7 @@ def reads_short_stories(bench: Bench) -> str | None:
 def heeds_mask(bench: Bench) -> str | None:
     """Read stories of one real frame up to K twice, with other frames at the masked positions the second time."""
     size = SIZES[0]
-    temporal = bench.build().temporal.eval()
+    temporal = bench.build().eval().temporal
     real = torch.arange(size.steps)[None] <= torch.arange(size.steps)[:, None]  # (K, K): one frame, two, ... K
     frames, others = torch.randn(2, size.steps, size.steps, size.width)
     steps, summary = temporal(frames, real)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..files import read_json
 from ..plugin.discovery import registry
 from ..plugin.kinds import KIND_OF, MODEL_PARTS
 from ..run import Run
+from ..strict_json import to_json
 from .history import best_row, clock, number, watched_loss
 
 Facts = dict[str, str]
@@ -146,4 +146,4 @@ def _minute(time: object) -> str:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else to_json(value)
