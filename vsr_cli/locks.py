@@ -29,14 +29,8 @@ def alone_in(folder: Path, *, busy: str, patience: float = PATIENCE) -> Iterator
     The folder is made if it is missing, and removed if nothing has come into it by the end of the block. What is in it
     must be looked at inside the block, not before.
     """
-    with _making(folder):
-        handle = _lock(folder, fcntl.LOCK_EX, patience=patience, make=True)
-        if handle is None:
-            raise VsrError(busy)
-        try:
-            yield
-        finally:
-            os.close(handle)
+    with _holding(folder, fcntl.LOCK_EX, busy=busy, patience=patience):
+        yield
 
 
 @contextmanager
@@ -45,8 +39,14 @@ def beside_others_in(folder: Path, *, busy: str, patience: float = PATIENCE) -> 
 
     The folder is made and removed as there.
     """
+    with _holding(folder, fcntl.LOCK_SH, busy=busy, patience=patience):
+        yield
+
+
+@contextmanager
+def _holding(folder: Path, kind: int, *, busy: str, patience: float) -> Iterator[None]:
     with _making(folder):
-        handle = _lock(folder, fcntl.LOCK_SH, patience=patience, make=True)
+        handle = _lock(folder, kind, patience=patience, make=True)
         if handle is None:
             raise VsrError(busy)
         try:
