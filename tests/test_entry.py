@@ -1,16 +1,19 @@
 """A signal at any moment ends with one line and the shell's exit code, and a closed stream with no traceback."""
 
 import os
+import resource
 import signal
+import site
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from vsr_cli import entry
 
 SIGNALLED = """
-import os, signal, sys
+import os, sys
 class AtImport:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
@@ -25,7 +28,7 @@ LATE = "vsr_cli.data.preparing"
 """Imported by `vsr prepare` when it has begun."""
 
 
-def start(code, folder, *, before=None, **options):
+def start(code, folder, *, before=None, flags=(), **options):
     def listen():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -35,7 +38,7 @@ def start(code, folder, *, before=None, **options):
     given = {"capture_output": True, "text": True, **options}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=False, env=environment, preexec_fn=listen, **given
+        [sys.executable, *flags, "-c", code], cwd=folder, check=False, env=environment, preexec_fn=listen, **given
     )
 
 
@@ -51,6 +54,16 @@ def test_a_signal_while_modules_are_imported_is_one_line(tmp_path, number, words
     assert not [note for note in notes if note.startswith(("error: ", "Traceback"))]
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert line == f"error: {how}; what was finished is kept, nothing is left half-written"
+
+
+@pytest.mark.parametrize("module", ["enum", "typing", "contextlib", "vsr_cli.launch", "resource"])
+def test_ctrl_c_is_one_line_from_the_first_import_that_takes_time(tmp_path, module):
+    """Python itself has loaded none of these, started so that it runs nothing of others."""
+    path = os.pathsep.join([str(Path(entry.__file__).parents[1]), *site.getsitepackages()])
+    code = SIGNALLED.format(module=module, number=int(signal.SIGINT), words=PLUGINS)
+    done = start(f"import sys; sys.path[:0] = {path.split(os.pathsep)!r}\n{code}", tmp_path, flags=["-S"])
+    line = "error: interrupted; what was finished is kept, nothing is left half-written\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", line)
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
@@ -106,8 +119,8 @@ def test_a_reader_that_has_gone_is_no_traceback(tmp_path, words, stream):
 )
 def test_the_limit_of_open_files_is_raised_as_far_as_the_system_lets(monkeypatch, limits, raised):
     asked = []
-    monkeypatch.setattr(entry.resource, "getrlimit", lambda _: limits)
-    monkeypatch.setattr(entry.resource, "setrlimit", lambda _, wanted: asked.append(wanted))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: asked.append(wanted))
     entry.raise_file_limit()
     assert asked == raised
 

@@ -1,22 +1,34 @@
-"""Where the program begins. Light, so that a signal finds it ready before anything that takes time is imported."""
+"""Where the program begins: before anything that takes time is imported, it is ready for a signal.
+
+Only modules that Python itself has loaded are imported here, and the C module under `signal`, which would import `enum`
+and `re`: some 50 ms on a busy machine, in which Ctrl-C was a traceback. A signal before this module is the
+interpreter's own: while it starts, `site` runs and the script `vsr` is read, Python ends as any Python program does.
+"""
 
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
-from types import FrameType
-from typing import Any, NoReturn
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIGHUP,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    signal,
+)
 
-from .launch import process_count
+TYPE_CHECKING = False  # typing's own takes time to import
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+    from typing import Any, NoReturn
 
 ENDED = "what was finished is kept, nothing is left half-written"
 MOST_FILES = 65_536
 """Files that this process may open, where the system lets it have so many: a map of a file keeps it open."""
-STOPPING = (signal.SIGTERM, signal.SIGHUP)
+STOPPING = {SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"}
 LOST_READER = 1
 
 
@@ -30,15 +42,18 @@ class Stopped(SystemExit):
 
 def main() -> NoReturn:
     """Run the command line, ending with one line and the shell's exit code however it is interrupted."""
+    # What is ignored stays so: nohup, or a shell's background job.
+    handled = [SIGINT] if getsignal(SIGINT) is default_int_handler else []
+    _handle(handled, _end_at_once)  # an exception in the middle of an import may be swallowed there
+    from .launch import process_count
+
+    if process_count() == 1:  # else a launcher is to end processes that wait for each other at once
+        handled += [number for number in STOPPING if getsignal(number) == SIG_DFL]
+        _handle(handled, _end_at_once)
     open_closed_descriptors()
     raise_file_limit()
     if sys.stderr is not None:
         sys.stderr = _Unfailing(sys.stderr)
-    handled = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
-    if process_count() == 1:  # else a launcher is to end processes that wait for each other at once
-        # What is ignored stays so: nohup, or a shell's background job.
-        handled += [number for number in STOPPING if signal.getsignal(number) == signal.SIG_DFL]
-    _handle(handled, _end_at_once)  # an exception in the middle of an import may be swallowed there
     from .cli import main as run_command_line
 
     code: Any = 0
@@ -48,7 +63,7 @@ def main() -> NoReturn:
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
-        _end_at_once(signal.SIGINT, None)
+        _end_at_once(SIGINT, None)
     finally:
         _handle(handled, _end_at_once)
     try:
@@ -74,6 +89,8 @@ def open_closed_descriptors() -> None:
 
 def raise_file_limit() -> None:
     """Allow this process as many open files as it may allow itself."""
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -82,13 +99,13 @@ def raise_file_limit() -> None:
 
 def describe_end(number: int) -> str:
     """Return the line that tells of a signal that has ended the command."""
-    how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    how = "interrupted" if number == SIGINT else f"stopped by {STOPPING[number]}"
     return f"{how}; {ENDED}"
 
 
-def _handle(numbers: Iterable[signal.Signals], handler: Any) -> None:
+def _handle(numbers: Iterable[int], handler: Any) -> None:
     for number in numbers:
-        signal.signal(number, handler)
+        signal(number, handler)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
@@ -99,7 +116,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    if number == signal.SIGINT:
+    if number == SIGINT:
         raise KeyboardInterrupt
     raise Stopped(number)
 
@@ -114,10 +131,14 @@ class _Unfailing:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
+        try:  # noqa: SIM105 - contextlib takes time to import
             self._stream.write(text)
+        except OSError:
+            pass
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        try:  # noqa: SIM105
             self._stream.flush()
+        except OSError:
+            pass
