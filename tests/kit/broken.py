@@ -282,6 +282,30 @@ class NoNumber(MeanSquaredError):
         return np.full((len(samples), 1), np.nan)
 
 
+class Blackens(MeanSquaredError):
+    def measure(self, samples):
+        rows = super().measure(samples)
+        samples[0].predicted_image[:] = 0
+        return rows
+
+    def combine(self, statistics):
+        return {"blackens": float(statistics.mean())}
+
+
+class Sorts(MeanSquaredError):
+    def combine(self, statistics):
+        statistics.sort(axis=0)
+        return {"sorts": float(statistics.mean())}
+
+
+class Forgets(MeanSquaredError):
+    def read_references(self, references):
+        references.clear()
+
+    def combine(self, statistics):
+        return {"forgets": float(statistics.mean())}
+
+
 PARTS = {
     "fusion": (WiderFusion, ForgottenLayer, Neighbourly, Unsaved, SingleOnly, Clumsy),
     "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
@@ -290,7 +314,7 @@ PARTS = {
     "text_decoder": (Remembers, Rambles, Invents, CountsPadding, SmoothsAlways, SmoothsNever),
     "image_decoder": (Unbounded, LovesGrey, Indifferent, Paints),
     "dataset": (Shuffled, Twins, Boasts, Pictureless),
-    "metrics": (Relative, Misnamed, UpsideDown, NoNumber),
+    "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets),
 }
 
 

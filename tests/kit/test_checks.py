@@ -14,6 +14,7 @@ from . import broken
 SHAPES = "gives its shapes, for several B, K, D and image sizes"
 COMPANY = "reads a story alike in any company"
 FROZEN = "frozen gives the same for one input, always"
+UNCHANGED = "leaves what it reads as it was"
 KEY = "cache_key tells apart what frozen gives"
 PADDING = "padding changes nothing"
 OBJECTIVE = "heeds its objective in training, and only there"
@@ -59,6 +60,9 @@ FINDINGS = [
         "better higher, but truth 0, shuffled 0",
     ),
     (broken.NoNumber, "measures each window from itself alone", "no numbers"),
+    (broken.Blackens, UNCHANGED, "measure changed the predicted_image that it was given"),
+    (broken.Sorts, UNCHANGED, "combine changed the statistics that it was given"),
+    (broken.Forgets, UNCHANGED, "read_references changed the list that it was given"),
 ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,7 @@ def checks(choice: Choice) -> Iterator[Check]:
     """Yield the checks of a metric."""
     yield "measures each window from itself alone", lambda: measures_alone(choice)
     yield "combines any selection of windows", lambda: combines_any(choice)
+    yield "leaves what it reads as it was", lambda: changes_nothing(choice)
     yield "the truth scores no worse than a wrong answer", lambda: truth_is_best(choice)
 
 
@@ -82,7 +85,7 @@ def _samples(answers: Sequence[int]) -> list[Sample]:
 
 def _picture(stories: TinyStories, window: int) -> NDArray[np.uint8]:
     picture: NDArray[np.uint8] = stories.pictures[stories.rows[window, -1]].movedim(0, -1).numpy()  # (H, W, 3)
-    return picture
+    return picture.copy()  # else a change of one is a change of all that show it
 
 
 def _comparison(answers: Sequence[int], rows: Sequence[int]) -> Comparison:
@@ -138,6 +141,45 @@ def combines_any(choice: Choice) -> str | None:
     forwards = metric.combine(statistics)[choice.name]
     demand(math.isclose(forwards, backwards, rel_tol=1e-6, abs_tol=1e-9), "the score depends on the windows' order")
     return ", ".join(metric.combine(statistics))
+
+
+def changes_nothing(choice: Choice) -> str | None:
+    """Compare all that a metric reads with a copy from before: other metrics and the bootstrap read it, too."""
+    answers = np.roll(np.arange(WINDOWS), 1).tolist()
+    metric = build(choice.provided, choice.options)
+    samples = _samples(answers)
+    given: Any = samples
+    measure = metric.measure_in_space if isinstance(metric, SpaceMetric) else metric.measure
+    if isinstance(metric, SpaceMetric):
+        given = _comparison(answers, range(WINDOWS))
+    elif isinstance(metric, ReadsReferences):
+        _call_and_compare(metric.read_references, [sample.reference_text for sample in samples])
+    statistics = _call_and_compare(measure, given)
+    _call_and_compare(metric.combine, statistics)
+    return None
+
+
+def _call_and_compare(method: Callable[[Any], Any], given: Any) -> Any:
+    before = deepcopy(given)
+    answer = method(given)
+    changed = ", ".join(_changes(before, given))
+    demand(not changed, f"{method.__name__} changed the {changed} that it was given")
+    return answer
+
+
+def _changes(before: Any, after: Any) -> list[str]:
+    """Name what differs, each name once: fields of samples or of a comparison, else what a method's argument is."""
+    if isinstance(before, Comparison | Sample):
+        names = [field.name for field in fields(before)]
+        return [name for name in names if _changes(getattr(before, name), getattr(after, name))]
+    if isinstance(before, np.ndarray):
+        same = before.shape == after.shape and np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
+        return [] if same else ["statistics"]
+    if not isinstance(before, list):
+        return [] if before == after else ["value"]
+    if len(before) != len(after):
+        return ["list"]
+    return list(dict.fromkeys(name for pair in zip(before, after, strict=True) for name in _changes(*pair)))
 
 
 def truth_is_best(choice: Choice) -> str | None:
