@@ -66,6 +66,27 @@ def test_ctrl_c_is_one_line_from_the_first_import_that_takes_time(tmp_path, modu
     assert (done.returncode, done.stdout, done.stderr) == (130, "", line)
 
 
+SWALLOWED = """
+import os, time
+from vsr_cli import cli
+class Deleted:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+def run(**_):
+    Deleted()
+    time.sleep(20)
+cli.app = run
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_where_python_swallows_exceptions_is_not_lost(tmp_path, number):
+    done = start(f"{SWALLOWED.format(number=int(number))}\n{MAIN.format(words=PLUGINS)}", tmp_path)
+    assert done.returncode == 128 + number
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("what was finished is kept, nothing is left half-written")
+
+
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
     """As nohup starts a command."""
     code = SIGNALLED.format(module="typer", number=int(signal.SIGHUP), words=["--version"])

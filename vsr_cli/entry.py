@@ -18,6 +18,8 @@ from _signal import (  # type: ignore[import-not-found]
     getsignal,
     signal,
 )
+from _thread import start_new_thread
+from time import sleep
 
 TYPE_CHECKING = False  # typing's own takes time to import
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def main() -> NoReturn:
 
     code: Any = 0
     try:
+        sys.unraisablehook = _lose_no_signal
         _handle(handled, _raise)
         run_command_line()
     except SystemExit as end:
@@ -119,6 +122,21 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
     if number == SIGINT:
         raise KeyboardInterrupt
     raise Stopped(number)
+
+
+def _lose_no_signal(unraisable: Any) -> None:
+    """Send a signal again that came where Python swallows exceptions, such as `__del__`; report other exceptions."""
+    error = unraisable.exc_value
+    if isinstance(error, KeyboardInterrupt | Stopped):
+        number = SIGINT if isinstance(error, KeyboardInterrupt) else error.number
+        start_new_thread(_send_soon, (number,))  # once whatever swallows it has ended
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _send_soon(number: int) -> None:
+    sleep(0.01)
+    os.kill(os.getpid(), number)
 
 
 class _Unfailing:
