@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story
+from vsr_cli.commands.predict import tell_notes
 from vsr_cli.config import resolve_train
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
@@ -203,3 +204,17 @@ def test_a_text_that_shows_nothing_is_no_text():
     story = Story(id="s", frames=(Frame(image=b"x", text="\u200b\ufeff"),))
     with pytest.raises(VsrError, match="it has no text"):
         read_context(story, image_size=32, resize="squash")
+
+
+def test_what_was_noted_of_a_story_is_said_before_its_prediction(capfd):
+    """Of the story as a whole and of the frames that are read; of very many the first."""
+    strays = [Note(code="stray_file", detail=f"{name} is no frame of it") for name in ("README.txt", "cover.jpg")]
+    early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))
+    tell_notes(story(6, notes=(*strays, early, late)))
+    assert capfd.readouterr().err.splitlines() == [
+        "note: ana: README.txt is no frame of it",
+        "note: ana: cover.jpg is no frame of it",
+        "note: ana: frame 4",
+    ]
+    tell_notes(story(6, notes=tuple(strays) * 9))
+    assert capfd.readouterr().err.splitlines()[3:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]

@@ -28,6 +28,8 @@ WRITING = 30.0
 """Seconds to wait for another process that writes the prediction of the same story."""
 STORY = "a story: pairs of an image and a text such as 01.jpg and 01.txt, or a story.json"
 TEXTS = (".txt", ".json")
+NOTES = 3
+"""Of a story, shown one by one."""
 READER = "folder"
 """The dataset that reads a person's story folder."""
 
@@ -66,6 +68,7 @@ def run_predict(
                 f"note: {story.id} has {len(predicted.context)} frames, fewer than {CONTEXT_FRAMES}: "
                 "its last pair is repeated to fill the context"
             )
+        tell_notes(story)
         busy = f"{folder}: another process is writing a prediction there; predict again, or name another --out"
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -79,6 +82,16 @@ def run_predict(
         else:
             _show(record, folder)
     return mistakes
+
+
+def tell_notes(story: Story) -> None:
+    """Say what was noted of a story as a whole, such as a file that is no frame of it, and of the frames read."""
+    first = len(story.frames) - CONTEXT_FRAMES
+    notes = [note.detail for note in story.notes if note.frame is None or note.frame >= first]
+    for detail in notes[:NOTES]:
+        say(f"note: {story.id}: {detail}")
+    if notes[NOTES:]:
+        say(f"note: {story.id}: and {len(notes) - NOTES} more; 'vsr data lint' lists them all")
 
 
 def source_mistakes(found: Registry, sources: Sequence[Path]) -> list[str]:
