@@ -61,6 +61,16 @@ def test_no_numeric_option_takes_what_is_no_number_or_overflows(value):
     assert not accepted
 
 
+def test_no_number_of_layers_takes_hours_to_build():
+    """Each layer is built by itself, so that a mistyped number would neither end nor run out of memory soon."""
+    models = [(section, model) for section, model, name, _ in NUMERIC if name == "layers"]
+    assert len(models) >= 6
+    for section, model in models:
+        assert model.model_validate({"layers": 1000}).layers == 1000, section
+        with pytest.raises(ValidationError):
+            model.model_validate({"layers": 1001})
+
+
 @pytest.mark.parametrize("seed", ["-1", "4294967296"])
 def test_a_seed_out_of_range_is_one_line_with_the_range(seed):
     with pytest.raises(VsrError) as error:

@@ -157,6 +157,8 @@ def test_a_module_that_cannot_be_compiled_is_named(tmp_path, monkeypatch):
         (2, "raise MemoryError", MemoryError),
         (3, "raise OSError(28, 'No space left on device')", OSError),
         (4, "raise torch.OutOfMemoryError('CUDA out of memory')", torch.OutOfMemoryError),
+        (5, "torch.empty(2**60, dtype=torch.uint8)", RuntimeError),
+        (6, "torch.empty(2**40, 2**40)", RuntimeError),
     ],
 )
 def test_what_is_no_fault_of_the_plugin_stays_what_it_is(tmp_path, monkeypatch, number, does, kind):

@@ -101,14 +101,21 @@ def as_os_error(error: BaseException) -> OSError | None:
     return None
 
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "storage size calculation overflowed",
+)
 OUT_OF_THREADS = "can't start new thread"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, or the threads that a user may start, are used up."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in said for words in (*OUT_OF_MEMORY, OUT_OF_THREADS))
+    said = str(error.args).lower()  # a plugin's own kind of error may fail at str
+    known = any(words in said for words in (*OUT_OF_MEMORY, OUT_OF_THREADS))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and known)
 
 
 def describe_out_of_memory(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..errors import PluginError, VsrError, one_line
+from ..system_errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from .registry import Provided
@@ -67,7 +68,7 @@ def fault_of(error: BaseException, *, built: Provided | None = None) -> PluginEr
     """
     if isinstance(error, PluginError):
         return error
-    if isinstance(error, VsrError | KeyboardInterrupt | GeneratorExit | MemoryError) or _is_out_of_memory(error):
+    if isinstance(error, VsrError | KeyboardInterrupt | GeneratorExit) or is_out_of_memory(error):
         return None
     if isinstance(error, OSError) and error.errno in MACHINE:
         return None
@@ -125,7 +126,3 @@ def _arose(error: BaseException) -> tuple[bool, FrameType | None, int]:
         if f"{module}.".startswith(f"{OURS}.") and not f"{module}.".startswith(f"{LENT}."):
             return False, None, 0
     return False, None, 0
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be imported for it

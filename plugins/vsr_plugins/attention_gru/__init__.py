@@ -17,7 +17,7 @@ class AttentionGruOptions(Options):
     words: bool = Field(True, description="look at each word of the context, and not at its frames alone")
     embedding: int | None = Field(None, ge=1, description="width of a token's embedding; none: the model's")
     hidden: int | None = Field(None, ge=1, description="width of the recurrent state; none: the model's")
-    layers: int = Field(1, ge=1, description="recurrent layers, one above the other")
+    layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one above the other")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share dropped of embeddings and of states")
 
 

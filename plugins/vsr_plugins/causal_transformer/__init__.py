@@ -8,7 +8,7 @@ from vsr_cli.api import Component, Options, hookimpl
 class TransformerOptions(Options):
     """The options of the temporal model `transformer`."""
 
-    layers: int = Field(2, ge=1, description="layers of attention and feed-forward, one above the other")
+    layers: int = Field(2, ge=1, le=1000, description="layers of attention and feed-forward, one above the other")
     heads: int = Field(4, ge=1, description="attention heads of a layer, which share the model's width evenly")
     feedforward: int | None = Field(None, ge=1, description="width of the feed-forward part; none: 4 times the model's")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="share dropped of what each layer adds and attends to")

@@ -11,7 +11,7 @@ class GruDecoderOptions(Options):
     length: int = Field(32, ge=2, description="most tokens written, and most of a target that is learnt from")
     embedding: int | None = Field(None, ge=1, description="width of a token's embedding; none: the model's")
     hidden: int | None = Field(None, ge=1, description="width of the recurrent state; none: the model's")
-    layers: int = Field(1, ge=1, description="recurrent layers, one above the other")
+    layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one above the other")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share dropped of embeddings and of states")
 
 

@@ -8,7 +8,7 @@ from vsr_cli.api import Component, Options, hookimpl
 class RecurrentOptions(Options):
     """The options of `gru`, `lstm`, `rnn` and `attention-gru`."""
 
-    layers: int = Field(1, ge=1, description="recurrent layers, one above the other")
+    layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one above the other")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share dropped of what each layer reads")
 
 

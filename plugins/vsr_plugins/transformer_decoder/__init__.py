@@ -10,7 +10,7 @@ class TransformerDecoderOptions(Options):
 
     length: int = Field(32, ge=2, description="most tokens written, and most of a target that is learnt from")
     words: bool = Field(True, description="look at each word of the context, and not at its frames alone")
-    layers: int = Field(2, ge=1, description="layers, one above the other")
+    layers: int = Field(2, ge=1, le=1000, description="layers, one above the other")
     hidden: int | None = Field(None, ge=1, description="width of the states; none: the model's")
     heads: int = Field(4, ge=1, description="heads of each attention; they share the width of the states")
     feedforward: int = Field(4, ge=1, description="width of the feed-forward layers, as a multiple of the states'")
