@@ -274,3 +274,32 @@ def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
     (folder / "about.json").unlink()
     known.find(Wanted().digests)
     assert not (folder / "about.json").exists()
+
+
+def test_a_run_that_could_not_write_more_than_its_configuration_is_begun_anew(tmp_path, monkeypatch):
+    """By a full disk, or a kill between the two files: `train --resume` has nothing to go on with."""
+    folder, config = tmp_path / "run", {"training": {"seed": 0}, "temporal": {"name": "gru"}}
+    write = run.write_json
+
+    def full(path, value):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, value)
+
+    monkeypatch.setattr(run, "write_json", full)
+    with pytest.raises(OSError, match="No space"), created_run(folder, config=config, data=tmp_path, distributions={}):
+        pass
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["config.json"]
+    monkeypatch.setattr(run, "write_json", write)
+    with created_run(folder, config=config, data=tmp_path, distributions={}) as begun:
+        assert begun.facts()["status"] == "running"
+
+
+def test_a_configuration_that_is_not_of_a_run_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with (
+        pytest.raises(VsrError, match="not an empty folder"),
+        created_run(tmp_path, config={"training": {"seed": 0}}, data=tmp_path, distributions={}),
+    ):
+        pass
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'

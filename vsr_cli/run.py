@@ -29,7 +29,7 @@ from typing import Any
 from . import __version__
 from .checksums import file_checksum, read_checksums, verify_file
 from .errors import VsrError, one_line
-from .files import is_empty, read_json, remove, replacing, sweep, whole_folder, write_json
+from .files import is_empty, is_temporary, read_json, remove, replacing, sweep, whole_folder, write_json
 from .links import refuse_links
 from .locks import alone_in
 from .plugin.faults import fault_of
@@ -293,11 +293,18 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether nothing would be lost: an empty folder, or a run that ended before its first checkpoint."""
+    """Whether nothing would be lost: an empty folder, or a run that ended before its first checkpoint.
+
+    That is also one of which only the configuration is there: killed, or out of disk space, before run.json.
+    """
     if is_empty(folder):
         return True
+    run = Run(folder)
     try:
-        ended = Run(folder).facts()["status"] in ("failed", "interrupted")
+        if [path.name for path in folder.iterdir() if not is_temporary(path)] == ["config.json"]:
+            run.config()  # raises unless vsr wrote it
+            return True
+        ended = run.facts()["status"] in ("failed", "interrupted")
     except VsrError:
         return False
     return ended and not (folder / "checkpoints").exists()
