@@ -30,6 +30,8 @@ SECTIONS_OF: Mapping[str, Sequence[str]] = {
 """The sections that `--set` takes, by command."""
 OTHER_WORDS = {"gpu": "cuda", "gpus": "cuda", "half": "fp16", "cosine_schedule": "cosine"}
 """What others call a value of ours."""
+OTHER_OPTIONS = {("prepare", "data"): "--out", ("train", "name"): "--out", ("train", "run_name"): "--out"}
+"""What others call an option of ours, by command."""
 DEVICELESS = ("evaluate", "predict", "score", "compare")
 """The commands that take the best device there is."""
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -48,6 +50,8 @@ def option_instead(command: str, options: Sequence[str], option: str, value: str
     word = option.lstrip("-").replace("-", "_").lower()
     if not word:
         return None
+    if (command, word) in OTHER_OPTIONS:
+        return _either([OTHER_OPTIONS[command, word]])
     own = {name.lstrip("-").replace("-", "_"): name for name in options if name.startswith("--")}
     if begun := [name for key, name in own.items() if key.startswith(word) or (len(key) > 2 and word.startswith(key))]:
         return _either(begun[:MOST])
