@@ -223,6 +223,24 @@ def test_a_bad_story_json_is_rejected(tmp_path: Path, content: str) -> None:
     assert rejected(tmp_path).code == "bad_story_json"
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "lost link"])
+def test_pairs_are_not_read_in_place_of_a_story_json_that_is_no_file(tmp_path: Path, kind: str) -> None:
+    path = make(tmp_path / "s", n1_jpg=b"picture", n1_txt="a") / "story.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("gone.json")
+    assert rejected(tmp_path).code == "bad_story_json"
+
+
+def test_a_damaged_story_json_in_utf_16_is_not_mended(tmp_path: Path) -> None:
+    content = '{"frames": [{"text": "a b"}]}'.encode("utf-16").replace("b".encode("utf-16-le"), b"\x00\xdc")
+    make(tmp_path / "s", nstory_json=content)
+    assert rejected(tmp_path).code == "bad_story_json"
+
+
 def test_story_json_without_frames(tmp_path: Path) -> None:
     write_json(tmp_path / "s", [])
     assert rejected(tmp_path).code == "no_pairs"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -40,12 +42,12 @@ class _StoryFile(BaseModel):
 
 def holds_pair(folder: Path) -> bool:
     """Say whether a folder is a story: it holds a story.json, or an image and a text with one stem."""
-    return (folder / STORY_FILE).is_file() or bool(StoryFiles.of(folder).pairs)
+    return os.path.lexists(folder / STORY_FILE) or bool(StoryFiles.of(folder).pairs)
 
 
 def holds_story_files(folder: Path) -> bool:
     """Say whether a folder holds anything that could be part of a story."""
-    return (folder / STORY_FILE).is_file() or StoryFiles.of(folder).any
+    return os.path.lexists(folder / STORY_FILE) or StoryFiles.of(folder).any
 
 
 def read_story(folder: Path) -> Story | Rejected:
@@ -57,7 +59,7 @@ def read_story(folder: Path) -> Story | Rejected:
     no_pairs, bad_story_json, outside_story, unreadable_folder.
     """
     try:
-        if (folder / STORY_FILE).is_file():
+        if os.path.lexists(folder / STORY_FILE):
             return _from_json(folder)
         return _from_pairs(folder)
     except OSError as error:
@@ -134,6 +136,8 @@ def _from_json(folder: Path) -> Story | Rejected:
 
     if leads_outside(folder, STORY_FILE):
         return rejected("outside_story", f"{STORY_FILE} is a link out of the story folder; copy the file into it")
+    if not path.is_file():  # else the pairs beside it would be read instead, unnoticed
+        return rejected("bad_story_json", "is no file, or a link that leads to none; put the file there or remove it")
     try:
         written = _StoryFile.model_validate_json(_utf8(path.read_bytes()), strict=True)
     except ValidationError as error:
@@ -161,7 +165,8 @@ def _from_json(folder: Path) -> Story | Rejected:
 def _utf8(raw: bytes) -> bytes:
     """Return a JSON file's bytes without a mark; in UTF-8, if a mark says that they are in UTF-16."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace").encode()
+        with suppress(UnicodeDecodeError):  # what is damaged is no JSON as it is
+            return raw.decode("utf-16").encode()
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
