@@ -1,6 +1,7 @@
 """Configuration: which layer wins, whose options an option is, and that every mistake is told."""
 
 import contextlib
+import gzip
 import json
 
 import pytest
@@ -114,7 +115,14 @@ def test_every_mistake_of_every_layer_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mine.toml", "mine.json", "mine.conf"])
-@pytest.mark.parametrize("content", [b"= [", b"\xff\xfe=", b"\xff\xfd", b'"words"', b"3 = 4"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"= [", b"\xff\xfe=", b"\xff\xfd", b'"words"', b"3 = 4", b"a = " + b"[" * 100_000),
+        *(gzip.compress(b"[training]")[:cut] for cut in (5, 15)),
+        gzip.compress(b"")[:10] + b"\xff" * 20,
+    ],
+)
 def test_a_file_of_no_settings_is_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     (line,) = mistakes(preset=None, config=tmp_path / name)

@@ -6,6 +6,7 @@ Every mistake in all of the layers is collected before any is reported. Imports 
 from __future__ import annotations
 
 import tomllib
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -121,7 +122,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         values = from_json(text) if form == "JSON" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise VsrError(f"--config {path}: there is no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, EOFError, zlib.error) as error:  # the last two: of a damaged .gz
         raise VsrError(f"--config {path}: not readable as {form} ({error}); correct it") from error
     if not isinstance(values, dict):
         raise VsrError(f"--config {path}: holds something other than sections; see 'vsr config show' for the form")
