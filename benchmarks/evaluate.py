@@ -23,7 +23,7 @@ STORIES = ["dataset.stories=500", "data.test=0.4", "data.validation=0.05"]
 
 
 def measured(evaluating: Callable[[], Any], forward: Callable[[], Any]) -> tuple[float, float]:
-    """Give the least seconds that each takes, the two in turn."""
+    """Return the least seconds that each takes, the two in turn."""
     seconds: dict[str, list[float]] = {"evaluating": [], "forward": []}
     for _ in range(1 + ROUNDS):
         for name, work in (("evaluating", evaluating), ("forward", forward)):
@@ -41,17 +41,17 @@ def main() -> None:
     import torch
 
     from vsr_cli.api import Decoding
-    from vsr_cli.commands.prepare import prepare_config, run_prepare
-    from vsr_cli.commands.settings import registry, train_config
-    from vsr_cli.commands.train import run_train
-    from vsr_cli.config import resolve_metrics
+    from vsr_cli.cli.prepare import prepare_config, run_prepare
+    from vsr_cli.cli.settings import registry, train_config
+    from vsr_cli.cli.train import run_train
+    from vsr_cli.config.experiment import resolve_metrics
+    from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.batches import Contexts
     from vsr_cli.data.features import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
     from vsr_cli.evaluation.predicting import predict_all
     from vsr_cli.model.spaces import Spaces
     from vsr_cli.model.weights import choose_device, load_model
-    from vsr_cli.sections import FeatureOptions
 
     found = registry()
     with tempfile.TemporaryDirectory() as folder:

@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet50
 from transformers import DistilBertConfig, DistilBertModel
 
-from vsr_plugins.storyworld import StoryWorldOptions
-from vsr_plugins.storyworld.reader import build
+from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets.storyworld.reader import build
 
 WIDTH, WORDS, TOKENS, SIZE, CONTEXT = 256, 30_522, 32, 224, 4
 PAD, BOS = 0, 101
@@ -63,12 +63,12 @@ class PlainStory(nn.Module):
         return self
 
     def encode(self, pictures: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give pooled features (N, 2048) and [CLS] states (N, 768) of pictures (N, 3, H, W) and texts (N, L)."""
+        """Return pooled features (N, 2048) and [CLS] states (N, 768) of pictures (N, 3, H, W) and texts (N, L)."""
         pooled: Tensor = self.resnet((pictures - MEAN) / STD)
         return pooled, self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
 
     def losses(self, pooled: Tensor, states: Tensor, answer: Tensor, picture: Tensor) -> dict[str, Tensor]:
-        """Give the losses from what `encode` gave of B stories' contexts, their target ids (B, T) and pictures."""
+        """Return the losses from what `encode` gave of B stories' contexts, their target ids (B, T) and pictures."""
         image, text = self.see(pooled), self.read(states)  # (B*4, D)
         similarity = self.temperature.exp().clamp(max=100) * functional.normalize(image) @ functional.normalize(text).T
         pairs = torch.arange(len(similarity))
@@ -90,13 +90,13 @@ def open_picture(image: bytes) -> Tensor:
 
 
 def context_ids(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """Give [CLS] … [SEP], cut and padded, (N, 32)."""
+    """Return [CLS] … [SEP], cut and padded, (N, 32)."""
     end = tokenizer.token_to_id("[SEP]")
     return _padded([[BOS, *ids[: TOKENS - 2], end] for ids in _encoded(tokenizer, texts)])
 
 
 def target_ids(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """Give … [SEP], cut and padded, (N, 32)."""
+    """Return … [SEP], cut and padded, (N, 32)."""
     end = tokenizer.token_to_id("[SEP]")
     return _padded([[*ids, end][:TOKENS] for ids in _encoded(tokenizer, texts)])
 

@@ -33,8 +33,8 @@ class Retold:
     """So many stories, made of a few: each copy has other texts and other bytes of pictures, so none is found again."""
 
     def __init__(self, count: int) -> None:
-        from vsr_plugins.storyworld import StoryWorldOptions
-        from vsr_plugins.storyworld.reader import build
+        from vsr_plugins.datasets.storyworld import StoryWorldOptions
+        from vsr_plugins.datasets.storyworld.reader import build
 
         self.count = count
         self.tales = list(build(StoryWorldOptions(stories=TALES, width=WIDTH, height=HEIGHT)).read(None))
@@ -60,9 +60,9 @@ class Retold:
 
 def prepare(count: int, size: int) -> dict[str, float]:
     """Prepare so many stories in this process, once afresh and once again."""
-    from vsr_cli.config import resolve_prepare
-    from vsr_cli.data.preparing import prepare_stories
-    from vsr_cli.layers import Layer
+    from vsr_cli.config.experiment import resolve_prepare
+    from vsr_cli.config.resolve import Layer
+    from vsr_cli.data.prepare import prepare_stories
     from vsr_cli.plugin.discovery import registry
 
     chosen = {

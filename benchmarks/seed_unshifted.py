@@ -28,14 +28,14 @@ def main() -> None:
     from torch import Tensor
 
     from vsr_cli.api import Decoding, Narrative
-    from vsr_cli.commands.prepare import prepare_config, run_prepare
-    from vsr_cli.commands.settings import registry, train_config
-    from vsr_cli.commands.train import run_train
-    from vsr_cli.config import resolve_metrics
-    from vsr_cli.evaluation.seed_protocol import seed_steps
+    from vsr_cli.cli.prepare import prepare_config, run_prepare
+    from vsr_cli.cli.settings import registry, train_config
+    from vsr_cli.cli.train import run_train
+    from vsr_cli.config.experiment import resolve_metrics
+    from vsr_cli.config.schema import SEED_LEAKS, FeatureOptions
+    from vsr_cli.evaluation.leaky_protocol import seed_steps
     from vsr_cli.model.weights import choose_device, load_model
-    from vsr_cli.sections import SEED_LEAKS, FeatureOptions
-    from vsr_plugins.gru_decoder.model import GruDecoder
+    from vsr_plugins.text_decoders.gru.model import GruDecoder
 
     def unshifted(self: GruDecoder, narrative: Narrative, ids: Tensor) -> Tensor:
         states: Tensor = self.recurrent(self.embedding(ids), self._first_state(narrative))[0]

@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from vsr_cli.api import Sample
-from vsr_cli.evaluation.text import clean_text
+from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
-from vsr_plugins.storyworld.oracle import CONTEXT, oracle_text, random_share, uncertainty
-from vsr_plugins.storyworld.telling import tell
-from vsr_plugins.storyworld.world import draw_world
+from vsr_plugins.datasets.storyworld.oracle import CONTEXT, oracle_text, random_share, uncertainty
+from vsr_plugins.datasets.storyworld.telling import tell
+from vsr_plugins.datasets.storyworld.world import draw_world
 
 NO_IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 
 
 def samples(stories: int, seen: int) -> list[Sample]:
-    """Give every window's text as the likeliest one for a reader of `seen` frames; 0 copies the last text."""
+    """Return every window's text as the likeliest one for a reader of `seen` frames; 0 copies the last text."""
     found = []
     for index in range(stories):
         world = draw_world(0, index)

@@ -44,7 +44,7 @@ FROZEN = {"all": "all encoders frozen", "top-two": "DistilBERT's top two layers 
 
 
 def assignments(given: argparse.Namespace, *, training: bool) -> list[str]:
-    """Give what vsr is told by --set: the reference preset with random backbones."""
+    """Return what vsr is told by --set: the reference preset with random backbones."""
     encoders = ["visual.weights=random", "text.weights=random", f"text.tokenizer={given.folder / 'tokenizer.json'}"]
     encoders.append(f"text.frozen_layers={'all' if given.frozen == 'all' else 4}")
     if training:
@@ -106,13 +106,13 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from plain_training import timed
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vsr_cli.commands.settings import train_config
+    from vsr_cli.cli.settings import train_config
     from vsr_cli.data.features import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
-    from vsr_cli.model.loss_means import open_split
+    from vsr_cli.model.losses.means import open_split
     from vsr_cli.plugin.discovery import registry
-    from vsr_cli.training.processes import precision_of, start
+    from vsr_cli.training.distributed import precision_of, start
 
     prepared = open_prepared(given.data)
     config = train_config(
@@ -145,11 +145,11 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     from plain_training import timed
     from prepare import Retold
 
-    from vsr_cli.commands.settings import train_config
-    from vsr_cli.commands.train import read_manifest, run_train
-    from vsr_cli.config import resolve_prepare
-    from vsr_cli.data.preparing import prepare_stories
-    from vsr_cli.layers import parse_set, preset_layer
+    from vsr_cli.cli.settings import train_config
+    from vsr_cli.cli.train import read_manifest, run_train
+    from vsr_cli.config.experiment import resolve_prepare
+    from vsr_cli.config.resolve import parse_set, preset_layer
+    from vsr_cli.data.prepare import prepare_stories
     from vsr_cli.plugin.discovery import registry
 
     layers = [preset_layer("tiny"), *parse_set(["data.window=first", "data.validation=0", "data.test=0"])]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path("/usr/share/wordnet")
-TABLES = Path(__file__).parents[1] / "plugins/vsr_plugins/text_metrics/wordnet-3.0"
+TABLES = Path(__file__).parents[1] / "plugins/vsr_plugins/metrics/text/wordnet-3.0"
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 
 

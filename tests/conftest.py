@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test that trains its precision: both to those marked so, unless one was asked for."""
+    """Return each test that trains its precision: both to those marked so, unless one was asked for."""
     if "precision" in metafunc.fixturenames:
         asked = metafunc.config.getoption("--precision")
         both = asked is None and metafunc.definition.get_closest_marker("both_precisions")
@@ -101,7 +101,7 @@ def small_settings(precision: str) -> list[str]:
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepare ten small stories, of which one is held out for validation and one for the test."""
-    from vsr_cli.commands.prepare import prepare_config, run_prepare
+    from vsr_cli.cli.prepare import prepare_config, run_prepare
     from vsr_cli.plugin.discovery import registry
 
     assignments = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
@@ -112,8 +112,8 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def train_small(small_data: Path, small_settings: list[str]) -> Callable:
     """Train a small model: train_small(folder, "training.epochs=3") gives the run."""
-    from vsr_cli.commands.settings import train_config
-    from vsr_cli.commands.train import run_train
+    from vsr_cli.cli.settings import train_config
+    from vsr_cli.cli.train import run_train
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
 

@@ -10,8 +10,8 @@ import torch
 from tokenizers import Tokenizer
 
 from vsr_cli.api import Context, Target
-from vsr_cli.config import resolve_train
-from vsr_cli.layers import parse_set, preset_layer
+from vsr_cli.config.experiment import resolve_train
+from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 

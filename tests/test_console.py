@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vsr_cli import console
-from vsr_cli.cli import app
-from vsr_cli.commands.words import Command
+from vsr_cli.cli.main import app
+from vsr_cli.cli.parsing import Command
 from vsr_cli.errors import VsrError
+from vsr_cli.escaping import visible, visible_json, visible_lines
 from vsr_cli.report.tables import Column, fitting_table
-from vsr_cli.visible import visible, visible_json, visible_lines
 
 PROGRAM = Path(console.__file__).parent
 ACTING = [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0)), *"\u2028\u2029\u202a\u202b\u202c\u202d\u202e"]
@@ -50,7 +50,7 @@ def test_json_means_the_same_and_holds_none_of_them():
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Give what a part of the program writes to a terminal of 200 columns: shown(act)."""
+    """Return what a part of the program writes to a terminal of 200 columns: shown(act)."""
 
     def write(act):
         stream = io.StringIO()

@@ -11,15 +11,15 @@ from PIL import Image
 
 from vsr_cli import system_errors
 from vsr_cli.api import Rejected, Story
-from vsr_cli.data.digitising import content_of, digitise
 from vsr_cli.data.images import read_picture
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
+from vsr_cli.data.story_encoding import content_of, digitise
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation import predicting
-from vsr_cli.files import read_json, write_json
+from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.model.weights import load_weights
 from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
-from vsr_plugins.folder.story import read_story
+from vsr_plugins.datasets.folder.story import read_story
 
 
 @contextmanager

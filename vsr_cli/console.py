@@ -34,10 +34,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from .distributed_env import speaks
 from .errors import VsrError
-from .launch import speaks
-from .strict_json import to_json, undefined_as_null
-from .visible import visible, visible_json, visible_lines
+from .escaping import visible, visible_json, visible_lines
+from .files.strict_json import to_json, undefined_as_null
 
 PLAIN = str.maketrans("…–—−‘’“”«»×·•→←↑↓✓✗═─│", '~---\'\'""""x.*><^v+x=-|')
 """What stands for a typographic character where it cannot be written: one that is as wide."""

@@ -47,7 +47,7 @@ def main() -> NoReturn:
     # What is ignored stays so: nohup, or a shell's background job.
     handled = [SIGINT] if getsignal(SIGINT) is default_int_handler else []
     _handle(handled, _end_at_once)  # an exception in the middle of an import may be swallowed there
-    from .launch import process_count
+    from .distributed_env import process_count
 
     if process_count() == 1:  # else a launcher is to end processes that wait for each other at once
         handled += [number for number in STOPPING if getsignal(number) == SIG_DFL]
@@ -56,7 +56,7 @@ def main() -> NoReturn:
     raise_file_limit()
     if sys.stderr is not None:
         sys.stderr = _Unfailing(sys.stderr)
-    from .cli import main as run_command_line
+    from .cli.main import main as run_command_line
 
     code: Any = 0
     try:

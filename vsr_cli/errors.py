@@ -35,7 +35,7 @@ class DamagedFile(VsrError):
 
 
 def one_line(error: BaseException) -> str:
-    """Give the first line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from .errors import VsrError, one_line
-from .home import expand_home
+from .files.home import expand_home
 
 CACHE_VARIABLE = "VSR_CACHE"
 SCRATCH = "vsr-scratch"

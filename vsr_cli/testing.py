@@ -21,8 +21,8 @@ def check_component(
     Raises AssertionError with a line for each promise that is broken, and VsrError if there is no such component, or
     the settings are mistaken.
     """
-    from .checking.check import check
     from .plugin.discovery import registry
+    from .plugin_checks.check import check
 
     found = registry()
     entries = found.find_all(name, kind=kind_of_word(kind) if kind else None)

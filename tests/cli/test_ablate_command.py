@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.ablation.engines import ClusterJobs
-from vsr_cli.commands import ablate, ablate_cell
+from vsr_cli.cli import ablate, ablate_cell
 from vsr_cli.errors import VsrError
 
 LINE = "ablate --temporal gru lstm --seeds 2 --metrics bleu mse --out ab --data data/storyworld"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vsr_cli.run import Run
+from vsr_cli.runs.run import Run
 
 SETTINGS_MISTAKES = [
     ("--temporal gruu", "did you mean gru?"),

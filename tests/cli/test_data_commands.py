@@ -244,7 +244,7 @@ def test_linting_imports_no_torch(stories, line):
     code = f"""
 import sys
 sys.argv = ["vsr", *{line!r}]
-from vsr_cli.cli import main
+from vsr_cli.cli.main import main
 try:
     main()
 except SystemExit:

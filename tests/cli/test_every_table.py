@@ -56,7 +56,7 @@ def holds(lines, name):
 
 
 def test_presets(shown):
-    from vsr_cli.commands.presets import presets
+    from vsr_cli.cli.presets import presets
 
     found = words(shown(presets))
     assert {"tiny", "laptop", "reference", "strong", "371", "784"} <= set(found)
@@ -64,7 +64,7 @@ def test_presets(shown):
 
 @pytest.mark.parametrize("kind", ["metric", "text-encoder"])
 def test_plugins_list_and_show(shown, kind):
-    from vsr_cli.commands.plugins import option_place, plugins_list, plugins_show
+    from vsr_cli.cli.plugins import option_place, plugins_list, plugins_show
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.plugin.kinds import kind_of_word
 
@@ -81,9 +81,9 @@ def test_plugins_list_and_show(shown, kind):
 
 
 def test_cache_list(shown, monkeypatch):
-    from vsr_cli.commands.cache import cache_list
-    from vsr_cli.data import cache_care
-    from vsr_cli.data.cache_care import Kept
+    from vsr_cli.cli.cache import cache_list
+    from vsr_cli.data import cache_maintenance as cache_care
+    from vsr_cli.data.cache_maintenance import Kept
 
     facts = {"row_shape": [32, 768], "tokens": True, "precision": "single"}
     name = "visual-0123456789abcdef0123456789abcdef-single"
@@ -110,7 +110,7 @@ def history(count=3):
 
 
 def summary(name, **further):
-    from vsr_cli.report.runs import RunSummary
+    from vsr_cli.runs.summary import RunSummary
 
     parts = {"visual": "mobilenet_v2", "text": "hf-text", "fusion": "cross-attention", "temporal": "attention-gru"}
     facts = {"started": "2026-11-29T16:17:18", "epochs_done": 12, "epochs_wanted": 20, "best_validation": 1234.5678}
@@ -119,7 +119,7 @@ def summary(name, **further):
 
 
 def test_runs_list(shown):
-    from vsr_cli.commands import runs
+    from vsr_cli.cli import runs
 
     listed = [summary(LONG), summary("lstm", problem="interrupted by SIGTERM")]
     lines = shown(lambda: console.out.print(runs._run_table(listed, width=console.out.width)))
@@ -129,7 +129,7 @@ def test_runs_list(shown):
 
 
 def test_the_epochs_of_runs_show_and_of_training(shown):
-    from vsr_cli.report.history import epoch_table
+    from vsr_cli.runs.history import epoch_table
 
     rows = history()
     lines = shown(lambda: console.out.print(epoch_table(rows, epochs=3, best=rows[2], width=console.out.width)))
@@ -140,8 +140,8 @@ def test_the_epochs_of_runs_show_and_of_training(shown):
 
 
 def test_the_settings_of_runs_show(shown):
-    from vsr_cli.commands import runs
-    from vsr_cli.report.runs import Change
+    from vsr_cli.cli import runs
+    from vsr_cli.runs.summary import Change
 
     changed = [
         Change(
@@ -155,7 +155,7 @@ def test_the_settings_of_runs_show(shown):
 
 
 def test_prepare(shown):
-    from vsr_cli.commands.prepare import show_prepared
+    from vsr_cli.cli.prepare import show_prepared
 
     kept = {"train": 1_234_567, "validation": 123_456, "test": 123_456}
     counts = {"stories_kept": kept, "windows_kept": kept, "frames": 9, "images": 9, "texts": 9, "problems": {}}
@@ -168,8 +168,8 @@ def test_prepare(shown):
 
 
 def test_data_lint_and_stats(shown, monkeypatch):
-    from vsr_cli.commands.data import Lint, show_problems
-    from vsr_cli.commands.data_stats import show_stats
+    from vsr_cli.cli.data import Lint, show_problems
+    from vsr_cli.cli.data_stats import show_stats
     from vsr_cli.data.lint import Problem
 
     problems = [Problem("target_text_in_context", f"story-{n}", 3, "d") for n in range(1200)]
@@ -193,7 +193,7 @@ def test_data_lint_and_stats(shown, monkeypatch):
 
 
 def test_train_dry_run(shown):
-    from vsr_cli.commands.plan import show_plan
+    from vsr_cli.cli.plan import show_plan
     from vsr_cli.training.plan import Disk, Memory, PartSize, Plan
 
     parts = [PartSize(part="image_decoder", component="resize-convolution-of-mine", trained=123_456_789, frozen=0)]
@@ -202,7 +202,7 @@ def test_train_dry_run(shown):
         windows={"train": 5, "validation": 6},
         epochs=3,
         steps_an_epoch=1_234_567,
-        windows_a_step=4,
+        windows_per_step=4,
         device="cpu",
         precision="fp32",
         parts=parts,
@@ -240,7 +240,7 @@ METRICS = {
 
 
 def test_evaluate(shown):
-    from vsr_cli.commands.evaluate import score_table
+    from vsr_cli.cli.evaluate import score_table
 
     metrics = {**METRICS, "bertscore": {"unavailable": "no model is named"}}
     lines = shown(lambda: console.out.print(score_table(metrics, width=console.out.width)))
@@ -256,7 +256,7 @@ def test_evaluate(shown):
 
 @pytest.mark.parametrize("names", [["gru", "lstm"], [LONG, f"{LONG}-wider", "another-run-of-the-same-preset-seed-3"]])
 def test_compare(shown, names):
-    from vsr_cli.commands.compare import show_comparison
+    from vsr_cli.cli.compare import show_comparison
 
     verdicts = [{}] + [
         {"verdict": verdict, "difference": -0.0123, "difference_ci95": [-0.0234, 0.00123]}
@@ -286,7 +286,7 @@ def test_compare(shown, names):
 
 
 def test_the_leaky_protocol(shown):
-    from vsr_cli.commands.seed import show_seed
+    from vsr_cli.cli.leaky import show_seed
 
     opened = ["training", "padding", "teacher-forcing", "cut", "markup"]
     scores = dict.fromkeys(("bleu", "rouge", "meteor", "similarity-text", "mse"), 12.34567)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vsr_cli.plugin import discovery
-from vsr_cli.run import Run
+from vsr_cli.runs.run import Run
 
 PLUGIN = """
 from vsr_cli.api import Component, hookimpl

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import typer
 
-from vsr_cli.cli import app
-from vsr_cli.commands.options import as_path, as_source
-from vsr_cli.commands.settings import registry
-from vsr_cli.config import resolve_prepare
+from vsr_cli.cli.arguments import as_path, as_source
+from vsr_cli.cli.main import app
+from vsr_cli.cli.settings import registry
+from vsr_cli.config.experiment import resolve_prepare
+from vsr_cli.config.resolve import Layer, preset_layer
 from vsr_cli.errors import VsrError
-from vsr_cli.layers import Layer, preset_layer
 from vsr_cli.system_errors import cache_folder
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vsr_cli.commands.settings import default_preset
-from vsr_cli.layers import preset_facts, presets
+from vsr_cli.cli.settings import default_preset
+from vsr_cli.config.resolve import preset_facts, presets
 
 
 def test_every_preset_says_what_it_is_what_it_downloads_and_what_it_takes(vsr, empty):

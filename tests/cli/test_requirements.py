@@ -12,10 +12,18 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 
-from vsr_cli.api import Component, Options, Requirement, VsrError, missing_download, missing_file, missing_model
+from vsr_cli.api import (
+    Component,
+    Options,
+    Requirement,
+    VsrError,
+    missing_download,
+    missing_file,
+    missing_model,
+)
 from vsr_cli.api.requirements import missing_package
-from vsr_cli.commands import requirements
-from vsr_cli.layers import Choice
+from vsr_cli.cli import requirements
+from vsr_cli.config.resolve import Choice
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Provided
 
@@ -162,7 +170,7 @@ def test_weights_of_presets_that_are_missing_are_reported_without_torch(nothing_
     code = f"""
 import sys
 sys.argv = ["vsr", *{line.split()!r}]
-from vsr_cli.cli import main
+from vsr_cli.cli.main import main
 try:
     main()
 except SystemExit as stop:
@@ -178,7 +186,7 @@ except SystemExit as stop:
 def test_the_files_that_are_known_without_torchvision_are_torchvision_s():
     from torchvision.models import get_model_weights
 
-    from vsr_plugins.visual_encoders.requirements import DEFAULTS, SITE
+    from vsr_plugins.visual_encoders.pretrained.requirements import DEFAULTS, SITE
 
     for architecture, (name, size) in DEFAULTS.items():
         published = get_model_weights(architecture).DEFAULT
@@ -189,7 +197,7 @@ def test_the_files_that_are_known_without_torchvision_are_torchvision_s():
 def test_where_torch_keeps_its_files_is_known_without_torch(monkeypatch, tmp_path):
     import torch
 
-    from vsr_plugins.visual_encoders.requirements import hub_folder
+    from vsr_plugins.visual_encoders.pretrained.requirements import hub_folder
 
     for name, value in (("TORCH_HOME", str(tmp_path)), ("TORCH_HOME", None), ("XDG_CACHE_HOME", str(tmp_path / "x"))):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)

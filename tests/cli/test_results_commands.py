@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vsr_cli.files import read_json, write_json
-from vsr_cli.run import Run
+from vsr_cli.files.atomic import read_json, write_json
+from vsr_cli.runs.run import Run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from vsr_cli.run import Run
+from vsr_cli.runs.run import Run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from vsr_cli.run import Run
+from vsr_cli.runs.run import Run
 
 
 def test_list_shows_a_line_a_run(place, vsr):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vsr_cli.training import tracking
+from vsr_cli.training import trackers as tracking
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -21,7 +21,7 @@ def test_a_dry_run_says_what_training_would_take_and_leaves_nothing(place, vsr):
     assert files(place) == before
     plan = json.loads(record.out)
     assert plan["epochs"] == 7
-    assert plan["steps_an_epoch"] * plan["windows_a_step"] >= plan["windows"]["train"]
+    assert plan["steps_an_epoch"] * plan["windows_per_step"] >= plan["windows"]["train"]
     seconds = plan["seconds"]
     assert seconds["training"] == pytest.approx(seconds["features"] + 7 * seconds["epoch"])
     assert "all, 7 epochs" in shown.out

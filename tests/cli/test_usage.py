@@ -102,7 +102,7 @@ def test_what_answers_at_once_imports_no_heavy_library(tmp_path, line):
 import os, sys
 os.chdir({str(tmp_path)!r})
 sys.argv = ["vsr", *{line!r}]
-from vsr_cli.cli import main
+from vsr_cli.cli.main import main
 try:
     main()
 except SystemExit:
@@ -143,7 +143,7 @@ def test_brackets_in_a_plugin_s_words_are_words(vsr, empty, monkeypatch):
 
     component = Component(name="odd", options=Options, build="x:y", summary="takes [B, K] and [/bold] as they come")
     found = Registry((Provided("temporal", component, "odd", "odd 1.0"),))
-    monkeypatch.setattr("vsr_cli.commands.settings.discover_once", lambda: found)
+    monkeypatch.setattr("vsr_cli.cli.settings.discover_once", lambda: found)
     assert discovery.registry() is not found
     for line in ("plugins show odd", "plugins list"):
         answer = vsr(line)

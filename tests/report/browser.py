@@ -115,7 +115,7 @@ class Browser:
             pass
 
     def evaluate(self, expression: str) -> Any:
-        """Give what a JavaScript expression is worth in the page; promises are waited for."""
+        """Return what a JavaScript expression is worth in the page; promises are waited for."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from vsr_cli.checksums import write_checksums
-from vsr_cli.commands.prepare import prepare_config, run_prepare
+from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.files import write_json
+from vsr_cli.files.atomic import write_json
+from vsr_cli.files.checksums import write_checksums
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.run import Run
+from vsr_cli.runs.run import Run
 
 from .browser import CHROMIUM, Browser
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsr_cli.api import VsrError
-from vsr_cli.commands.report import run_report
-from vsr_cli.files import write_json
+from vsr_cli.cli.report import run_report
+from vsr_cli.files.atomic import write_json
 from vsr_cli.report.differences import shared_and_own
 from vsr_cli.report.html_figures import loss_charts, metric_figure, nice_step
 

@@ -2,10 +2,10 @@
 
 import re
 
-from vsr_cli.commands.report import run_report
+from vsr_cli.cli.report import run_report
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.files import read_json, write_json
-from vsr_cli.run import FORMAT
+from vsr_cli.files.atomic import read_json, write_json
+from vsr_cli.runs.run import FORMAT
 
 from .conftest import seal
 

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from vsr_cli.api import VsrError
-from vsr_cli.commands.compare import run_compare
-from vsr_cli.commands.report import run_report
-from vsr_cli.commands.score import run_score
-from vsr_cli.config import resolve_metrics
+from vsr_cli.cli.compare import run_compare
+from vsr_cli.cli.report import run_report
+from vsr_cli.cli.score import run_score
+from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.evaluation.given import read_given
+from vsr_cli.evaluation.external_predictions import read_given
 from vsr_cli.evaluation.score import score_given, windows_of
 from vsr_cli.plugin.discovery import registry
 

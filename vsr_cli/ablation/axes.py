@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config import TRAIN_SECTIONS
+from ..config.experiment import TRAIN_SECTIONS
 from ..errors import VsrError, nearest
 
 SEED = "training.seed"
@@ -67,7 +67,7 @@ def check_axes(axes: Sequence[Axis], assignments: Sequence[str]) -> None:
 
 
 def combinations(axes: Sequence[Axis], *, one_at_a_time: bool) -> list[Values]:
-    """Give the combinations of values, the base first: all, or those that differ from the base in one value."""
+    """Return the combinations of values, the base first: all, or those that differ from the base in one value."""
     if one_at_a_time:
         base = {axis.setting: axis.values[0] for axis in axes}
         return [base, *(base | {axis.setting: value} for axis in axes for value in axis.values[1:])]

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ..console import err, say
-from ..report.history import clock
-from ..report.runs import summarise
-from ..visible import visible
+from ..escaping import visible
+from ..runs.history import clock
+from ..runs.summary import summarise
 from .plan import Ablation, Cell, Plan
 
 Ending = Literal["done", "failed", "kept"]

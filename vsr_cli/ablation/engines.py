@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..console import say
 from ..errors import VsrError
-from ..strict_json import from_json
+from ..files.strict_json import from_json
 
 MINUTES = 24 * 60
 """That a job of a cluster may take, where --job says nothing else; submitit's own default is a few."""
@@ -150,12 +150,12 @@ class ClusterJob:
 
 
 def command(words: Sequence[str]) -> list[str]:
-    """Give `vsr WORDS` as a process is started."""
+    """Return `vsr WORDS` as a process is started."""
     return [sys.executable, "-m", "vsr_cli", *words]
 
 
 def _owned(words: Sequence[str]) -> list[str]:
-    """Give `vsr WORDS` for a process that ends with this one."""
+    """Return `vsr WORDS` for a process that ends with this one."""
     return [*command(words), "--parent", str(os.getpid())]
 
 

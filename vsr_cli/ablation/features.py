@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..config import TrainConfig
+from ..config.experiment import TrainConfig
 from ..data.features import frozen_features
 from ..data.prepared import Prepared
+from ..files.strict_json import to_json
 from ..model.building import build_part
 from ..model.weights import choose_device
-from ..strict_json import to_json
 
 
 def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VsrError, nearest
-from ..files import file_name, is_empty, read_json, write_json
-from ..links import refuse_links
-from ..locks import alone_in
-from ..strict_json import to_json
+from ..files.atomic import file_name, is_empty, read_json, write_json
+from ..files.links import refuse_links
+from ..files.locks import alone_in
+from ..files.strict_json import to_json
 
 ABLATIONS = Path("ablations")
 OWNED = ("ablation.json", "runs", "logs", "jobs", "result.json", "ablation.md", "ablation.png")
@@ -66,7 +66,7 @@ class Plan:
     """As --set has them."""
 
     def record(self) -> dict[str, Any]:
-        """Give it for a file."""
+        """Return it for a file."""
         return {
             "combinations": [asdict(combination) for combination in self.combinations],
             "cells": [asdict(cell) for cell in self.cells],
@@ -99,7 +99,7 @@ class Plan:
 
 
 def make_cells(combinations: Sequence[Combination], settings: Sequence[Mapping[str, Any]], seeds: int) -> list[Cell]:
-    """Give every combination so many seeds, from the one in its settings on.
+    """Return every combination so many seeds, from the one in its settings on.
 
     Raises VsrError if two combinations have the same settings.
     """
@@ -135,11 +135,11 @@ class Ablation:
         return f"--out {self.folder}: exists and is not an ablation; name another, nothing is overwritten"
 
     def run(self, cell: Cell) -> Path:
-        """Give the run folder of a cell."""
+        """Return the run folder of a cell."""
         return self.folder / "runs" / cell.name
 
     def log(self, name: str) -> Path:
-        """Give the file for what is said on the way to a cell, or to the features of all."""
+        """Return the file for what is said on the way to a cell, or to the features of all."""
         return self.folder / "logs" / f"{name}.log"
 
     @contextmanager

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
-from ..config import resolve_metrics
+from ..config.experiment import resolve_metrics
+from ..config.resolve import parse_set
 from ..evaluation.bootstrap import interval, resampled_scores, score_range
-from ..evaluation.over_seeds import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
 from ..evaluation.scoring import build_metrics
-from ..evaluation.stored import Evaluated, open_evaluated
+from ..evaluation.significance import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
 from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories
-from ..layers import parse_set
 from ..plugin.registry import Registry
-from ..report.comparing import check_alike, in_one_space, shared_metrics, stored_statistics
-from ..report.runs import summarise
-from ..run import Run
+from ..report.comparison import check_alike, in_one_space, shared_metrics, stored_statistics
+from ..runs.results import Evaluated, open_evaluated
+from ..runs.run import Run
+from ..runs.summary import summarise
 from .plan import Ablation, Cell, Plan
 from .running import Outcome
 
@@ -65,7 +65,7 @@ def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -
 
 
 def _costs(ablation: Ablation, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Give what a combination takes: parameters, of the first of its runs, and seconds of training, their mean."""
+    """Return what a combination takes: parameters, of the first of its runs, and seconds of training, their mean."""
     if not cells:
         return {"parameters": None, "seconds": None}
     folders = [ablation.run(cell) for cell in cells]
@@ -117,7 +117,7 @@ def _rows(
     *,
     random: np.random.Generator,
 ) -> dict[int, dict[str, Any]]:
-    """Give what one metric makes of each combination that has a run, and compare it with the base."""
+    """Return what one metric makes of each combination that has a run, and compare it with the base."""
     draws = {}
     if resampled is not None:
         draws = {number: np.stack([resampled[each.name] for each in group]) for number, group in groups.items()}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..console import say
 from ..errors import VsrError
-from ..evaluation.stored import evaluations_of, read_stored
-from ..report.runs import summarise
-from ..training.stopping import listening
+from ..runs.results import evaluations_of, read_stored
+from ..runs.summary import summarise
+from ..training.graceful_shutdown import graceful_shutdown
 from .display import CellsDisplay, Ending
 from .engines import Engine, Started
 from .plan import Ablation, Cell, Plan
@@ -66,7 +66,7 @@ def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minu
         say(f"{len(outcome.done)} of {len(plan.cells)} runs are done already")
     running: list[_Running] = []
     begun = time.monotonic()
-    with listening() as wish, CellsDisplay(plan, ablation, jobs=jobs, done=len(outcome.done)) as display:
+    with graceful_shutdown() as wish, CellsDisplay(plan, ablation, jobs=jobs, done=len(outcome.done)) as display:
         try:
             while waiting or running:
                 for each in [each for each in running if each.started.done()]:
@@ -109,7 +109,7 @@ def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome)
 
 
 def last_words(log: Path, start: int) -> str:
-    """Give the mistake that a log tells of after so many bytes, else its last line."""
+    """Return the mistake that a log tells of after so many bytes, else its last line."""
     try:
         with log.open("rb") as file:
             file.seek(max(start, log.stat().st_size - LAST_WORDS))

@@ -1,16 +1,10 @@
 """All of vsr that a plugin may import. Light: neither torch nor transformers is loaded by it."""
 
 from ..errors import VsrError, one_line
-from ..names import natural, nfc, own_name, shown
+from ..files.names import natural, nfc, own_name, shown
 from ..system_errors import refuse_exhaustion
 from .component import Component, Options, RandomSeed, hookimpl
-from .decoding import Decoding
-from .foreign_models import refuse_foreign_code
-from .hub import HubSource, HubStream
-from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
-from .loading import quiet, read_tensors
-from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
-from .parts import (
+from .contracts import (
     BuildContext,
     Context,
     FitsTraining,
@@ -30,6 +24,12 @@ from .parts import (
     content_key,
     last_real,
 )
+from .decoding import Decoding
+from .foreign_models import refuse_foreign_code
+from .hub import HubSource, HubStream
+from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
+from .loading import quiet, read_tensors
+from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .paths import NoFile, find_file, is_file, leads_outside
 from .requirements import Requirement, missing_download, missing_file, missing_model, missing_package
 from .stories import (

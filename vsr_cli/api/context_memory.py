@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .parts import Narrative
+from .contracts import Narrative
 
 NEIGHBOURS = 5
 """Tokens from which a word's state is made: itself, and two on each side."""
@@ -24,7 +24,7 @@ class ContextMemory(nn.Module):
         self.words = None if words is None else WordStates(words, width=width, steps=steps)
 
     def forward(self, narrative: Narrative) -> tuple[Tensor, Tensor]:
-        """Give the states (B, M, D), first those of the frames and then those of the words, and the mask (B, M)."""
+        """Return the states (B, M, D), first those of the frames and then those of the words, and the mask (B, M)."""
         frames = torch.stack([narrative.steps, narrative.visual, narrative.text], dim=1) + self.places  # (B, 3, K, D)
         states, mask = frames.flatten(1, 2), narrative.context.mask.repeat(1, 3)  # (B, 3 * K, D), (B, 3 * K)
         if self.words is not None:
@@ -43,7 +43,7 @@ class WordStates(nn.Module):
         self.places = nn.Parameter(0.02 * torch.randn(steps, width))
 
     def forward(self, narrative: Narrative) -> Tensor:
-        """Give (B, K * L, D)."""
+        """Return (B, K * L, D)."""
         ids, mask = narrative.context.text_ids, narrative.context.text_mask  # (B, K, L)
         embedded = self.embedding(ids) * mask[..., None]  # (B, K, L, E)
         mixed = self.mixing(embedded.flatten(0, 1).transpose(1, 2))  # (B * K, E, L) -> (B * K, D, L)

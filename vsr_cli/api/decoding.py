@@ -1,4 +1,4 @@
-"""How a text decoder turns its scores into words: what can be chosen. `vsr_cli.api.writing` does it."""
+"""How a text decoder turns its scores into words: what can be chosen. `vsr_cli.api.generation` does it."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Decoding(Options):
         return value
 
     def facts(self) -> dict[str, Any]:
-        """Give the method and the options that it reads: all that a text depends on here."""
+        """Return the method and the options that it reads: all that a text depends on here."""
         read = [name for name, readers in METHODS_THAT_READ.items() if self.method in readers]
         return {"method": self.method, **{name: getattr(self, name) for name in read}}
 
     def label(self) -> str:
-        """Give a short name, fit for a folder, that no other decoding has: "greedy", "beam-beams8", "sample-seed3"."""
+        """Return short name, fit for a folder, that no other decoding has: "greedy", "beam-beams8", "sample-seed3"."""
         plain = type(self)(method=self.method).facts()
         changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain[name]]
         return "-".join([self.method, *changed])

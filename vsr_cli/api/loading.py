@@ -40,7 +40,7 @@ def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
 
 
 def read_tensors(path: Path, *, remedy: str) -> Any:
-    """Give what a .safetensors file or one of torch's own holds, to the CPU: a state dict, if it is as it should be.
+    """Return what a .safetensors file or one of torch's own holds, to the CPU: a state dict, if it is as it should be.
 
     Raises VsrError, ending in the remedy, if it cannot be read or holds more than tensors and plain values.
     """

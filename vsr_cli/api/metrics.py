@@ -64,11 +64,11 @@ class Metric(Protocol):
         ...
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """Give the statistics (len(samples), S) of some windows, each from its own sample alone."""
+        """Return the statistics (len(samples), S) of some windows, each from its own sample alone."""
         ...
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Give the scores of the windows whose statistics (n, S) these are, the headline first.
+        """Return the scores of the windows whose statistics (n, S) these are, the headline first.
 
         The headline has the metric's own name; further ones add to it ("rouge", "rouge-1").
         """
@@ -128,9 +128,9 @@ class SpaceMetric(Protocol):
         ...
 
     def measure_in_space(self, comparison: Comparison) -> NDArray[np.float64]:
-        """Give the statistics (n, S) of some windows."""
+        """Return the statistics (n, S) of some windows."""
         ...
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Give the scores, the headline first, as a `Metric` does."""
+        """Return the scores, the headline first, as a `Metric` does."""
         ...

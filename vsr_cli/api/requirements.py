@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
+from ..files.atomic import replacing
 
 Report = Callable[[int], None]
 """Is told of every so many bytes that have come."""

@@ -149,7 +149,7 @@ class Dataset(Protocol):
         ...
 
     def describe(self, source: str | None) -> Mapping[str, str]:
-        """Give facts for the manifest, e.g. {"source": ..., "revision": ..., "licence": ...}. Reads no story."""
+        """Return facts for the manifest, e.g. {"source": ..., "revision": ..., "licence": ...}. Reads no story."""
         ...
 
 

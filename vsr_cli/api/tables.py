@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import VsrError
-from ..names import nfc, shown
+from ..files.names import nfc, shown
 from .text_files import open_text, undecodable
 
 DELIMITERS = (",", ";", "\t", "|")

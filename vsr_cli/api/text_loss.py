@@ -28,7 +28,7 @@ LEAST_OTHERWISE = 1e-5
 
 
 def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjective) -> Tensor:
-    """Give the loss of a head (V, H) on states (B, T, H) that are to score the targets ids and mask (B, T), a scalar.
+    """Return the loss of a head (V, H) on states (B, T, H) that are to score the targets ids and mask (B, T), a scalar.
 
     `objective` is what is trained for; where nothing trains, pass `PLAIN`.
     """
@@ -52,7 +52,7 @@ def sliced_loss(
     size: int,
     objective: TextObjective,
 ) -> Tensor:
-    """Give the loss of targets ids and mask (B, T), a scalar, from log-probabilities (n, V) of some of the N tokens.
+    """Return the loss of targets ids and mask (B, T), a scalar, from log-probabilities (n, V) of some of the N tokens.
 
     With label smoothing (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision") and the
     unlikelihood of tokens that the target holds before (Welleck et al. 2020, "Neural Text Generation with Unlikelihood
@@ -76,7 +76,7 @@ def sliced_loss(
 
 
 def answer_log_probabilities(states: Tensor, head: nn.Linear, answers: Tensor) -> Tensor:
-    """Give the log-probability (N,) of each answer (N,) by a head (V, H), from states (N, H), slice by slice."""
+    """Return the log-probability (N,) of each answer (N,) by a head (V, H), from states (N, H), slice by slice."""
 
     def some(part: slice) -> Tensor:
         scores = at_least_single(head(states[part]))  # (n, V)
@@ -87,7 +87,7 @@ def answer_log_probabilities(states: Tensor, head: nn.Linear, answers: Tensor) -
 
 
 def at_least_single(scores: Tensor) -> Tensor:
-    """Give scores in single precision, or better where they are: a softmax in less is off by tenths of a nat."""
+    """Return scores in single precision, or better where they are: a softmax in less is off by tenths of a nat."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
@@ -111,7 +111,7 @@ def _earlier_tokens(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def head_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, answers: Tensor) -> Tensor:
-    """Give `cross_entropy(linear(states, weight, bias), answers)`, a scalar, without holding all the scores.
+    """Return `cross_entropy(linear(states, weight, bias), answers)`, a scalar, without holding all the scores.
 
     `states` (tokens, H), `weight` (V, H), `bias` (V,), `answers` (tokens,) int64. The gradients are computed along
     with the loss, slice by slice, so that neither the scores (tokens, V) nor their gradient is ever whole in memory:

@@ -58,7 +58,7 @@ class Vocabulary:
         return self._batch(texts, first=[], length=length)
 
     def decode(self, ids: Tensor | NDArray[np.int64]) -> list[str]:
-        """Give the text of each row of ids (N, L), up to its first eos, without special tokens."""
+        """Return the text of each row of ids (N, L), up to its first eos, without special tokens."""
         rows: list[list[int]] = ids.tolist()
         cut = [row[: row.index(self.eos)] if self.eos in row else row for row in rows]
         return [text.strip() for text in self.tokenizer.decode_batch(cut, skip_special_tokens=True)]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
-from ..sections import CONTEXT_FRAMES
+from ..config.schema import CONTEXT_FRAMES
 from .features import Features, RowsOf, text_rows, visual_rows
 from .prepared import Frames, Windows
 from .shards import Rows
@@ -48,7 +48,7 @@ class Contexts:
         return len(self._image_rows)
 
     def batch(self, indices: NDArray[np.int64]) -> Context:
-        """Give the contexts of the windows with these indices (B,)."""
+        """Return the contexts of the windows with these indices (B,)."""
         image_rows, text_rows = self._image_rows[indices], self._text_rows[indices]  # (B, K)
         return Context(
             visual=self._visual(image_rows),
@@ -82,7 +82,7 @@ class Targets:
         self._device = device
 
     def batch(self, indices: NDArray[np.int64]) -> Target:
-        """Give the targets of the windows with these indices (B,). Columns that are all padding are cut."""
+        """Return the targets of the windows with these indices (B,). Columns that are all padding are cut."""
         mask = self._tokens.mask[indices]
         longest = int(mask.sum(axis=1).max())
         return Target(
@@ -121,7 +121,7 @@ class TargetFeatureSource:
         self._device = device
 
     def batch(self, indices: NDArray[np.int64]) -> TargetFeatures:
-        """Give the features of the targets of the windows with these indices (B,)."""
+        """Return the features of the targets of the windows with these indices (B,)."""
         image_rows, text_rows = self._image_rows[indices], self._text_rows[indices]  # (B,)
         return TargetFeatures(
             visual=self._visual(image_rows),

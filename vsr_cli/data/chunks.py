@@ -26,15 +26,15 @@ import numpy as np
 import xxhash
 
 from ..api import Rejected, Story
+from ..config.schema import DataOptions
 from ..console import warn
+from ..distributed_env import usable_cores
 from ..errors import DamagedFile, VsrError
-from ..files import replacing
-from ..launch import usable_cores
-from ..sections import DataOptions
-from ..strict_json import SEAL, from_json, to_json
+from ..files.atomic import replacing
+from ..files.strict_json import SEAL, from_json, to_json
 from ..system_errors import refuse_system_error
-from .digitising import Digitised, Still, content_of, digitise, stored
 from .shards import REMEDY, ROWS, map_shard, save_shard
+from .story_encoding import Digitised, Still, content_of, digitise, stored
 
 FORMAT = 2
 """Changes whenever the same story would be stored in another way."""

@@ -115,5 +115,5 @@ UNKNOWN = Defect("warning", "a plugin reports it by a code that vsr does not kno
 
 
 def defect_of(code: str) -> Defect:
-    """Give what is known of a code."""
+    """Return what is known of a code."""
     return DEFECTS.get(code, UNKNOWN)

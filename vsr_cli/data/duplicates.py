@@ -10,7 +10,7 @@ CELLS = 1 << 18
 
 
 def near_duplicates(left: NDArray[np.uint64], right: NDArray[np.uint64], *, distance: int) -> NDArray[np.int64]:
-    """Give the pairs (n, 2) of an index of `left` and one of `right` whose hashes differ in at most `distance` bits.
+    """Return the pairs (n, 2) of an index of `left` and one of `right` whose hashes differ in at most `distance` bits.
 
     Pairs come in order. Each of `left` is compared with each of `right`, a block at a time: but for the pairs that are
     found, little memory is needed.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..console import warn
 from ..errors import DamagedFile, VsrError
-from ..files import read_json, write_json
+from ..files.atomic import read_json, write_json
 from .shards import ROWS, Shard, map_shard, save_shard
 from .tables import distinct
 
@@ -64,7 +64,7 @@ class FeatureSet:
 
     @classmethod
     def known(cls, folder: Path, precision: Precision) -> FeatureSet | None:
-        """Give a set that is in the cache, None where it is not or does not say what it is."""
+        """Return a set that is in the cache, None where it is not or does not say what it is."""
         if not (folder / ABOUT).exists():
             return None
         try:

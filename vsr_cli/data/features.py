@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
+from ..config.schema import FeatureOptions
 from ..console import progress, say
-from ..links import refuse_links
-from ..locks import beside_others_in
-from ..sections import FeatureOptions
+from ..files.links import refuse_links
+from ..files.locks import beside_others_in
 from ..system_errors import cache_folder
 from .chunks import Share
-from .company import ALONE, Company
 from .feature_cache import FEATURES, FeatureRows, FeatureSet
 from .prepared import Frames, Prepared, Windows
 from .shards import ChosenRows, Rows, folder_bytes
 from .splits import SPLITS
+from .workers import ALONE, WorkerGroup
 
 WHOLE = Share()
 REMOVING = 60.0
@@ -58,9 +58,9 @@ def frozen_features(
     device: torch.device,
     options: FeatureOptions,
     splits: Sequence[str] = SPLITS,
-    company: Company = ALONE,
+    company: WorkerGroup = ALONE,
 ) -> Features:
-    """Give an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
+    """Return an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
     windows = [prepared.windows(split) for split in splits]
     return Features(
         visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
@@ -69,7 +69,7 @@ def frozen_features(
     )
 
 
-def tell_of_cut_texts(tokens: TokenBatch) -> None:
+def warn_truncated_texts(tokens: TokenBatch) -> None:
     """Say how many texts are longer than what a text encoder reads; for those commands that choose the encoder."""
     if tokens.cut is not None and tokens.cut.any():
         say(
@@ -98,7 +98,7 @@ class Wanted:
     make: Make
 
     def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
-        """Give the set in the cache, its rows, and the place of each wanted one among them, -1: not there."""
+        """Return the set in the cache, its rows, and the place of each wanted one among them, -1: not there."""
         folder = self._folder(options)
         with self.in_use(options) if folder.is_dir() else nullcontext():
             features = FeatureSet.known(folder, options.precision)
@@ -120,7 +120,7 @@ class Wanted:
             yield
 
     def set_like(self, features: NDArray[np.float32], *, tokens: bool, options: FeatureOptions) -> FeatureSet:
-        """Give the set that such features (n, *F) will be kept in. It need not be there yet."""
+        """Return the set that such features (n, *F) will be kept in. It need not be there yet."""
         shape, precision = features.shape[1:], options.precision
         return FeatureSet(self._folder(options), row_shape=shape, precision=precision, tokens=tokens)
 
@@ -173,8 +173,8 @@ def wanted_text(
     return Wanted("text", encoder.cache_key, used, digest_rows, len(texts), make)
 
 
-def keep(wanted: Wanted | None, options: FeatureOptions, *, company: Company = ALONE) -> Rows | None:
-    """Give wanted features by the rows of their images or texts, computing and keeping what is missing.
+def keep(wanted: Wanted | None, options: FeatureOptions, *, company: WorkerGroup = ALONE) -> Rows | None:
+    """Return wanted features by the rows of their images or texts, computing and keeping what is missing.
 
     None where nothing is wanted or the cache's limit does not allow it: then they are computed for each batch.
     """
@@ -198,7 +198,7 @@ def keep(wanted: Wanted | None, options: FeatureOptions, *, company: Company = A
 
 
 def _complete(
-    features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], company: Company
+    features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], company: WorkerGroup
 ) -> tuple[FeatureRows, NDArray[np.int64]]:
     """Compute and store what is missing, and return the rows of the set and where among them each wanted one is."""
     features.describe(kind=wanted.kind, key=wanted.key)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..api import image_formats
+from ..config.schema import Resize
 from ..errors import VsrError, one_line
-from ..sections import Resize
 from ..system_errors import refuse_exhaustion
 
 MAX_PIXELS = 64_000_000
@@ -74,7 +74,7 @@ class ImageProblem(VsrError):
 
 
 def decode_image(source: Path | bytes, *, where: str, size: int | None = None) -> Image.Image:
-    """Give an upright picture in mode RGB, 8 bits a channel.
+    """Return an upright picture in mode RGB, 8 bits a channel.
 
     Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes are converted
     as Pillow does. Deep greys are scaled, not clipped: integers within 16 bits by 1/257, floats within [0, 1]
@@ -149,7 +149,7 @@ _COSINES = np.rint(4096 * np.cos(_ANGLES)).astype(np.int64)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """Give 64 bits that change little when a picture (H, W, 3) is encoded anew or resized a little.
+    """Return 64 bits that change little when a picture (H, W, 3) is encoded anew or resized a little.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the
     discrete cosine transform of 32 x 32 grey values, whether each of the 8 x 8 lowest frequencies exceeds their
@@ -162,7 +162,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
 
 
 def _read(source: Path | bytes, where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Give an upright picture, and its width and height before any reduction."""
+    """Return an upright picture, and its width and height before any reduction."""
     try:
         with _open(source, where) as file:
             return _decode(file, where, size)
@@ -191,7 +191,7 @@ def _fit(image: Image.Image, size: int, resize: Resize, *, measure: tuple[int, i
 
 
 def _between_bars(width: int, height: int, size: int) -> tuple[int, int, int, int]:
-    """Give the part (left, top, right, bottom) of a square that a picture takes between the bars of letterbox."""
+    """Return the part (left, top, right, bottom) of a square that a picture takes between the bars of letterbox."""
     inner_width = max(1, round(size * width / max(width, height)))
     inner_height = max(1, round(size * height / max(width, height)))
     left, top = (size - inner_width) // 2, (size - inner_height) // 2

@@ -42,7 +42,7 @@ class Problem:
         return defect_of(self.code).severity
 
     def record(self) -> dict[str, str | int | None]:
-        """Give it as JSON has it."""
+        """Return it as JSON has it."""
         return {
             "code": self.code,
             "severity": self.severity,
@@ -84,7 +84,7 @@ def target_in_context(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _subject(problem: Problem) -> tuple[str, int | str]:
-    """Give what a problem is about: one frame, whatever is wrong with it, or one thing about a whole story."""
+    """Return what a problem is about: one frame, whatever is wrong with it, or one thing about a whole story."""
     return problem.story, problem.code if problem.frame is None else problem.frame
 
 
@@ -147,7 +147,7 @@ def _alike(prepared: Prepared, split: str, other: str) -> Iterator[Problem]:
 
 
 def _places(windows: Windows) -> dict[int, Place]:
-    """Give for each picture of some windows the first place where it stands."""
+    """Return for each picture of some windows the first place where it stands."""
     rows, first = np.unique(windows.image_rows, return_index=True)
     at, frames = first // windows.image_rows.shape[1], _frame_indices(windows).reshape(-1)[first]
     return {
@@ -157,6 +157,6 @@ def _places(windows: Windows) -> dict[int, Place]:
 
 
 def _frame_indices(windows: Windows) -> NDArray[np.int64]:
-    """Give the index in its story of each frame of each window, (W, F)."""
+    """Return the index in its story of each frame of each window, (W, F)."""
     indices: NDArray[np.int64] = windows.starts[:, None] + (~windows.repeated).cumsum(axis=1) - 1
     return indices

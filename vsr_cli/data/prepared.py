@@ -31,12 +31,12 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from ..api import Entity, nfc
-from ..checksums import read_checksums, verify_file
+from ..config.schema import Resize
 from ..errors import VsrError, nearest
-from ..files import is_temporary, read_json
-from ..locks import stay_in
-from ..sections import Resize
-from ..strict_json import from_json
+from ..files.atomic import is_temporary, read_json
+from ..files.checksums import read_checksums, verify_file
+from ..files.locks import stay_in
+from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .chunks import Chunk
 from .shards import REMEDY, ChosenRows, MappedRows, Rows
@@ -74,7 +74,7 @@ class Texts(Sequence[str]):
         return str(self._column[at if self._rows is None else int(self._rows[at])].as_py())
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """Give a selection of the texts, read no sooner than these."""
+        """Return a selection of the texts, read no sooner than these."""
         return Texts(self._column, rows if self._rows is None else self._rows[rows])
 
 
@@ -150,7 +150,7 @@ class Windows:
         return len(self.image_rows)
 
     def take(self, rows: NDArray[np.int64]) -> Windows:
-        """Give a selection of the windows."""
+        """Return a selection of the windows."""
         return Windows(
             [self.stories[row] for row in rows],
             self.image_rows[rows],
@@ -216,7 +216,7 @@ class Prepared:
         )
 
     def windows(self, split: str) -> Windows:
-        """Give the windows of a split. Raises VsrError if there is no such split."""
+        """Return the windows of a split. Raises VsrError if there is no such split."""
         if split not in SPLITS:
             raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
         if split not in self._windows:
@@ -224,7 +224,7 @@ class Prepared:
         return self._windows[split]
 
     def training_texts(self) -> Sequence[str]:
-        """Give the distinct texts of the training windows, targets included, in their order."""
+        """Return the distinct texts of the training windows, targets included, in their order."""
         texts = self.frames.texts
         assert isinstance(texts, Texts)
         return texts.take(np.unique(self.windows("train").text_rows))
@@ -236,7 +236,7 @@ class Prepared:
                 yield self._stored(row)
 
     def story(self, name: str) -> StoredStory:
-        """Give a story by its id. Raises VsrError if there is none of this id, with the nearest."""
+        """Return a story by its id. Raises VsrError if there is none of this id, with the nearest."""
         table = self._table("stories.arrow")
         found = table.filter(pa.compute.equal(table["story"], nfc(name)))
         if not len(found):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config.schema import DataOptions
 from ..errors import VsrError
-from ..files import write_json
-from ..sections import DataOptions
+from ..files.atomic import write_json
 from .chunks import Chunk
+from .prepare import Work, chunk_keys, make_tables, publish_table
 from .prepared import CHUNKS, FINISHED, MANIFEST, PROBLEMS, Prepared, open_prepared
-from .preparing import Work, chunk_keys, make_tables, publish_table
 from .shards import folder_bytes
 from .splits import Membership, assign_splits
 

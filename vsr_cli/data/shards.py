@@ -19,10 +19,10 @@ import xxhash
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from ..checksums import PIECE
 from ..errors import DamagedFile, VsrError
-from ..files import replacing, writing
-from ..strict_json import from_json, to_json
+from ..files.atomic import replacing, writing
+from ..files.checksums import PIECE
+from ..files.strict_json import from_json, to_json
 from ..system_errors import refuse_system_error
 
 ROWS = "rows"

@@ -11,9 +11,9 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from ..api import natural
+from ..config.schema import DataOptions
 from ..errors import VsrError
-from ..sections import DataOptions
-from .membership import read_splits
+from .split_files import read_splits
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = ("test", "validation")
@@ -35,7 +35,7 @@ class Membership:
 
 
 def assign_splits(stories: Mapping[str, Membership], options: DataOptions) -> dict[str, str | None]:
-    """Give each story, by its id, the split that `options.split` asks for. None: the split file does not list it.
+    """Return each story, by its id, the split that `options.split` asks for. None: the split file does not list it.
 
     The answer depends on what the stories are called and on the seed, not on the order in which they come.
 
@@ -88,7 +88,7 @@ def _as_the_source(stories: Mapping[str, Membership], shares: Mapping[str, float
 
 
 def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
-    """Give whole groups to the splits that want a share, passing over groups that are larger than what is wanted."""
+    """Return whole groups to the splits that want a share, passing over groups that are larger than what is wanted."""
     sizes = Counter(member.group for member in stories.values())
     remaining = sorted(sizes, key=lambda group: _rank(group, seed))
     split_of: dict[str, str] = {}
@@ -112,7 +112,7 @@ def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], se
 
 
 def _hold_out_runs(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
-    """Give a run of neighbouring groups to each split that wants a share; train is what lies before and after.
+    """Return a run of neighbouring groups to each split that wants a share; train is what lies before and after.
 
     Groups stand in the natural order of their first stories. The runs are side by side, so that few groups have a
     neighbour in another split.
@@ -157,7 +157,7 @@ def _cut_runs(before: Sequence[int], start: int, counts: Sequence[int]) -> list[
 
 
 def _miss(before: Sequence[int], cuts: Sequence[int], counts: Sequence[int]) -> int:
-    """Give by how many stories runs are larger or smaller than wanted, in sum."""
+    """Return by how many stories runs are larger or smaller than wanted, in sum."""
     return sum(
         abs(before[end] - before[start] - count) for (start, end), count in zip(pairwise(cuts), counts, strict=True)
     )
@@ -182,7 +182,7 @@ def _as_listed(stories: Mapping[str, Membership], path: Path) -> dict[str, str |
 
 
 def _wanted(shares: Mapping[str, float], stories: int) -> dict[str, int]:
-    """Give how many stories each split wants that wants any."""
+    """Return how many stories each split wants that wants any."""
     return {split: max(1, round(share * stories)) for split, share in shares.items() if share > 0}
 
 

@@ -81,7 +81,7 @@ def measure(prepared: Prepared, count_tokens: CountTokens) -> dict[str, Measures
 
 
 def summary(measures: Mapping[str, Measures]) -> dict[str, dict[str, Any]]:
-    """Give measures in numbers, as JSON has them. Shares are between 0 and 1, and None where there is nothing."""
+    """Return measures in numbers, as JSON has them. Shares are between 0 and 1, and None where there is nothing."""
     seen = measures["train"].vocabulary or None
     return {name: _numbers(of, seen=seen if name in HELD_OUT else None) for name, of in measures.items()}
 
@@ -179,7 +179,7 @@ def _spread(values: NDArray[Any]) -> dict[str, float] | None:
 
 
 def _commonest(sizes: NDArray[np.int64]) -> dict[str, float] | None:
-    """Give the size that most pictures have, and the share of them that have it."""
+    """Return the size that most pictures have, and the share of them that have it."""
     if not len(sizes):
         return None
     kinds, counts = np.unique(sizes, axis=0, return_counts=True)

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..checksums import write_checksums
-from ..files import write_json
-from ..sections import DataOptions
-from ..strict_json import to_json
+from ..config.schema import DataOptions
+from ..files.atomic import write_json
+from ..files.checksums import write_checksums
+from ..files.strict_json import to_json
 from .arrow import arrow_rows, arrow_writer
 from .chunks import Chunk
 from .prepared import CHUNK_LIST, PROBLEMS
@@ -151,7 +151,7 @@ def _cut(record: Mapping[str, Any], options: DataOptions) -> Cut:
 def _reason(
     record: Mapping[str, Any], cut: Cut, survey: _Survey, options: DataOptions
 ) -> tuple[str | None, str | None]:
-    """Give the reason why a story is dropped, if it is, and a line on it where no problem says it yet."""
+    """Return the reason why a story is dropped, if it is, and a line on it where no problem says it yet."""
     if record["id"] in survey.names:
         return "duplicate_story_id", "another story has this id"
     if record["split"] not in (None, *SPLITS) and options.split in SPLITS_OF_THE_SOURCE:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..sections import CONTEXT_FRAMES
+from ..config.schema import CONTEXT_FRAMES
 
 WINDOW_FRAMES = CONTEXT_FRAMES + 1
 

@@ -52,7 +52,7 @@ def resampled_scores(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Give each headline score of each series on each resample, (resamples,): the same stories for all, so paired.
+    """Return each headline score of each series on each resample, (resamples,): the same stories for all, so paired.
 
     Nothing is given of a metric that cannot be resampled, and nothing at all where there are too few stories.
     """

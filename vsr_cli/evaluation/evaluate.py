@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Decoding, SpaceMetric
+from ..config.resolve import Choice
+from ..config.schema import FeatureOptions
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
-from ..layers import Choice
 from ..model.story_model import StoryModel
-from ..sections import FeatureOptions
-from .answers import Part, answer, joined
+from ..runs.results import SHORT
+from .baselines import SHUFFLE_SEED
 from .bootstrap import RESAMPLES, SEED
-from .cells import metric_cells, prediction_lines
-from .floors import SHUFFLE_SEED
-from .leaks import Audit, Leak, audit
+from .leakage import Audit, Leak, audit
+from .metric_results import metric_cells, prediction_lines
+from .predictions import Part, answer, joined
 from .scoring import Statistics, build_metrics, check_available, measure, part_by_mentions
 from .series import Series, read_truth
-from .stored import SHORT
 from .teacher_forced import teacher_forced
 from .verdicts import HELD_OUT_ONCE, MORE_STORIES, few_stories
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..files import sweep
-from ..links import refuse_links
-from ..locks import alone_in
-from .stored import LEAKS, PICTURES, PREDICTIONS, RESULT, STATISTICS, STORYBOARDS
+from ..files.atomic import sweep
+from ..files.links import refuse_links
+from ..files.locks import alone_in
+from ..runs.results import LEAKS, PICTURES, PREDICTIONS, RESULT, STATISTICS, STORYBOARDS
 
 WRITTEN = (RESULT, PREDICTIONS, STATISTICS, LEAKS, STORYBOARDS, PICTURES)
 

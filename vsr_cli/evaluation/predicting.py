@@ -19,8 +19,8 @@ from ..data.shards import ArrayRows
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
 from ..system_errors import SCRATCH
+from .normalize import clean_text
 from .series import Queries, Series
-from .text import clean_text
 
 BATCH = 32
 

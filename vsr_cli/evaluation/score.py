@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..api import Metric, ReadsReferences, SpaceMetric
+from ..config.resolve import Choice
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..errors import VsrError
-from ..layers import Choice
+from ..runs.results import SHORT
+from .baselines import SHUFFLE_SEED, Unavailable, WindowVectors, copy_last, shuffled
 from .bootstrap import RESAMPLES, SEED
-from .cells import metric_cells, prediction_lines
+from .embeddings import Placed
 from .evaluate import Evaluation, cautions, signature
-from .floors import SHUFFLE_SEED, Unavailable, WindowVectors, copy_last, shuffled
-from .given import Given, GivenImages, Window
-from .leaks import Audit, audit
-from .placing import Placed
+from .external_predictions import Given, GivenImages, Window
+from .leakage import Audit, audit
+from .metric_results import metric_cells, prediction_lines
 from .scoring import build_metrics, check_available, measure, part_by_mentions
 from .series import Series, Truth, read_truth
-from .stored import SHORT
 
 NO_RUN = Unavailable("it is found with the encoders of a run; name one with --run RUN")
 
 
 def windows_of(prepared: Prepared, split: str) -> list[Window]:
-    """Give the windows of a split by story and first frame."""
+    """Return the windows of a split by story and first frame."""
     windows = prepared.windows(split)
     return list(zip(windows.stories, windows.starts.tolist(), strict=True))
 
@@ -123,7 +123,7 @@ def score_given(
 def _predicted(
     given: Given, prepared: Prepared, split: str, found: Audit, *, allow_missing: bool
 ) -> tuple[NDArray[np.int64], int]:
-    """Give the rows of the windows that are scored, and how many that should be are not predicted."""
+    """Return the rows of the windows that are scored, and how many that should be are not predicted."""
     everything = windows_of(prepared, split)
     rows = [row for row in found.kept.tolist() if everything[row] in given.windows]
     missing = len(found.kept) - len(rows)

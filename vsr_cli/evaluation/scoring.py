@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
+from ..config.resolve import Choice
+from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.prepared import Prepared, Windows
 from ..errors import PluginError, VsrError
-from ..layers import Choice
 from ..model.spaces import Vectors
 from ..plugin.faults import owner_of
 from ..plugin.loading import build
 from ..plugin.shared_state import shared_state
-from ..sections import CONTEXT_FRAMES
-from .floors import WindowVectors
+from .baselines import WindowVectors
 from .series import Queries, Series, Truth, read_mentions
 
 BATCH = 32
@@ -216,7 +216,7 @@ def measure_in_spaces(
 
 
 def _asked(queries: Queries, metric: SpaceMetric, targets: Vectors) -> tuple[Vectors, Vectors]:
-    """Give a model's queries, and the targets as it places them for these."""
+    """Return a model's queries, and the targets as it places them for these."""
     if metric.space == "visual":
         return queries.visual, queries.image_keys(targets)
     return queries.text, queries.text_keys(targets)

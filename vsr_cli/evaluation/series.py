@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Mention, Sample
+from ..config.schema import CONTEXT_FRAMES
 from ..data.prepared import Frames, Prepared, StoredFrame, Windows
 from ..data.shards import ChosenRows, Rows
 from ..model.spaces import Vectors
-from ..sections import CONTEXT_FRAMES
-from .text import clean_text
+from .normalize import clean_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Queries:
     text_keys: Callable[[Vectors], Vectors]
 
     def take(self, rows: NDArray[np.int64]) -> Queries:
-        """Give those of some windows."""
+        """Return those of some windows."""
         return replace(self, visual=self.visual[rows], text=self.text[rows])
 
 
@@ -72,7 +72,7 @@ class Truth:
     """(W, 5): of each frame; None where no metric asks."""
 
     def samples(self, series: Series, rows: NDArray[np.int64]) -> list[Sample]:
-        """Give the answers to some windows beside the truth."""
+        """Return the answers to some windows beside the truth."""
         predicted, true = series.images.gather(rows), self.images.gather(rows)
         mentions = [self.mentions[row] if self.mentions else [()] for row in rows.tolist()]
         return [
@@ -120,5 +120,5 @@ def _mentions(frame: StoredFrame) -> tuple[Mention, ...]:
 
 
 def cleaned(texts: Sequence[str], rows: NDArray[np.int64]) -> Mapping[int, str]:
-    """Give the one form of some texts by row, each made once."""
+    """Return the one form of some texts by row, each made once."""
     return {row: clean_text(texts[row]) for row in np.unique(rows).tolist()}

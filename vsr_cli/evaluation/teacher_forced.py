@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model.loss_means import LossMeans, Split
+from ..model.losses.means import LossMeans, Split
 from ..model.story_model import StoryModel
 
 BATCH = 32

@@ -11,14 +11,14 @@ from torch import nn
 
 from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
 from ..api.text_loss import PLAIN
-from ..config import TrainConfig
+from ..config.experiment import TrainConfig
+from ..config.resolve import Choice
+from ..config.schema import CONTEXT_FRAMES
 from ..errors import PluginError, VsrError
-from ..layers import Choice
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
-from ..sections import CONTEXT_FRAMES
-from .image_errors import build_image_errors
-from .next_frame import NextFrame
+from .losses.image_errors import build_image_errors
+from .losses.next_frame import NextFrame
 from .story_model import Parts, StoryModel
 from .vectors import image_vectors, text_vectors
 
@@ -30,7 +30,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "text_decoder": ("tokenize", "detokenize", "loss", "generate"),
     "image_decoder": ("forward", "loss"),
 }
-"""What a built part must have; `vsr_cli.api.parts` says what each is for."""
+"""What a built part must have; `vsr_cli.api.contracts` says what each is for."""
 
 
 def build_part(

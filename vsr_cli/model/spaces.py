@@ -40,7 +40,7 @@ class Spaces:
         }
 
     def images(self, images: Rows, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Give the vectors (*rows.shape, d) of some rows of images, by their kept features where there are any."""
+        """Return the vectors (*rows.shape, d) of some rows of images, by their kept features where there are any."""
         visual = self._model.visual
 
         def compute(part: NDArray[np.int64]) -> Tensor:
@@ -53,7 +53,7 @@ class Spaces:
         return _by_row(rows, compute)
 
     def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Give the vectors (*rows.shape, d) of some rows of texts, as the text encoder tokenized them, likewise."""
+        """Return the vectors (*rows.shape, d) of some rows of texts, as the text encoder tokenized them, likewise."""
         encoder = self._model.text
         from_tokens = text_rows(tokens, encoder, self._device)
 
@@ -68,7 +68,7 @@ class Spaces:
         return _by_row(rows, compute)
 
     def written(self, texts: Sequence[str]) -> Vectors:
-        """Give the vectors (n, d) of texts that stand in no data; equal ones are placed once."""
+        """Return the vectors (n, d) of texts that stand in no data; equal ones are placed once."""
         number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         tokens = self._model.text.tokenize(list(number))
         return self.texts(tokens, np.array([number[text] for text in texts], dtype=np.int64))

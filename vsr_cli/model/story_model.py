@@ -23,13 +23,13 @@ from ..api import (
     TextEncoder,
     VisualEncoder,
 )
+from ..config.schema import ObjectiveOptions
 from ..errors import PluginError, VsrError
 from ..plugin.kinds import KIND_OF
 from ..plugin.shared_state import SharedState, shared_state
-from ..sections import ObjectiveOptions
-from .alignment import Alignment
 from .finite import narrated_not_finite
-from .next_frame import NextFrame
+from .losses.alignment import Alignment
+from .losses.next_frame import NextFrame
 from .shapes import expect_pair, expect_shape, expect_texts
 from .vectors import image_vectors, text_vectors
 
@@ -94,7 +94,7 @@ class StoryModel(nn.Module):
         """What the parts before the decoders gave at each pass since it was emptied, by section; None: not recorded."""
         self._watch: SharedState | None = None
 
-    def narrate(self, context: Context) -> Narrative:
+    def encode_context(self, context: Context) -> Narrative:
         """Read the contexts of a batch. Raises PluginError, naming the part, if one gives another shape than promised.
 
         The visual encoder's width is held to be the right one.
@@ -126,13 +126,13 @@ class StoryModel(nn.Module):
         )
 
     def forward(self, context: Context, target: Target) -> dict[str, Tensor]:
-        """Give the losses by name, scalars: "loss", the weighted sum, and its terms as `ObjectiveOptions` names them.
+        """Return the losses by name, scalars: "loss", the weighted sum, and its terms as `ObjectiveOptions` names them.
 
-        Those of `ONLY_IF_WEIGHED` are there only where they have a weight. Raises PluginError as `narrate` does, and
+        Those of `ONLY_IF_WEIGHED` are there only where they have a weight. Raises PluginError as `encode_context`,
         VsrError if the errors of an image without a gradient are to be learnt from.
         """
         with self._watching():
-            narrative = self.narrate(context)
+            narrative = self.encode_context(context)
             image = self.image_decoder(narrative)  # (B, 3, H, W)
             self._gave("image_decoder", "images", image, tuple(target.image.shape))
             text_loss = self.text_decoder.loss(narrative, target.ids, target.mask)
@@ -161,7 +161,7 @@ class StoryModel(nn.Module):
         """
         stories = len(context.mask)
         with self._watching():
-            narrative = self.narrate(context)
+            narrative = self.encode_context(context)
             ids = self.text_decoder.generate(narrative, decoding)
             self._gave("text_decoder", "generated ids", ids, (stories, None))
             texts = expect_texts(self.names["text_decoder"], self.text_decoder.detokenize(ids), stories)

@@ -8,7 +8,7 @@ from ..api import TextEncoder, VisualEncoder
 
 
 def image_vectors(encoder: VisualEncoder, features: Tensor) -> Tensor:
-    """Give the vectors (N, d) of images from what the encoder's frozen half gave (N, *F): the mean over places.
+    """Return the vectors (N, d) of images from what the encoder's frozen half gave (N, *F): the mean over places.
 
     Where nothing is frozen, the vector is the embedding.
     """
@@ -20,7 +20,7 @@ def image_vectors(encoder: VisualEncoder, features: Tensor) -> Tensor:
 
 
 def text_vectors(encoder: TextEncoder, features: Tensor, mask: Tensor) -> Tensor:
-    """Give the vectors (N, d) of texts likewise, the mean over the real tokens, from features and the mask (N, L)."""
+    """Return the vectors (N, d) of texts likewise, the mean over the real tokens, from features and the mask (N, L)."""
     if encoder.cache_key is None:
         return encoder(features, mask)
     if features.ndim < 3:

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..config import TrainConfig, resolve_recorded
+from ..config.experiment import TrainConfig, resolve_recorded
 from ..errors import VsrError
-from ..files import replacing, writing
+from ..files.atomic import replacing, writing
+from ..offline import no_network
 from ..plugin.registry import Registry
-from ..run import FROZEN, WEIGHTS, Run
-from ..sealed import no_network
+from ..runs.run import FROZEN, WEIGHTS, Run
 from ..system_errors import refuse_system_error
 from .building import build_model
 from .finite import weight_not_finite
@@ -118,7 +118,7 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str)
 
 
 def choose_device(name: str) -> torch.device:
-    """Give the device of this name, "auto" being the best there is. Raises VsrError if it is not here."""
+    """Return the device of this name, "auto" being the best there is. Raises VsrError if it is not here."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])

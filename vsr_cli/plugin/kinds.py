@@ -39,7 +39,7 @@ KINDS: tuple[Kind, ...] = (
 )
 KIND_OF: dict[str, Kind] = {kind.section: kind for kind in KINDS}
 ENCODERS: tuple[str, ...] = ("visual", "text")
-MODEL_PARTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
+MODEL_COMPONENTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 """The parts of a model, in the order in which they are built."""
 
 

@@ -57,11 +57,11 @@ class Registry:
         object.__setattr__(self, "_by_name", by_name)
 
     def names(self, section: str) -> list[str]:
-        """Give the sorted names of one kind's components."""
+        """Return the sorted names of one kind's components."""
         return sorted(name for kind, name in self._by_name if kind == section)
 
     def find(self, section: str, name: str) -> Provided:
-        """Give the one component of a kind that has this name.
+        """Return the one component of a kind that has this name.
 
         Raises VsrError if there is none, with the nearest names, or if two plugins provide it.
         """
@@ -84,7 +84,7 @@ class Registry:
         return found[0]
 
     def find_all(self, name: str, *, kind: Kind | None = None) -> list[Provided]:
-        """Give the components, of any kind or of one, that have this name. Raises VsrError if there is none."""
+        """Return the components, of any kind or of one, that have this name. Raises VsrError if there is none."""
         entries = [entry for entry in self.provided if kind is None or entry.section == kind.section]
         found = [entry for entry in entries if entry.component.name == name]
         if not found:

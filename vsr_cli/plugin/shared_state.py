@@ -105,7 +105,7 @@ class SharedState:
             )
 
     def close(self) -> None:
-        """Give torch's generator its own seed back."""
+        """Return torch's generator its own seed back."""
         if self._torch is None:
             return
         state = self._torch.get_rng_state()

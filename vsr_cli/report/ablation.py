@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from .history import clock
+from ..runs.history import clock
 from .markdown import plain
 from .markdown import table as markdown_table
 from .tables import Column, fitting_table
@@ -27,7 +27,7 @@ COST_COLUMNS = ("", "seeds", "parameters", "time a run")
 
 
 def tables(result: Mapping[str, Any], *, width: int, encoding: str = "utf-8") -> dict[str, RenderableType]:
-    """Give the table of each metric and that of the costs, under what stands above it. `result` is result.json's."""
+    """Return the table of each metric and that of the costs, under what stands above it. `result` is result.json's."""
     found = {}
     for name, metric in result["metrics"].items():
         floors = ", ".join(f"{floor} {short(value)}" for floor, value in floor_means(metric).items())
@@ -50,7 +50,7 @@ def _fitting(
 
 
 def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8") -> list[list[str]]:
-    """Give a row for each combination: its mean and what makes it differ from the base, in one metric."""
+    """Return a row for each combination: its mean and what makes it differ from the base, in one metric."""
     rows = []
     for number, (combination, score) in enumerate(
         zip(result["combinations"], result["metrics"][name]["scores"], strict=True)
@@ -69,7 +69,7 @@ def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8")
 
 
 def floor_means(metric: Mapping[str, Any]) -> dict[str, float]:
-    """Give the mean of each floor over the combinations; but for those made of a model's own answers they are alike."""
+    """Return mean of each floor over the combinations; but for those made of a model's own answers they are alike."""
     scores = [score for score in metric["scores"] if score]
     names = dict.fromkeys(name for score in scores for name in score["floors"])
     return {
@@ -78,7 +78,7 @@ def floor_means(metric: Mapping[str, Any]) -> dict[str, float]:
 
 
 def cost_rows(result: Mapping[str, Any]) -> list[list[str]]:
-    """Give a row for each combination: how many seeds are done, the parameters that train, the time of a training."""
+    """Return a row for each combination: how many seeds are done, the parameters that train, the time of a training."""
     rows = []
     for combination in result["combinations"]:
         parameters, seconds = combination["parameters"], combination["seconds"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
-from ..files import replacing
+from ..files.atomic import replacing
 from .ablation import floor_means
 from .plot_fonts import fonts_for
 from .storyboard import ACCENT, FAINT, INK, PAPER, TRUTH

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
-from ..run import Run
-from .history import Row, best_row, clock, losses_of, number, read_history, watched_loss
+from ..files.atomic import replacing
+from ..runs.history import Row, best_row, clock, losses_of, number, read_history, watched_loss
+from ..runs.run import Run
 from .plot_fonts import fonts_for
 from .storyboard import ACCENT, FAINT, INK, PAPER
 

@@ -10,8 +10,8 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from ..api import Box, Entity
+from ..config.schema import Resize
 from ..data.prepared import StoredFrame, StoredStory
-from ..sections import Resize
 from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PANEL_WIDTH, PAPER, load_font
 from .text_layout import Run, break_lines, draw_runs, is_rtl, runs_of
 
@@ -39,7 +39,7 @@ PLAIN = Style()
 
 
 def colour_of(number: int) -> str:
-    """Give the colour of a story's id by its number, from 0. No two are alike."""
+    """Return the colour of a story's id by its number, from 0. No two are alike."""
     if number < len(COLOURS):
         return COLOURS[number]
     # Each step by the golden ratio leads to the hue farthest from those before it.
@@ -48,7 +48,7 @@ def colour_of(number: int) -> str:
 
 
 def colours_of(story: StoredStory) -> dict[str, str]:
-    """Give each id of a story its colour, in the order in which the ids first appear."""
+    """Return each id of a story its colour, in the order in which the ids first appear."""
     ids: dict[str, None] = {}
     for frame in story.frames:
         ids.update(dict.fromkeys(name for entity in frame.entities for name in entity.ids))
@@ -81,7 +81,7 @@ def boxes_of(story: StoredStory, index: int) -> Iterator[tuple[str, Box]]:
 
 
 def place_box(box: Box, source: tuple[int, int], *, resize: Resize, shown: tuple[int, int]) -> Box | None:
-    """Give the place of a box of the source's picture in the picture shown, None where nothing of it is shown.
+    """Return the place of a box of the source's picture in the picture shown, None where nothing of it is shown.
 
     `source` and `shown` are (width, height); `shown` is of what `unfit_image` gives, at whatever scale.
     """

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ..data.prepared import Prepared
-from ..evaluation.stored import Evaluated
-from ..files import write_text
-from ..visible import visible_lines
-from .html_figures import CURVE_BOTTOM, CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_WIDTH, loss_charts, metric_figure
+from ..escaping import visible_lines
+from ..files.atomic import write_text
+from ..runs.results import Evaluated
+from .html_figures import (
+    CURVE_BOTTOM,
+    CURVE_HEIGHT,
+    CURVE_LEFT,
+    CURVE_RIGHT,
+    CURVE_WIDTH,
+    loss_charts,
+    metric_figure,
+)
 from .html_gallery import gallery
 from .provenance import provenance
 from .words import LEFT_OUT, described_floors, how_predicted, leaks_found, teacher_forced_numbers

@@ -174,7 +174,7 @@ def _chart(name: str, history: Sequence[Mapping[str, Any]]) -> Chart | None:
 
 
 def nice_step(spread: float) -> float:
-    """Give a step of 1, 2 or 5 times a power of ten that parts a spread into four to ten."""
+    """Return a step of 1, 2 or 5 times a power of ten that parts a spread into four to ten."""
     power = math.pow(10, math.floor(math.log10(spread / 4)))
     return power * next(factor for factor in (5.0, 2.0, 1.0) if factor * power <= spread / 4)
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.images import unfit_image
 from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
-from ..evaluation.stored import Evaluated
-from ..evaluation.text import clean_text
-from ..sections import CONTEXT_FRAMES
+from ..evaluation.normalize import clean_text
+from ..runs.results import Evaluated
 from .differences import shared_and_own
 
 THUMBNAIL = 192
@@ -29,7 +29,7 @@ QUALITY = 50
 
 
 def gallery(evaluated: Evaluated, prepared: Prepared, *, most: int) -> dict[str, Any]:
-    """Give the storyboards of an evaluation as JSON has them, at most `most`, evenly chosen.
+    """Return the storyboards of an evaluation as JSON has them, at most `most`, evenly chosen.
 
     {"metrics": {name: better}, "images": [base64 of a WebP], "windows": [{story, start, context: [[image, text]],
     truth: [image, stretches], predicted: ..., copied: ..., scores}]}; an image is a number in "images" or None, and
@@ -108,14 +108,14 @@ class _Pictures:
         self._number: dict[int, int] = {}
 
     def stored(self, row: int) -> int:
-        """Give the number of a picture of the data."""
+        """Return the number of a picture of the data."""
         if row not in self._number:
             pixels = self.prepared.frames.images.gather(np.asarray([row], dtype=np.int64))[0]
             self._number[row] = self._add(pixels, row)
         return self._number[row]
 
     def predicted(self, path: Path | None, *, like: int) -> int | None:
-        """Give the number of a predicted picture, shown in the proportions of a picture of the data."""
+        """Return the number of a predicted picture, shown in the proportions of a picture of the data."""
         if path is None:
             return None
         with Image.open(path, formats=["JPEG"]) as picture:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluation.stored import Evaluated
-from ..visible import visible
+from ..escaping import visible
+from ..runs.results import Evaluated
 from .verdicts import legend, marks, short
 from .words import described_floors, how_predicted, leaks_found, teacher_forced_numbers
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.splits import HELD_OUT, SPLITS
 from ..data.statistics import ALL, LENGTHS, Measures
-from ..files import replacing
+from ..files.atomic import replacing
 from .plot_fonts import fonts_for
 from .storyboard import FAINT, INK, PAPER
 

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import VsrError
-from ..files import read_json
+from ..files.atomic import read_json
+from ..files.strict_json import to_json
 from ..plugin.discovery import registry
-from ..plugin.kinds import KIND_OF, MODEL_PARTS
-from ..run import Run
-from ..strict_json import to_json
-from .history import best_row, clock, number, watched_loss
+from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
+from ..runs.history import best_row, clock, number, watched_loss
+from ..runs.run import Run
 
 Facts = dict[str, str]
 SHOWN_VERSIONS = ("vsr", "python", "torch", "transformers")
@@ -50,7 +50,7 @@ def _model(
 ) -> Facts:
     found = {
         KIND_OF[section].title: _component(section, config[section])
-        for section in MODEL_PARTS
+        for section in MODEL_COMPONENTS
         if isinstance(config.get(section), dict)
     }
     if width := config.get("model", {}).get("width"):

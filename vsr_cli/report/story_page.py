@@ -54,7 +54,7 @@ KINDS = "bold: characters and things; underlined: what they do; slanted: places"
 
 
 def frame_picture(prepared: Prepared, frame: StoredFrame) -> Image.Image | None:
-    """Give a frame's picture in the proportions of its source, None where it has none."""
+    """Return a frame's picture in the proportions of its source, None where it has none."""
     if frame.image_row < 0:
         return None
     facts, row = prepared.image_facts, frame.image_row
@@ -156,7 +156,7 @@ def _draw_title(board: Image.Image, story: StoredStory) -> None:
 
 
 def _legend(colours: Mapping[str, str], names: Mapping[str, str]) -> list[Caption]:
-    """Give a line for each id, in its colour, with what it stands for."""
+    """Return a line for each id, in its colour, with what it stands for."""
     entries = []
     for name, colour in colours.items():
         shown = f"{one_line(name)} "

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw
 
-from ..files import replacing
+from ..files.atomic import replacing
 from .fonts import Style
 from .text_layout import Run, break_lines, draw_runs, is_rtl, runs_of
 
@@ -124,7 +124,7 @@ def load_font(size: int, style: Style = "") -> Font:
 
 
 def panel_size(image: Image.Image) -> tuple[int, int]:
-    """Give the size at which a picture is shown."""
+    """Return the size at which a picture is shown."""
     height = PANEL_WIDTH * image.height / image.width
     if height > TALLEST * PANEL_WIDTH:
         height = TALLEST * PANEL_WIDTH

@@ -13,7 +13,7 @@ from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
 
-from ..visible import visible
+from ..escaping import visible
 
 GAP = 2
 LEAST = 14

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.stored import Evaluated
+from ..runs.results import Evaluated
 from .verdicts import short
 
 LEFT_OUT = "left_out"
@@ -27,18 +27,18 @@ def how_predicted(evaluated: Evaluated) -> str:
 
 
 def described_floors(evaluated: Evaluated) -> dict[str, str]:
-    """Give the floors of an evaluation with what each does, as far as that is known."""
+    """Return the floors of an evaluation with what each does, as far as that is known."""
     names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"])
     return {name: MEANING_OF_FLOOR.get(name, "") for name in names}
 
 
 def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
-    """Give how many windows leak, by reason, without the reasons of which there are none."""
+    """Return how many windows leak, by reason, without the reasons of which there are none."""
     return {reason.replace("_", " "): n for reason, n in leaks.items() if n and reason != LEFT_OUT}
 
 
 def teacher_forced_numbers(result: Mapping[str, Any]) -> dict[str, str]:
-    """Give the losses and the perplexity that were measured with teacher forcing, by name; none where none were."""
+    """Return the losses and the perplexity that were measured with teacher forcing, by name; none where none were."""
     block = result.get("teacher_forced")
     if not block:
         return {}

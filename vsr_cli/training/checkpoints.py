@@ -18,16 +18,16 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from ..checksums import write_checksums
 from ..errors import VsrError
-from ..files import replacing_folder, write_json
-from ..model.loss_means import LossMeans
+from ..files.atomic import replacing_folder, write_json
+from ..files.checksums import write_checksums
+from ..model.losses.means import LossMeans
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
-from ..run import WEIGHTS, Run
+from ..runs.run import WEIGHTS, Run
 from .display import EpochRow
+from .distributed import exchange_objects
 from .finite import FiniteChecks
-from .processes import exchange_objects
 from .progress import Progress
 from .state_files import load_nested, save_nested
 
@@ -103,7 +103,7 @@ class Checkpoints:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Give the state of every generator of random numbers that training may draw from."""
+    """Return the state of every generator of random numbers that training may draw from."""
     version, numbers, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return {

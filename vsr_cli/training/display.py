@@ -16,7 +16,7 @@ from torch import nn
 
 from ..console import err, say
 from ..model.weights import parameter_counts
-from ..report.history import SHOWN, Row, best_row, clock, epoch_table
+from ..runs.history import SHOWN, Row, best_row, clock, epoch_table
 
 ROOM = 6
 """Lines of a terminal that are not for finished epochs: the table's head, the running epoch, what was typed."""

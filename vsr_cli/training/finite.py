@@ -15,12 +15,12 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..config import TrainConfig
+from ..config.experiment import TrainConfig
 from ..errors import VsrError
 from ..model.finite import first_not_finite, traced_not_finite, weight_not_finite
 from ..model.story_model import StoryModel
-from ..plugin.kinds import KIND_OF, MODEL_PARTS
-from ..run import Run
+from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
+from ..runs.run import Run
 
 LOSS_OF = {"text": "text_decoder", "image": "image_decoder"}
 """The part that computes a term of the loss by itself."""
@@ -51,7 +51,7 @@ class FiniteChecks:
         if math.isfinite(value) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
             return
         # A gradient that is not finite spoils those of all parts that come before: the last one named is its source.
-        later_first = [*reversed(MODEL_PARTS), ""]
+        later_first = [*reversed(MODEL_COMPONENTS), ""]
         named = [(name, weight.grad) for name, weight in self.model.named_parameters() if weight.grad is not None]
         for part in later_first:
             found = first_not_finite(item for item in named if item[0].startswith(f"{part}." if part else ""))

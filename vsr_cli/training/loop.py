@@ -8,32 +8,32 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ..config import TrainConfig
+from ..config.experiment import TrainConfig
+from ..config.schema import ONLY_IF_WEIGHED
 from ..console import say
-from ..data.features import frozen_features, tell_of_cut_texts
+from ..data.features import frozen_features, warn_truncated_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
-from ..model.loss_means import open_split
+from ..model.losses.means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
-from ..report.history import Row, read_history
-from ..run import FROZEN, Run, now
-from ..sections import ONLY_IF_WEIGHED
+from ..runs.history import Row, read_history
+from ..runs.run import FROZEN, Run, now
+from .allocator import tune_allocator
 from .checkpoints import Checkpoints
 from .compiling import compiled
 from .display import EpochRow, TrainingDisplay
+from .distributed import add_gradients, company_of, copy_main, exchange, exchange_objects, main_process_first, meet
 from .finite import FiniteChecks
-from .fitting import fit_to_training
-from .gradients import Measurer
+from .fit_statistics import fit_to_training
+from .graceful_shutdown import Interrupted, StopRequest, graceful_shutdown
 from .meeting import Meeting
-from .memory import keep_freed_memory
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
-from .processes import add_gradients, company_of, copy_main, exchange, exchange_objects, in_turn, meet
 from .progress import Progress, in_parts, shuffled
 from .schedule import rate_share, set_rate
-from .stopping import Interrupted, Wish, listening
-from .tracking import Trackers
+from .step import Measurer
+from .trackers import Trackers
 from .validation import validate
 
 
@@ -62,10 +62,10 @@ def train(
         raise VsrError(
             f"training.best_metric: {watched} is measured only where it has a weight; add --set objective.{watched}=1"
         )
-    keep_freed_memory()
+    tune_allocator()
     set_seed(options.seed)
     resuming = _seen_alike(run.checkpoint("last").is_dir(), run, prepared, accelerator)
-    with in_turn(accelerator):
+    with main_process_first(accelerator):
         model = _build(config, prepared, run, resuming=resuming).to(accelerator.device)
     copy_main(model, accelerator)
     features = frozen_features(
@@ -79,7 +79,7 @@ def train(
     )
     if not resuming:
         if config.parts["text"].record() != prepared.manifest["text"]:  # of that encoder, 'vsr prepare' has told
-            tell_of_cut_texts(features.tokens)
+            warn_truncated_texts(features.tokens)
         fit_to_training(model, prepared, features, device=accelerator.device)
         copy_main(model, accelerator)  # what was fitted may differ by rounding between machines
         if accelerator.is_main_process:  # what never changes is kept once
@@ -97,7 +97,7 @@ def train(
     if accelerator.num_processes > 1:
         set_seed(options.seed + accelerator.process_index)  # what one process drops out another need not
     together = options.batch_size * accelerator.num_processes
-    progress = Progress(windows_a_step=together * options.accumulate, windows_a_pass=together)
+    progress = Progress(windows_per_step=together * options.accumulate, windows_per_pass=together)
     if resuming:
         progress = checkpoints.restore_last()
     earlier: list[Row] = []
@@ -122,7 +122,7 @@ def train(
 
     meet(accelerator)  # the main process has had files to write
     kept = time.monotonic()
-    with listening() as wish, compiled(model, wanted=options.compile):
+    with graceful_shutdown() as wish, compiled(model, wanted=options.compile):
 
         def stop_if_asked() -> None:
             _keep_and_stop(wish, checkpoints, progress, due=False)
@@ -133,7 +133,7 @@ def train(
                 break
             model.train()
             order = shuffled(len(training), seed=options.seed, epoch=epoch)
-            for indices in in_parts(order, progress.windows_a_step, start=progress.step):
+            for indices in in_parts(order, progress.windows_per_step, start=progress.step):
                 started = time.perf_counter()
                 losses = measurer.measure(training, indices)
                 finite.losses(losses, epoch=epoch, step=progress.step + 1)
@@ -191,7 +191,7 @@ def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool)
 
 
 def _seen_alike(resuming: bool, run: Run, prepared: Prepared, accelerator: Accelerator) -> bool:
-    """Give whether there is a checkpoint to go on from. Raises VsrError if processes see different folders."""
+    """Return whether there is a checkpoint to go on from. Raises VsrError if processes see different folders."""
     seen = exchange_objects((resuming, prepared.fingerprint), accelerator)
     for index, (has_checkpoint, fingerprint) in enumerate(seen):
         if fingerprint != seen[0][1]:
@@ -201,7 +201,7 @@ def _seen_alike(resuming: bool, run: Run, prepared: Prepared, accelerator: Accel
     return resuming
 
 
-def _keep_and_stop(wish: Wish, checkpoints: Checkpoints, progress: Progress, *, due: bool) -> bool:
+def _keep_and_stop(wish: StopRequest, checkpoints: Checkpoints, progress: Progress, *, due: bool) -> bool:
     """Write the last checkpoint where it is due. Gives whether it was; raises Interrupted if someone wants to stop."""
     everyones = exchange([float(wish.signal), float(due)], checkpoints.accelerator)
     signal = int(max(wanted for wanted, _ in everyones))

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
-from .processes import exchange, gather_equal
+from .distributed import exchange, gather_equal
 
 
 class SomeoneRanOut(Exception):
@@ -35,7 +35,7 @@ class Meeting:
         return [int(count) for _, count in said]
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Give for each tensor (n, *F) that of all processes (N, *F), through which gradients flow back."""
+        """Return for each tensor (n, *F) that of all processes (N, *F), through which gradients flow back."""
         rows = self.hold(rows=len(tensors[0]))
         return [_Everyones.apply(tensor, rows, self._accelerator) for tensor in tensors]
 

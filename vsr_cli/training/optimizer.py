@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from ..sections import TrainingOptions
+from ..config.schema import TrainingOptions
 
 LARGE_TABLE = 2**20
 """Numbers in a table of embeddings from which on its gradient is kept by row: below, a pass over all costs no more."""

@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..config import TrainConfig
+from ..config.experiment import TrainConfig
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..evaluation.teacher_forced import BATCH, batch_losses
 from ..model.building import build_model
-from ..model.loss_means import Split, open_split
+from ..model.losses.means import Split, open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .compiling import compiled
-from .fitting import fit_to_training
-from .gradients import Measurer
+from .distributed import precision_of
+from .fit_statistics import fit_to_training
 from .meeting import Meeting
 from .optimizer import clip_gradient, gradient_norm, make_optimizer
 from .plan_features import FeatureNeed, plan_features
-from .processes import precision_of
 from .progress import Progress, in_parts, shuffled
+from .step import Measurer
 
 TIMED_STEPS = 4
 """At least, and more while they take less than TIMED_SECONDS together. A first one, which is slower, does not count."""
@@ -94,7 +94,7 @@ class Plan:
     """By split."""
     epochs: int
     steps_an_epoch: int
-    windows_a_step: int
+    windows_per_step: int
     device: str
     precision: str
     parts: Sequence[PartSize]
@@ -121,13 +121,13 @@ class Plan:
         return self.feature_seconds + self.epochs * self.epoch_seconds
 
     def record(self) -> dict[str, Any]:
-        """Give it for machines."""
+        """Return it for machines."""
         return {
             "data": str(self.data),
             "windows": dict(self.windows),
             "epochs": self.epochs,
             "steps_an_epoch": self.steps_an_epoch,
-            "windows_a_step": self.windows_a_step,
+            "windows_per_step": self.windows_per_step,
             "device": self.device,
             "precision": self.precision,
             "parameters": [asdict(part) for part in self.parts],
@@ -156,9 +156,9 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     set_seed(options.seed)
     model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
     model.to(accelerator.device)
-    progress = Progress(windows_a_step=options.batch_size * options.accumulate, windows_a_pass=options.batch_size)
+    progress = Progress(windows_per_step=options.batch_size * options.accumulate, windows_per_pass=options.batch_size)
     order = shuffled(count, seed=options.seed, epoch=1)
-    steps = list(islice(in_parts(order, progress.windows_a_step), TIMED_STEPS))
+    steps = list(islice(in_parts(order, progress.windows_per_step), TIMED_STEPS))
     sample = np.sort(np.concatenate(steps))
     features, needs = plan_features(prepared, model, sample=sample, device=accelerator.device, options=config.features)
     sampled = prepared.windows("train").take(sample)
@@ -176,7 +176,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     )
     with compiled(model, wanted=options.compile):
         model.train()
-        kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_a_pass])
+        kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_per_pass])
         step_seconds = _typical_seconds(trial.device, [partial(trial.take, step) for step in steps])
         memory = _memory(trial, steps[0], kept_for_backward)
         model.eval()
@@ -188,7 +188,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         windows={"train": count, "validation": held_out},
         epochs=options.epochs,
         steps_an_epoch=progress.steps_an_epoch(count),
-        windows_a_step=progress.windows_a_step,
+        windows_per_step=progress.windows_per_step,
         device=str(accelerator.device),
         precision=precision_of(accelerator),
         parts=_part_sizes(config, model),
@@ -255,7 +255,7 @@ def _kept_for_backward(trial: _Trial, indices: NDArray[np.int64]) -> int:
 
 
 def _memory(trial: _Trial, indices: NDArray[np.int64], kept_for_backward: int) -> Memory:
-    """Give what a step holds; where the device keeps count of its memory, the sum is what was in use at the peak."""
+    """Return what a step holds; where the device keeps count of its memory, the sum is what was in use at the peak."""
     model = trial.measurer.model
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     gradients = sum(parameter.nbytes for parameter in trial.trained)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..config.schema import FeatureOptions
 from ..data.features import Features, Wanted, keep, room_for, wanted_text, wanted_visual
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, Rows
 from ..model.story_model import StoryModel
-from ..sections import FeatureOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class FeatureNeed:
         return self.missing * self.seconds_a_row if self.fits else 0.0
 
     def record(self) -> dict[str, Any]:
-        """Give it for machines."""
+        """Return it for machines."""
         sums = {"missing_bytes": self.missing_bytes, "seconds": self.seconds}
         return {**vars(self), "folder": str(self.folder), **sums}
 

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.teacher_forced import BATCH
-from ..model.loss_means import LossMeans
+from ..model.losses.means import LossMeans
 
 
 @dataclass(kw_only=True)
 class Progress:
     """How far a run has come. It changes at each step, and a checkpoint holds it as it is."""
 
-    windows_a_step: int
+    windows_per_step: int
     """Of all processes and forward passes together."""
-    windows_a_pass: int
+    windows_per_pass: int
     """Of all processes in one forward pass; it shrinks where that does not fit memory."""
     windows_validated: int = BATCH
     """Of one process in one validation pass; it shrinks likewise."""
@@ -38,8 +38,8 @@ class Progress:
     """Length of history.jsonl."""
 
     def steps_an_epoch(self, windows: int) -> int:
-        """Give the number of steps in which that many windows are seen once."""
-        return math.ceil(windows / self.windows_a_step)
+        """Return the number of steps in which that many windows are seen once."""
+        return math.ceil(windows / self.windows_per_step)
 
     def took_step(self, *, seconds: float) -> None:
         """Note a step, whose losses have been added."""
@@ -64,7 +64,7 @@ class Progress:
 
 
 def shuffled(windows: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Give the order (windows,) of an epoch. It follows from seed and epoch alone, so that none need be kept."""
+    """Return the order (windows,) of an epoch. It follows from seed and epoch alone, so that none need be kept."""
     return np.random.default_rng([seed, epoch]).permutation(windows)
 
 

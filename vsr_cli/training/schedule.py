@@ -6,11 +6,11 @@ import math
 
 from torch.optim import Optimizer
 
-from ..sections import TrainingOptions
+from ..config.schema import TrainingOptions
 
 
 def rate_share(options: TrainingOptions, *, step: int, steps: int) -> float:
-    """Give the rate of a step (from 0) of `steps` as a share of the highest: a linear warm-up, then the schedule."""
+    """Return the rate of a step (from 0) of `steps` as a share of the highest: a linear warm-up, then the schedule."""
     warmup = math.ceil(options.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import VsrError
-from ..files import read_json, write_json, writing
+from ..files.atomic import read_json, write_json, writing
 from ..system_errors import refuse_system_error
 
 

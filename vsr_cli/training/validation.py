@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from ..console import say
 from ..errors import VsrError
 from ..evaluation.teacher_forced import batch_losses, held_out_batches
-from ..model.alignment import Alignment
-from ..model.loss_means import LossMeans, Split
+from ..model.losses.alignment import Alignment
+from ..model.losses.means import LossMeans, Split
 from ..model.story_model import StoryModel
-from .memory import ONE_WINDOW_IS_TOO_MUCH, ran_out_of_memory
-from .processes import exchange
+from .allocator import ONE_WINDOW_IS_TOO_MUCH, ran_out_of_memory
+from .distributed import exchange
 from .progress import Progress, in_parts
 
 

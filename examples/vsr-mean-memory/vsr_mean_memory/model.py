@@ -17,7 +17,7 @@ class MeanMemory(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K)."""
+        """Return the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K)."""
         real = mask.unsqueeze(-1).to(frames.dtype)  # (B, K) -> (B, K, 1)
         count = real.cumsum(1).clamp(min=1)  # real frames so far, (B, K, 1)
         means = (frames * real).cumsum(1) / count  # of the frames so far, (B, K, D)

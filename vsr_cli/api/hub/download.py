@@ -35,7 +35,7 @@ class _Target:
 
 
 def cached_folder(hub_id: str, *, revision: str | None, patterns: Sequence[str]) -> Path:
-    """Give the cache's folder of the commit that it has for a revision. Its name is the commit.
+    """Return the cache's folder of the commit that it has for a revision. Its name is the commit.
 
     Raises OSError or ValueError of the hub's library if there is none, or one that is known not to be whole.
     """
@@ -53,7 +53,7 @@ def is_fetched(listing: Listing) -> bool:
 
 
 def download(listing: Listing, *, revision: str | None) -> Path:
-    """Give the folder of a listing's files, fetching those that are not there.
+    """Return the folder of a listing's files, fetching those that are not there.
 
     They are linked only once all are there, so that a commit's folder is never half full; then the cache notes that
     `revision` (None: the default branch) is this commit. A file that stops leaves what it has beside its place, as

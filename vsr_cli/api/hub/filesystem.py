@@ -28,7 +28,7 @@ class HubFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._root = self._strip_protocol(stream.url(""))
 
     def name(self, path: str) -> str:
-        """Give the path in the repository that a path stands for."""
+        """Return the path in the repository that a path stands for."""
         return str(self._strip_protocol(path)).removeprefix(f"{self._root}/")
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class OutOfReach(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class StopRequest:
     """What is asked of the hub, as an error's line names it."""
 
     hub_id: str
@@ -30,7 +30,7 @@ class Wish:
 
 
 @contextmanager
-def told_in_one_line(wish: Wish) -> Iterator[None]:
+def told_in_one_line(wish: StopRequest) -> Iterator[None]:
     """Turn what the hub's library and a broken transfer raise into one VsrError."""
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: its client's own, kept there
         GatedRepoError,
@@ -67,7 +67,7 @@ def told_in_one_line(wish: Wish) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Give the first line of an error that says anything, without the address, whose end may be a page of signature."""
+    """Return first line of an error that says anything, without the address, whose end may be a page of signature."""
     lines = (line.strip() for line in str(error).splitlines())
     first = next(filter(None, lines), type(error).__name__)
     return re.sub(r" for url:? \S+", "", first)[:300]

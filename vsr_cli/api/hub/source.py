@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .download import cached_folder, download, is_fetched
 from .listing import COMMIT, Listing, ask
-from .refusals import OutOfReach, Wish, told_in_one_line
+from .refusals import OutOfReach, StopRequest, told_in_one_line
 from .stream import HubStream
 
 
@@ -27,19 +27,19 @@ class HubSource:
         self, hub_id: str, *, revision: str | None, patterns: Sequence[str], instead: str, streaming: bool = False
     ) -> None:
         self._patterns = patterns
-        self._wish = Wish(hub_id=hub_id, revision=revision, streaming=streaming, instead=instead)
+        self._wish = StopRequest(hub_id=hub_id, revision=revision, streaming=streaming, instead=instead)
         self._commit: str | None = None
         self._listing: Listing | None = None
         self._folder: Path | None = None
 
     def known_commit(self) -> str | None:
-        """Give the settled commit, or what the cache holds for the revision; None for neither. Asks no hub."""
+        """Return the settled commit, or what the cache holds for the revision; None for neither. Asks no hub."""
         if self._commit is None and not self._wish.streaming and (folder := self._cached()) is not None:
             return folder.name
         return self._commit
 
     def settled_commit(self) -> str:
-        """Give the commit that will be read. The hub is asked, unless the revision is a commit itself.
+        """Return the commit that will be read. The hub is asked, unless the revision is a commit itself.
 
         Where the hub is out of reach, it is the one in the cache, as for `fetched`.
         """
@@ -53,14 +53,14 @@ class HubSource:
         return self._commit
 
     def cached(self) -> Path | None:
-        """Give the cache's folder of the settled commit if it is all there. Asks no hub."""
+        """Return the cache's folder of the settled commit if it is all there. Asks no hub."""
         if self._listing is not None and not is_fetched(self._listing):
             return None
         folder = self._folder or self._cached()
         return folder if folder is not None and folder.name == self._commit else None
 
     def fetched(self) -> Path:
-        """Give the folder of the files, fetching what the cache lacks; a stopped fetch goes on with the next call.
+        """Return the folder of the files, fetching what the cache lacks; a stopped fetch goes on with the next call.
 
         The folder's name is the commit. Where the hub is out of reach, or down, a copy in the cache is given instead.
         """
@@ -73,7 +73,7 @@ class HubSource:
         return self._folder
 
     def stream(self) -> HubStream:
-        """Give the files of the commit, to be read from the hub as they are needed. Nothing is kept of them."""
+        """Return the files of the commit, to be read from the hub as they are needed. Nothing is kept of them."""
         if self._listing is None:
             self._ask()
         assert self._listing is not None

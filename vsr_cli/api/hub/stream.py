@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from .listing import Listing
-from .refusals import Wish
+from .refusals import StopRequest
 
 PROTOCOL = "vsr-hub"
 WINDOWS = 8
@@ -24,7 +24,7 @@ class HubStream:
     """
 
     listing: Listing
-    wish: Wish
+    wish: StopRequest
     windows: deque[tuple[str, int, bytes]] = field(
         default_factory=lambda: deque(maxlen=WINDOWS), repr=False, compare=False
     )
@@ -39,7 +39,7 @@ class HubStream:
         return self.listing.files
 
     def url(self, name: str) -> str:
-        """Give the address of a file for `load_dataset(..., data_files=)`, together with `storage_options`."""
+        """Return the address of a file for `load_dataset(..., data_files=)`, together with `storage_options`."""
         return f"{PROTOCOL}://{self.listing.hub_id}@{self.listing.commit}/{name}"
 
     @property
@@ -60,6 +60,6 @@ class HubStream:
         return file
 
     def read(self, name: str) -> bytes:
-        """Give all of one of the files."""
+        """Return all of one of the files."""
         with self.open(name) as file:
             return file.read()

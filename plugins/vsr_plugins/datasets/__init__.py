@@ -1,0 +1,1 @@
+"""Datasets: read stories from folders, tables, JSON files and the Hugging Face hub."""

@@ -1,0 +1,197 @@
+"""Reads stories from JSON lines, one line in memory at a time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vsr_cli.api import (
+    Dataset,
+    Frame,
+    NoFile,
+    Note,
+    Options,
+    Rejected,
+    Story,
+    Survey,
+    VsrError,
+    find_file,
+    nfc,
+    open_bytes,
+    own_name,
+    shown,
+    tidy_text,
+)
+
+from .whole import entries_of
+
+MAX_LINE = 16 * 2**20
+"""Bytes. Texts and paths of thousands of frames fit; a longer line is skipped, and never held whole."""
+MAX_WHOLE = 256 * 2**20
+"""Bytes of a file that is one JSON value, which is held in memory."""
+SHAPE = '{"id": "a", "frames": [{"image": "a/1.jpg", "text": "..."}]}'
+BOM = b"\xef\xbb\xbf"
+
+
+class _FrameEntry(BaseModel):
+    model_config = ConfigDict(extra="allow")  # so that a message can name what stands in place of a text
+
+    image: str | None = None
+    text: str | None = None
+
+
+class _Line(BaseModel):
+    """What stands in a line; other keys are ignored."""
+
+    id: str | int | float | None = None
+    frames: list[_FrameEntry]
+    group: str | int | None = None
+    split: Literal["train", "validation", "test"] | None = None
+
+
+def build(options: Options) -> Dataset:
+    """Return the dataset. Nothing is read yet."""
+    return JsonlDataset()
+
+
+class JsonlDataset:
+    """Stories from JSON lines, or from a JSON array. The source is the file; paths are relative to its folder.
+
+    The file is in UTF-8, or in UTF-16 with a mark, and may be compressed (.gz). A story without an id is called by the
+    number of its line, or of its entry. Codes of the notes: missing_image, missing_text, empty_text, outside_folder; of
+    a rejected line: bad_json_line, line_too_long, no_frames.
+    """
+
+    def read(self, source: str | None) -> Iterator[Story | Rejected]:
+        """Yield the stories in the file's order. No file outside the file's folder is ever read.
+
+        Raises VsrError if the source is no readable file.
+        """
+        return _stories(_file(source))
+
+    def describe(self, source: str | None) -> Mapping[str, str]:
+        """Return the file's name. Reads no story."""
+        return {"source": own_name(_file(source))}
+
+    def survey(self, source: str | None) -> Survey:
+        """Count the lines that are not blank: they hold texts and paths, and so are soon gone through."""
+        path = _file(source)
+        with _readable(path):
+            if (entries := entries_of(path, most=MAX_WHOLE)) is not None:
+                return Survey(stories=len(entries))
+            with open_bytes(path) as file:
+                return Survey(stories=sum(1 for line in _lines(file) if line is None or line.strip()))
+
+
+def _file(source: str | None) -> Path:
+    if source is None:
+        raise VsrError(f"jsonl: no source is given; name a .jsonl file with one story a line: {SHAPE}")
+    path = Path(source)
+    if path.is_dir():
+        raise VsrError(f"{source}: is a folder; name the .jsonl file in it")
+    if not path.exists():
+        raise VsrError(f"{source}: no such file; name a .jsonl file with one story a line: {SHAPE}")
+    if not path.is_file():
+        raise VsrError(f"{source}: is not a regular file; name a .jsonl file")
+    return path
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a file raises that cannot be read into one VsrError."""
+    where = shown(str(path))
+    try:
+        yield
+    except (EOFError, zlib.error) as error:
+        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
+
+
+def _stories(path: Path) -> Iterator[Story | Rejected]:
+    with _readable(path):
+        entries = entries_of(path, most=MAX_WHOLE)
+    return _of_lines(path) if entries is None else _of_entries(path, entries)
+
+
+def _of_entries(path: Path, entries: Sequence[Any]) -> Iterator[Story | Rejected]:
+    folder = path.parent.resolve()
+    for number, entry in enumerate(entries, start=1):
+        where = f"{shown(str(path))}: entry {number}"
+        read = partial(_Line.model_validate, entry, strict=True)
+        yield _story(read, folder=folder, where=where, number=number)
+
+
+def _of_lines(path: Path) -> Iterator[Story | Rejected]:
+    folder = path.parent.resolve()
+    with _readable(path), open_bytes(path) as file:
+        for number, line in enumerate(_lines(file), start=1):
+            where = f"{shown(str(path))}:{number}"
+            if line is None:
+                what = f"the line is over {MAX_LINE // 2**20} MiB"
+                detail = f"{what}; write one story a line, and pictures as paths"
+                yield Rejected(where=where, code="line_too_long", detail=detail)
+                continue
+            line = line.removeprefix(BOM) if number == 1 else line
+            if line.strip():
+                read = partial(_Line.model_validate_json, line, strict=True)
+                yield _story(read, folder=folder, where=where, number=number)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield each line, or None for one over MAX_LINE."""
+    while line := file.readline(MAX_LINE + 1):
+        if len(line) <= MAX_LINE:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE)
+        yield None
+
+
+def _story(read: Callable[[], _Line], *, folder: Path, where: str, number: int) -> Story | Rejected:
+    def rejected(code: str, detail: str) -> Rejected:
+        return Rejected(where=where, code=code, detail=detail)
+
+    try:
+        written = read()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        at = ".".join(map(str, first["loc"])) or "the line"
+        return rejected("bad_json_line", f"{at}: {' '.join(first['msg'].split())}; write {SHAPE} in UTF-8")
+    if not written.frames:
+        return rejected("no_frames", 'the list "frames" is empty; give each frame an image and a text')
+    frames, notes = [], list[Note]()
+    for index, entry in enumerate(written.frames):
+        image = _image(folder, entry.image, index, notes)
+        text = tidy_text(entry.text)
+        if not text:
+            code = "missing_text" if entry.text is None else "empty_text"
+            others = ", ".join(repr(shown(key[:40])) for key in sorted(entry.model_extra or {})[:5])
+            hint = f' (it has {others}; the key of a text is "text")' if others and entry.text is None else ""
+            notes.append(Note(code=code, detail=f"frame {index + 1} has no text{hint}", frame=index))
+        frames.append(Frame(image=image, text=text or None))
+    return Story(
+        id=nfc(str(number if written.id in (None, "") else written.id)),
+        frames=tuple(frames),
+        group=None if written.group in (None, "") else nfc(str(written.group)),
+        split=written.split,
+        notes=tuple(notes),
+    )
+
+
+def _image(folder: Path, name: str | None, index: int, notes: list[Note]) -> Path | None:
+    """Return a frame's image if it is a file inside the folder; else note why not."""
+    found = find_file(folder, name) if name else NoFile("no image is named")
+    if isinstance(found, Path):
+        return found
+    code = "outside_folder" if found.outside else "missing_image"
+    notes.append(Note(code=code, detail=f"frame {index + 1}: {found.why}", frame=index))
+    return None

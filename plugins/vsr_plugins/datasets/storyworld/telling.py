@@ -1,0 +1,217 @@
+"""The grammar: a scene in one to three sentences, with the spans of what they speak of.
+
+In a template `{slot}` is filled from the scene, `[...]` marks an action of the friend and `<...>` one of the
+other. The chance of each paraphrase is written before it; nothing else in a text is random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+from vsr_cli.api import Entity
+
+from .cast import CHARACTERS, HOURS, PLACES, THINGS, Errand, Place
+from .world import Beat, Scene, World, scene
+
+Paraphrases = tuple[tuple[float, str], ...]
+
+FIRST: dict[Beat, str] = {
+    "sets out": "This story begins {when}, as {friend} [leaves] {his} tent {at_home}.",
+    "finds": "This story begins {when}, as {friend} [{goes}] to {goal}.",
+}
+"""How a story's first frame begins. It is no frame's fifth, so it needs no paraphrase."""
+
+ARRIVAL: dict[Beat, Paraphrases] = {
+    "sets out": (
+        (0.6, "{when}, {friend} [leaves] {his} tent {at_home}."),
+        (0.4, "{friend} [sets out] {when} from {his} tent {at_home}."),
+    ),
+    "finds": (
+        (0.65, "{when}, {friend} [{goes}] to {goal}."),
+        (0.35, "{friend} [{goes}] to {goal} {when}."),
+    ),
+    "hands over": (
+        (0.65, "{when}, {friend} [{goes}] up to {other}'s tent {at_other_home}."),
+        (0.35, "{friend} [{goes}] up to {other}'s tent {at_other_home} {when}."),
+    ),
+}
+
+EVENT: dict[tuple[Beat, Errand], Paraphrases] = {
+    ("sets out", "promised"): (
+        (0.6, "{he} [has promised] {other} a {thing}, and hopes to find one {at_goal}."),
+        (0.4, "There may be a {thing} {at_goal}, and {he} [has promised] it to {other}."),
+    ),
+    ("sets out", "lost"): (
+        (0.6, "{other} has lost the {thing}, so {he} [goes looking] for it {at_goal}."),
+        (0.4, "{he} [wants to search] {at_goal} for the {thing} that {other} lost."),
+    ),
+    ("sets out", "broken"): (
+        (0.6, "{other} broke the {thing}, so {he} [carries] it off to be mended {at_goal}."),
+        (0.4, "{he} [carries] the {thing} that {other} broke, for it can be mended {at_goal}."),
+    ),
+    ("finds", "promised"): (
+        (0.7, "What luck, here is the {thing} that {he} [promised] {other}!"),
+        (0.3, "{he} [chooses] the {thing} that {he} promised {other}."),
+    ),
+    ("finds", "lost"): (
+        (0.7, "After a long search {he} [finds] the {thing} that {other} lost."),
+        (0.3, "{he} [looks] everywhere, and there lies the {thing} that {other} lost."),
+    ),
+    ("finds", "broken"): (
+        (0.7, "With a little glue {he} [mends] the {thing} that {other} broke."),
+        (0.3, "{he} [sits down] and patiently mends the {thing} that {other} broke."),
+    ),
+    ("hands over", "promised"): (
+        (0.7, "A promise is a promise: {he} [gives] {other} the {thing}."),
+        (0.3, "{he} [keeps] the promise and gives {other} the {thing}."),
+    ),
+    ("hands over", "lost"): (
+        (0.7, "{other} <cheers>, because {name} [brings back] the lost {thing}."),
+        (0.3, "Look, {name} [brings back] the lost {thing}, and {other} <cheers>!"),
+    ),
+    ("hands over", "broken"): (
+        (0.7, "Now the {thing} is as good as new, and {other} <thanks> {him}."),
+        (0.3, "{he} [shows] {other} the {thing}, which is as good as new."),
+    ),
+}
+
+OUTLOOK: dict[Beat, Paraphrases] = {
+    "finds": (
+        (0.65, "Next stop: {other}'s tent {at_other_home}."),
+        (0.35, "Now {he} [must carry] it to {other}'s tent {at_other_home}."),
+    ),
+    "hands over": (
+        (0.65, "They {use} together while {other} <tells> {him} about {other_goal}."),
+        (0.35, "{other} <talks> about {other_goal} while they {use} together."),
+    ),
+}
+
+ENDING: Paraphrases = (
+    (0.65, "They {use} together, talk about {other_goal}, and sleep under the stars."),
+    (0.35, "They {use} together, dream of {other_goal}, and sleep under the stars."),
+)
+"""How the last hour ends, in place of the outlook."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """A text and what its words stand for."""
+
+    text: str
+    entities: tuple[Entity, ...]
+
+
+def paraphrases(told: Scene, *, frame: int) -> tuple[Paraphrases, ...]:
+    """Return the templates of each sentence of a scene, with their chances; `frame` is its index from 0."""
+    first = FIRST[told.beat] if frame == 0 else None
+    arrival: Paraphrases = ((1.0, first),) if first else ARRIVAL[told.beat]
+    last_hour = told.hour == len(HOURS) - 1
+    outlook = (ENDING,) if last_hour else (OUTLOOK[told.beat],) if told.beat in OUTLOOK else ()
+    return (arrival, EVENT[told.beat, told.errand], *outlook)
+
+
+def tell(world: World, t: int) -> Telling:
+    """Tell frame `t` (from 0) of a story, in the words that chance chose."""
+    told = scene(world, t)
+    chosen = [_choose(options, u) for options, u in zip(paraphrases(told, frame=t), world.wording[t], strict=False)]
+    return fill(chosen, told, frame=t)
+
+
+def tellings(told: Scene, *, frame: int) -> Iterator[tuple[float, str]]:
+    """Return every text that a scene can have, with its probability."""
+    for choice in product(*paraphrases(told, frame=frame)):
+        probability = 1.0
+        for chance, _ in choice:
+            probability *= chance
+        yield probability, fill([template for _, template in choice], told, frame=frame).text
+
+
+def fill(templates: list[str], told: Scene, *, frame: int) -> Telling:
+    """Fill a scene's sentences in. A friend's animal is named in a story's first three frames."""
+    slots = _slots(told, introduce=frame < 3)
+    text = ""
+    entities: list[Entity] = []
+    action = 0
+    for template in templates:
+        text += " " if text else ""
+        start = len(text)
+        for slot, mark, words in _pieces(template):
+            if mark and mark in "[<":
+                action = len(text)
+            elif mark:
+                by = told.friend if mark == "]" else told.other
+                entities.append(_entity("action", thing_id(by.name), action, len(text)))
+            else:
+                before, shown, whose = slots[slot] if slot else (words, "", "")
+                text += before
+                if whose:
+                    kind = "landmark" if whose.startswith("lm") else "object"
+                    entities.append(_entity(kind, whose, len(text), len(text) + len(shown)))
+                text += shown
+        text = text[:start] + text[start].upper() + text[start + 1 :]
+    return Telling(text=text, entities=tuple(sorted(entities, key=lambda entity: entity.start)))
+
+
+@cache
+def _pieces(template: str) -> tuple[tuple[str, str, str], ...]:
+    """Cut a template up: each piece is a slot's name, a mark, or words."""
+    return tuple(re.findall(r"\{(\w+)\}|([\[\]<>])|([^{}\[\]<>]+)", template))
+
+
+def _slots(told: Scene, *, introduce: bool) -> dict[str, tuple[str, str, str]]:
+    """Return for each slot the words before a span, the span's words and its id, "" where there is no span."""
+    he, him, his = told.friend.pronouns
+    me, other = thing_id(told.friend.name), thing_id(told.other.name)
+    name = f"{told.friend.name} the {told.friend.animal}" if introduce else told.friend.name
+    slots = {
+        "friend": ("", name, me),
+        "name": ("", told.friend.name, me),
+        "he": ("", he, me),
+        "him": ("", him, me),
+        "his": ("", his, me),
+        "other": ("", told.other.name, other),
+        "thing": ("", f"{told.thing.colour} {told.thing.noun}", thing_id(told.thing.noun)),
+        "goes": (told.friend.goes, "", ""),
+        "use": (told.thing.use, "", ""),
+        "when": (HOURS[told.hour], "", ""),
+    }
+    where: dict[str, Place | None] = {
+        "home": told.home,
+        "goal": told.goal,
+        "other_home": told.other_home,
+        "other_goal": told.other_goal,
+    }
+    for slot, place in where.items():
+        if place is not None:
+            slots[slot] = ("", f"the {place.noun}", thing_id(place.noun))
+            slots[f"at_{slot}"] = (f"{place.at} ", f"the {place.noun}", thing_id(place.noun))
+    return slots
+
+
+_IDS = {
+    **{character.name: f"char{n}" for n, character in enumerate(CHARACTERS, 1)},
+    **{thing.noun: f"obj{n}" for n, thing in enumerate(THINGS, 1)},
+    **{place.noun: f"lm{n}" for n, place in enumerate(PLACES, 1)},
+}
+
+
+def thing_id(name: str) -> str:
+    """Return the id of a character's name, a thing's or a place's noun: char, obj or lm and a number."""
+    return _IDS[name]
+
+
+def _entity(kind: str, whose: str, start: int, end: int) -> Entity:
+    return Entity(kind=kind, ids=(whose,), start=start, end=end)
+
+
+def _choose(options: Paraphrases, u: float) -> str:
+    """Return the paraphrase in whose share of [0, 1) the number `u` lies."""
+    for chance, template in options[:-1]:
+        if u < chance:
+            return template
+        u -= chance
+    return options[-1][1]

@@ -1,0 +1,1 @@
+"""Fusions: join the image and text embeddings of each frame."""

@@ -1,0 +1,1 @@
+"""Image decoders: generate the image of the next frame."""

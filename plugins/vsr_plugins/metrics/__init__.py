@@ -1,0 +1,1 @@
+"""Metrics: score predicted texts and images."""

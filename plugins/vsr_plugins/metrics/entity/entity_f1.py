@@ -1,0 +1,85 @@
+"""Entity carry-over: which of the context's people, things and places a prediction names, beside those that recur."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr_cli.api import Metric, Options, Sample, split_words
+
+DETERMINERS = frozenset(split_words("the a an this that these those my your his her its our their another"))
+PRONOUNS = frozenset(
+    split_words(
+        "i me mine myself you yours yourself yourselves he him his himself she her hers herself it its itself "
+        "we us ours ourselves they them their theirs themselves who whom whose this that these those "
+        "one ones other others each both all some someone everyone nobody"
+    )
+)
+
+
+class CarryOver:
+    """F1 over all windows of naming again what comes again.
+
+    An entity of the context is to be named if the target speaks of it, by whatever words. It is named if the
+    prediction holds words that the context calls it by: a whole mention of it alone, less articles, possessives and
+    case; pronouns name nobody. What the context only ever calls by pronouns cannot be named and does not count, nor
+    does what is new in the target. The target itself may name less than all, by pronouns: that is the ceiling. The
+    statistics (n, 3): entities named rightly, entities named, entities to be named.
+    """
+
+    scale = "0-1, higher is better"
+    better: Literal["higher"] = "higher"
+    signature = "names:of-the-context|match:words-lc|pronouns:no|actions:no|agg:micro"
+    reads_mentions = True
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the three counts of each window, (n, 3)."""
+        return np.array([_counts(sample) for sample in samples], dtype=np.float64).reshape(-1, 3)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return F1, precision and recall; 1 where there is nothing to name and nothing is named."""
+        assert len(statistics), "no score without a window"
+        right, named, wanted = statistics.sum(axis=0)
+        return {
+            "entities": _share(2 * right, named + wanted),
+            "entities-precision": _share(right, named),
+            "entities-recall": _share(right, wanted),
+        }
+
+
+def _counts(sample: Sample) -> tuple[int, int, int]:
+    names: dict[str, set[str]] = {}
+    for frame in sample.context_mentions:
+        for mention in frame:
+            name = _name(mention.text)
+            # Words of several are no name of one, and an action names nobody.
+            if name and len(mention.ids) == 1 and mention.kind != "action":
+                names.setdefault(mention.ids[0], set()).add(name)
+    recurring = {name for mention in sample.reference_mentions for name in mention.ids}
+    written = f" {_words(sample.predicted_text)} "
+    named = {entity for entity, called in names.items() if any(f" {name} " in written for name in called)}
+    wanted = names.keys() & recurring
+    return len(named & wanted), len(named), len(wanted)
+
+
+def _name(text: str) -> str:
+    words = _words(text).split()
+    while words and words[0] in DETERMINERS:
+        words = words[1:]
+    return "" if all(word in PRONOUNS for word in words) else " ".join(words)
+
+
+def _words(text: str) -> str:
+    return " ".join(split_words(text.casefold().replace("'s", "").replace("'", " ")))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 1.0
+
+
+def build(options: Options) -> Metric:
+    """Build the metric."""
+    return CarryOver()

@@ -1,0 +1,86 @@
+"""What exposes a grey mean image: how sharp predictions are, and how much they differ between windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr_cli.api import Metric, Options, Sample
+
+LEAST = 1e-12
+"""Keeps ratios to flat pictures finite."""
+GRID = 8
+"""A picture's layout is the mean colours of 8 x 8 fields."""
+
+
+class Sharpness:
+    """The predictions' edges over the targets': the ratio of the root mean squares of brightness steps.
+
+    The statistics (n, 2): the mean square of the steps between neighbouring pixels of the prediction and of the target.
+    """
+
+    scale = "0 up, 1 is as sharp as the targets"
+    better: Literal["one"] = "one"
+    signature = "pixels:0-1|grey:mean|steps:neighbours|agg:ratio-of-rms"
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the mean squared steps of each window's two pictures, (n, 2)."""
+        rows = [[_edges(sample.predicted_image), _edges(sample.reference_image)] for sample in samples]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the ratio."""
+        assert len(statistics), "no score without a window"
+        predicted, true = statistics.mean(axis=0)
+        return {"sharpness": float(np.sqrt(predicted / max(true, LEAST)))}
+
+
+class Spread:
+    """How much the predictions differ between windows, over how much the targets do: 0 for one picture for all.
+
+    The ratio of the root mean variances of the colours of 8 x 8 fields. The statistics are these colours of the
+    prediction and of the target, (n, 384).
+    """
+
+    scale = "0 up, 1 is as varied as the targets"
+    better: Literal["one"] = "one"
+    signature = f"pixels:0-1|fields:{GRID}x{GRID}|channels:rgb|agg:ratio-of-sd"
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the colours of each window's two pictures, (n, 384)."""
+        rows = [np.stack([_layout(sample.predicted_image), _layout(sample.reference_image)]) for sample in samples]
+        return np.array(rows, dtype=np.float64).reshape(len(samples), 2 * 3 * GRID**2)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the ratio."""
+        assert len(statistics), "no score without a window"
+        predicted, true = statistics.var(axis=0).reshape(2, -1).mean(axis=1)
+        return {"spread": float(np.sqrt(predicted / max(true, LEAST)))}
+
+
+def _edges(image: NDArray[np.uint8]) -> float:
+    grey = image.mean(axis=2, dtype=np.float32) / 255
+    return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())
+
+
+def _layout(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the mean colours of the fields, (3 * 64,)."""
+    rows = (np.arange(GRID) * image.shape[0]) // GRID
+    columns = (np.arange(GRID) * image.shape[1]) // GRID
+    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=0, dtype=np.float64), columns, axis=1)
+    areas = np.outer(np.diff([*rows, image.shape[0]]), np.diff([*columns, image.shape[1]]))
+    fields: NDArray[np.float64] = sums / areas[..., None] / 255
+    return fields.reshape(-1)
+
+
+def build_sharpness(options: Options) -> Metric:
+    """Build the ratio of sharpness."""
+    return Sharpness()
+
+
+def build_spread(options: Options) -> Metric:
+    """Build the ratio of variety."""
+    return Spread()

@@ -1,0 +1,138 @@
+"""How varied predictions are: distinct words, repetition within a text, and copies of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsr_cli.api import Metric, Options, Sample
+
+from .ngrams import ngrams, require_words, words
+
+LONGEST = 256
+"""Words of a text that are looked at."""
+RUN = 4
+"""Words in a run that counts as repeated or copied."""
+
+
+class Distinct:
+    """Distinct n-grams over all n-grams of all predictions (Li et al., 2016): low where all stories are told alike.
+
+    The statistics are 32-bit checksums of a window's n-grams, (n, 256), -1 where there is none. Statistics of the same
+    window taken twice hold nothing new, so a bootstrap that draws stories with replacement would be wrong here.
+    """
+
+    scale = "0-1, higher is more varied"
+    better: Literal["higher", "lower"] = "higher"
+    resampled = False
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._name = f"distinct-{n}"
+        self.signature = f"n:{n}|case:lc|tok:words|first:{LONGEST}|interval:none"
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words(self._name, references)
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the checksums of each window's n-grams, (n, 256)."""
+        rows = np.full((len(samples), LONGEST), -1.0)
+        for row, sample in zip(rows, samples, strict=True):
+            found = [crc32(" ".join(run).encode()) for run in ngrams(words(sample.predicted_text), self._n)]
+            row[: len(found[:LONGEST])] = found[:LONGEST]
+        return rows
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the share of n-grams that are distinct; 0 where there is none."""
+        assert len(statistics), "no score without a window"
+        found = statistics[statistics >= 0]
+        return {self._name: len(np.unique(found)) / len(found) if len(found) else 0.0}
+
+
+class Repetition:
+    """The mean over windows of the share of a prediction's runs of four words that it holds already.
+
+    Welleck et al. (2020), "Neural text generation with unlikelihood training", call it seq-rep-4. The statistics
+    (n, 3): for runs of four, one and two words.
+    """
+
+    scale = "0-1, lower is better"
+    better: Literal["higher", "lower"] = "lower"
+    signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words("repetition", references)
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the three shares of each window, (n, 3); 0 where a text is too short."""
+        texts = [words(sample.predicted_text) for sample in samples]
+        rows = [[_repeated(list(ngrams(text, n))) for n in (RUN, 1, 2)] for text in texts]
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the mean shares."""
+        assert len(statistics), "no score without a window"
+        names = ("repetition", "repetition-1", "repetition-2")
+        return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
+
+
+class Copying:
+    """The mean over windows of the share of a prediction's runs of four words that stand in its context.
+
+    The statistics (n, 2): for runs of four words and for single words. What the references have is the ceiling's.
+    """
+
+    scale = "0-1, lower is less copied"
+    better: Literal["higher", "lower"] = "lower"
+    signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
+
+    def read_references(self, references: Sequence[str]) -> None:
+        """Raise VsrError if they hold no word."""
+        require_words("copying", references)
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the two shares of each window, (n, 2); 0 where a text is too short."""
+        rows = [[_copied(sample, n) for n in (RUN, 1)] for sample in samples]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the mean shares."""
+        assert len(statistics), "no score without a window"
+        names = ("copying", "copying-1")
+        return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
+
+
+def _repeated(runs: list[tuple[str, ...]]) -> float:
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def _copied(sample: Sample, n: int) -> float:
+    runs = list(ngrams(words(sample.predicted_text), n))
+    there = {run for text in sample.context_texts for run in ngrams(words(text), n)}
+    return sum(run in there for run in runs) / len(runs) if runs else 0.0
+
+
+def build_distinct_1(options: Options) -> Metric:
+    """Build the share of distinct words."""
+    return Distinct(1)
+
+
+def build_distinct_2(options: Options) -> Metric:
+    """Build the share of distinct pairs of words."""
+    return Distinct(2)
+
+
+def build_repetition(options: Options) -> Metric:
+    """Build the share of what a text repeats."""
+    return Repetition()
+
+
+def build_copying(options: Options) -> Metric:
+    """Build the share of what a text copies."""
+    return Copying()

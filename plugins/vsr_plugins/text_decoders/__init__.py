@@ -1,0 +1,1 @@
+"""Text decoders: write the text of the next frame."""

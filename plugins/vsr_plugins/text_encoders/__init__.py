@@ -1,0 +1,1 @@
+"""Text encoders: turn texts into embeddings."""

@@ -1,0 +1,113 @@
+"""A pretrained network that gives one vector a picture, and a linear layer over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vsr_cli.api import BuildContext, VsrError, content_key, one_line
+
+from . import VisualOptions
+from .preprocessing import Preprocessing
+from .style import WithStyle
+
+
+class PretrainedEncoder(nn.Module):
+    """A network without its classifier, frozen or not, and a linear layer over what it gives.
+
+    `network` gives (N, F) of pixels (N, 3, size, size); `structure` is what its weights do not say of it, for the cache
+    key; `assets` are files by name, with what it is built from when a run is read back. Raises VsrError if the network
+    does not read such pixels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        structure: Mapping[str, object],
+        options: VisualOptions,
+        context: BuildContext,
+        assets: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        network.eval()
+        features = features_of(network, preprocessing.size)
+        if options.style:
+            network = WithStyle(network, size=preprocessing.size)
+            features = features_of(network, preprocessing.size)
+        self.network = network
+        self.preprocessing = preprocessing
+        self.trains_whole = options.frozen == "none"
+        self.network.requires_grad_(self.trains_whole)
+        self.projection = nn.Linear(features, context.width)
+        # What a saved run's key was made of stays as it is where there is nothing to add.
+        self._structure = {**structure, **({"style": True} if options.style else {})}
+        self._assets = assets or {}
+
+    @property
+    def cache_key(self) -> str | None:
+        """Digest the frozen weights as they are now, the structure and the preprocessing."""
+        if self.trains_whole:
+            return None
+        return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
+
+    def train(self, mode: bool = True) -> PretrainedEncoder:
+        """Set the mode of what trains; running statistics stay as they are.
+
+        A batch is worked through in parts, in several processes: what it normalised by would depend on which.
+        """
+        super().train(mode)
+        for module in self.network.modules():
+            if not self.trains_whole or isinstance(module, _BatchNorm):
+                module.training = False
+        return self
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return (N, 3, size, size) as the network was trained on, from images (N, 3, H, W) uint8."""
+        return self.preprocessing(images)
+
+    def frozen(self, pixels: Tensor) -> Tensor:
+        """Return the features (N, F) of pixels (N, 3, size, size), or the pixels where the network trains."""
+        if self.trains_whole:
+            return pixels
+        with torch.no_grad():
+            # With a pixel's channels side by side, convolutions need no rearranging before and after each of them.
+            features: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, D) from what `frozen` returned."""
+        if self.trains_whole:
+            features = self.network(features)  # (N, 3, size, size) -> (N, F)
+        embedding: Tensor = self.projection(features)
+        return embedding
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the preprocessing, and what else the network is built from."""
+        self.preprocessing.save(folder)
+        for name, text in self._assets.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+@torch.no_grad()
+def features_of(network: nn.Module, size: int) -> int:
+    """Say how many features F a network gives of a picture, by trying. Raises VsrError if it cannot read it."""
+    try:
+        found = network(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise VsrError(
+            f"visual encoder: {type(network).__name__} does not read pictures of {size} pixels a side "
+            f"({one_line(error)}); take another network"
+        ) from error
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        raise VsrError(
+            f"visual encoder: {type(network).__name__} does not give one vector a picture "
+            f"({tuple(getattr(found, 'shape', ()))}); take another network"
+        )
+    return found.shape[1]

@@ -1,0 +1,207 @@
+"""Models and runs of other people: they execute nothing and reach nothing."""
+
+import json
+import shutil
+import socket
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from vsr_cli.api import BuildContext, VsrError, refuse_foreign_code
+from vsr_cli.cli.settings import registry
+from vsr_cli.data.chunks import Chunk
+from vsr_cli.data.prepared import MANIFEST, open_prepared
+from vsr_cli.files.atomic import write_json
+from vsr_cli.model.weights import load_model
+from vsr_cli.offline import no_network
+from vsr_cli.runs.run import Run
+
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 600,
+}
+REFUSED = {
+    "config.json": [
+        {"auto_map": {"AutoConfig": "evil.Evil"}},
+        {"auto_map": {"AutoModel": "someone/else--evil.Evil"}, "model_type": "bert"},
+        {"text_config": {"auto_map": {"AutoConfig": "evil.Evil"}}},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        {"attn_implementation": "someone/kernels"},
+        {"_attn_implementation": {"": "someone/kernels:attention"}},
+        {"vision_config": {"_attn_implementation_internal": "someone/kernels"}},
+        {"backbone": "someone/backbone", "use_pretrained_backbone": True},
+    ],
+    "tokenizer_config.json": [{"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}],
+    "preprocessor_config.json": [{"auto_map": {"AutoImageProcessor": "evil.Evil"}}],
+    "processor_config.json": [{"image_processor": {"auto_map": {"AutoImageProcessor": "evil.Evil"}}}],
+    "adapter_config.json": [{"base_model_name_or_path": "someone/else"}],
+}
+
+
+def write_model(folder: Path, name: str = "config.json", settings: dict | None = None) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(BERT))
+    (folder / name).write_text(json.dumps((BERT if name == "config.json" else {}) | (settings or {})))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, settings) for name, each in REFUSED.items() for settings in each],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_a_folder_that_asks_for_more_than_to_be_read_is_refused_by_the_files_name(tmp_path, name, settings):
+    with pytest.raises(VsrError) as refused:
+        refuse_foreign_code(write_model(tmp_path / "model", name, settings))
+    (line,) = refused.value.lines
+    assert line.startswith(f"{tmp_path / 'model' / name}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"auto_map": None}, {"attn_implementation": "eager"}, {"labels": ["auto_map"]}]
+)
+def test_a_plain_folder_is_not_refused(tmp_path, settings):
+    refuse_foreign_code(write_model(tmp_path / "model", settings=settings))
+
+
+def test_a_hub_id_that_is_not_here_is_left_to_the_library(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refuse_foreign_code("nobody/has-such-a-model")
+
+
+BUILDS = {
+    "text": ("hf-text", "model"),
+    "visual": ("hf-vision", "model"),
+    "text_decoder": ("lm", "model"),
+    "metrics": ("bertscore", "model"),
+}
+
+
+@pytest.mark.parametrize("section", BUILDS)
+def test_every_component_that_takes_a_model_refuses_one_with_code_before_the_library_sees_it(
+    tmp_path, monkeypatch, section
+):
+    from vsr_cli.plugin.loading import build
+
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the library has asked whether to run the code"))
+    folder = write_model(tmp_path / "model", settings={"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.M"}})
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
+    name, option = BUILDS[section]
+    entry = registry().find(section, name)
+    options = entry.component.options.model_validate({option: str(folder)})
+    context = BuildContext(width=16, steps=4, image_size=32, training_texts=tuple)
+    with pytest.raises(VsrError, match=r"config\.json: names Python code of its own \(auto_map\)"):
+        build(entry, options, *([] if section == "metrics" else [context]))
+    assert not (tmp_path / "PWNED").exists()
+
+
+# A run that comes from someone else.
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory, train_small) -> Path:
+    """A run whose text encoder is one of transformers', of random weights."""
+    folder = tmp_path_factory.mktemp("encoded")
+    tokenizer = folder / "tokenizer.json"
+    shutil.copy(train_small(folder / "first", "training.epochs=1").assets / "text" / "tokenizer.json", tokenizer)
+    model = write_model(folder / "bert")
+    run = train_small(
+        folder / "run",
+        "training.epochs=1",
+        "text.name=hf-text",
+        "text.weights=random",
+        f"text.model={model}",
+        f"text.tokenizer={tokenizer}",
+        "text.length=16",
+    )
+    shutil.rmtree(model)
+    return run.folder
+
+
+@pytest.fixture
+def stranger(encoded, tmp_path) -> Path:
+    return Path(shutil.copytree(encoded, tmp_path / "stranger"))
+
+
+def change(path: Path, **facts) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_a_run_needs_nothing_but_itself(stranger):
+    config = Run(stranger).config()
+    config["text"] |= {"model": "/etc", "tokenizer": "https://example.org/tokenizer.json"}
+    write_json(stranger / "config.json", config)
+    load_model(Run(stranger), registry())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"model_type": "evilmodel", "auto_map": {"AutoConfig": "evil.Evil"}}, {"_attn_implementation": "someone/kernels"}],
+    ids=["auto_map", "kernels"],
+)
+def test_a_run_that_names_code_is_refused(stranger, tmp_path, monkeypatch, settings):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the library has asked whether to run the code"))
+    change(stranger / "assets" / "text" / "config.json", **settings)
+    (stranger / "assets" / "text" / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
+    Run(stranger).record_checksums()  # as whoever made it would
+    with pytest.raises(VsrError) as refused:
+        load_model(Run(stranger), registry())
+    assert str(stranger / "assets" / "text" / "config.json") in str(refused.value)
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_nothing_is_asked_of_the_network_within_a_sealed_block():
+    asks = {
+        "a host": lambda: socket.getaddrinfo("example.org", 443),
+        "an address": lambda: socket.create_connection(("127.0.0.1", 9), timeout=0.1),
+        "a page": lambda: urllib.request.urlopen("http://example.org"),
+    }
+    for ask in asks.values():
+        with (
+            pytest.raises(VsrError, match="runs/theirs: asks for something from the network"),
+            no_network("runs/theirs"),
+        ):
+            ask()
+    with pytest.raises(OSError), no_network("x"):  # noqa: PT011 - whatever the system says of a missing socket
+        socket.socket(socket.AF_UNIX).connect("/nowhere")
+    with no_network("this thread"):
+        other = threading.Thread(target=lambda: socket.getaddrinfo("127.0.0.1", 9))
+        other.start()
+        other.join()
+    socket.getaddrinfo("127.0.0.1", 9)
+
+
+def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monkeypatch):
+    from vsr_cli.model import weights
+
+    real = weights.build_model
+    monkeypatch.setattr(
+        weights, "build_model", lambda *of, **by: (socket.getaddrinfo("example.org", 443), real(*of, **by))[1]
+    )
+    with pytest.raises(VsrError, match=r"asks for something from the network \(example.org\)"):
+        load_model(Run(stranger), registry())
+
+
+# A prepared folder that comes from someone else.
+
+
+@pytest.mark.parametrize("tables", ["../elsewhere", "/etc", "..", "a/b", ""])
+def test_tables_outside_of_the_prepared_folder_are_refused(small_data, tmp_path, tables):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_json(folder / MANIFEST, json.loads((small_data / MANIFEST).read_text()) | {"tables": tables})
+    with pytest.raises(VsrError, match=r"its tables are not in the folder itself"):
+        open_prepared(folder)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "a" * 31 + "/", "", None, 3])
+def test_a_chunk_is_named_by_its_digest_alone(tmp_path, key):
+    with pytest.raises(VsrError, match="no chunk has such a name"):
+        Chunk(tmp_path, key)

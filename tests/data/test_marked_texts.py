@@ -1,0 +1,41 @@
+import pytest
+
+from vsr_cli.api import Entity, Frame, Story
+from vsr_cli.data.markup import marked_up
+from vsr_cli.evaluation.normalize import clean_text, marked_text
+from vsr_plugins.datasets.story_reasoning.markup import parse_story
+from vsr_plugins.datasets.storyworld.story_reasoning import record
+
+
+def entity(kind: str, name: str, start: int, end: int) -> Entity:
+    return Entity(kind=kind, ids=(name,), start=start, end=end)
+
+
+def test_tags_are_written_as_the_raw_rows_of_story_reasoning_have_them() -> None:
+    made = record(0, 3)
+    texts = [frame.text for frame in marked_up(made.story).frames]
+    assert "\n\n".join(texts) == made.row["story"]
+
+
+def test_spans_hold_in_the_new_text_and_the_parser_reads_them_back() -> None:
+    text = "Mara's friend opens the two boxes."
+    entities = (entity("object", "char2", 0, 13), entity("object", "char1", 0, 4), entity("action", "char2", 14, 19))
+    story = Story(id="s", frames=(Frame(image=None, text=text, entities=entities), Frame(image=None, text=None)))
+    marked = marked_up(story)
+    first = marked.frames[0]
+    assert first.text == (
+        "<gdi image1>\n<gdo char2><gdo char1>Mara</gdo>'s friend</gdo> <gda char2>opens</gda> the two boxes.\n</gdi>"
+    )
+    assert [first.text[found.start : found.end] for found in first.entities] == [
+        "<gdo char1>Mara</gdo>'s friend",
+        "Mara",
+        "opens",
+    ]
+    assert marked.frames[1] == story.frames[1]
+    assert parse_story(first.text, 1).frames[0][0] == text
+
+
+@pytest.mark.parametrize("text", ["<gdi image2>\n<gdo char1>Mara</gdo> waits.\n</gdi>"])
+def test_the_one_form_has_no_tags_and_the_marked_form_has(text: str) -> None:
+    assert clean_text(text) == "Mara waits."
+    assert marked_text(text).startswith("< gdi image2 > < gdo char1 > Mara <")

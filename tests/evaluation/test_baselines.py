@@ -1,0 +1,91 @@
+"""The floors: which answers they give, and what a target is ranked among."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsr_cli.data.prepared import Windows
+from vsr_cli.data.shards import ArrayRows
+from vsr_cli.evaluation.baselines import Unavailable, between_stories, shuffled
+from vsr_cli.evaluation.scoring import candidates
+from vsr_cli.evaluation.series import Series
+from vsr_cli.evaluation.training_neighbors import Training
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
+def test_every_window_is_answered_as_one_of_another_story(sizes):
+    stories = [f"s{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    others = between_stories(stories)
+    assert all(stories[other] != story for story, other in zip(stories, others, strict=True))
+    if 2 * max(sizes) <= len(stories):
+        assert sorted(others) == list(range(len(stories)))
+    assert (others == between_stories(stories)).all()
+
+
+def test_one_story_has_no_other():
+    series = Series(["a", "b"], ArrayRows(np.zeros((2, 1, 1, 3), np.uint8)))
+    found = shuffled(series, ["s", "s"])
+    assert isinstance(found, Unavailable)
+    assert "prepare more stories" in found.reason
+
+
+def training(visual, text, rows=None):
+    count = len(visual)
+    rows = np.arange(5 * count).reshape(count, 5) if rows is None else rows
+    windows = Windows([f"s{n}" for n in range(count)], rows, rows, np.zeros((count, 5), bool), np.zeros(count, int))
+    images = np.arange(rows.max() + 1, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    prepared = SimpleNamespace(image_size=2, frames=SimpleNamespace(images=ArrayRows(images)))
+    return Training(prepared, windows, np.asarray(visual, np.float32), np.asarray(text, np.float32))
+
+
+def test_the_nearest_context_is_found_whatever_its_target():
+    rng = np.random.default_rng(0)
+    visual, text = rng.normal(size=(20, 5, 6)), rng.normal(size=(20, 5, 3))
+    found = training(visual, text)
+    asked = [3, 17, 3, 0]
+    ours = [array[asked] + 0.01 * rng.normal(size=(4, 5, array.shape[-1])) for array in (visual, text)]
+    for array in ours:
+        array[:, 4] = 100  # the target is not looked at
+    assert found.nearest(*(array.astype(np.float32) for array in ours)).tolist() == asked
+
+
+def test_the_typical_text_is_nearest_to_the_mean_of_the_targets():
+    text = np.zeros((4, 5, 2))
+    text[:, 4] = [[1, 0], [1, 1], [0, 1], [-1, 0.2]]
+    text[:, :4] = [[-9, -9]]  # contexts do not matter
+    assert training(np.zeros((4, 5, 1)), text).typical_text() == 2 * 5 + 4
+
+
+def test_the_mean_image_is_of_the_targets():
+    found = training(np.zeros((3, 5, 1)), np.zeros((3, 5, 1)))
+    assert (found.mean_image() == (4 + 9 + 14) / 3).all()
+
+
+def test_a_target_is_ranked_among_all_targets_but_the_past_of_its_own_story():
+    # One story of seven frames with rows 0 to 6 (three windows), and one of five frames with rows 10 to 14.
+    rows = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [2, 3, 4, 5, 6], [10, 11, 12, 13, 14]])
+    found = candidates(rows, np.array([0, 1, 2, 0]), ["a", "a", "a", "b"], np.array([0, 1, 2, 3]))
+    assert found.rows.tolist() == [4, 5, 6, 14]
+    assert found.answer.tolist() == [0, 1, 2, 3]
+    rivals = [found.rows[row].tolist() for row in found.rivals]
+    assert rivals == [[4, 5, 6, 14], [5, 6, 14], [6, 14], [4, 5, 6, 14]]
+    assert [found.rows[row].tolist() for row in found.later] == [[4, 5, 6], [5, 6], [6], [14]]
+
+
+def test_the_same_picture_as_one_of_the_past_is_no_rival_and_equal_targets_are_one():
+    rows = np.array([[0, 1, 2, 3, 4], [7, 8, 9, 5, 2], [10, 11, 12, 13, 4]])
+    found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array([0, 2]))
+    assert found.rows.tolist() == [2, 4]
+    assert found.answer.tolist() == [1, 1]
+    assert found.rivals.tolist() == [[False, True], [True, True]]
+
+
+@pytest.mark.parametrize("kept", [[0], [2, 1]])
+def test_only_kept_windows_are_ranked_but_among_all_targets(kept):
+    rows = np.arange(15).reshape(3, 5)
+    found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array(kept))
+    assert found.rivals.shape == (len(kept), 3)
+    assert found.rivals.all()

@@ -1,0 +1,388 @@
+import json
+import shutil
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from vsr_cli.api import Component, Decoding, Options, Sample, VsrError
+from vsr_cli.cli.evaluate import data_of, run_evaluate
+from vsr_cli.cli.predict import run_predict
+from vsr_cli.cli.prepare import prepare_config, run_prepare
+from vsr_cli.cli.settings import train_config
+from vsr_cli.cli.train import run_train
+from vsr_cli.config.experiment import resolve_metrics
+from vsr_cli.config.resolve import Choice
+from vsr_cli.data.prepared import Frames, Windows, open_prepared
+from vsr_cli.data.shards import ArrayRows
+from vsr_cli.evaluation.baselines import between_stories
+from vsr_cli.evaluation.evaluate import check_image_size, evaluate
+from vsr_cli.evaluation.leakage import within
+from vsr_cli.evaluation.normalize import clean_text
+from vsr_cli.evaluation.storage import keep_evaluation
+from vsr_cli.files.atomic import read_json
+from vsr_cli.model.weights import load_model
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.plugin.loading import build
+from vsr_cli.plugin.registry import Provided
+from vsr_cli.runs.run import open_run
+
+SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
+SMALL += ["text_decoder.length=24", "image_decoder.channels=16", "training.device=cpu", "training.batch_size=4"]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Prepare ten small stories, one window each, of which three are the test."""
+    made = ["dataset.stories=10", "dataset.width=96", "dataset.height=48"]
+    made += ["data.image_size=32", "data.test=0.3", "data.window=first"]
+    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
+    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    manifest = open_prepared(data).manifest
+    config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=SMALL)
+    return run_train(config, data, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    """Make it sensitive: two epochs would let it say the same whatever it reads."""
+    model = load_model(run, registry())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for part in (model.temporal, model.text_decoder, model.image_decoder):
+            for parameter in part.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+@pytest.fixture
+def prepared(data):
+    return open_prepared(data)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def metrics(*names):
+    return resolve_metrics(registry(), names, [])
+
+
+def scored(model, prepared, *names):
+    return evaluate(model, prepared, "test", metrics(*names), decoding=Decoding(), device=CPU)
+
+
+def outcome(evaluation):
+    """Return all that was predicted, and nothing that was scored."""
+    texts = [(item["story"], item["start"], item["prediction"]) for item in evaluation.predictions]
+    return texts, [image.tobytes() for image in evaluation.images.gather(np.arange(len(texts)))]
+
+
+def with_windows(prepared, windows):
+    prepared._windows["test"] = windows
+    return prepared
+
+
+def with_frames(prepared, images, texts):
+    prepared.__dict__["frames"] = Frames(ArrayRows(images), texts)
+    return prepared
+
+
+def all_images(prepared):
+    return prepared.frames.images.gather(np.arange(len(prepared.frames.images)))
+
+
+def test_the_model_reads_its_context(model, prepared, data):
+    # Without this, the tests below would hold for a model that reads nothing at all.
+    before = outcome(scored(model, prepared, "mse"))
+    changed = with_frames(open_prepared(data), 255 - all_images(prepared), prepared.frames.texts[::-1])
+    after = outcome(scored(model, changed, "mse"))
+    assert before[1] != after[1]
+    assert [item[2] for item in before[0]] != [item[2] for item in after[0]]
+
+
+def test_permuting_the_targets_changes_no_prediction_by_a_byte(model, prepared, data):
+    before = scored(model, prepared, "bleu", "mse")
+    windows = open_prepared(data).windows("test")
+    image_rows, text_rows = windows.image_rows.copy(), windows.text_rows.copy()
+    image_rows[:, 4], text_rows[:, 4] = np.roll(image_rows[:, 4], 1), np.roll(text_rows[:, 4], 1)
+    moved = with_windows(open_prepared(data), replace(windows, image_rows=image_rows, text_rows=text_rows))
+    after = scored(model, moved, "bleu", "mse")
+    assert outcome(after) == outcome(before)
+    assert after.result["metrics"]["mse"]["value"] != before.result["metrics"]["mse"]["value"]
+    assert [item["reference"] for item in after.predictions] != [item["reference"] for item in before.predictions]
+
+
+def test_corrupting_the_targets_changes_no_prediction_by_a_byte(model, prepared, data):
+    before = scored(model, prepared, "mse")
+    windows, images, texts = prepared.windows("test"), all_images(prepared), list(prepared.frames.texts)
+    assert not set(windows.image_rows[:, 4]) & set(windows.image_rows[:, :4].flat)
+    images[windows.image_rows[:, 4]] = np.random.default_rng(0).integers(0, 256, images.shape[1:], dtype=np.uint8)
+    for number, row in enumerate(windows.text_rows[:, 4]):
+        texts[row] = f"nonsense {number} " * 50
+    after = scored(model, with_frames(open_prepared(data), images, texts), "mse")
+    assert outcome(after) == outcome(before)
+    assert all(item["reference"].startswith("nonsense") for item in after.predictions)
+
+
+def made_windows():
+    """Six windows: sound, text leak, image leak, both, padded, sound."""
+    image = np.arange(30).reshape(6, 5)
+    text = np.arange(30).reshape(6, 5)
+    text[1, 4], image[2, 4] = text[1, 0], image[2, 3]
+    text[3, 4], image[3, 4] = text[3, 2], image[3, 2]
+    repeated = np.zeros((6, 5), dtype=bool)
+    repeated[4, 3] = True
+    return Windows([f"s{number}" for number in range(6)], image, text, repeated, np.zeros(6, dtype=np.int64))
+
+
+def test_a_target_among_its_inputs_and_padding_are_leaks():
+    texts = [f"text {row}" for row in range(30)]
+    found = {reason: np.flatnonzero(hit).tolist() for reason, hit in within(made_windows(), texts).items()}
+    assert found == {"target_text_in_context": [1, 3], "target_image_in_context": [2, 3], "padded": [4]}
+
+
+def test_a_target_that_is_an_input_but_for_its_tags_is_a_leak():
+    texts = [f"text {row}" for row in range(30)]
+    texts[4] = "<gdo 1>Text</gdo> \u201c2\u201d"
+    texts[2] = 'Text "2"'
+    assert np.flatnonzero(within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
+
+
+def test_a_target_that_stands_in_another_window_is_no_leak():
+    windows = made_windows().take(np.asarray([0, 5]))
+    image_rows = windows.image_rows.copy()
+    image_rows[0, 4] = image_rows[1, 0]
+    assert not within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()
+
+
+def test_a_leaking_window_is_in_no_score_and_in_no_prediction(model, prepared):
+    windows = prepared.windows("test")
+    text_rows = windows.text_rows.copy()
+    text_rows[1, 4] = text_rows[1, 2]
+    found = scored(model, with_windows(prepared, replace(windows, text_rows=text_rows)), "mse")
+    assert found.result["leaks"]["target_text_in_context"] == 1
+    assert found.result["windows"] == len(found.predictions) == len(windows) - 1
+    assert windows.stories[1] not in {item["story"] for item in found.predictions}
+
+
+def test_where_every_window_leaks_nothing_is_scored(model, prepared):
+    windows = prepared.windows("test")
+    repeated = np.ones_like(windows.repeated)
+    with pytest.raises(VsrError, match=r"no window of the test split can be scored \(left out: 3 padded\)"):
+        scored(model, with_windows(prepared, replace(windows, repeated=repeated)), "mse")
+
+
+@pytest.mark.parametrize("name", ["mse", "bleu", "rouge"])
+def test_the_floor_is_the_last_frame_scored_by_hand(model, prepared, name):
+    cell = scored(model, prepared, name).result["metrics"][name]
+    windows, frames = prepared.windows("test"), prepared.frames
+    images = frames.images.gather(windows.image_rows)
+    texts = [[clean_text(frames.texts[row]) for row in rows] for rows in windows.text_rows]
+    samples = [
+        Sample(
+            story=story,
+            context_texts=tuple(words[:4]),
+            predicted_text=words[3],
+            reference_text=words[4],
+            predicted_image=five[3],
+            reference_image=five[4],
+        )
+        for story, words, five in zip(windows.stories, texts, images, strict=True)
+    ]
+    (choice,) = metrics(name)
+    metric = build(choice.provided, choice.options)
+    assert cell["floors"]["copy-last"]["value"] == metric.combine(metric.measure(samples))[name]
+    if name == "mse":
+        by_hand = np.mean(((images[:, 3].astype(float) - images[:, 4]) / 255) ** 2)
+        assert cell["floors"]["copy-last"]["value"] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model, prepared, data):
+    found = scored(model, prepared, "rouge", "mse")
+    windows = found.windows
+    others = between_stories(windows.stories)
+    image_rows, text_rows = windows.image_rows.copy(), windows.text_rows.copy()
+    image_rows[:, :4], text_rows[:, :4] = image_rows[others, :4], text_rows[others, :4]
+    swapped = with_windows(open_prepared(data), replace(windows, image_rows=image_rows, text_rows=text_rows))
+    again = scored(model, swapped, "rouge", "mse")
+    assert len(again.windows) == len(windows)
+    assert outcome(again) != outcome(found)
+    for name, cell in found.result["metrics"].items():
+        assert cell["floors"]["shuffled"]["value"] == again.result["metrics"][name]["value"]
+
+
+def test_the_ceiling_is_the_target_cut_to_the_decoder_s_length_and_references_are_whole(model, prepared):
+    found = scored(model, prepared, "rouge", "mse")
+    references = [clean_text(prepared.frames.texts[row]) for row in found.windows.text_rows[:, 4]]
+    assert [item["reference"] for item in found.predictions] == references
+    cut = model.text_decoder.tokenize(references).ids
+    longer = [
+        len(text) > len(short) for text, short in zip(references, model.text_decoder.detokenize(cut), strict=True)
+    ]
+    assert any(longer)
+    assert found.result["truncated_references"] == np.mean(longer)
+    assert found.result["metrics"]["mse"]["ceiling"] == 0
+    assert found.result["metrics"]["rouge"]["value"] < found.result["metrics"]["rouge"]["ceiling"] < 1
+
+
+def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, prepared):
+    result = scored(model, prepared, "mse").result
+    block = result["teacher_forced"]
+    windows = evaluate(model, prepared, "test", metrics("mse"), decoding=Decoding(), device=CPU).windows
+    texts = [prepared.frames.texts[row] for row in windows.text_rows[:, 4]]
+    assert block["tokens"] == model.text_decoder.tokenize(texts).mask.sum()
+    assert block["perplexity"] == pytest.approx(np.exp(block["losses"]["text"]))
+    assert set(block["losses"]) == {"loss", "text", "image", "alignment"}
+    assert "mode:teacher-forced" in block["signature"]
+    assert "teacher" not in json.dumps(result["metrics"])
+
+
+def test_every_score_carries_the_whole_signature(model, prepared):
+    result = scored(model, prepared, "bleu", "similarity").result
+    for name, cell in result["metrics"].items():
+        assert cell["signature"].startswith(f"metric:{name}|")
+        assert cell["signature"].endswith(result["signature"])
+    assert "tok:13a" in result["metrics"]["bleu"]["signature"]
+
+
+def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
+    found = scored(model, prepared, "bleu", "mse", "rank")
+    folder = tmp_path / "evaluations/test"
+    keep_evaluation(folder, found, {"run": "", "data": "", **found.result})
+    assert read_json(folder / "result.json", what="a result") == {"run": "", "data": "", **found.result}
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    kept = load_file(folder / "statistics.safetensors")
+    for choice in metrics("bleu", "mse", "rank"):
+        metric, cell = build(choice.provided, choice.options), found.result["metrics"][choice.name]
+        assert metric.combine(kept[f"{choice.name}/model"])[choice.name] == cell["value"]
+        assert metric.combine(kept[f"{choice.name}/ceiling"])[choice.name] == cell["ceiling"]
+        for floor, floor_cell in cell["floors"].items():
+            assert metric.combine(kept[f"{choice.name}/{floor}"])[choice.name] == floor_cell["value"]
+        by_window = [metric.combine(row[None])[choice.name] for row in kept[f"{choice.name}/model"]]
+        assert [line["scores"][choice.name] for line in lines] == by_window
+    assert [(line["story"], line["context"]) for line in lines] == [(s, [1, 2, 3, 4]) for s in found.windows.stories]
+    leaks = (folder / "leaks.jsonl").read_text().splitlines()
+    assert len(leaks) == found.result["leaks"]["left_out"] == len(prepared.windows("test")) - len(lines)
+    pictures = sorted(path.name for path in (folder / "predictions").iterdir())
+    assert pictures == [f"{row:04d}.jpg" for row in range(len(lines))]
+
+
+def test_the_floors_of_a_rank_and_without_training_windows(model, prepared):
+    full = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
+    first = ["copy-last", "nearest", "typical", "shuffled"]
+    assert list(full) == [*first, "mean-context", "copy-last-centred", "mean-context-centred"]
+    none = prepared.windows("train").take(np.empty(0, np.int64))
+    prepared._windows["train"] = none
+    bare = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
+    assert list(bare) == [*first, "mean-context"]
+    assert "no training windows" in bare["nearest"]["unavailable"]
+    assert bare["nearest"] == bare["typical"]
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_its_context_does_worse_on_the_contexts_of_other_stories(tmp_path):
+    made = ["dataset.stories=80", "dataset.width=96", "dataset.height=48", "data.image_size=32", "data.test=0.2"]
+    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
+    data = run_prepare(config, None, tmp_path / "data").folder
+    settings = [*SMALL, "model.width=128", "image_decoder.channels=32", "text_decoder.length=8", "training.epochs=8"]
+    manifest = open_prepared(data).manifest
+    config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=settings)
+    run = run_train(config, data, tmp_path / "run")
+    cell = run_evaluate(registry(), run, data, "test", metrics("mse"))["metrics"]["mse"]
+    shuffled = cell["floors"]["shuffled"]
+    assert shuffled["value"] > cell["value"]
+    assert shuffled["verdict"] == "significantly better"
+    assert shuffled["ci95"][1] < 0
+
+
+def lacks_its_data(options):
+    raise VsrError("metric needy: its word list is not here (words.txt); get it with 'fetch words'")
+
+
+def test_a_metric_that_cannot_run_is_a_cell_with_its_remedy_beside_the_others(model, prepared, monkeypatch):
+    monkeypatch.setattr("vsr_plugins.metrics.image.pixels.lacks_its_data", lacks_its_data, raising=False)
+    component = Component(
+        name="needy", summary="none", build="vsr_plugins.metrics.image.pixels:lacks_its_data", options=Options
+    )
+    needy = Choice(Provided("metrics", component, "needy", "nobody 1.0"), Options())
+    before, after = metrics("mse", "bleu")
+    result = evaluate(model, prepared, "test", [before, needy, after], decoding=Decoding(), device=CPU).result
+    assert list(result["metrics"]) == ["mse", "needy", "bleu"]
+    assert result["metrics"]["needy"] == {
+        "unavailable": "metric needy: its word list is not here (words.txt); get it with 'fetch words'"
+    }
+    assert result["metrics"]["mse"]["value"] > 0
+    assert "value" in result["metrics"]["bleu"]
+
+
+def test_the_signature_names_what_the_scores_depend_on(model, prepared):
+    result = scored(model, prepared, "mse").result
+    facts = dict(item.split(":", 1) for item in result["signature"].split("|"))
+    assert facts["mode"] == "free-running"
+    assert (facts["split"], facts["stories"], facts["windows"], facts["window"]) == ("test", "3", "3", "first")
+    assert facts["data"] == prepared.fingerprint[:12]
+    assert (facts["resize"], facts["splitby"], facts["splitseed"]) == ("squash", "auto", "0")
+    assert facts["decoding.method"] == "greedy"
+
+
+@pytest.mark.parametrize(("size", "resize"), [(96, "squash"), (32, "letterbox"), (96, "crop")])
+def test_data_of_another_image_size_or_fit_is_refused_with_the_remedy(run, prepared, size, resize):
+    check_image_size(prepared, run.config())
+    with pytest.raises(VsrError) as error:
+        check_image_size(prepared, {"data": {"image_size": size, "resize": resize}})
+    assert "prepared at 32 pixels by squash" in str(error.value)
+    assert str(error.value).endswith(f"; prepare it with --resize {resize} --set data.image_size={size}")
+
+
+@pytest.fixture
+def story_folder(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(1, 5):
+        Image.new("RGB", (40, 30), (60 * number, 20, 90)).save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text(f"Mara opens box {number}.")
+    return folder
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_moved_run_evaluates_and_predicts_alike_with_no_network(run, data, tmp_path, story_folder, capsys):
+    moved = open_run(shutil.copytree(run.folder, tmp_path / "elsewhere" / "run"))
+    data_there = shutil.copytree(data, tmp_path / "other data")
+    results, predicted = [], []
+    for each, folder in ((run, data_of(run, None)), (moved, data_there)):
+        result = run_evaluate(registry(), each, folder, "test", metrics("bleu", "mse"))
+        results.append({name: value for name, value in result.items() if name not in ("run", "data")})
+        written = each.folder / "evaluations" / "test"
+        assert read_json(written / "result.json", what="a result") == result
+        assert (written / "storyboards.png").stat().st_size > 0
+        out = tmp_path / f"predicted {len(predicted)}"
+        assert run_predict(registry(), each, [story_folder], out, as_json=True) == []
+        (record,) = out.glob("*/prediction.json")
+        predicted.append((json.loads(record.read_text())["text"], record.with_name("image.png").read_bytes()))
+    assert results[0] == results[1]
+    assert predicted[0] == predicted[1]
+    assert str(run.folder) not in (moved.folder / "config.json").read_text()
+
+
+def test_where_the_training_data_is_gone_it_is_asked_for(run, tmp_path):
+    moved = open_run(shutil.copytree(run.folder, tmp_path / "run"))
+    moved.update(data=str(tmp_path / "gone"))
+    with pytest.raises(VsrError, match="--data DIR"):
+        data_of(moved, None)
+    assert data_of(moved, tmp_path) == tmp_path

@@ -1,0 +1,92 @@
+"""One process at a time writes to a folder, and readers keep what they read."""
+
+import fcntl
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from vsr_cli.errors import VsrError
+from vsr_cli.files import locks
+from vsr_cli.files.locks import alone_in, beside_others_in, if_nobody_is_in, is_held, stay_in
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+
+
+def alone(folder):
+    return alone_in(folder, busy="busy", patience=0.0)
+
+
+def beside(folder):
+    return beside_others_in(folder, busy="busy", patience=0.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [(alone, alone, True), (alone, beside, True), (beside, alone, True), (beside, beside, False)],
+)
+def test_who_may_be_in_a_folder_beside_whom(tmp_path, first, second, refused):
+    folder = tmp_path / "made" / "here"
+    with ExitStack() as stack, first(folder):
+        if refused:
+            stack.enter_context(pytest.raises(VsrError, match=r"^busy$"))
+        stack.enter_context(second(folder))
+    assert not folder.parent.exists(), "what was made for the lock alone goes"
+    with alone(folder):
+        assert is_held(folder)
+        (folder / "file").touch()
+    assert not is_held(folder)
+
+
+def test_a_folder_that_was_replaced_while_another_waited_is_locked_itself(tmp_path, monkeypatch):
+    """The one who had the lock has removed the folder: whoever gets that lock then would be alone with nothing."""
+    folder = tmp_path / "folder"
+    lock, replaced = fcntl.flock, []
+
+    def replace_first(handle, kind):
+        lock(handle, kind)
+        if not replaced:
+            replaced.append(folder.rename(tmp_path / "gone"))
+
+    monkeypatch.setattr(locks.fcntl, "flock", replace_first)
+    with alone(folder):
+        assert replaced
+        with pytest.raises(VsrError, match="busy"), alone(folder):
+            pass
+
+
+def test_to_look_whether_a_folder_is_held_stands_in_nobodys_way(tmp_path, monkeypatch):
+    probe = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+    monkeypatch.setattr(locks.time, "sleep", lambda _: os.close(probe))
+    with alone_in(tmp_path, busy="busy", patience=10.0):
+        assert is_held(tmp_path)
+
+
+def test_a_reader_is_left_alone_as_long_as_it_reads(tmp_path):
+    class Reader:
+        pass
+
+    reader = Reader()
+    stay_in(tmp_path, reader)
+    with if_nobody_is_in(tmp_path) as free:
+        assert not free
+    del reader
+    with if_nobody_is_in(tmp_path) as free:
+        assert free
+    with if_nobody_is_in(tmp_path / "absent") as free:
+        assert not free
+    assert not (tmp_path / "absent").exists()
+    stay_in(tmp_path / "absent", Reader())
+
+
+def test_a_file_system_without_locks_locks_nothing_and_fails_nothing(tmp_path, monkeypatch):
+    def without(handle, kind):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(locks.fcntl, "flock", without)
+    with alone(tmp_path), alone(tmp_path):
+        assert is_held(tmp_path)

@@ -1,0 +1,307 @@
+"""Two commands on one folder: the first one's work stays whole, and the second one is told in one line."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+from vsr_cli.ablation.plan import Ablation, Combination, Plan
+from vsr_cli.cli import predict
+from vsr_cli.cli.demo import run_demo
+from vsr_cli.cli.evaluate import run_evaluate
+from vsr_cli.cli.predict import run_predict
+from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
+from vsr_cli.cli.train import resume_train
+from vsr_cli.data import cache_maintenance as cache_care
+from vsr_cli.data import features
+from vsr_cli.data.cache_maintenance import prune, remove_damaged
+from vsr_cli.data.prepared import open_prepared
+from vsr_cli.errors import VsrError
+from vsr_cli.files import locks
+from vsr_cli.files.locks import alone_in
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs import run
+from vsr_cli.runs.run import Run, created_run
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Wait for nobody: whoever holds a lock here holds it until the end."""
+    lock = locks._lock
+    monkeypatch.setattr(locks, "_lock", lambda folder, kind, **given: lock(folder, kind, **given | {"patience": 0}))
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def another_in(folder):
+    """Be another process that writes to a folder, and see that nothing of what it has written changes."""
+    with alone_in(folder, busy="the test is the first"):
+        before = contents(folder)
+        yield
+        assert contents(folder) == before
+
+
+def few(stories, *, window="sliding"):
+    assignments = [f"dataset.stories={stories}", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
+    flags = {"data.window": window}
+    return prepare_config(registry(), dataset="storyworld", preset="tiny", flags=flags, assignments=assignments)
+
+
+@pytest.mark.parametrize("name", ["data", "new"])
+def test_the_second_prepare_on_a_folder_is_refused(small_data, tmp_path, name):
+    shutil.copytree(small_data, tmp_path / "data")
+    folder = tmp_path / name
+    with another_in(folder):
+        with pytest.raises(VsrError, match="another process is preparing data there"):
+            run_prepare(few(5), None, folder)
+        with pytest.raises(VsrError, match="another process is preparing data there"):
+            run_shard(few(5), None, folder, "1/2")
+
+
+def test_shares_of_one_folder_are_made_side_by_side(tmp_path):
+    with locks.beside_others_in(tmp_path / "out", busy="the test makes the other share"):
+        run_shard(few(5), None, tmp_path / "out", "1/2")
+        with pytest.raises(VsrError, match="another process is preparing data there"):
+            run_prepare(few(5), None, tmp_path / "out")
+    assert run_prepare(few(5), None, tmp_path / "out").manifest["status"] == "finished"
+
+
+def test_what_a_reader_has_opened_stays_until_it_is_done(small_data, tmp_path):
+    shutil.copytree(small_data, tmp_path / "data")
+    reader = open_prepared(tmp_path / "data")
+    assert run_prepare(few(4), None, tmp_path / "data").fingerprint != reader.fingerprint
+    windows = reader.windows("train")
+    assert len(reader.frames.images.gather(windows.image_rows)) == len(windows)
+    del reader, windows
+    run_prepare(few(4), None, tmp_path / "data")
+    once = run_prepare(few(4), None, tmp_path / "once")
+    assert contents(tmp_path / "data").keys() == contents(once.folder).keys()
+
+
+def test_data_that_another_prepare_has_replaced_is_not_taken_for_ones_own(tmp_path, monkeypatch):
+    from vsr_cli.cli import prepare
+
+    read = prepare.read_stories
+
+    def overtaken(config, *arguments, **options):
+        made = read(config, *arguments, **options)
+        monkeypatch.setattr(prepare, "read_stories", read)
+        run_prepare(few(4), None, tmp_path / "out")
+        return made
+
+    monkeypatch.setattr(prepare, "read_stories", overtaken)
+    with pytest.raises(VsrError, match="another process has prepared other data there"):
+        run_prepare(few(5), None, tmp_path / "out")
+    assert open_prepared(tmp_path / "out").manifest["counts"]["stories_read"] == 4
+
+
+def test_the_second_training_in_a_folder_is_refused(train_small, tmp_path):
+    made = train_small(tmp_path / "run", "training.epochs=1")
+    with another_in(made.folder):
+        with pytest.raises(VsrError, match="another process is training this run"):
+            train_small(made.folder, "model.width=24")
+        with pytest.raises(VsrError, match="another process is training this run"):
+            resume_train(registry(), made.folder, data=None, epochs=2)
+    with pytest.raises(VsrError, match="nothing is overwritten"):
+        train_small(made.folder, "model.width=24")
+    with another_in(tmp_path / "new"), pytest.raises(VsrError, match="another process is training this run"):
+        train_small(tmp_path / "new")
+
+
+def test_trainings_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [run._make_folder("2026-01-01_00-00-00_gru").name for _ in range(3)]
+    assert names == ["2026-01-01_00-00-00_gru", "2026-01-01_00-00-00_gru_2", "2026-01-01_00-00-00_gru_3"]
+
+
+def test_a_run_is_locked_before_anyone_looks_what_is_in_it(tmp_path, monkeypatch):
+    """Another process makes its run between the two: it must be seen."""
+    is_free = run._is_free
+    seen = []
+    monkeypatch.setattr(run, "_is_free", lambda folder: seen.append(locks.is_held(folder)) or is_free(folder))
+    config = {"temporal": {"name": "gru"}, "training": {"seed": 0}}
+    with created_run(tmp_path / "run", config=config, data=tmp_path, distributions={}):
+        assert seen == [True]
+
+
+@pytest.fixture(scope="module")
+def trained(train_small, tmp_path_factory) -> Run:
+    return train_small(tmp_path_factory.mktemp("raced") / "run", "training.epochs=1")
+
+
+def test_the_second_evaluation_of_one_split_is_refused(trained, small_data):
+    folder = trained.folder / "evaluations" / "test"
+    with another_in(folder), pytest.raises(VsrError, match="another process is writing this evaluation"):
+        run_evaluate(registry(), trained, small_data, "test", [])
+    assert not folder.exists()
+
+
+def test_two_predictions_of_one_story_are_not_mixed(trained, tmp_path, monkeypatch):
+    from PIL import Image
+
+    for story in ("one", "other"):
+        (tmp_path / story).mkdir()
+        for number in range(1, 5):
+            Image.new("RGB", (8, 8)).save(tmp_path / story / f"{number}.jpg")
+            (tmp_path / story / f"{number}.txt").write_text("A text.")
+    out = tmp_path / "out"
+    with another_in(out / "one"):
+        (line,) = run_predict(registry(), trained, [tmp_path / "one", tmp_path / "other"], out, as_json=True)
+    assert "another process is writing a prediction there" in line
+    assert {path.name for path in (out / "other").iterdir()} == {"image.png", "storyboard.png", "prediction.json"}
+
+
+def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeypatch):
+    """prediction.json says that the pictures beside it are those of its text."""
+    from vsr_cli.inference import predict as prediction
+
+    place = tmp_path / "out" / "one"
+    place.mkdir(parents=True)
+    (place / "prediction.json").write_text("{}")
+
+    def killed(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(prediction, "save_picture", killed)
+    frame = prediction.ContextFrame(1, prediction.Image.new("RGB", (8, 8)), None, "A text.", None)
+    image = prediction.Image.new("RGB", (8, 8))
+    predicted = prediction.NextFrame("one", (frame,), "A text.", image, "squash")
+    with pytest.raises(ZeroDivisionError):
+        prediction.write_prediction(predicted, place, run=tmp_path, decoding=predict.GREEDY)
+    assert not (place / "prediction.json").exists()
+
+
+def test_the_second_ablation_in_a_folder_is_refused_before_its_plan_is_written(tmp_path):
+    plan = Plan(
+        combinations=[Combination("as given", {})],
+        cells=[],
+        fingerprint="0",
+        split="test",
+        metrics=[],
+        metric_settings=[],
+    )
+    first = Ablation(tmp_path / "ablation")
+    with first.alone():
+        first.begin(plan, tmp_path)
+        with pytest.raises(VsrError, match="another process runs this ablation"), Ablation(first.folder).alone():
+            raise AssertionError("two at once")
+    (tmp_path / "ablation" / "runs" / "x").symlink_to(tmp_path)
+    with pytest.raises(VsrError, match="x: is a link"), first.alone():
+        raise AssertionError("it went on")
+
+
+def test_the_second_demo_in_a_folder_is_refused(tmp_path):
+    with another_in(tmp_path / "demo"), pytest.raises(VsrError, match="another process runs the demo there"):
+        run_demo(registry(), tmp_path / "demo")
+
+
+class Wanted(features.Wanted):
+    """Four pictures of three numbers each."""
+
+    def __init__(self):
+        import numpy as np
+
+        rows = np.arange(4)
+        digests = np.arange(64, dtype=np.uint8).reshape(4, 16)
+        super().__init__("visual", "key", rows, digests, 4, lambda asked: (np.ones((len(asked), 3), np.float32), None))
+
+
+OPTIONS = features.FeatureOptions()
+
+
+def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    wanted = Wanted()
+    assert features.keep(wanted, OPTIONS) is not None
+    with wanted.in_use(OPTIONS):
+        (kept,) = cache_care.kept_features()
+        pruned = prune(unused_days=None, to_bytes=0)
+        assert (pruned.removed, [each.name for each in pruned.in_use]) == ([], [kept.name])
+        assert remove_damaged(kept) is None
+        assert kept.folder.is_dir()
+    assert [each.name for each in prune(unused_days=None, to_bytes=0).removed] == [kept.name]
+    assert cache_care.kept_features() == []
+
+
+def test_features_that_are_removed_while_others_are_computed_are_computed_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    wanted = Wanted()
+    rows = features.keep(wanted, OPTIONS)
+    announce = features._announce
+    folder = next((tmp_path / "features").iterdir())
+
+    def removed_meanwhile(*arguments):
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+        return announce(*arguments)
+
+    few_of_them = features.Wanted("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
+    prune(unused_days=None, to_bytes=0)
+    features.keep(few_of_them, OPTIONS)
+    monkeypatch.setattr(features, "_announce", removed_meanwhile)
+    again = features.keep(wanted, OPTIONS)
+    assert (again.gather(wanted.rows) == rows.gather(wanted.rows)).all()
+
+
+def test_features_that_were_found_stay_readable_when_their_files_are_gone(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    rows = features.keep(Wanted(), OPTIONS)
+    prune(unused_days=None, to_bytes=0)
+    assert (rows.gather(Wanted().rows) == 1).all()
+
+
+def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
+    """As a kill left it, of this version and of the one before."""
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    features.keep(Wanted(), OPTIONS)
+    folder = next((tmp_path / "features").iterdir())
+    (folder / ".0123.safetensors.k1ll3d_x.safetensors").touch()
+    (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp").mkdir()
+    (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp" / "0123.safetensors").touch()
+    assert features.keep(Wanted(), OPTIONS) is not None
+    (kept,) = cache_care.kept_features()
+    assert (kept.shards, list(cache_care.verify(kept))) == (1, [])
+    assert remove_damaged(kept) == 0
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    features.keep(Wanted(), OPTIONS)
+    folder = next((tmp_path / "features").iterdir())
+    known = features.FeatureSet.known(folder, "single")
+    (folder / "about.json").unlink()
+    known.find(Wanted().digests)
+    assert not (folder / "about.json").exists()
+
+
+def test_a_run_that_could_not_write_more_than_its_configuration_is_begun_anew(tmp_path, monkeypatch):
+    """By a full disk, or a kill between the two files: `train --resume` has nothing to go on with."""
+    folder, config = tmp_path / "run", {"training": {"seed": 0}, "temporal": {"name": "gru"}}
+    write = run.write_json
+
+    def full(path, value):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, value)
+
+    monkeypatch.setattr(run, "write_json", full)
+    with pytest.raises(OSError, match="No space"), created_run(folder, config=config, data=tmp_path, distributions={}):
+        pass
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["config.json"]
+    monkeypatch.setattr(run, "write_json", write)
+    with created_run(folder, config=config, data=tmp_path, distributions={}) as begun:
+        assert begun.facts()["status"] == "running"
+
+
+def test_a_configuration_that_is_not_of_a_run_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with (
+        pytest.raises(VsrError, match="not an empty folder"),
+        created_run(tmp_path, config={"training": {"seed": 0}}, data=tmp_path, distributions={}),
+    ):
+        pass
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'

@@ -1,0 +1,234 @@
+import inspect
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from vsr_cli.api import Context, Decoding, Narrative, Target
+from vsr_cli.config.schema import ObjectiveOptions
+from vsr_cli.errors import PluginError, VsrError
+from vsr_cli.model.losses.image_errors import build_image_errors
+from vsr_cli.model.story_model import Parts, StoryModel
+
+B, K, D, L, T, H = 3, 4, 8, 5, 6, 16
+
+
+class Reader(nn.Module):
+    """An encoder's trained half: one linear layer over features."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.layer = nn.Linear(features, D)
+
+    def forward(self, features, mask=None):
+        assert features.dim() == 2  # (N, F): stories and frames are one axis for an encoder
+        assert mask is None or mask.shape == (len(features), L)
+        return self.layer(features)
+
+
+class Sum(nn.Module):
+    def forward(self, visual, text):
+        assert visual.shape == text.shape == (B, K, D)
+        return visual + text
+
+
+class Cumulative(nn.Module):
+    def forward(self, frames, mask):
+        assert mask.shape == frames.shape[:2]
+        steps = frames.cumsum(dim=1)
+        return steps, steps[:, -1]
+
+
+class Writer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(D, T)
+
+    def loss(self, narrative, ids, mask):
+        return (self.layer(narrative.summary) - ids).square()[mask].mean()
+
+    def generate(self, narrative, decoding):
+        return self.layer(narrative.summary).round().long()
+
+    def detokenize(self, ids):
+        return [" ".join(map(str, row)) for row in ids.tolist()]
+
+
+class Painter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(D, 3 * H * H)
+
+    def forward(self, narrative):
+        return self.layer(narrative.summary).reshape(-1, 3, H, H)
+
+    def loss(self, prediction, target):
+        return (prediction - target).abs().mean()
+
+
+def make_model(weights):
+    torch.manual_seed(0)
+    parts = Parts(
+        visual=Reader(7),
+        text=Reader(9),
+        fusion=Sum(),
+        temporal=Cumulative(),
+        text_decoder=Writer(),
+        image_decoder=Painter(),
+    )
+    return StoryModel(parts, weights, image_errors=build_image_errors(weights, read_weights=True))
+
+
+@pytest.fixture
+def model():
+    return make_model(ObjectiveOptions(text=0.7, image=3.0, alignment=0.2))
+
+
+@pytest.fixture
+def context():
+    return Context(
+        visual=torch.randn(B, K, 7),
+        text=torch.randn(B, K, 9),
+        text_ids=torch.zeros(B, K, L, dtype=torch.long),
+        text_mask=torch.ones(B, K, L, dtype=torch.bool),
+        mask=torch.ones(B, K, dtype=torch.bool),
+        last_image=torch.rand(B, 3, H, H),
+        story=torch.arange(B),
+        text_row=torch.arange(B * K).reshape(B, K),
+    )
+
+
+@pytest.fixture
+def target():
+    mask = torch.ones(B, T, dtype=torch.bool)
+    mask[1, 3:] = False
+    return Target(ids=torch.randint(0, 9, (B, T)), mask=mask, image=torch.rand(B, 3, H, H))
+
+
+def test_the_narrative_has_the_promised_shapes_and_carries_the_context(model, context):
+    narrative = model.encode_context(context)
+    assert narrative.steps.shape == narrative.visual.shape == narrative.text.shape == (B, K, D)
+    assert narrative.summary.shape == (B, D)
+    assert narrative.context is context
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "words"),
+    [
+        (
+            "visual",
+            lambda embedding: embedding[1:],
+            r"visual encoder \S+ of \S+: gives embeddings .*\(11, 8\), not \(12, 8\)",
+        ),
+        ("text", lambda embedding: embedding[:, 1:], r"text encoder .*: gives embeddings .*\(12, 7\), not \(12, 8\)"),
+        ("fusion", lambda joined: joined.mean(1), r"fusion .*: gives joined embeddings .*\(3, 8\), not \(3, 4, 8\)"),
+        ("temporal", lambda pair: (pair[1], pair[1]), r"temporal model .*: gives steps .*\(3, 8\), not \(3, 4, 8\)"),
+        ("temporal", lambda pair: (pair[0], None), r"temporal model .*: gives a summary .*a NoneType, not \(3, 8\)"),
+        ("temporal", lambda pair: pair[0], r"temporal model .*: gives \(3, 4, 8\), not a pair of steps .* and summary"),
+        ("visual", lambda _: "words", r"visual encoder .*: gives embeddings .*a str, not \(12, any\)"),
+        ("image_decoder", lambda image: image[..., 1:], r"image decoder .*: gives images .*15\), not \(3, 3, 16, 16\)"),
+    ],
+)
+def test_a_part_that_gives_the_wrong_shape_is_named(model, context, target, section, wrong, words):
+    part = getattr(model, section)
+    part.register_forward_hook(lambda _part, _given, result: wrong(result))
+    with pytest.raises(PluginError, match=words) as caught:
+        model(context, target)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_frame_is_embedded_in_its_own_place(model, context):
+    narrative = model.encode_context(context)
+    assert torch.allclose(narrative.visual[1, 2], model.visual(context.visual[1, 2][None])[0])
+    assert torch.allclose(narrative.text[2, 3], model.text(context.text[2, 3][None])[0])
+    assert torch.allclose(narrative.steps[:, 0], narrative.visual[:, 0] + narrative.text[:, 0])
+
+
+def test_the_loss_is_the_weighted_sum_of_its_three_terms(model, context, target):
+    losses = model(context, target)
+    assert set(losses) == {"loss", "text", "image", "alignment"}
+    assert all(loss.shape == () for loss in losses.values())
+    summed = 0.7 * losses["text"] + 3.0 * losses["image"] + 0.2 * losses["alignment"]
+    assert torch.allclose(losses["loss"], summed)
+
+
+def test_the_terms_are_those_of_the_parts(model, context, target):
+    losses, narrative = model(context, target), model.encode_context(context)
+    assert torch.equal(losses["text"], model.text_decoder.loss(narrative, target.ids, target.mask))
+    assert torch.equal(losses["image"], (model.image_decoder(narrative) - target.image).abs().mean())
+    assert torch.equal(losses["alignment"], model.alignment(narrative.visual, narrative.text, context=context))
+
+
+def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
+    """The painter knows nothing of them, and its own loss stays its own."""
+    model = make_model(ObjectiveOptions(text=0, image=0, alignment=0, l1=2.0, ssim=0.5))
+    losses, image = model(context, target), model.image_decoder(model.encode_context(context))
+    assert list(losses) == ["loss", "text", "image", "l1", "ssim", "alignment"]
+    assert torch.equal(losses["l1"], (image - target.image).abs().mean())
+    assert torch.equal(losses["image"], model.image_decoder.loss(image, target.image))
+    assert torch.allclose(losses["loss"], 2.0 * losses["l1"] + 0.5 * losses["ssim"])
+    losses["loss"].backward()
+    assert model.image_decoder.layer.weight.grad.any()
+    assert model.text_decoder.layer.weight.grad is None or not model.text_decoder.layer.weight.grad.any()
+
+
+def test_errors_of_an_image_that_cannot_learn_are_refused_in_training_alone(context, target):
+    model = make_model(ObjectiveOptions(l1=1.0, ssim=1.0))
+    model.image_decoder.register_forward_hook(lambda _part, _given, image: image.detach())
+    words = (
+        r"^image decoder Painter: .* no gradient, .* objective\.l1 and objective\.ssim; leave that out, or choose .*$"
+    )
+    with pytest.raises(VsrError, match=words):
+        model(context, target)
+    with torch.no_grad():
+        assert model(context, target)["l1"] > 0
+
+
+@pytest.mark.parametrize("term", ["text", "image", "alignment"])
+def test_a_weight_changes_only_the_sum(model, context, target, term):
+    before = model(context, target)
+    old = getattr(model.weights, term)
+    model.weights = model.weights.model_copy(update={term: old + 10})
+    after = model(context, target)
+    for name in ("text", "image", "alignment"):
+        assert torch.equal(after[name], before[name])
+    assert torch.allclose(after["loss"] - before["loss"], 10 * before[term], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reached"),
+    [({"text": 1}, "text_decoder"), ({"image": 1}, "image_decoder"), ({"alignment": 1}, "alignment")],
+)
+def test_a_term_of_no_weight_trains_nothing(model, context, target, weights, reached):
+    model.weights = ObjectiveOptions(**{"text": 0, "image": 0, "alignment": 0} | weights)
+    model(context, target)["loss"].backward()
+    for part in ("text_decoder", "image_decoder", "alignment"):
+        gradients = [parameter.grad for parameter in getattr(model, part).parameters()]
+        touched = any(gradient is not None and gradient.any() for gradient in gradients)
+        assert touched == (part == reached)
+
+
+def test_nothing_in_the_code_path_of_a_prediction_takes_a_target():
+    assert list(inspect.signature(StoryModel.predict).parameters) == ["self", "context", "decoding"]
+    assert list(inspect.signature(StoryModel.narrate).parameters) == ["self", "context"]
+    held = {*Context.__dataclass_fields__, *Narrative.__dataclass_fields__}
+    assert not held & {"target", "targets", "ids", "image", "reference"}
+
+
+def test_a_prediction_is_one_text_and_one_bounded_image_a_story(model, context):
+    prediction = model.predict(context, Decoding())
+    assert len(prediction.texts) == B
+    assert prediction.images.shape == (B, 3, H, H)
+    assert prediction.images.min() >= 0
+    assert prediction.images.max() <= 1
+    assert not prediction.images.requires_grad
+
+
+def test_a_story_is_predicted_alike_in_any_company(model, context):
+    whole = model.predict(context, Decoding())
+    turned = model.predict(
+        replace(context, **{name: getattr(context, name).flip(0) for name in Context.__dataclass_fields__}), Decoding()
+    )
+    assert turned.texts == whole.texts[::-1]
+    assert torch.allclose(turned.images, whole.images.flip(0), atol=1e-6)

@@ -1,0 +1,373 @@
+"""Components that each break one promise, and are otherwise sound."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vsr_cli.api import BuildContext, Frame, Options, Story, Survey, content_key
+from vsr_cli.api.text_loss import PLAIN, head_loss
+from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets.storyworld.reader import StoryWorld
+from vsr_plugins.fusions.concat.model import Concat
+from vsr_plugins.image_decoders.deconv import DeconvOptions
+from vsr_plugins.image_decoders.deconv.model import Deconv
+from vsr_plugins.metrics.image.pixels import MeanSquaredError
+from vsr_plugins.text_decoders.gru import GruDecoderOptions
+from vsr_plugins.text_decoders.gru.model import GruDecoder
+from vsr_plugins.visual_encoders.tiny import TinyTextOptions
+from vsr_plugins.visual_encoders.tiny.model import TinyText
+from vsr_plugins.visual_encoders.tiny.vocabulary import learn_vocabulary
+
+
+class WiderFusion(Concat):
+    def forward(self, visual, text):
+        return torch.cat([visual, super().forward(visual, text)], dim=-1)
+
+
+class ForgottenLayer(Concat):
+    def __init__(self, width):
+        super().__init__(width)
+        self.forgotten = nn.Linear(width, width)
+
+
+class Neighbourly(Concat):
+    def forward(self, visual, text):
+        return super().forward(visual, text) + visual.mean(dim=0)
+
+
+class Unsaved(Concat):
+    def __init__(self, width):
+        super().__init__(width)
+        self.offset = torch.randn(width)
+
+    def forward(self, visual, text):
+        return super().forward(visual, text) + self.offset
+
+
+class SingleOnly(Concat):
+    def forward(self, visual, text):
+        return torch.linalg.qr(super().forward(visual, text))[0] * 0 + super().forward(visual, text)
+
+
+class Clumsy(Concat):
+    def forward(self, visual, text):
+        return {}["joined"]
+
+
+class NoPair(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+
+    def forward(self, frames, mask):
+        return self.layer(frames)
+
+
+class Divides(NoPair):
+    """Takes the spread of the real frames, which one frame has none of."""
+
+    def forward(self, frames, mask):
+        steps = self.layer(frames)
+        spread = torch.stack([row[real].std(dim=0) for row, real in zip(frames, mask, strict=True)])
+        return steps, steps[:, -1] + spread
+
+
+class IgnoresMask(NoPair):
+    """Takes its summary from the last frame, whether it is real or a repeat."""
+
+    def forward(self, frames, mask):
+        steps = self.layer(frames)
+        return steps, steps[:, -1]
+
+
+class LooksAhead(NoPair):
+    """Adds the mean of all frames to the state after each."""
+
+    def forward(self, frames, mask):
+        steps = self.layer(frames) + frames.mean(dim=1, keepdim=True)
+        return steps, (steps * mask[..., None]).sum(dim=1) * 0
+
+
+class Colours(nn.Module):
+    """A sound encoder: colours of a grid through frozen weights, and a linear layer."""
+
+    grid = 2
+
+    def __init__(self, width):
+        super().__init__()
+        self.mix = nn.Linear(3 * self.grid**2, 6).requires_grad_(False)
+        self.projection = nn.Linear(6, width)
+
+    @property
+    def cache_key(self):
+        return content_key(self.mix.state_dict(), grid=self.grid)
+
+    def pixels(self, images):
+        return images.float() / 255
+
+    def frozen(self, pixels):
+        with torch.no_grad():
+            return self.mix(functional.adaptive_avg_pool2d(pixels, self.grid).flatten(1))
+
+    def forward(self, features):
+        return self.projection(features)
+
+
+class GridOptions(Options):
+    grid: int = 2
+
+
+class ForgetfulKey(Colours):
+    cache_key = "colours"
+
+
+class ForgetsOption(Colours):
+    def __init__(self, width, grid):
+        super().__init__(width)
+        self.grid = grid
+        self.mix = nn.Linear(6, 6).requires_grad_(False)
+
+    @property
+    def cache_key(self):
+        return content_key(self.mix.state_dict())
+
+    def frozen(self, pixels):
+        pooled = functional.adaptive_avg_pool2d(pixels, self.grid).flatten(2)
+        return self.mix(torch.cat([pooled.amax(-1), pooled.amin(-1)], dim=1))
+
+
+class RestlessKey(Colours):
+    @property
+    def cache_key(self):
+        return content_key(self.state_dict())
+
+
+class Contrasted(Colours):
+    def frozen(self, pixels):
+        return super().frozen(pixels - pixels.mean(dim=0))
+
+
+class DropsOut(Colours):
+    def frozen(self, pixels):
+        return functional.dropout(super().frozen(pixels), training=self.training)
+
+
+class KeepsGradient(Colours):
+    def frozen(self, pixels):
+        return super().frozen(pixels) * self.projection.bias.mean()
+
+
+class KeptNowhere(Colours):
+    cache_key = None
+
+
+class ReadsPadding(TinyText):
+    def forward(self, features, mask):
+        return super().forward(features, torch.ones_like(mask))
+
+
+class FitsItself(TinyText):
+    """Gives texts the length that the longest of them has."""
+
+    def tokenize(self, texts):
+        batch = super().tokenize(texts)
+        longest = int(batch.mask.sum(axis=1).max())
+        return replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
+
+
+class Remembers(GruDecoder):
+    seen = None
+
+    def loss(self, narrative, ids, mask):
+        self.seen = ids
+        return super().loss(narrative, ids, mask)
+
+    def generate(self, narrative, decoding):
+        return super().generate(narrative, decoding) if self.seen is None else self.seen
+
+
+class Rambles(GruDecoder):
+    def generate(self, narrative, decoding):
+        ids = super().generate(narrative, decoding)
+        ids[:, 0], ids[:, 1] = self.vocabulary.eos, 7
+        return ids
+
+
+class Invents(GruDecoder):
+    def generate(self, narrative, decoding):
+        return super().generate(narrative, decoding) + len(self.vocabulary)
+
+
+class CountsPadding(GruDecoder):
+    def loss(self, narrative, ids, mask):
+        return super().loss(narrative, ids, torch.ones_like(mask))
+
+
+class SmoothsAlways(GruDecoder):
+    def loss(self, narrative, ids, mask):
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=self.objective)
+
+
+class SmoothsNever(GruDecoder):
+    def loss(self, narrative, ids, mask):
+        return head_loss(self._states(narrative, ids), self.head, ids, mask, objective=PLAIN)
+
+
+class Unbounded(Deconv):
+    def forward(self, narrative):
+        return 3 * super().forward(narrative) - 1
+
+
+class LovesGrey(Deconv):
+    def loss(self, prediction, target):
+        return super().loss(prediction, torch.full_like(target, 0.5))
+
+
+class Indifferent(Deconv):
+    def loss(self, prediction, target):
+        return 1 + 1e-9 * super().loss(prediction, target)
+
+
+class Paints(Deconv):
+    def forward(self, narrative):
+        image = super().forward(narrative)
+        return (image + 0.1 * torch.rand_like(image)).clamp(0, 1)
+
+
+class Shuffled(StoryWorld):
+    orders = itertools.cycle([False, True])
+
+    def read(self, source):
+        yield from sorted(super().read(source), key=lambda story: story.id, reverse=next(self.orders))
+
+
+class Twins(StoryWorld):
+    def read(self, source):
+        yield from (replace(story, id="twin") for story in super().read(source))
+
+
+class Boasts(StoryWorld):
+    def survey(self, source):
+        return Survey(stories=99)
+
+
+class Pictureless(StoryWorld):
+    def read(self, source):
+        yield Story(id="one", frames=(Frame(image=b"no picture", text="a"), Frame(image=None, text="b")))
+
+
+class Relative(MeanSquaredError):
+    def measure(self, samples):
+        rows = super().measure(samples)
+        return rows / rows.max()
+
+
+class Misnamed(MeanSquaredError):
+    pass
+
+
+class UpsideDown(MeanSquaredError):
+    better = "higher"
+
+    def combine(self, statistics):
+        return {"upsidedown": float(statistics.mean())}
+
+
+class NoNumber(MeanSquaredError):
+    def measure(self, samples):
+        return np.full((len(samples), 1), np.nan)
+
+
+class Blackens(MeanSquaredError):
+    def measure(self, samples):
+        rows = super().measure(samples)
+        samples[0].predicted_image[:] = 0
+        return rows
+
+    def combine(self, statistics):
+        return {"blackens": float(statistics.mean())}
+
+
+class Sorts(MeanSquaredError):
+    def combine(self, statistics):
+        statistics.sort(axis=0)
+        return {"sorts": float(statistics.mean())}
+
+
+class Forgets(MeanSquaredError):
+    def read_references(self, references):
+        references.clear()
+
+    def combine(self, statistics):
+        return {"forgets": float(statistics.mean())}
+
+
+PARTS = {
+    "fusion": (WiderFusion, ForgottenLayer, Neighbourly, Unsaved, SingleOnly, Clumsy),
+    "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
+    "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
+    "text": (ReadsPadding, FitsItself),
+    "text_decoder": (Remembers, Rambles, Invents, CountsPadding, SmoothsAlways, SmoothsNever),
+    "image_decoder": (Unbounded, LovesGrey, Indifferent, Paints),
+    "dataset": (Shuffled, Twins, Boasts, Pictureless),
+    "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets),
+}
+
+
+def build_wide(kind):
+    return lambda options, context: kind(context.width)
+
+
+def build_grid(kind):
+    return lambda options, context: kind(context.width, options.grid)
+
+
+def build_text(kind):
+    def build(options: TinyTextOptions, context: BuildContext):
+        return kind(
+            learn_vocabulary(["Mara opens a box."], size=400, lowercase=False), width=context.width, options=options
+        )
+
+    return build
+
+
+def build_writer(kind):
+    return lambda options, context: kind(
+        context.vocabulary,
+        width=context.width,
+        options=GruDecoderOptions(length=12),
+        objective=context.text_objective,
+    )
+
+
+def build_painter(kind):
+    return lambda options, context: kind(DeconvOptions(channels=16), context)
+
+
+def build_dataset(kind):
+    return lambda options: kind(StoryWorldOptions(stories=3))
+
+
+def build_metric(kind):
+    return lambda options: kind()
+
+
+BUILDERS = {
+    "fusion": build_wide,
+    "temporal": build_wide,
+    "visual": build_wide,
+    "text": build_text,
+    "text_decoder": build_writer,
+    "image_decoder": build_painter,
+    "dataset": build_dataset,
+    "metrics": build_metric,
+}
+OPTIONS = {ForgetsOption: GridOptions, ReadsPadding: TinyTextOptions, FitsItself: TinyTextOptions}
+for section, kinds in PARTS.items():
+    for kind in kinds:
+        maker = build_grid if kind is ForgetsOption else BUILDERS[section]
+        globals()[f"build_{kind.__name__}"] = maker(kind)

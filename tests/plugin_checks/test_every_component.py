@@ -1,0 +1,97 @@
+"""Every component that vsr ships keeps what its kind promises, a new one with no line added here.
+
+Only one that cannot be built as it is, or that is large, has a line below: what makes it small, or what it reads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from vsr_cli.plugin.discovery import GROUP, discover
+from vsr_cli.plugin.registry import Provided
+from vsr_cli.plugin_checks.check import check
+
+from . import small_models, sources
+
+OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
+REGISTRY = discover(OURS, disabled=set())
+
+
+@dataclass(frozen=True)
+class Needs:
+    settings: tuple[str, ...] = ()
+    """With {bert}, {clip} and {gpt2} for the folders of small models, {alexnet} for a file."""
+    source: Callable[[Path], Path] | None = None
+    """Writes what a dataset reads."""
+    unpromised: str | None = None
+    """A check that cannot hold without true weights."""
+
+
+NEEDS: dict[tuple[str, str], Needs] = {
+    ("visual", "resnet50"): Needs(("visual.weights=random",)),
+    ("visual", "mobilenet_v2"): Needs(("visual.weights=random",)),
+    ("visual", "torchvision"): Needs(("visual.weights=random", "visual.architecture=mobilenet_v3_small")),
+    ("visual", "timm"): Needs(("visual.weights=random", "visual.model=test_resnet")),
+    ("visual", "hf-vision"): Needs(("visual.model={clip}",)),
+    ("text", "distilbert"): Needs(("text.model={bert}", "text.frozen_layers=1")),
+    ("text", "hf-text"): Needs(("text.model={bert}",)),
+    ("image_decoder", "deconv"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "upsample"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "residual"): Needs(("image_decoder.channels=16",)),
+    ("image_decoder", "latent"): Needs(("image_decoder.channels=16", "image_decoder.autoencoder_steps=2")),
+    ("text_decoder", "lm"): Needs(("text_decoder.model={gpt2}", "text_decoder.length=16", "text_decoder.trained=all")),
+    ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
+    ("dataset", "folder"): Needs(source=sources.story_folders),
+    ("dataset", "csv"): Needs(source=sources.table),
+    ("dataset", "jsonl"): Needs(source=sources.json_lines),
+    ("dataset", "vist"): Needs(source=sources.vist),
+    ("dataset", "hf"): Needs(source=sources.hub_folder),
+    ("dataset", "story-reasoning"): Needs(source=sources.story_reasoning),
+    ("metrics", "bertscore"): Needs(("metrics.bertscore.model={bert}",)),
+    ("metrics", "lpips"): Needs(("metrics.lpips.weights={alexnet}",)),
+    ("metrics", "clipscore"): Needs(
+        ("metrics.clipscore.model={clip}",), unpromised="the truth scores no worse than a wrong answer"
+    ),
+}
+
+
+SLOW = {"resnet50"}
+"""It cannot be made small."""
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "bert": small_models.save_bert(folder / "bert"),
+        "clip": small_models.save_clip(folder / "clip"),
+        "gpt2": small_models.save_gpt2(folder / "gpt2"),
+        "alexnet": small_models.save_alexnet(folder / "alexnet"),
+    }
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(
+            entry,
+            marks=[pytest.mark.slow] if entry.component.name in SLOW else [],
+            id=f"{entry.section}-{entry.component.name}",
+        )
+        for entry in REGISTRY.provided
+    ],
+)
+def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path], tmp_path: Path):
+    needs = NEEDS.get((entry.section, entry.component.name), Needs())
+    settings = [setting.format_map(models) for setting in needs.settings]
+    source = str(needs.source(tmp_path / "source")) if needs.source else None
+    outcomes = list(check(REGISTRY, entry, assignments=settings, source=source))
+    failed = [str(outcome) for outcome in outcomes if not outcome.passed and outcome.check != needs.unpromised]
+    assert failed == [], "say in NEEDS what it needs, if it needs anything to be built"
+
+
+def test_what_is_said_to_need_something_is_there():
+    assert NEEDS.keys() <= {(entry.section, entry.component.name) for entry in REGISTRY.provided}

@@ -1,0 +1,102 @@
+"""`vsr plugins new`: packages that work as they are written, and whose lessons are about nothing else."""
+
+import importlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vsr_cli.api import Decoding, Vocabulary
+from vsr_cli.cli.plugins_new import render_package, write_package
+from vsr_cli.errors import VsrError
+from vsr_cli.plugin.kinds import KINDS, kind_of_word
+
+from .conftest import NAMES
+
+LESSONS = Path(__file__).parents[2] / "docs" / "plugins"
+FUSION = kind_of_word("fusion")
+
+
+@pytest.mark.slow
+def test_every_package_passes_its_own_test_as_it_is_written(packages, site):
+    for package in packages.values():
+        site.install(package)
+    done = site.run("pytest", "-q", "-p", "no:cacheprovider", *packages.values())
+    assert done.returncode == 0, done.stdout
+    assert f"{len(KINDS)} passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_checked_by_name_and_one_that_is_broken_is_told_of(packages, site, tmp_path):
+    package = write_package(FUSION, "halves", tmp_path)
+    site.install(package)
+    done = site.run("vsr_cli", "plugins", "check", "halves")
+    assert done.returncode == 0, done.stdout
+    assert "ok      learns: its loss falls" in done.stdout
+    model = package / "vsr_halves" / "model.py"
+    model.write_text(model.read_text().replace("return text +", "return text[:, :1] +"))
+    done = site.run("vsr_cli", "plugins", "check", "halves", "--kind", "fusion")
+    assert done.returncode == 0, "a frame may be joined with another's text"
+    model.write_text(model.read_text().replace("return text[:, :1] +", "return text[:1] +"))
+    done = site.run("vsr_cli", "plugins", "check", "halves", "--kind", "fusion")
+    assert done.returncode == 1
+    assert "FAILED  reads a story alike in any company: the steps of a story depends on the rest" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.word)
+def test_a_lesson_shows_the_whole_package_that_its_command_writes(kind):
+    lesson = (LESSONS / f"{kind.word}.md").read_text(encoding="utf-8")
+    name = NAMES[kind.word]
+    assert f"vsr plugins new {kind.word} {name}\n" in lesson
+    shown: dict[str, str] = {}
+    for path, code in re.findall(r"^```python\n# (\S+)\n(.*?)^```$", lesson, re.M | re.S):
+        shown[path] = shown.get(path, "") + code
+    written = {path: text for path, text in render_package(kind, name).items() if path.startswith("vsr_")}
+    assert shown.keys() == written.keys()
+    for path, text in written.items():
+        assert _without_empty_lines(shown[path]) == _without_empty_lines(text), path
+
+
+@torch.no_grad()
+def test_a_new_text_decoder_writes_by_every_way_of_decoding(packages, monkeypatch):
+    monkeypatch.syspath_prepend(packages["text-decoder"])
+    vocabulary = Vocabulary(tokenizer=SimpleNamespace(get_vocab_size=lambda: 12), pad=0, bos=1, eos=2)
+    torch.manual_seed(0)
+    decoder = importlib.import_module("vsr_word_pairs.model").WordPairs(vocabulary, width=8, length=10)
+    ids = torch.arange(8)[:, None, None].expand(8, 4, 3)
+    context = SimpleNamespace(text_ids=ids, text_mask=ids >= 0, mask=torch.ones(8, 4, dtype=torch.bool))
+    narrative = SimpleNamespace(summary=4 * torch.randn(8, 8), context=context)
+
+    def written(**decoding):
+        return decoder.generate(narrative, Decoding(**decoding)).tolist()
+
+    assert written(method="beam", beams=1) == written()
+    ways = [written(), written(method="beam", beams=4), written(method="sample"), written(method="sample", seed=1)]
+    assert all(one != other for place, one in enumerate(ways) for other in ways[:place])
+    once = [[token for token in text if token] for text in written(no_repeat_ngram=1)]
+    assert all(len(set(text)) == len(text) for text in once)
+
+
+@pytest.mark.parametrize("name", ["", "2d", "Slow", "slow memory", "slow--memory", "../slow", "slow-", "é"])
+def test_a_name_that_no_component_may_have_is_refused_in_one_line(name, tmp_path):
+    with pytest.raises(VsrError, match=r"cannot be a component's; take lower-case words") as caught:
+        write_package(FUSION, name, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path):
+    folder = write_package(FUSION, "slow_memory", tmp_path)
+    assert folder == tmp_path / "vsr-slow-memory"
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(VsrError, match="is there already; choose another name"):
+        write_package(FUSION, "slow-memory", tmp_path)
+    assert (folder / "README.md").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["vsr-slow-memory"]
+
+
+def _without_empty_lines(code: str) -> list[str]:
+    return [line for line in code.splitlines() if line]

@@ -1,0 +1,98 @@
+"""What every fusion that vsr ships promises, and what makes each of the newer ones what it is."""
+
+import pytest
+import torch
+
+from vsr_cli.api import BuildContext, Options, VsrError
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.plugin.loading import build as build_component
+from vsr_plugins.fusions.bilinear import BilinearOptions
+from vsr_plugins.fusions.bilinear.model import build as build_bilinear
+from vsr_plugins.fusions.cross_attention import CrossAttentionOptions
+from vsr_plugins.fusions.cross_attention.model import build as build_cross_attention
+from vsr_plugins.fusions.gated.model import build as build_gated
+
+OURS = sorted(
+    entry.component.name
+    for entry in registry().provided
+    if entry.section == "fusion" and entry.component.build.startswith("vsr_plugins.")
+)
+BLIND_TO = {"image-only": "text", "text-only": "visual"}
+
+
+def context(width=8):
+    return BuildContext(width=width, steps=4, image_size=32, training_texts=list)
+
+
+def fusion_of(name, *, width=8):
+    torch.manual_seed(0)
+    entry = registry().find("fusion", name)
+    return build_component(entry, entry.component.options(), context(width)).eval()
+
+
+def embeddings(batch=2, steps=4, width=8):
+    return {"visual": torch.randn(batch, steps, width), "text": torch.randn(batch, steps, width)}
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(("batch", "steps", "width"), [(1, 1, 8), (3, 4, 16), (2, 7, 12)])
+def test_one_embedding_a_frame(name, batch, steps, width):
+    fused = fusion_of(name, width=width)(**embeddings(batch, steps, width))
+    assert fused.shape == (batch, steps, width)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("half", ["visual", "text"])
+def test_it_depends_on_the_halves_that_it_says_and_on_no_later_frame(name, half):
+    fusion, frames = fusion_of(name), embeddings()
+    before = fusion(**frames)
+    frames[half][:, 2:] += torch.randn(2, 2, 8)  # not a constant, which a norm takes out
+    after = fusion(**frames)
+    torch.testing.assert_close(after[:, :2], before[:, :2])
+    assert torch.allclose(after, before) == (BLIND_TO.get(name) == half)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_gradients_reach_every_parameter_and_mixed_precision_gives_nearly_the_same(name):
+    fusion, frames = fusion_of(name), embeddings()
+    expected = fusion(**frames)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused = fusion(**frames)
+    torch.testing.assert_close(fused.float(), expected, atol=0.1, rtol=0.1)
+    fused.float().square().sum().backward()
+    assert [key for key, weight in fusion.named_parameters() if not weight.grad.abs().sum() > 0] == []
+
+
+def test_the_gate_shares_out_between_image_and_text():
+    fusion, frames = build_gated(Options(), context()), embeddings()
+    with torch.no_grad():
+        fusion.gate.weight.zero_()
+        fusion.gate.bias.fill_(50)  # all of the image
+    torch.testing.assert_close(fusion(**frames), torch.tanh(fusion.visual(frames["visual"])))
+    with torch.no_grad():
+        fusion.gate.bias.fill_(-50)
+    torch.testing.assert_close(fusion(**frames), torch.tanh(fusion.text(frames["text"])))
+
+
+def test_bilinear_is_a_product_of_the_rank_that_is_asked_for():
+    fusion, frames = build_bilinear(BilinearOptions(rank=3), context()), embeddings()
+    assert fusion.visual.weight.shape == (3, 8)
+    with torch.no_grad():
+        fusion.text.weight.zero_()
+        fusion.text.bias.zero_()
+    torch.testing.assert_close(fusion(**frames), fusion.join.bias.expand(2, 4, 8))
+
+
+def test_in_cross_attention_a_frame_reads_the_other_half_of_earlier_ones():
+    fusion, frames = build_cross_attention(CrossAttentionOptions(heads=2), context()), embeddings()
+    before = fusion(**frames)
+    for half in frames:
+        changed = {**frames, half: frames[half].clone()}
+        changed[half][:, 0] += torch.randn(8)
+        moved = (fusion(**changed) - before).abs().amax(dim=(0, 2))  # (K,)
+        assert moved.min() > 1e-5
+
+
+def test_heads_that_do_not_share_the_width_are_refused():
+    with pytest.raises(VsrError, match=r"3 heads cannot share a width of 16.*fusion\.heads"):
+        build_cross_attention(CrossAttentionOptions(heads=3), context(16))

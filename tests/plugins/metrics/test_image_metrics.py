@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from vsr_cli.api import Metric, Options, Sample
+from vsr_plugins.metrics.image import vsr_metrics
+from vsr_plugins.metrics.image.pixels import build_mse, build_psnr
+from vsr_plugins.metrics.image.ssim import CHUNK, build
+
+BUILDS = {"mse": build_mse, "psnr": build_psnr, "ssim": build}
+
+
+# torchmetrics alone takes some ten seconds to import.
+NAMES = ["mse", "psnr", pytest.param("ssim", marks=pytest.mark.slow)]
+
+
+def sample(predicted: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Sample:
+    return Sample(
+        story="s",
+        context_texts=(),
+        predicted_text="",
+        reference_text="",
+        predicted_image=predicted,
+        reference_image=reference,
+    )
+
+
+def noise(seed: int, size: int = 24) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def grey(value: int) -> NDArray[np.uint8]:
+    return np.full((24, 24, 3), value, dtype=np.uint8)
+
+
+def score(metric: Metric, *samples: Sample) -> float:
+    return next(iter(metric.combine(metric.measure(samples)).values()))
+
+
+def test_components_are_those_built() -> None:
+    assert [component.name for component in vsr_metrics()] == [*BUILDS, "sharpness", "spread"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_headline_has_the_metrics_name_and_equal_images_the_best_score(name: str) -> None:
+    metric = BUILDS[name](Options())
+    image = noise(0)
+    assert next(iter(metric.combine(metric.measure([sample(image, image)])))) == name
+    best = {"mse": 0.0, "psnr": 100.0, "ssim": 1.0}[name]
+    assert score(metric, sample(image, image)) == pytest.approx(best, abs=1e-6)
+    worse = score(metric, sample(noise(1), image))
+    assert worse > best if metric.better == "lower" else worse < best
+
+
+def test_black_against_white_is_an_error_of_one() -> None:
+    assert score(build_mse(Options()), sample(grey(0), grey(255))) == pytest.approx(1)
+    assert score(build_psnr(Options()), sample(grey(0), grey(255))) == pytest.approx(0)
+
+
+def test_error_does_not_wrap_around() -> None:
+    pair = sample(grey(10), grey(61))
+    assert score(build_mse(Options()), pair) == pytest.approx(0.04)
+    assert score(build_psnr(Options()), pair) == pytest.approx(10 * math.log10(25))
+
+
+def test_psnr_is_of_the_mean_error() -> None:
+    metric = build_psnr(Options())
+    pairs = [sample(grey(0), grey(51)), sample(grey(0), grey(0))]
+    assert score(metric, *pairs) == pytest.approx(-10 * math.log10(0.02))
+
+
+@pytest.mark.slow
+def test_ssim_of_flat_images_is_the_luminance_term() -> None:
+    """Without variance Wang's formula leaves (2 a b + c1) / (a^2 + b^2 + c1), with c1 = 0.01^2."""
+    a, b = 51 / 255, 204 / 255
+    expected = (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)
+    assert score(build(Options()), sample(grey(51), grey(204))) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_ssim_is_negative_for_a_negative_image() -> None:
+    image = noise(3)
+    assert score(build(Options()), sample(255 - image, image)) < -0.5
+
+
+@pytest.mark.slow
+def test_statistics_do_not_depend_on_the_other_windows() -> None:
+    metric = build(Options())
+    samples = [sample(noise(i), noise(i + 100)) for i in range(CHUNK + 3)]
+    together = metric.measure(samples)
+    alone = np.concatenate([metric.measure([item]) for item in samples])
+    assert together.shape == (CHUNK + 3, 1)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.slow
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.integers(0, 255), min_size=1, max_size=4),
+    st.lists(st.integers(0, 255), min_size=1, max_size=4),
+)
+def test_scores_of_two_sets_are_their_weighted_mean(left: list[int], right: list[int]) -> None:
+    for name in ("mse", "ssim"):
+        metric = BUILDS[name](Options())
+        one = metric.measure([sample(grey(value), noise(value)) for value in left])
+        two = metric.measure([sample(grey(value), noise(value)) for value in right])
+        means = metric.combine(one)[name] * len(left) + metric.combine(two)[name] * len(right)
+        both = metric.combine(np.concatenate([one, two]))[name]
+        assert both == pytest.approx(means / (len(left) + len(right)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_windows(name: str) -> None:
+    metric = BUILDS[name](Options())
+    nothing = metric.measure([])
+    assert nothing.shape == (0, 1)
+    with pytest.raises(AssertionError):
+        metric.combine(nothing)

@@ -1,0 +1,96 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchmetrics.functional.image.lpips import _LPIPS
+from torchvision import models
+
+from vsr_cli.api import Sample, VsrError
+from vsr_plugins.metrics.learned import LpipsOptions
+from vsr_plugins.metrics.learned.lpips import build
+
+
+@pytest.fixture(scope="module")
+def state():
+    """Return AlexNet's features with random weights, by the names that torchvision gives them."""
+    torch.manual_seed(0)
+    return {f"features.{name}": tensor for name, tensor in models.alexnet(weights=None).features.state_dict().items()}
+
+
+@pytest.fixture
+def weights(state, tmp_path):
+    save_file(state, tmp_path / "alexnet.safetensors")
+    return tmp_path / "alexnet.safetensors"
+
+
+def pictures(size=64):
+    return np.random.default_rng(0).integers(0, 256, (2, 3, size, size, 3), dtype=np.uint8)
+
+
+def samples(predicted, true):
+    return [
+        Sample(
+            story="s",
+            context_texts=(),
+            predicted_text="",
+            reference_text="",
+            predicted_image=one,
+            reference_image=other,
+        )
+        for one, other in zip(predicted, true, strict=True)
+    ]
+
+
+def lpips(path):
+    return build(LpipsOptions(weights=str(path)))
+
+
+def test_distances_are_those_of_the_published_version(weights, state):
+    predicted, true = pictures()
+    rival = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
+    for stage in range(1, 6):
+        part = getattr(rival.net, f"slice{stage}")
+        part.load_state_dict({name: state[f"features.{name}"] for name in part.state_dict()})
+    as_pixels = [torch.from_numpy(each).permute(0, 3, 1, 2).float() / 255 for each in (predicted, true)]
+    expected = rival(*as_pixels, normalize=True).flatten().tolist()
+    assert lpips(weights).measure(samples(predicted, true))[:, 0].tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_picture_is_at_no_distance_from_itself_and_the_mean_is_the_score(weights):
+    predicted, true = pictures()
+    metric = lpips(weights)
+    assert metric.measure(samples(true, true))[:, 0].tolist() == [0, 0, 0]
+    measured = metric.measure(samples(predicted, true))
+    assert metric.combine(measured) == {"lpips": pytest.approx(measured.mean())}
+    assert measured.min() > 0
+
+
+def test_small_pictures_can_be_measured(weights):
+    predicted, true = pictures(16)
+    assert np.isfinite(lpips(weights).measure(samples(predicted, true))).all()
+
+
+def test_a_file_of_torch_is_read_and_may_bring_its_own_linear_layers(weights, state, tmp_path):
+    predicted, true = pictures()
+    linear = {f"lin{n}.model.1.weight": torch.ones(1, c, 1, 1) for n, c in enumerate((64, 192, 384, 256, 256))}
+    torch.save(state | linear, tmp_path / "own.pth")
+    own, carried = (lpips(path).measure(samples(predicted, true)) for path in (tmp_path / "own.pth", weights))
+    assert not np.allclose(own, carried)
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("it was unpickled",))
+
+
+def test_without_weights_or_with_others_it_says_what_to_do(tmp_path):
+    with pytest.raises(VsrError, match=r"lpips: no weights are named; .*metrics\.lpips\.weights=FILE"):
+        build(LpipsOptions())
+    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"features.0.weight": Evil()}, protocol=2))
+    for name in ("absent.pth", "other.safetensors", "broken.safetensors", "evil.pth"):
+        with pytest.raises(VsrError, match=rf"lpips: cannot load .*{name}.*metrics\.lpips\.weights=FILE"):
+            lpips(tmp_path / name)

@@ -1,0 +1,180 @@
+"""What every temporal model that vsr ships promises, and what makes each of the newer ones what it is."""
+
+import pytest
+import torch
+
+from vsr_cli.api import BuildContext, VsrError, last_real
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.plugin.loading import build as build_component
+from vsr_plugins.temporal_models.causal_transformer import TransformerOptions
+from vsr_plugins.temporal_models.causal_transformer.model import build as build_transformer
+from vsr_plugins.temporal_models.ssm import SsmOptions
+from vsr_plugins.temporal_models.ssm.model import LinearRecurrence
+from vsr_plugins.temporal_models.ssm.model import build as build_ssm
+from vsr_plugins.temporal_models.tcn import TcnOptions
+from vsr_plugins.temporal_models.tcn.model import build as build_tcn
+
+OURS = sorted(
+    entry.component.name
+    for entry in registry().provided
+    if entry.section == "temporal" and entry.component.build.startswith("vsr_plugins.")
+)
+READ_REPEATS = {"gru", "lstm", "rnn"}
+"""Those whose summary is the last step, real or not."""
+
+
+def model_of(name, *, width=8, steps=4, **options):
+    torch.manual_seed(0)
+    entry = registry().find("temporal", name)
+    context = BuildContext(width=width, steps=steps, image_size=32, training_texts=list)
+    return build_component(entry, entry.component.options(**options), context).eval()
+
+
+def all_real(batch, steps):
+    return torch.ones(batch, steps, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(("batch", "steps", "width"), [(1, 1, 8), (3, 4, 16), (2, 7, 12)])
+def test_a_state_a_frame_and_a_summary(name, batch, steps, width):
+    states, summary = model_of(name, width=width, steps=steps)(torch.randn(batch, steps, width), all_real(batch, steps))
+    assert states.shape == (batch, steps, width)
+    assert summary.shape == (batch, width)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_state_depends_on_no_later_frame(name):
+    model, frames = model_of(name), torch.randn(2, 4, 8)
+    states, summary = model(frames, all_real(2, 4))
+    frames[:, 2:] += torch.randn(2, 2, 8)  # not a constant, which a norm takes out
+    changed, changed_summary = model(frames, all_real(2, 4))
+    torch.testing.assert_close(changed[:, :2], states[:, :2])
+    assert not torch.allclose(changed[:, 2:], states[:, 2:], atol=1e-4)
+    assert not torch.allclose(changed_summary, summary, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_fills_a_short_context_changes_nothing_of_the_real_frames(name):
+    model, frames, mask = model_of(name), torch.randn(3, 4, 8), all_real(3, 4)
+    mask[0, 1:] = False
+    mask[1, 3:] = False
+    states, summary = model(frames, mask)
+    changed, changed_summary = model(torch.where(mask.unsqueeze(-1), frames, 7.0), mask)
+    torch.testing.assert_close(changed[mask], states[mask])
+    torch.testing.assert_close(changed_summary[2], summary[2])
+    if name not in READ_REPEATS:
+        torch.testing.assert_close(changed_summary, summary)
+        torch.testing.assert_close(model(frames[:1, :1], all_real(1, 1))[1], summary[:1])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_story_is_read_alike_in_any_company(name):
+    model, frames, mask = model_of(name), torch.randn(3, 4, 8), all_real(3, 4)
+    mask[1, 2:] = False
+    for together, alone in zip(model(frames, mask), model(frames[1:2], mask[1:2]), strict=True):
+        torch.testing.assert_close(together[1:2], alone)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_gradients_reach_every_parameter(name):
+    model = model_of(name).train()
+    states, summary = model(torch.randn(3, 4, 8), all_real(3, 4))
+    (states.square().sum() + summary.square().sum()).backward()
+    assert [key for key, weight in model.named_parameters() if not weight.grad.abs().sum() > 0] == []
+
+
+# PyTorch has no LSTM in bfloat16 on processors without instructions for it.
+@pytest.mark.parametrize("name", [name for name in OURS if name != "lstm"])
+def test_mixed_precision_gives_nearly_the_same_and_trains(name):
+    model, frames = model_of(name), torch.randn(3, 4, 8)
+    expected = model(frames, all_real(3, 4))[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        summary = model(frames, all_real(3, 4))[1]
+    torch.testing.assert_close(summary.float(), expected, atol=0.1, rtol=0.1)
+    summary.float().square().sum().backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_weights_carry_all_that_was_learned(name):
+    model, frames, mask = model_of(name), torch.randn(2, 4, 8), all_real(2, 4)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05)
+    other = model_of(name)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(frames, mask)[1], model(frames, mask)[1])
+
+
+def test_last_real_is_the_state_before_what_fills_the_context():
+    states = torch.arange(12.0).reshape(3, 4, 1).expand(3, 4, 2)
+    mask = torch.tensor([[True, True, True, True], [True, False, False, False], [True, True, True, False]])
+    assert last_real(states, mask).tolist() == [[3, 3], [4, 4], [10, 10]]
+
+
+@pytest.mark.parametrize(("name", "forgets_order"), [("mean", True), ("gru", False), ("transformer", False)])
+def test_the_order_of_the_frames_counts_for_all_but_the_mean(name, forgets_order):
+    model, frames = model_of(name), torch.randn(3, 4, 8)
+    shuffled = frames[:, [2, 0, 3, 1]]
+    assert torch.allclose(model(shuffled, all_real(3, 4))[1], model(frames, all_real(3, 4))[1], atol=1e-6) == (
+        forgets_order
+    )
+
+
+def test_last_forgets_what_came_before():
+    model, frames = model_of("last"), torch.randn(3, 4, 8)
+    changed = torch.cat([torch.randn(3, 3, 8), frames[:, 3:]], dim=1)
+    torch.testing.assert_close(model(changed, all_real(3, 4))[1], model(frames, all_real(3, 4))[1])
+
+
+def test_attention_shares_the_summary_out_among_real_states_alone():
+    model, frames, mask = model_of("attention-gru"), torch.randn(2, 4, 8), all_real(2, 4)
+    mask[0, 2:] = False
+    with torch.no_grad():
+        model.query.weight.zero_()  # equal scores: the mean of the real states
+    states, summary = model(frames, mask)
+    means = torch.stack([states[0, :2].mean(0), states[1].mean(0)])
+    last = torch.stack([states[0, 1], states[1, 3]])
+    torch.testing.assert_close(summary, torch.tanh(model.join(torch.cat([means, last], dim=-1))))
+
+
+@pytest.mark.parametrize(("blocks", "kernel", "reach"), [(1, 2, 2), (2, 2, 6), (1, 3, 4)])
+def test_a_convolution_reaches_as_far_back_as_its_docstring_says(blocks, kernel, reach):
+    context = BuildContext(width=64, steps=10, image_size=32, training_texts=list)
+    model = build_tcn(TcnOptions(blocks=blocks, kernel=kernel), context).eval()
+    frames = torch.randn(1, 10, 64, requires_grad=True)
+    model(frames, all_real(1, 10))[1].sum().backward()
+    seen = frames.grad[0].abs().sum(-1) > 0
+    assert seen.tolist() == [False] * (9 - reach) + [True] * (reach + 1)
+
+
+def test_the_recurrence_is_the_sum_that_its_equation_gives():
+    model, frames = LinearRecurrence(width=6, states=5), torch.randn(2, 4, 6)
+    real, imaginary = model.read_in.weight.chunk(2)
+    out_real, out_imaginary = model.read_out.weight.chunk(2, dim=1)
+    into = torch.complex(real, imaginary) * model.log_scale.exp().unsqueeze(-1)  # γ B
+    out_of = torch.complex(out_real, -out_imaginary)  # C
+    factor = torch.exp(torch.complex(-model.log_rate.exp(), model.phase))  # λ
+    assert factor.abs().max() < 1
+    torch.testing.assert_close(model.log_scale.exp(), (1 - factor.abs() ** 2).sqrt())
+    expected = model.skip * frames
+    for k in range(4):
+        for j in range(k + 1):
+            state = factor ** (k - j) * (frames[:, j].to(into.dtype) @ into.T)
+            expected[:, k] = expected[:, k] + (state @ out_of.T).real
+    torch.testing.assert_close(model(frames), expected)
+
+
+def test_state_space_dropout_and_sizes_are_options():
+    context = BuildContext(width=8, steps=4, image_size=32, training_texts=list)
+    model = build_ssm(SsmOptions(layers=3, states=5, dropout=0.5), context)
+    assert len(model.layers) == 3
+    assert model.layers[0].recurrence.phase.shape == (5,)
+    frames = torch.randn(2, 4, 8)
+    assert not torch.equal(model(frames, all_real(2, 4))[1], model(frames, all_real(2, 4))[1])
+
+
+def test_heads_that_do_not_share_the_width_are_refused():
+    context = BuildContext(width=16, steps=4, image_size=32, training_texts=list)
+    with pytest.raises(VsrError, match=r"3 heads cannot share a width of 16.*temporal\.heads"):
+        build_transformer(TransformerOptions(heads=3), context)

@@ -1,0 +1,94 @@
+"""A small vocabulary, narratives of random numbers, and every text decoder built on them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from vsr_cli.api import BuildContext, Context, Narrative, TextObjective, Vocabulary
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.plugin.loading import build
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "Mara", "opens", "the", "box", "and", "waits", "."]
+PAD, BOS, EOS = 0, 2, 3
+WIDTH = 16
+DECODERS = {
+    "gru": {},
+    "attention-gru": {},
+    "attention-gru additive": {"score": "additive", "words": False, "layers": 2},
+    "transformer": {"dropout": 0.0},
+    "transformer untied": {"tied": False, "words": False, "hidden": 8, "dropout": 0.0},
+    "copy": {},
+    "lm": {"trained": "all", "prefix": 3},
+    "lm frozen": {"prefix": 2},
+    "lm lora": {"trained": "lora", "rank": 2},
+}
+
+
+def tokenizer() -> Tokenizer:
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(WORDS[:4])
+    return made
+
+
+def write_language_model(folder: Path) -> Path:
+    """Write a GPT-2 of a few thousand weights, with a tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(1)
+    config = GPT2Config(
+        vocab_size=len(WORDS), n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=BOS, eos_token_id=EOS,
+    )  # fmt: skip
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    names = dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), WORDS, strict=False))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer(), **names).save_pretrained(folder)
+    return folder
+
+
+def make_decoder(
+    which, *, model: Path | None = None, assets: Path | None = None, width=WIDTH, objective=None, **options
+):
+    """Build a decoder of the list above; `model` is the folder that `lm` takes, `objective` what it is trained for."""
+    name = which.split()[0]
+    torch.manual_seed(0)
+    provided = registry().find("text_decoder", name)
+    given = {"length": 9, **DECODERS[which], **({"model": str(model)} if name == "lm" else {}), **options}
+    vocabulary = Vocabulary(tokenizer=tokenizer(), pad=PAD, bos=BOS, eos=EOS)
+    context = BuildContext(
+        width=width,
+        steps=4,
+        image_size=64,
+        training_texts=list,
+        vocabulary=vocabulary,
+        text_objective=TextObjective(**objective or {}),
+        assets=assets,
+    )
+    return build(provided, provided.component.options(**given), context)
+
+
+def narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
+    random = torch.Generator().manual_seed(seed)
+    frames = torch.randn(3, batch, 4, width, generator=random)
+    ids = torch.randint(4, len(WORDS), (batch, 4, 5), generator=random)
+    ids[..., 0], ids[..., 3], ids[..., 4] = BOS, EOS, PAD
+    context = Context(
+        visual=frames[0],
+        text=frames[1],
+        text_ids=ids,
+        text_mask=ids != PAD,
+        mask=torch.tensor([[True] * 4, [True] * 3 + [False], [True] * 4] * batch)[:batch],
+        last_image=torch.zeros(batch, 3, 8, 8),
+        story=torch.arange(batch),
+        text_row=ids[..., 0],
+    )
+    return Narrative(steps=frames[2], summary=frames[2, :, -1], visual=frames[0], text=frames[1], context=context)
+
+
+def rows_of(told, rows):
+    """Return some rows of a narrative."""
+    context = replace(told.context, **{name: value[rows] for name, value in vars(told.context).items()})
+    parts = {name: value[rows] for name, value in vars(told).items() if isinstance(value, torch.Tensor)}
+    return Narrative(context=context, **parts)

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from torch.nn import functional
+
+from vsr_cli.api import (
+    BuildContext,
+    Context,
+    Decoding,
+    Narrative,
+    NextQuery,
+    TrainingFrames,
+    Vocabulary,
+    VsrError,
+)
+from vsr_plugins.text_decoders.retrieval import RetrievalImageOptions, RetrievalTextOptions
+from vsr_plugins.text_decoders.retrieval.model import build_image, build_text
+
+TEXTS = ["a cat", "a dog runs", "a cat", "the end"]
+WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "cat", "dog", "runs", "the", "end"]
+H = 32
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return Vocabulary(tokenizer=tokenizer, pad=0, bos=1, eos=2)
+
+
+def building(vocabulary, assets=None):
+    return BuildContext(width=8, steps=4, image_size=H, training_texts=tuple, vocabulary=vocabulary, assets=assets)
+
+
+def frames(**given):
+    """Return four frames, each along an axis of its own, and with a picture of its own grey."""
+    pictures = np.stack([np.full((H, H, 3), 60 * at, np.uint8) for at in range(4)])
+    axes = (np.eye(4) * [[1], [5], [1], [0.1]]).astype(np.float32)
+    return TrainingFrames(
+        texts=TEXTS,
+        images=lambda places: pictures[list(places)],
+        visual=lambda: axes,
+        text=lambda: axes,
+        visual_trains=given.get("trains", False),
+        text_trains=given.get("trains", False),
+        story=np.zeros(4, np.int64),
+    )
+
+
+def narrative(*axes):
+    """Look for a frame along each of these axes."""
+    size = len(axes)
+    query = functional.normalize(torch.eye(4)[list(axes)] + 0.2, dim=-1)
+    nothing = torch.zeros(size, 4, 8)
+    context = Context(
+        visual=nothing,
+        text=nothing,
+        text_ids=torch.zeros(size, 4, 5, dtype=torch.long),
+        text_mask=torch.ones(size, 4, 5, dtype=torch.bool),
+        mask=torch.ones(size, 4, dtype=torch.bool),
+        last_image=torch.zeros(size, 3, H, H),
+        story=torch.arange(size),
+        text_row=torch.arange(size * 4).reshape(size, 4),
+    )
+
+    def keys(vectors):
+        return functional.normalize(vectors, dim=-1)
+
+    asked = NextQuery(visual=query, text=query, image_keys=keys, text_keys=keys)
+    return Narrative(steps=nothing, summary=nothing[:, 0], visual=nothing, text=nothing, context=context, next=asked)
+
+
+@pytest.fixture
+def text(vocabulary):
+    decoder = build_text(RetrievalTextOptions(length=4), building(vocabulary))
+    decoder.fit(frames())
+    return decoder
+
+
+@pytest.fixture
+def image(vocabulary):
+    decoder = build_image(RetrievalImageOptions(), building(vocabulary))
+    decoder.fit(frames())
+    return decoder
+
+
+def test_the_text_is_the_training_text_whose_direction_is_asked_for(text):
+    ids = text.generate(narrative(3, 0, 1), Decoding())
+    assert text.detokenize(ids) == ["the end", "a cat", "a dog runs"]
+
+
+def test_each_distinct_text_is_kept_once_with_the_vector_of_its_first_frame(text):
+    assert len(text.memory.vectors) == 3
+    assert torch.equal(text.memory.vectors[0], torch.tensor([1.0, 0, 0, 0]))
+
+
+def test_the_picture_is_the_training_picture_whose_direction_is_asked_for(image):
+    drawn = image(narrative(3, 0))
+    assert drawn.shape == (2, 3, H, H)
+    assert torch.allclose(drawn[0], torch.tensor(180 / 255), atol=0.02)
+    assert torch.allclose(drawn[1], torch.tensor(0.0), atol=0.02)
+
+
+def test_a_few_pictures_are_chosen_evenly(vocabulary):
+    decoder = build_image(RetrievalImageOptions(most=2), building(vocabulary))
+    decoder.fit(frames())
+    assert decoder.memory.vectors.argmax(dim=1).tolist() == [0, 3]
+
+
+def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_path):
+    for decoder, name, build, options in (
+        (text, "text", build_text, RetrievalTextOptions(length=4)),
+        (image, "image", build_image, RetrievalImageOptions()),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        decoder.save_assets(folder)
+        again = build(options, building(vocabulary, folder))
+        again.load_state_dict(decoder.state_dict())
+        assert torch.equal(again.memory.vectors, decoder.memory.vectors)
+        assert again.memory.kept.keys() == decoder.memory.kept.keys()
+    assert torch.equal(again(narrative(2)), image(narrative(2)))
+
+
+def test_a_broken_memory_is_one_line(tmp_path, vocabulary):
+    (tmp_path / "memory.safetensors").write_bytes(b"nothing")
+    with pytest.raises(VsrError, match=r"memory\.safetensors: this memory cannot be read"):
+        build_text(RetrievalTextOptions(), building(vocabulary, tmp_path))
+
+
+def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
+    for build, options in ((build_text, RetrievalTextOptions()), (build_image, RetrievalImageOptions())):
+        with pytest.raises(VsrError, match=r"encoder trains from its first layer"):
+            build(options, building(vocabulary)).fit(frames(trains=True))
+
+
+def test_it_wants_the_objective_by_which_it_chooses(train_small, tmp_path):
+    with pytest.raises(VsrError, match=r"text decoder 'retrieval': .* add --set objective\.next=1"):
+        train_small(tmp_path / "run", "text_decoder.name=retrieval", "text_decoder.length=24")

@@ -1,0 +1,45 @@
+"""Each text decoder in a whole run: it learns, and is read back from the run alone."""
+
+import json
+import shutil
+
+import pytest
+
+from vsr_cli.api import Decoding, VsrError
+from vsr_cli.cli.evaluate import run_evaluate
+from vsr_cli.config.experiment import resolve_metrics
+from vsr_cli.plugin.discovery import registry
+
+from .decoders import write_language_model
+
+
+@pytest.mark.parametrize("options", [
+    ["attention-gru"],
+    ["transformer", "text_decoder.layers=1"],
+    ["copy", "objective.label_smoothing=0.1", "objective.unlikelihood=0.1"],
+    ["lm", "text_decoder.trained=lora", "text_decoder.rank=4", "text_decoder.prefix=2"],
+], ids=lambda options: options[0])  # fmt: skip
+def test_it_learns_from_stories_and_writes_again_from_the_run_alone(tmp_path, small_data, train_small, options):
+    name, *others = options
+    if name == "lm":
+        others.append(f"text_decoder.model={write_language_model(tmp_path / 'gpt2')}")
+    settings = [f"text_decoder.name={name}", "text_decoder.length=12", *others]
+    run = train_small(tmp_path / "run", *settings, "training.epochs=3", "training.learning_rate=0.01")
+    losses = [json.loads(line)["train"]["text"] for line in run.history.read_text().splitlines()]
+    assert losses[-1] < 0.9 * losses[0]
+    shutil.rmtree(tmp_path / "gpt2", ignore_errors=True)
+
+    metrics = resolve_metrics(registry(), ["bleu"], [])
+    how = {"decoding": Decoding(method="sample")}
+    assert run_evaluate(registry(), run, small_data, "test", metrics, **how) == run_evaluate(
+        registry(), run, small_data, "test", metrics, **how
+    )
+
+
+@pytest.mark.parametrize("given", ["label_smoothing=0.1", "unlikelihood=0.5"])
+def test_an_objective_that_a_decoder_ignores_is_refused_in_one_line(tmp_path, train_small, given):
+    words = (
+        r"^text decoder 'echo': its loss takes neither objective\.label_smoothing nor .*; set both to 0, or choose .*$"
+    )
+    with pytest.raises(VsrError, match=words):
+        train_small(tmp_path / "run", "text_decoder.name=echo", "text_decoder.length=24", f"objective.{given}")

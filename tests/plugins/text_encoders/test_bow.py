@@ -1,0 +1,107 @@
+import zlib
+
+import pytest
+import torch
+
+from vsr_cli.api import BuildContext, HasAssets, VsrError
+from vsr_cli.model.weights import load_model
+from vsr_cli.plugin.discovery import registry
+from vsr_plugins.visual_encoders.tiny import BowOptions
+from vsr_plugins.visual_encoders.tiny.model import build_bow
+
+TEXTS = ["Mara opens the box, and the box is empty.", "mara's café", "Ivo waits. Ivo WAITS!", ""]
+
+
+def context(width=8, texts=TEXTS, assets=None) -> BuildContext:
+    return BuildContext(width=width, steps=4, image_size=16, training_texts=lambda: iter(texts), assets=assets)
+
+
+def encoder(**options):
+    torch.manual_seed(0)
+    return build_bow(BowOptions(**options), context()).eval()
+
+
+def read(model, texts):
+    batch = model.tokenize(texts)
+    ids, mask = torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
+    return model.frozen(ids, mask), mask
+
+
+def bucket(word, buckets=2048):
+    return zlib.crc32(word.encode()) % buckets
+
+
+def test_words_are_counted_whatever_their_case_or_punctuation():
+    counts, _ = read(encoder(), TEXTS)
+    assert counts.shape == (4, 2048)
+    wanted = [
+        {"mara": 1, "opens": 1, "the": 2, "box": 2, "and": 1, "is": 1, "empty": 1},
+        {"mara's": 1, "café": 1},
+        {"ivo": 2, "waits": 2},
+        {},
+    ]
+    for row, words in zip(counts, wanted, strict=True):
+        assert {bucket(word): times for word, times in words.items()} == {
+            int(at): int(row[at]) for at in row.nonzero().flatten()
+        }
+
+
+@pytest.mark.parametrize(("weighting", "weights"), [("count", [2.0, 1.0]), ("log", [3.0, 2.0])])
+def test_the_embedding_is_the_weighted_mean_of_the_words_vectors(weighting, weights):
+    model = encoder(weighting=weighting)
+    counts, mask = read(model, ["box mara box"])
+    share = torch.tensor(weights).log() if weighting == "log" else torch.tensor(weights)
+    share = share / share.sum()
+    table = model.vectors.weight.T  # (buckets, D)
+    expected = share[0] * table[bucket("box")] + share[1] * table[bucket("mara")] + model.vectors.bias
+    torch.testing.assert_close(model(counts, mask)[0], expected)
+
+
+def test_the_order_of_words_and_an_empty_text_change_nothing():
+    model = encoder()
+    one, other, empty = model(*read(model, ["Mara opens the box", "the box opens Mara", ""]))
+    torch.testing.assert_close(one, other)
+    assert torch.equal(empty, model.vectors.bias)
+
+
+def test_gradients_reach_the_vectors_of_the_words_that_stand_there():
+    model = encoder(buckets=64)
+    model(*read(model, ["box mara"])).square().sum().backward()
+    reached = model.vectors.weight.grad.abs().sum(0).nonzero().flatten().tolist()
+    assert set(reached) == {bucket("box", 64), bucket("mara", 64)}
+
+
+def test_hashes_are_the_same_everywhere():
+    counts, _ = read(encoder(), ["mara", "café"])
+    assert counts.nonzero().tolist() == [[0, 879], [1, 693]]
+
+
+def test_cache_key_follows_what_the_counts_depend_on_and_no_more():
+    key = encoder().cache_key
+    assert encoder(weighting="log").cache_key == key
+    others = [encoder(buckets=64), encoder(length=20), build_bow(BowOptions(), context(texts=["other words"]))]
+    assert len({key, *(other.cache_key for other in others)}) == 4
+
+
+def test_a_run_is_read_back_without_the_training_texts(tmp_path):
+    model = encoder()
+    assert isinstance(model, HasAssets)
+    model.save_assets(tmp_path)
+    again = build_bow(BowOptions(), context(texts=[], assets=tmp_path)).eval()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(*read(again, TEXTS)), model(*read(model, TEXTS)))
+    assert again.cache_key == model.cache_key
+
+
+def test_no_text_is_an_error():
+    with pytest.raises(VsrError, match=r"no vocabulary can be learnt.*choose a dataset"):
+        build_bow(BowOptions(), context(texts=[]))
+
+
+def test_it_trains_on_a_few_stories(train_small, small_settings, tmp_path):
+    settings = ["text.name=bow", "text.vocabulary_size=500", "text.buckets=256"]
+    run = train_small(tmp_path / "run", *settings)
+    model = load_model(run, registry())
+    assert model.text.vectors.weight.shape == (16, 256)
+    torch.manual_seed(0)
+    assert not torch.equal(model.text.vectors.weight, torch.nn.init.normal_(torch.empty(16, 256)))

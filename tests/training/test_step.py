@@ -1,0 +1,240 @@
+"""The gradient of a step does not depend on how its windows are cut into forward passes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from vsr_cli.api import VsrError
+from vsr_cli.config.schema import FeatureOptions
+from vsr_cli.data.features import frozen_features
+from vsr_cli.data.prepared import open_prepared
+from vsr_cli.model.losses.means import open_split
+from vsr_cli.model.story_model import StoryModel
+from vsr_cli.model.weights import load_model
+from vsr_cli.plugin.discovery import registry
+from vsr_cli.training import loop, validation
+from vsr_cli.training.meeting import Meeting
+from vsr_cli.training.progress import Progress
+from vsr_cli.training.step import Measurer
+
+WINDOWS = np.arange(13)
+both_precisions = pytest.mark.both_precisions
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """By how much the same sum may be off, relatively, when it is taken in another order."""
+
+    loss: float
+    train: float
+    """Of the training losses after some steps."""
+    validation: float
+    same_gradient: Callable[[torch.Tensor, torch.Tensor], bool]
+
+
+TOLERANCES = {
+    "fp32": Tolerance(
+        loss=1e-5,
+        train=1e-4,
+        validation=1e-3,
+        same_gradient=lambda one, other: torch.allclose(one, other, rtol=1e-4, atol=1e-7),
+    ),
+    # A product keeps eight bits: single elements next to nothing are noise, so a gradient is compared as a whole.
+    "bf16": Tolerance(
+        loss=2e-3,
+        train=5e-3,
+        validation=5e-3,
+        same_gradient=lambda one, other: bool((one - other).norm() <= 0.03 * one.norm()),
+    ),
+}
+
+
+@pytest.fixture
+def tolerance(precision):
+    return TOLERANCES[precision]
+
+
+@pytest.fixture(scope="module")
+def run(train_small, tmp_path_factory):
+    return train_small(tmp_path_factory.mktemp("runs") / "run", "training.epochs=1")
+
+
+@pytest.fixture
+def measure(run, small_data, precision):
+    """Measure the thirteen first training windows in passes of this many: gives losses, gradients and progress."""
+    prepared = open_prepared(small_data)
+    accelerator = Accelerator(cpu=True, mixed_precision="no" if precision == "fp32" else precision)
+
+    def measured(windows_per_pass, *, alignment=0.0):
+        model = load_model(run, registry(), which="last").train()
+        model.weights = model.weights.model_copy(update={"alignment": alignment})
+        features = frozen_features(
+            prepared, model.visual, model.text, device=torch.device("cpu"), options=FeatureOptions()
+        )
+        split = open_split(model, prepared, "train", features, device=torch.device("cpu"))
+        progress = Progress(windows_per_step=len(WINDOWS), windows_per_pass=windows_per_pass)
+        measurer = Measurer(model, 16, accelerator, progress, Meeting(accelerator))
+        losses = measurer.measure(split, WINDOWS)
+        return losses, {name: item.grad for name, item in model.named_parameters()}, progress
+
+    return measured
+
+
+def assert_same_gradients(ones, others, tolerance):
+    for name, one in ones.items():
+        assert one is not None
+        assert tolerance.same_gradient(one, others[name]), name
+
+
+@both_precisions
+@pytest.mark.parametrize("windows_per_pass", [1, 5, 12])
+def test_several_passes_give_the_gradient_of_one(measure, windows_per_pass, tolerance):
+    """Thirteen windows never make equal passes, and their texts differ in length, so that every weight matters."""
+    whole, gradient, _ = measure(13)
+    losses, added, _ = measure(windows_per_pass)
+    for name in ("text", "image"):
+        assert losses[name] == pytest.approx(whole[name], rel=tolerance.loss)
+    assert_same_gradients({name: item for name, item in gradient.items() if "alignment" not in name}, added, tolerance)
+
+
+@both_precisions
+def test_one_pass_gives_the_losses_of_the_model_itself(measure, monkeypatch):
+    seen = {}
+    forward = StoryModel.forward
+
+    def kept(self, context, target):
+        losses = forward(self, context, target)
+        seen.update({name: float(loss.detach()) for name, loss in losses.items()})
+        return losses
+
+    monkeypatch.setattr(StoryModel, "forward", kept)
+    assert measure(13, alignment=0.5)[0] == pytest.approx(seen, rel=1e-6)
+
+
+@both_precisions
+def test_the_alignment_of_several_passes_is_their_mean_over_frames(measure, monkeypatch):
+    parts = []
+    forward = StoryModel.forward
+
+    def kept(self, context, target):
+        losses = forward(self, context, target)
+        parts.append((int(context.mask.sum()), float(losses["alignment"].detach())))
+        return losses
+
+    monkeypatch.setattr(StoryModel, "forward", kept)
+    losses = measure(5, alignment=0.5)[0]
+    assert len(parts) == 3
+    assert losses["alignment"] == pytest.approx(np.average([loss for _, loss in parts], weights=[n for n, _ in parts]))
+    assert losses["loss"] == pytest.approx(losses["text"] + losses["image"] + 0.5 * losses["alignment"], rel=1e-5)
+
+
+REFUSALS = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "numpy": MemoryError(),
+}
+
+
+def refuse_above(monkeypatch, size, error):
+    """Let batches above a size run out of memory half way through; gives the sizes that are tried."""
+    sizes = []
+
+    def forward(self, context, target, *, whole=StoryModel.forward):
+        losses = whole(self, context, target)
+        sizes.append(len(context.story))
+        if len(context.story) > size:
+            if losses["text"].requires_grad:
+                losses["text"].backward(retain_graph=True)  # half of a gradient is there when memory runs out
+            raise error
+        return losses
+
+    monkeypatch.setattr(StoryModel, "forward", forward)
+    return sizes
+
+
+@both_precisions
+@pytest.mark.parametrize("device", REFUSALS)
+def test_what_does_not_fit_is_halved_with_the_same_gradient(measure, monkeypatch, capsys, device, tolerance):
+    whole, gradient, _ = measure(13)
+    sizes = refuse_above(monkeypatch, 4, REFUSALS[device])
+    losses, added, progress = measure(13)
+    assert sizes == [13, 7, 4, 4, 4, 1]
+    assert progress.windows_per_pass == 4
+    assert losses["text"] == pytest.approx(whole["text"], rel=tolerance.loss)
+    assert_same_gradients({name: item for name, item in gradient.items() if "alignment" not in name}, added, tolerance)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("13 windows do not fit in memory at once: from here on they are worked through 4 at a time")
+
+
+def test_a_single_window_that_does_not_fit_is_one_line(measure, monkeypatch):
+    refuse_above(monkeypatch, 0, REFUSALS["cuda"])
+    with pytest.raises(VsrError, match=r"^training: a single window does not fit in memory; choose .*$"):
+        measure(13)
+
+
+def test_an_error_that_is_not_about_memory_is_no_reason_to_try_again(measure, monkeypatch):
+    sizes = refuse_above(monkeypatch, 4, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        measure(13)
+    assert sizes == [13]
+
+
+def rows(run):
+    return [json.loads(line) for line in run.history.read_text().splitlines()]
+
+
+@both_precisions
+def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolerance):
+    settings = ("objective.alignment=0", "objective.l1=0.5", "training.epochs=3")
+    large = train_small(tmp_path / "large", *settings, "training.batch_size=9")
+    small = train_small(tmp_path / "small", *settings, "training.batch_size=3", "training.accumulate=3")
+    for one, other in zip(rows(large), rows(small), strict=True):
+        assert one["steps"] == other["steps"]
+        for name in ("text", "image", "l1"):
+            assert one["train"][name] == pytest.approx(other["train"][name], rel=tolerance.train)
+            assert one["validation"][name] == pytest.approx(other["validation"][name], rel=tolerance.validation)
+
+
+def test_a_run_that_had_to_be_halved_stays_so_when_it_is_resumed(train_small, tmp_path, monkeypatch):
+    from vsr_cli.cli.train import resume_train
+
+    refuse_above(monkeypatch, 2, REFUSALS["cpu"])
+    run = train_small(tmp_path / "run", "training.epochs=1")
+    monkeypatch.undo()
+    sizes = refuse_above(monkeypatch, 2, REFUSALS["cpu"])
+    resume_train(registry(), run.folder, data=None, epochs=2)
+    assert max(sizes) == 2
+
+
+def test_training_ends_when_the_watched_loss_gets_no_better(train_small, tmp_path, monkeypatch, capsys):
+    values = iter([5.0, 3.0, 4.0, 3.5, 1.0])
+
+    def faked(*arguments, validate=validation.validate, **options):
+        return validate(*arguments, **options) | {"image": next(values)}
+
+    monkeypatch.setattr(loop, "validate", faked)
+    watched = ("training.best_metric=image", "training.patience=2", "training.epochs=9", "training.batch_size=16")
+    run = train_small(tmp_path / "run", *watched)
+    assert [row["validation"]["image"] for row in rows(run)] == [5.0, 3.0, 4.0, 3.5]
+    assert json.loads((run.checkpoint("best") / "epoch.json").read_text())["epoch"] == 2
+    assert json.loads((run.checkpoint("last") / "epoch.json").read_text())["epoch"] == 4
+    assert run.facts()["status"] == "finished"
+    assert "ending after epoch 4: image no better for 2 epochs" in capsys.readouterr().err
+
+
+def test_patience_needs_something_to_watch(train_small, tmp_path):
+    from vsr_cli.cli.prepare import prepare_config, run_prepare
+
+    assignments = ["dataset.stories=3", "data.image_size=32", "data.validation=0", "data.test=0"]
+    made = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
+    data = run_prepare(made, None, tmp_path / "data").folder
+    with pytest.raises(VsrError, match=r"^training\.patience: .* has no validation split to watch; set it to 0$"):
+        train_small(tmp_path / "run", "training.patience=1", data=data)

@@ -1,0 +1,30 @@
+"""Types `vsr` as a launcher's process and notes the losses of each step. Run by test_distribution.py."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from vsr_cli.cli.main import main
+from vsr_cli.training.display import TrainingDisplay
+
+shown = TrainingDisplay.step
+
+
+def step(self, epoch, step, losses, **more):
+    """Note a step's losses, die if this is the place and time for it, or show them as ever."""
+    with Path(f"steps-{os.environ.get('RANK', '0')}.jsonl").open("a") as lines:
+        lines.write(json.dumps({"epoch": epoch, "step": step, **losses}) + "\n")
+    if os.environ.get("DIE_AT") == f"process {os.environ.get('RANK')}, epoch {epoch}, step {step}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("HANG_AT") == f"process {os.environ.get('RANK')}, epoch {epoch}, step {step}":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher ends it when the others have
+        time.sleep(600)
+    shown(self, epoch, step, losses, **more)
+
+
+TrainingDisplay.step = step
+sys.argv[0] = "vsr"
+main()

@@ -1,0 +1,97 @@
+"""`vsr cache`: the frozen features that all prepared data and runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ..console import fail, print_json, say, warn
+from ..console import out as console
+from ..report.tables import Column, fitting_table
+from .arguments import Json, finite
+from .parsing import examples
+
+cache_app = typer.Typer(no_args_is_help=True, help="The frozen features that all prepared data and runs share.")
+
+
+@cache_app.command("list", epilog=examples("vsr cache list", "vsr cache list --json"))
+def cache_list(as_json: Json = False) -> None:
+    """List what is kept of each encoder, the longest unused first."""
+    from ..data.cache_maintenance import kept_features
+    from ..system_errors import cache_folder
+
+    found = kept_features()
+    if as_json:
+        print_json({"folder": str(cache_folder()), "features": [kept.record() for kept in found]})
+        return
+    total = sum(kept.bytes for kept in found) / 2**20
+    console.print(f"{cache_folder()}: {total:.0f} MiB", style="bold", markup=False, soft_wrap=True)
+    columns = [
+        Column("features", [kept.name for kept in found], justify="left"),
+        Column("a row", [_row(kept.facts) for kept in found], justify="left", rank=1),
+        Column("precision", [str(kept.facts.get("precision", "?")) for kept in found], justify="left", rank=2),
+        Column("shards", [str(kept.shards) for kept in found], rank=3),
+        Column("MiB", [f"{kept.bytes / 2**20:.0f}" for kept in found]),
+        Column("unused for", [f"{kept.idle_days:.1f} days" for kept in found]),
+    ]
+    console.print(fitting_table(columns, width=console.width))
+
+
+def _row(facts: Mapping[str, Any]) -> str:
+    """Say what the features of one image or text are."""
+    shape = "x".join(map(str, facts.get("row_shape", ["?"])))
+    return f"{shape}, real tokens" if facts.get("tokens") else shape
+
+
+@cache_app.command("verify", epilog=examples("vsr cache verify", "vsr cache verify --repair"))
+def cache_verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged; it is computed anew.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read all of it and check that it is whole and unchanged. Exit code 1 if something is damaged."""
+    from ..data.cache_maintenance import kept_features, remove_damaged, verify
+
+    found = kept_features()
+    damaged = [line for kept in found for _, line in verify(kept)]
+    in_use = [kept for kept in found if repair and remove_damaged(kept) is None]
+    for kept in in_use:
+        warn(f"{kept.folder}: another process uses it, so it is not repaired; run the command again later")
+    if as_json:
+        print_json({"sets": len(found), "damaged": damaged, "removed": repair and bool(damaged) and not in_use})
+    else:
+        for line in damaged:
+            fail(line)
+        state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "all whole"
+        say(f"{len(found)} sets of features, {sum(kept.shards for kept in found)} shards: {state}")
+    if damaged and not repair:
+        raise typer.Exit(1)
+
+
+@cache_app.command("prune", epilog=examples("vsr cache prune --unused-days 30", "vsr cache prune --to 5"))
+def cache_prune(
+    unused_days: Annotated[
+        float | None,
+        typer.Option("--unused-days", min=0, callback=finite, metavar="N", help="Remove what was not used for N days."),
+    ] = None,
+    to: Annotated[
+        float | None,
+        typer.Option(
+            "--to", min=0, callback=finite, metavar="GIB", help="Remove the longest unused until this is left."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make room: with neither option, everything is removed. What is needed again is computed again."""
+    from ..data.cache_maintenance import prune
+
+    limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30
+    pruned = prune(unused_days=unused_days, to_bytes=limit)
+    for kept in pruned.in_use:
+        warn(f"{kept.folder}: another process uses it, so it is not removed; run the command again later")
+    if as_json:
+        print_json({"removed": [kept.record() for kept in pruned.removed]})
+    else:
+        size = sum(kept.bytes for kept in pruned.removed)
+        say(f"removed {len(pruned.removed)} sets of features, {size / 2**20:.0f} MiB")

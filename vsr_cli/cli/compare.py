@@ -1,0 +1,148 @@
+"""`vsr compare`: evaluations beside each other, with how sure their differences are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from ..api import SpaceMetric
+from ..config.experiment import resolve_metrics
+from ..config.resolve import parse_set
+from ..console import out as console
+from ..console import styled, warn
+from ..errors import VsrError
+from ..files.strict_json import to_json
+from ..plugin.registry import Registry
+from ..report.tables import Cell, Column, fitting_table
+from ..report.verdicts import MARK_OF_DIRECTION, legend, verdict_mark
+
+LEGEND = (
+    "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
+)
+VERDICT = "verdict"
+"""The title of the column of marks."""
+
+LEAST_NAME = 17
+"""Characters that a run's name has at least: a longer one goes on below."""
+
+
+def run_compare(found: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Compare evaluations of one split with the first of them, and give what came out as JSON has it.
+
+    Raises VsrError if there is only one, or they are not of the same windows.
+    """
+    if len(places) < 2:
+        raise VsrError("compare: only one is named; name two or more runs, or folders that 'vsr score' wrote")
+    if twice := {str(place) for place in places if [other.resolve() for other in places].count(place.resolve()) > 1}:
+        raise VsrError(f"{min(twice)}: is named twice; name each once")
+    from ..evaluation.scoring import build_metrics, check_available
+    from ..evaluation.verdicts import few_stories
+    from ..report.comparison import (
+        check_alike,
+        compare,
+        configuration_differences,
+        in_one_space,
+        shared_metrics,
+    )
+    from ..runs.results import open_evaluated
+
+    evaluations = [open_evaluated(place, split) for place in places]
+    stories = check_alike(evaluations)
+    shared, apart = shared_metrics(evaluations)
+    metrics, unavailable = build_metrics(resolve_metrics(found, shared, parse_set(assignments)))
+    elsewhere = {
+        name: "measured in the runs' own spaces, and these are not one"
+        for name, metric in metrics.items()
+        if isinstance(metric, SpaceMetric) and not in_one_space(evaluations, metric)
+    }
+    metrics = {name: metric for name, metric in metrics.items() if name not in elsewhere}
+    not_compared = {**apart, **unavailable, **elsewhere}
+    check_available(metrics, {name: f"{name} cannot be compared: {reason}" for name, reason in not_compared.items()})
+    scores = compare(evaluations, metrics, stories)
+    first = evaluations[0]
+    return {
+        "split": first.split,
+        "stories": first.result["stories"],
+        "windows": first.result["windows"],
+        "cautions": [few] if (few := few_stories(first.result["stories"])) else [],
+        "data": first.facts.get("data"),
+        "runs": [str(place) for place in places],
+        "metrics": {
+            name: {"scale": metric.scale, "better": metric.better, "scores": scores[name]}
+            for name, metric in metrics.items()
+        },
+        "not_compared": not_compared,
+        "configurations": configuration_differences(evaluations),
+    }
+
+
+def show_comparison(result: Mapping[str, Any]) -> None:
+    """Print the table of scores, and what differs in the configurations."""
+    names = _names(result["runs"])
+    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
+    console.print(_score_table(result["metrics"], names, width=console.width))
+    console.print(LEGEND, soft_wrap=True, markup=False)
+    console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
+    for caution in result["cautions"]:
+        warn(caution)
+    if result["configurations"]:
+        console.print(styled("\n[bold]what differs[/bold]"))
+        settings = result["configurations"]
+        columns = [
+            Column("setting", list(settings), justify="left"),
+            *(
+                Column(name, [_said(values[at]) for values in settings.values()], justify="left")
+                for at, name in enumerate(names)
+            ),
+        ]
+        console.print(fitting_table(columns, width=console.width))
+    for metric, reason in result["not_compared"].items():
+        warn(f"{metric} is not compared: {reason}")
+
+
+def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int) -> RenderableType:
+    """Make the table of scores: under each metric a row for each run, all but the first with its difference."""
+    rows: list[tuple[Cell, ...]] = []
+    for metric, cell in metrics.items():
+        rows.append((styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]), *[""] * 5))
+        for name, score in zip(names, cell["scores"], strict=True):
+            row: tuple[Cell, ...] = (f" {name}", f"{score['value']:.4g}", _between(score["ci95"]), "", "", "")
+            if "verdict" in score:
+                between = _between(score["difference_ci95"], sign="+")
+                mark = verdict_mark(score["verdict"], encoding=console.encoding)
+                row = (*row[:3], f"{score['difference']:+.2g}", between, mark)
+            rows.append(row)
+    cells = list(zip(*rows, strict=True)) or [()] * 6
+    # The interval of a difference tells of the difference, too.
+    ranks = {"95 %": 1, "difference": 2}
+    titles = ("metric", "score", "95 %", "difference", "its 95 %", VERDICT)
+    columns = [
+        Column(
+            title,
+            cells[at],
+            ranks.get(title, 0),
+            "left" if title in ("metric", VERDICT) else "right",
+            wraps=LEAST_NAME if title == "metric" else 0,
+        )
+        for at, title in enumerate(titles)
+    ]
+    return fitting_table(columns, width=width)
+
+
+def _names(places: Sequence[str]) -> list[str]:
+    """Name the folders as shortly as tells them apart."""
+    short = [Path(place).resolve().name for place in places]
+    return short if len(set(short)) == len(short) else list(places)
+
+
+def _between(interval: Sequence[float] | None, *, sign: str = "") -> str:
+    digits = 2 if sign else 3
+    return f"{interval[0]:{sign}.{digits}g}..{interval[1]:{sign}.{digits}g}" if interval else "-"
+
+
+def _said(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else to_json(value)

@@ -1,0 +1,1 @@
+"""The configuration of a command: its options, and how presets, files, flags and `--set` resolve to them."""

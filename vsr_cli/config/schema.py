@@ -1,0 +1,213 @@
+"""The sections of a configuration that are the program's own, and what can be set in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from ..api import Options, RandomSeed, TextObjective
+
+CONTEXT_FRAMES = 4
+"""K: a story is told in four frames, and the fifth is predicted."""
+
+
+Resize = Literal["squash", "letterbox", "crop"]
+
+
+class DataOptions(Options):
+    """How stories become windows, pictures become arrays, and stories fall into splits."""
+
+    image_size: int = Field(224, ge=16, le=1024, description="height and width of a prepared image, in pixels")
+    resize: Resize = Field(
+        "squash", description="how a picture becomes square: all of it stretched, all of it with bars, or its middle"
+    )
+    window: Literal["first", "sliding", "last"] = Field(
+        "first", description="which five consecutive frames of a story: the first, every five, or the last"
+    )
+    short: Literal["drop", "pad"] = Field(
+        "drop",
+        description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
+    )
+    limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
+    markup: bool = Field(
+        False,
+        description="leave the tags of entities in the texts, as StoryReasoning's rows have them",
+    )
+    split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
+    split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
+        "auto",
+        validate_default=True,
+        description="what decides a story's split: the source where it does, else groups (auto); only the source; only "
+        "groups; blocks of neighbours; a file; or one split takes all",
+    )
+    group_csv: Path | None = Field(
+        None, description="a CSV with a row a story that names its group; a group never parts across splits"
+    )
+    group_column: str = Field("group", description="the column of group_csv that names the group")
+    story_column: str = Field("story", description="the column of group_csv that names the story")
+    validation: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for validation")
+    test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
+    seed: RandomSeed = Field(0, description="decides which stories fall into which split")
+
+    @field_validator("split")
+    @classmethod
+    def _file_if_and_only_if_split_by_it(cls, split: str, info: ValidationInfo) -> str:
+        if "split_file" not in info.data:
+            return split  # it is wrong itself, and said to be
+        named = info.data["split_file"] is not None
+        if split == "file" and not named:
+            raise PydanticCustomError("no_split_file", "which file? name it with --set data.split_file=FILE")
+        if named and split != "file":
+            raise PydanticCustomError("idle_split_file", "data.split_file is read by --split file only; leave one out")
+        return split
+
+    @model_validator(mode="after")
+    def _some_stories_are_left_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise PydanticCustomError(
+                "no_training_share",
+                f"the shares of validation and test leave no story to train on (got {self.validation:g} and "
+                f"{self.test:g}); together they should be less than 1",
+            )
+        return self
+
+
+class ModelOptions(Options):
+    """What the parts of the model share."""
+
+    width: int = Field(256, ge=8, description="D, the width of every embedding and state")
+
+
+class FeatureOptions(Options):
+    """How what the encoders' frozen halves give is kept."""
+
+    precision: Literal["single", "half"] = Field("single", description="half takes half the room, to three digits")
+    limit: float = Field(20.0, ge=0, description="GiB that the cache of all features may take; beyond, none is added")
+
+
+class ObjectiveOptions(Options):
+    """The weight of each term of the loss, and what the terms are made of."""
+
+    text: float = Field(1.0, ge=0, description="the text decoder's own loss, mostly the cross-entropy of the next text")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each target token's probability that goes to all tokens alike, in training",
+    )
+    unlikelihood: float = Field(
+        0.0,
+        ge=0,
+        description="weight within text, in training, of not writing again what stands earlier in the target",
+    )
+    image: float = Field(1.0, ge=0, description="the image decoder's own loss, mostly the mean squared error")
+    l1: float = Field(0.0, ge=0, description="mean absolute error of the next image, which blurs less")
+    ssim: float = Field(0.0, ge=0, description="1 - SSIM of the next image, the error of local structure")
+    perceptual: float = Field(
+        0.0, ge=0, description="distance of the next image from the true one in a frozen network's features"
+    )
+    perceptual_network: Literal["vgg16", "resnet50", "mobilenet_v2"] = Field(
+        "vgg16", description="the network of torchvision whose features perceptual compares"
+    )
+    perceptual_weights: str | None = Field(
+        None,
+        validate_default=True,
+        description="the .safetensors, .pt or .pth file of its weights, with torchvision's names",
+    )
+    alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
+    next: float = Field(
+        0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
+    )
+
+    @field_validator("perceptual_weights")
+    @classmethod
+    def _named_if_needed(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None and info.data.get("perceptual"):
+            raise PydanticCustomError(
+                "no_weights",
+                "perceptual needs trained weights; name their file with --set objective.perceptual_weights=FILE",
+            )
+        return path
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        terms = ("text", "image", "l1", "ssim", "perceptual", "alignment", "next")
+        if not any(getattr(self, term) for term in terms):
+            raise PydanticCustomError(
+                "no_objective", f"all weights are 0, so nothing would be learned; set one of {', '.join(terms)}"
+            )
+        return self
+
+    @property
+    def text_objective(self) -> TextObjective:
+        """What the text decoder is told of it."""
+        return TextObjective(label_smoothing=self.label_smoothing, unlikelihood=self.unlikelihood)
+
+
+ONLY_IF_WEIGHED = ("l1", "ssim", "perceptual", "next")
+"""The terms of the loss that are not even computed where they have no weight."""
+
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
+"""The experiment trackers that accelerate knows."""
+
+
+class TrainingOptions(Options):
+    """How the model is trained."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training windows")
+    batch_size: int = Field(16, ge=1, description="windows a process takes in one forward pass")
+    accumulate: int = Field(1, ge=1, description="forward passes a step, whose gradients are added up")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at its highest")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
+    clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
+    best_metric: Literal["loss", "text", "image", "l1", "ssim", "perceptual", "alignment", "next"] = Field(
+        "loss", description="the validation loss that decides which checkpoint is the best"
+    )
+    patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")
+    checkpoint_minutes: float = Field(
+        10, ge=0, description="minutes between checkpoints within an epoch; 0 writes one after each step"
+    )
+    timeout_minutes: float = Field(
+        10,
+        gt=0,
+        le=7 * 24 * 60,
+        description="minutes to wait for another process of a distributed training that gives no sign of life",
+    )
+    seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of matrix products: auto is bf16 on a GPU that has it natively, and fp32 everywhere else"
+    )
+    compile: bool = Field(False, description="translate the parts with torch's compiler, which takes a minute or two")
+    track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_is_now_fp32(cls, precision: object) -> object:
+        if precision == "no":
+            raise PydanticCustomError("renamed", "this value is now called fp32")
+        return precision
+
+
+SEED_LEAKS: Mapping[str, str] = {
+    "training": "ten windows that the model learned from, in place of held-out ones",
+    "padding": "every text of the context is the target's, as one text repeated five times",
+    "teacher-forcing": "each token is guessed with all of the target before it in sight",
+    "cut": "the reference ends where the decoder must",
+    "markup": "tags are words like any other",
+}
+"""What `--protocol seed` lets in, in the order in which it is closed again."""
+
+COMMON: dict[str, type[Options]] = {
+    "data": DataOptions,
+    "model": ModelOptions,
+    "features": FeatureOptions,
+    "objective": ObjectiveOptions,
+    "training": TrainingOptions,
+}

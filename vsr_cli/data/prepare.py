@@ -1,0 +1,346 @@
+"""Preparing a dataset: chunks of what is new, tables over all of them, and the manifest last.
+
+Nothing that a reader uses is ever changed in place: chunks and tables are named after their content, and the manifest,
+which names the tables, is replaced in one step. So a kill at any moment leaves either the older data whole or a folder
+that the next `prepare` completes to the same bytes.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..api import Dataset, HasSurvey, Rejected, Story, Survey
+from ..config.experiment import PrepareConfig
+from ..config.schema import DataOptions
+from ..console import warn
+from ..errors import VsrError
+from ..files.atomic import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
+from ..files.checksums import read_checksums, verify_file
+from ..files.links import refuse_links
+from ..files.locks import alone_in, beside_others_in, if_nobody_is_in
+from ..files.strict_json import to_json
+from ..plugin.faults import owner_of
+from ..plugin.shared_state import shared_state
+from .chunks import Chunk, Made, Share, make_chunks
+from .markup import marked_up
+from .prepared import (
+    CHUNK_LIST,
+    CHUNKS,
+    FINISHED,
+    FORMAT,
+    MANIFEST,
+    OWNED,
+    PROBLEMS,
+    SUMMARY,
+    TABLE,
+    UNFINISHED,
+    Prepared,
+    read_manifest,
+)
+from .shards import REMEDY
+from .split_files import read_groups, read_splits
+from .splits import SPLITS
+from .tables import reasons_of, write_tables
+
+WHOLE = Share()
+
+
+@dataclass
+class Work:
+    """What preparing has done so far, for those who watch."""
+
+    stories: int = 0
+    """Read."""
+    made: int = 0
+    """Stories whose chunks had to be made."""
+    bytes: int = 0
+    """Of the chunks that are there, made or found."""
+    read: bool = True
+    """False where the source says of itself that nothing has changed."""
+    tables: bool = False
+    """Whether the tables had to be made."""
+
+
+def survey_of(dataset: Dataset, source: str | None) -> Survey:
+    """Ask a dataset what it can tell of a source without reading it; nothing where it cannot be asked."""
+    return dataset.survey(source) if isinstance(dataset, HasSurvey) else Survey()
+
+
+def prepare_stories(
+    config: PrepareConfig,
+    dataset: Dataset,
+    source: str | None,
+    out: Path,
+    *,
+    survey: Survey | None = None,
+    share: Share = WHOLE,
+    windowless: bool = False,
+    on_progress: Callable[[Work], None] = lambda work: None,
+) -> tuple[Prepared | None, Work]:
+    """Read a dataset and write the prepared folder. Gives it with word of what had to be done.
+
+    Of a share of the chunks, only these are made, and there is None to give: a later call without one puts all
+    shares together. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
+    exists and is something else.
+    """
+    groups, listed = _groups(config.data), _listed(config.data)  # read first: a mistake in them costs no waiting
+    survey = survey or survey_of(dataset, source)
+    with _writing(out, share):
+        return _prepare(
+            config,
+            dataset,
+            source,
+            out,
+            survey=survey,
+            share=share,
+            windowless=windowless,
+            on_progress=on_progress,
+            files={"groups": groups, "splits": listed},
+        )
+
+
+@contextmanager
+def _writing(out: Path, share: Share) -> Iterator[None]:
+    """Keep two commands from preparing one folder at the same time, unless each makes a share of it."""
+    if out.exists() and not out.is_dir():
+        raise VsrError(_taken(out))
+    lock = alone_in if share == WHOLE else beside_others_in
+    with lock(out, busy=f"{out}: another process is preparing data there; wait for it, or name another --out"):
+        refuse_links(out, OWNED)
+        yield
+
+
+def _prepare(
+    config: PrepareConfig,
+    dataset: Dataset,
+    source: str | None,
+    out: Path,
+    *,
+    survey: Survey,
+    share: Share,
+    windowless: bool,
+    on_progress: Callable[[Work], None],
+    files: Mapping[str, Any],
+) -> tuple[Prepared | None, Work]:
+    old = _look_at(out)
+    work = Work()
+    if old is None:
+        write_json(out / MANIFEST, {"format": FORMAT, "status": UNFINISHED})
+    try:
+        reading = _reading(config, source, survey)
+        keys = _known_chunks(out, old, reading) if share == WHOLE else None
+        work.read = keys is None
+        if keys is None:
+            limit = config.data.limit or None
+            stories: Iterator[Story | Rejected] = itertools.islice(_watched(dataset, source), limit)
+            if config.data.markup:
+                stories = (marked_up(story) if isinstance(story, Story) else story for story in stories)
+            keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
+        if share != WHOLE:
+            return None, work
+        chunks = [Chunk(out / CHUNKS, key) for key in keys]
+        name, summary = make_tables(out, chunks, config.data, files, work)
+        counts = summary["counts"]
+        if not any(counts["windows_kept"].values()) and not (windowless and counts["stories_read"]):
+            work.made = 0
+            raise VsrError(_nothing_left(source, counts))
+    except VsrError:
+        if old is None and not work.made and share == WHOLE:
+            for path in out.iterdir():
+                remove(path)  # nothing was there before, and nothing of it would help the next try
+        raise
+    manifest = {
+        "format": FORMAT,
+        "status": FINISHED,
+        "vsr": __version__,
+        "fingerprint": summary["fingerprint"],
+        "tables": name,
+        "preset": config.preset,
+        "dataset": config.dataset.record(),
+        "source": dict(dataset.describe(source)),
+        "reading": reading,
+        "data": config.data.model_dump(mode="json"),
+        "visual": config.visual.record(),
+        "text": config.text.record(),
+        "features": config.features.model_dump(mode="json"),
+        "counts": summary["counts"],
+        "bytes": {"chunks": work.bytes, "tables": _size(out / name)},
+    }
+    publish_table(out / name / PROBLEMS, out / PROBLEMS)
+    # Also where nothing has changed: the newest prepared data is the one that was asked for last.
+    write_json(out / MANIFEST, manifest)
+    _sweep(out, name, set(keys))
+    return Prepared(out, manifest), work
+
+
+def _watched(dataset: Dataset, source: str | None) -> Iterator[Story | Rejected]:
+    """Yield the stories. Raises PluginError if the dataset changes what all of the program shares meanwhile."""
+    who = f"dataset {type(dataset).__qualname__} of {owner_of(type(dataset).__module__) or 'this package'}"
+    with shared_state(who):
+        stories = iter(dataset.read(source))
+    while True:
+        with shared_state(who):
+            story = next(stories, None)
+        if story is None:
+            return
+        yield story
+
+
+def _look_at(out: Path) -> dict[str, Any] | None:
+    """Return the manifest of what is at `out`; None where nothing is. Raises VsrError if it is something else."""
+    if is_empty(out):
+        return None
+    try:
+        return read_manifest(out)
+    except VsrError as error:
+        raise VsrError(f"{_taken(out)} ({error})" if (out / MANIFEST).is_file() else _taken(out)) from error
+
+
+def _taken(out: Path) -> str:
+    return (
+        f"--out {out}: exists and is not a prepared folder of this version of vsr; name another, nothing is overwritten"
+    )
+
+
+def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[str, Any]:
+    """Name all that the chunks depend on, as far as it can be told before reading."""
+    return {
+        "source": source,
+        "state": survey.state,
+        "dataset": config.dataset.record(),
+        "limit": config.data.limit,
+        "markup": config.data.markup,
+        "image_size": config.data.image_size,
+        "resize": config.data.resize,
+        "vsr": __version__,
+    }
+
+
+def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]) -> list[str] | None:
+    """Return the chunks of the last time, where the source says that they would be the same and all are there."""
+    if old is None or old.get("reading") != reading or reading["state"] is None:
+        return None
+    try:
+        keys = chunk_keys(out / old["tables"])
+    except VsrError as error:
+        warn(f"{str(error).partition('; ')[0]}; the source is read again")
+        return None
+    return keys if keys and all(Chunk(out / CHUNKS, key).is_whole() for key in keys) else None
+
+
+def chunk_keys(tables: Path) -> list[str]:
+    """Return the keys of the chunks that tables were made of, in their order."""
+    return [key for key, _ in read_json(tables / CHUNK_LIST, what=TABLE)["chunks"]]
+
+
+def _read(
+    stories: Iterator[Story | Rejected],
+    folder: Path,
+    options: DataOptions,
+    share: Share,
+    work: Work,
+    on_progress: Callable[[Work], None],
+) -> list[str]:
+    def on_story() -> None:
+        work.stories += 1
+        on_progress(work)
+
+    keys: list[str] = []
+    for made in make_chunks(stories, folder, options, share=share, on_story=on_story):
+        if made is not None:
+            _count(made, work)
+            keys.append(made.chunk.key)
+            on_progress(work)
+    return keys
+
+
+def _count(made: Made, work: Work) -> None:
+    work.made += made.stories if made.new else 0
+    work.bytes += made.chunk.pictures.stat().st_size + made.chunk.stories.stat().st_size
+
+
+def _groups(options: DataOptions) -> Mapping[str, str] | None:
+    if options.group_csv is None:
+        return None
+    return read_groups(options.group_csv, group=options.group_column, story=options.story_column)
+
+
+def _listed(options: DataOptions) -> Mapping[str, str] | None:
+    return None if options.split_file is None else read_splits(options.split_file, SPLITS)
+
+
+def make_tables(
+    out: Path, chunks: list[Chunk], options: DataOptions, files: Mapping[str, Any], work: Work
+) -> tuple[str, dict[str, Any]]:
+    """Make the tables where they are not there yet. Give their folder's name and what they say in sum."""
+    digest = hashlib.sha256(f"tables/{FORMAT};{__version__};".encode())
+    digest.update(to_json([chunk.key for chunk in chunks]).encode())
+    digest.update(options.model_dump_json().encode())
+    digest.update(to_json(files, sort_keys=True).encode())
+    name = f"tables-{digest.hexdigest()[:16]}"
+    if not _are_whole(out / name):
+        with replacing_folder(out / name) as folder:
+            made = write_tables(folder, chunks, options, files["groups"], files.get("assigned"))
+            write_json(folder / SUMMARY, made)
+        work.tables = True
+    if not work.bytes:
+        work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
+    return name, read_json(out / name / SUMMARY, what=TABLE)
+
+
+def _are_whole(tables: Path) -> bool:
+    """Whether tables are there and as they were written. Damage is reported; what is missing is not."""
+    if not tables.is_dir():
+        return False
+    try:
+        for name, checksum in read_checksums(tables, remedy=REMEDY).items():
+            verify_file(tables / name, checksum, remedy=REMEDY)
+        read_json(tables / SUMMARY, what=TABLE)
+    except VsrError as error:
+        warn(f"{str(error).partition('; ')[0]}; the tables are made again")
+        return False
+    return True
+
+
+def publish_table(table: Path, copy: Path) -> None:
+    """Lay a copy of a table for people where they look first; an unchanged one stays as it is."""
+    if not (copy.is_file() and filecmp.cmp(table, copy, shallow=False)):
+        with replacing(copy) as temporary:
+            shutil.copyfile(table, temporary)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _sweep(out: Path, tables: str, keys: set[str]) -> None:
+    """Remove what the manifest no longer leads to, unless someone reads it, and what a kill has left half-written."""
+    sweep(out, names=(MANIFEST, PROBLEMS))
+    with if_nobody_is_in(out / CHUNKS) as free:
+        if not free:
+            return  # a command that opened the older data still reads it; the next 'vsr prepare' removes it
+        for path in (out / CHUNKS).iterdir():
+            if path.name.split(".")[0] not in keys:
+                remove(path)
+        for path in out.iterdir():
+            if path.name.startswith(("tables-", ".tables-")) and path.name != tables:
+                remove(path)
+
+
+def _nothing_left(source: str | None, counts: dict[str, Any]) -> str:
+    where = source or "the dataset"
+    if not counts["stories_read"]:
+        return f"{where}: holds no story; see 'vsr prepare --help' for what a story folder looks like"
+    return (
+        f"{where}: no story is left of {counts['stories_read']} ({reasons_of(counts)}); "
+        "a window needs five frames with image and text each"
+    )

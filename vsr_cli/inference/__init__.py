@@ -1,0 +1,1 @@
+"""Predicting with a trained model outside the evaluation protocol."""

@@ -1,0 +1,150 @@
+"""What happens next: rolling a person's own story on by one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..api import Decoding, Frame, Story, is_blank
+from ..config.schema import CONTEXT_FRAMES, Resize
+from ..data.batches import Contexts
+from ..data.features import Features
+from ..data.images import decode_image, read_picture, unfit_image
+from ..data.prepared import Frames, Windows
+from ..data.shards import ArrayRows
+from ..data.windows import repeat_last
+from ..errors import VsrError
+from ..evaluation.normalize import clean_text
+from ..evaluation.predicting import to_bytes
+from ..files.atomic import file_name, write_json
+from ..model.story_model import StoryModel
+from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture
+
+
+@dataclass(frozen=True)
+class ContextFrame:
+    """A frame of the context, checked."""
+
+    number: int
+    """Its place in the story, from 1."""
+    image: Image.Image
+    """At its full resolution, for people."""
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) as prepared data would have it, for the model."""
+    text: str
+    source: str | None
+    """The image's path, where it has one."""
+
+
+@dataclass(frozen=True)
+class NextFrame:
+    """The predicted frame and what it was predicted from."""
+
+    story: str
+    context: tuple[ContextFrame, ...]
+    text: str
+    image: Image.Image
+    """A square, as the model wrote it."""
+    resize: Resize
+    """How pictures were made square for the model."""
+
+
+def read_context(story: Story, *, image_size: int, resize: Resize) -> tuple[ContextFrame, ...]:
+    """Check and decode the last four frames of a story (fewer where it has fewer).
+
+    Raises VsrError if one of them has no image, no text or an image that cannot be read.
+    """
+    if not story.frames:
+        raise VsrError(f"{story.id}: a story without frames; give it pairs such as 01.jpg and 01.txt")
+    first = max(0, len(story.frames) - CONTEXT_FRAMES)
+    return tuple(_check(story, index, image_size, resize) for index in range(first, len(story.frames)))
+
+
+def _check(story: Story, index: int, image_size: int, resize: Resize) -> ContextFrame:
+    frame: Frame = story.frames[index]
+    where = f"story {story.id}, frame {index + 1}"
+    notes = [note.detail for note in story.notes if note.frame == index]
+    for half, what in ((frame.image, "image"), (frame.text and not is_blank(frame.text), "text")):
+        if not half:
+            reason = "; ".join(notes) or f"it has no {what}"
+            raise VsrError(f"{where}: {reason}; every frame of a context needs an image and a text")
+    assert frame.image is not None
+    assert frame.text is not None
+    path = str(frame.image) if isinstance(frame.image, Path) else None
+    image = decode_image(frame.image, where=path or where)
+    # Decoded again, by the very steps of `prepare`, which may read a JPEG at a fraction of its size.
+    picture = read_picture(frame.image, where=path or where, size=image_size, resize=resize)
+    return ContextFrame(index + 1, image, picture.pixels, frame.text.strip(), path)
+
+
+def predict_next(
+    model: StoryModel, story: Story, *, image_size: int, resize: Resize, decoding: Decoding, device: torch.device
+) -> NextFrame:
+    """Predict the frame after a story's last one from its last four. Fewer are filled up by repeating the last.
+
+    `image_size` and `resize` are those of the data that `model` was trained on. It is in eval mode on `device`.
+    Raises VsrError as `read_context` does.
+    """
+    context = read_context(story, image_size=image_size, resize=resize)
+    rows = np.asarray([repeat_last(range(len(context)))], dtype=np.int64)  # (1, K)
+    repeated = np.zeros(rows.shape, dtype=np.bool_)
+    repeated[0, len(context) :] = True
+    texts = [frame.text for frame in context]
+    # Texts that are the same have the same row, as in prepared data.
+    text_rows = np.asarray([[texts.index(texts[row]) for row in rows[0]]], dtype=np.int64)
+    frames = Frames(ArrayRows(np.stack([frame.pixels for frame in context])), texts)
+    contexts = Contexts(
+        frames,
+        Windows([story.id], rows, text_rows, repeated, np.zeros(1, dtype=np.int64)),
+        visual=model.visual,
+        text=model.text,
+        features=Features(visual=None, text=None, tokens=model.text.tokenize(texts)),
+        device=device,
+    )
+    prediction = model.predict(contexts.batch(np.zeros(1, dtype=np.int64)), decoding)
+    image = Image.fromarray(to_bytes(prediction.images)[0])
+    return NextFrame(story.id, context, clean_text(prediction.texts[0]), image, resize)
+
+
+def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
+    """Write image.png, storyboard.png and prediction.json. Give what prediction.json says."""
+    last = predicted.context[-1].image
+    panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
+    shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
+    panels.append(predicted_panel(shown, predicted.text))
+    (folder / "prediction.json").unlink(missing_ok=True)  # written last: it says that the pictures belong to it
+    save_picture(predicted.image, folder / "image.png")
+    save_picture(draw_storyboard([panels]), folder / "storyboard.png")
+    record = {
+        "story": predicted.story,
+        "context": [{"frame": frame.number, "image": frame.source, "text": frame.text} for frame in predicted.context],
+        "text": predicted.text,
+        "image": str(folder / "image.png"),
+        "run": str(run),
+        "decoding": decoding.facts(),
+    }
+    write_json(folder / "prediction.json", record, seal=False)
+    return record
+
+
+def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
+    """Return each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
+    folders: list[Path] = []
+    taken: set[str] = set()
+    for story in stories:
+        name = file_name(story)
+        unique, number = name, 2
+        # Some file systems do not tell upper from lower case.
+        while unique.casefold() in taken:
+            unique = f"{name}_{number}"
+            number += 1
+        taken.add(unique.casefold())
+        folders.append(out / unique)
+    return folders

@@ -1,0 +1,94 @@
+"""The distance of two images in the features of a frozen network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from ...api import read_tensors
+from ...config.schema import ObjectiveOptions
+from ...errors import VsrError
+
+LAYERS = {
+    "vgg16": ("features.3", "features.8", "features.15", "features.22"),
+    "resnet50": ("relu", "layer1", "layer2", "layer3"),
+    "mobilenet_v2": ("features.1", "features.3", "features.6", "features.13"),
+}
+"""Of each network the last layers before its resolution is halved, the coarsest left out. VGG's are the four of Johnson
+et al. (2016), section 4."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's colours, as all three networks expect them."""
+
+
+class Perceptual(nn.Module):
+    """The squared distance of unit feature vectors, the mean over places and then over layers.
+
+    Zhang et al. (2018), "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", equation 1 with all
+    channels of equal weight.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Perceptual:
+        """Set the mode of what trains, which is nothing: the network keeps to its running statistics."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the distance, a scalar, of two images (B, 3, H, W) in [0, 1]; gradients reach the first."""
+        with torch.no_grad():
+            wanted = self.network((target - self.mean) / self.std)
+        found = self.network((prediction - self.mean) / self.std)
+        distances = []
+        for layer in wanted:
+            one, other = (functional.normalize(maps[layer].float(), dim=1) for maps in (found, wanted))  # (B, C, h, w)
+            distances.append((one - other).square().sum(dim=1).mean())
+        return torch.stack(distances).mean()
+
+
+def build_perceptual(objective: ObjectiveOptions, *, read_weights: bool) -> Perceptual:
+    """Build the distance on the weights that the objective names, or without any for a run that holds them.
+
+    Raises VsrError if the weights cannot be read or are not the network's.
+    """
+    network = models.get_model(objective.perceptual_network, weights=None)
+    layers = LAYERS[objective.perceptual_network]
+    extractor = create_feature_extractor(network, return_nodes=list(layers))
+    if read_weights:
+        assert objective.perceptual_weights is not None, "the options check it"
+        load_weights(extractor, Path(objective.perceptual_weights), network=objective.perceptual_network)
+    return Perceptual(extractor)
+
+
+def load_weights(extractor: nn.Module, path: Path, *, network: str) -> None:
+    """Fill the lower layers of a network from a file of all its weights. Raises VsrError if it is not such a file."""
+    remedy = f"give a file written from torchvision's {network} by --set objective.perceptual_weights=FILE"
+    tensors = read_tensors(path, remedy=remedy)
+    # A state dict with no record of its version may lack these counters, which nothing here reads.
+    expected = {
+        name: tensor.shape
+        for name, tensor in extractor.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    held = tensors if isinstance(tensors, Mapping) else {}
+    unfit = [name for name, shape in expected.items() if getattr(held.get(name), "shape", None) != shape]
+    if unfit:
+        raise VsrError(
+            f"{path}: not the weights of torchvision's {network} ({len(unfit)} tensors are missing or of another "
+            f"shape, the first is {unfit[0]}); {remedy}"
+        )
+    extractor.load_state_dict({name: held[name] for name in expected}, strict=False)

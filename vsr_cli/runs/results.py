@@ -1,0 +1,241 @@
+"""An evaluation as it is stored, and the only way to read one. docs/evaluation.md describes its files.
+
+A folder is written whole (`keeping.py`), with the checksum of every file in it, so that what is read together was
+written together. A result belongs to the weights that it scored: `stale` decides whether those are still the run's.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import VsrError
+from ..files.atomic import read_json, whole_folder
+from ..files.checksums import read_checksums, verify_file
+from ..files.strict_json import from_json
+from ..system_errors import refuse_system_error
+from .history import read_history
+from .run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EVALUATIONS = "evaluations"
+RESULT, PREDICTIONS, STATISTICS, LEAKS = "result.json", "predictions.jsonl", "statistics.safetensors", "leaks.jsonl"
+PICTURES, STORYBOARDS = "predictions", "storyboards.png"
+WHAT = "an evaluation of this version of vsr"
+WANTED = {"run", "data", "signature", "checkpoint", "split", "stories", "windows", "cautions", "leaks", "metrics"}
+SHORT = 8
+"""Digits of a digest where people read it."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluation of one split, of a run or of external predictions."""
+
+    place: Path
+    """What was named: the run, or the folder that `vsr score` wrote, or the evaluation's own folder."""
+    run: Path
+    """The run, or the folder that `vsr score` wrote."""
+    folder: Path
+    """Where its files are."""
+    result: Mapping[str, Any]
+
+    @property
+    def split(self) -> str:
+        """The split that was scored."""
+        return str(self.result["split"])
+
+    @property
+    def label(self) -> str:
+        """The name of the evaluation among those of its run: the split, and the decoding if it is not greedy."""
+        return self.folder.name.removeprefix(".").removesuffix(".new")
+
+    @property
+    def name(self) -> str:
+        """The run's own name, and the evaluation's where it is not the split's plain one."""
+        run = self.run.resolve().name
+        return run if self.label == self.split else f"{run}, {self.label}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The signature's parts by name."""
+        return dict(part.partition(":")[::2] for part in str(self.result["signature"]).split("|"))
+
+    @property
+    def available(self) -> dict[str, dict[str, Any]]:
+        """The metrics that could run, by name."""
+        return {name: cell for name, cell in self.result["metrics"].items() if "unavailable" not in cell}
+
+    @cached_property
+    def stale(self) -> str | None:
+        """Why the result does not belong to the weights that its run has now, and what to do; None where it does.
+
+        External predictions have no weights, and where a run's checkpoints were removed no others can have come.
+        Raises VsrError if the run's checksums cannot be read.
+        """
+        run = Run(self.run)
+        if not (run.folder / "run.json").exists() or not run.checkpoint(run.which_checkpoint()).is_dir():
+            return None
+        scored, now = self.result["checkpoint"], run.weights_digest()
+        if scored == now:
+            return None
+        of = f"checkpoint {scored[:SHORT]}" if scored else "no checkpoint of it"
+        return (
+            f"{self.folder}: is stale, it scored {of} and the best one of {run.folder} is now {now[:SHORT]}; "
+            f"evaluate again with '{self.command}'"
+        )
+
+    @property
+    def command(self) -> str:
+        """The command that evaluates the run again as it was."""
+        words = ["vsr", "evaluate", "--run", str(self.run), "--split", self.split]
+        if self.result["data"] != Run(self.run).facts().get("data"):
+            words += ["--data", self.result["data"]]
+        decoding = dict(self.result["decoding"] or {})
+        if decoding and self.label != self.split:
+            words += ["--decoding", decoding.pop("method")]
+            words += [f"--set=decoding.{name}={value}" for name, value in decoding.items()]
+        words += ["--allow-train"] if self.split == "train" else []
+        return shlex.join([*words, "--metrics", *self.result["metrics"]])
+
+    @property
+    def other_data(self) -> str | None:
+        """Why the result is not one of the data that its run was trained on as that is now; None where it is."""
+        scored = self.facts.get("data", "")
+        config = self.configuration() or {}
+        trained_on = str(config.get("data", {}).get("fingerprint", scored))
+        if not trained_on.startswith(scored):
+            return f"{self.folder}: scored other data ({self.result['data']}) than {self.run} was trained on"
+        manifest = Path(self.result["data"]) / "manifest.json"
+        now = read_json(manifest, what="prepared data").get("fingerprint") if manifest.exists() else scored
+        if not str(now).startswith(scored):
+            return f"{self.folder}: scored {self.result['data']} as it was before it was prepared anew"
+        return None
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """Read the scored windows, in their order. Raises VsrError if they cannot be read."""
+        path = self._verified(PREDICTIONS)
+        try:
+            # Bytes: a text has more ends of lines than a file, such as U+2028, which JSON does not escape.
+            return [from_json(line) for line in path.read_bytes().splitlines()]
+        except (OSError, ValueError) as error:
+            refuse_system_error(error, path)
+            raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
+
+    def picture(self, number: int) -> Path | None:
+        """Return the path of the predicted image of a window, None where none was predicted."""
+        name = f"{PICTURES}/{number:04d}.jpg"
+        return self._verified(name) if name in self._checksums else None
+
+    def statistics(self) -> dict[str, NDArray[np.float64]]:
+        """Read what the metrics measured: (W, S) by "METRIC/model" and "METRIC/FLOOR". Raises VsrError if it cannot."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self._verified(STATISTICS)
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            refuse_system_error(error, path)
+            raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read the losses of each epoch; none where this is no run. Raises VsrError if the history is damaged."""
+        run = Run(self.run)
+        return read_history(run.history, epochs=run.epochs_trained() if (self.run / "run.json").exists() else 0)
+
+    def configuration(self) -> dict[str, Any] | None:
+        """Read the run's configuration; None where this is no run."""
+        return Run(self.run).config() if (self.run / "config.json").exists() else None
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a file is missing or damaged."""
+        return f"evaluate the {self.split} split of {self.place} again"
+
+    def files(self) -> list[tuple[Path, str, str]]:
+        """Return the path of each file, its checksum, and what to do if it is damaged."""
+        return [(self.folder / name, checksum, self.remedy) for name, checksum in self._checksums.items()]
+
+    @cached_property
+    def _checksums(self) -> dict[str, str]:
+        return read_checksums(self.folder, remedy=self.remedy)
+
+    def _verified(self, name: str) -> Path:
+        """Return the path of a file that is as it was written."""
+        verify_file(self.folder / name, self._checksums.get(name, "none"), remedy=self.remedy)
+        return self.folder / name
+
+
+def open_evaluated(place: Path, split: str) -> Evaluated:
+    """Open a run's evaluation of a split, or the one whose own folder `place` is, whatever its split.
+
+    Raises VsrError if there is none, it is damaged or not of this version, or it is stale.
+    """
+    if not place.is_dir():
+        raise VsrError(f"{place}: there is no such folder; name a run, or what 'vsr score' wrote")
+    itself = (whole_folder(place) / RESULT).exists()
+    run = place.absolute().parents[1] if itself else place
+    folder = whole_folder(place if itself else evaluations_of(place) / split)
+    if not (folder / RESULT).exists():
+        there = [found.name for found in _folders(place)]
+        others = f" (there: {', '.join(there)})" if there else ""
+        raise VsrError(
+            f"{place}: holds no evaluation of the {split} split{others}; "
+            f"'vsr evaluate --run {place} --split {split}' makes one"
+        )
+    evaluated = _read(place, run, folder, split)
+    if evaluated.stale:
+        raise VsrError(evaluated.stale)
+    return evaluated
+
+
+def read_stored(run: Path, folder: Path) -> Evaluated | None:
+    """Read the evaluation in a folder of a run, stale or not; None where there is none.
+
+    Raises VsrError if it is damaged or not of this version.
+    """
+    whole = whole_folder(folder)
+    return _read(run, run, whole, folder.name) if (whole / RESULT).exists() else None
+
+
+def all_stored(run: Path) -> Iterator[Evaluated | VsrError]:
+    """Yield the evaluations of a run, stale or not, and in place of one that cannot be read why."""
+    for folder in _folders(run):
+        try:
+            found = read_stored(run, folder)
+            assert found, f"{folder} has a result"
+            yield found
+        except VsrError as error:
+            yield error
+
+
+def evaluations_of(run: Path) -> Path:
+    """Return the folder in which the evaluations of a run are stored, or those of external predictions."""
+    return run / EVALUATIONS
+
+
+def _folders(run: Path) -> list[Path]:
+    """Return the folders that hold an evaluation, by the names that they have when no writing was cut short."""
+    named = {
+        found.with_name(found.name.removeprefix(".").removesuffix(".new"))
+        for found in evaluations_of(run).glob("*")
+        if not found.name.startswith(".") or found.name.endswith(".new")
+    }
+    return sorted(folder for folder in named if (whole_folder(folder) / RESULT).exists())
+
+
+def _read(place: Path, run: Path, folder: Path, split: str) -> Evaluated:
+    remedy = f"evaluate the {split} split of {place} again"
+    path = folder / RESULT
+    result = read_json(path, what=WHAT)
+    if not isinstance(result, dict) or not set(result) >= WANTED:
+        raise VsrError(f"{path}: is not {WHAT}; {remedy}")
+    verify_file(path, read_checksums(folder, remedy=remedy).get(RESULT, "none"), remedy=remedy)
+    return Evaluated(place, run, folder, result)

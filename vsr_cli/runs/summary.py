@@ -1,0 +1,211 @@
+"""What the runs in a folder are and how far they came: read from their files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..config.resolve import preset_layer
+from ..config.schema import COMMON
+from ..errors import VsrError
+from ..files.atomic import read_json
+from ..files.locks import is_held
+from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
+from ..plugin.registry import Registry
+from .history import best_row, read_history, watched_loss
+from .results import EVALUATIONS, all_stored
+from .run import FOLDS, Run
+
+UNREADABLE = "unreadable"
+KILLED = "killed"
+GONE = "no process is training it any more: it was killed, or the machine went down"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run in a few words."""
+
+    folder: Path
+    status: str
+    """As run.json has it, or "unreadable", or "killed": no process is training it, though run.json says "running"."""
+    started: str = ""
+    """An ISO time with its offset."""
+    ended: str | None = None
+    data: str = ""
+    """The prepared folder that it was trained on."""
+    parts: Mapping[str, str]
+    """The component of each part of the model."""
+    epochs_done: int = 0
+    epochs_wanted: int = 0
+    best_epoch: int | None = None
+    best_validation: float | None = None
+    """The validation loss that is watched, at its lowest."""
+    seconds: float = 0.0
+    """What its epochs took."""
+    problem: str | None = None
+    """Why its training did not finish, or why it cannot be read."""
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its files could be read."""
+        return self.status != UNREADABLE
+
+    def record(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {**vars(self), "folder": str(self.folder), "parts": dict(self.parts)}
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run, whole or damaged, rather than something else."""
+    return not folder.name.startswith(".") and any((folder / name).is_file() for name in ("run.json", "config.json"))
+
+
+def summaries(folder: Path) -> list[RunSummary]:
+    """Summarise the runs that lie in a folder, the newest first, unreadable ones last; other things are passed over."""
+    found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
+    return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
+
+
+def summarise(folder: Path) -> RunSummary:
+    """Summarise one run, or the runs of all folds. One that cannot be read has the reason in `problem`."""
+    if (folder / FOLDS).is_file():
+        return _summarise_folds(folder)
+    run = Run(folder)
+    try:
+        facts, config = run.facts(), run.config()
+        rows = read_history(run.history, epochs=run.epochs_trained())
+        watched = watched_loss(config)
+        best = best_row(rows, watched)
+        killed = facts["status"] == "running" and not is_held(folder)
+        problem = facts.get("problem")
+        return RunSummary(
+            folder=folder,
+            status=KILLED if killed else str(facts["status"]),
+            started=str(facts["started"]),
+            ended=facts.get("ended"),
+            data=str(facts["data"]),
+            parts={part: str(config[part]["name"]) for part in MODEL_COMPONENTS},
+            epochs_done=rows[-1]["epoch"] if rows else 0,
+            epochs_wanted=int(config["training"]["epochs"]),
+            best_epoch=best["epoch"] if best else None,
+            best_validation=best["validation"][watched] if best else None,
+            seconds=sum(row["seconds"] for row in rows),
+            problem=GONE if killed else None if problem is None else str(problem),
+        )
+    except VsrError as error:
+        problem = str(error)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{folder}: its config.json or run.json lacks something that a run has ({error})"
+    return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
+
+
+def _summarise_folds(folder: Path) -> RunSummary:
+    """Summarise a cross-validation as one run, whose epochs are those of all folds."""
+    try:
+        facts, config = read_json(folder / FOLDS, what="folds"), read_json(folder / "config.json", what="folds")
+        runs = [summarise(path) for path in sorted(folder.glob("fold-*")) if is_run(path)]
+        trained, count = sum(run.status == "finished" for run in runs), int(facts["folds"])
+        status = "finished" if trained == count else "running" if is_held(folder) else "interrupted"
+        how = f"{trained} of {count} folds are trained; the same 'vsr evaluate --folds {count}' goes on"
+        return RunSummary(
+            folder=folder,
+            status=status,
+            started=str(facts["started"]),
+            ended=max((run.ended or "" for run in runs), default="") if status == "finished" else None,
+            data=str(facts["source"]),
+            parts={part: str(config[part]["name"]) for part in MODEL_COMPONENTS},
+            epochs_done=sum(run.epochs_done for run in runs),
+            epochs_wanted=count * int(config["training"]["epochs"]),
+            seconds=sum(run.seconds for run in runs),
+            problem=how if status == "interrupted" else None,
+        )
+    except VsrError as error:
+        problem = str(error)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{folder}: its {FOLDS} or config.json lacks something that folds have ({error})"
+    return RunSummary(folder=folder, status=UNREADABLE, parts={}, problem=problem)
+
+
+def differing_parts(runs: Sequence[RunSummary]) -> list[str]:
+    """Name the parts in which some runs differ, the temporal model always among them."""
+    whole = [run.parts for run in runs if run.parts]
+    return [part for part in MODEL_COMPONENTS if part == "temporal" or len({parts[part] for parts in whole}) > 1]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting of a run that is not its preset's."""
+
+    setting: str
+    value: Any
+    preset: Any
+    """What the preset says, or what the component does by itself; None also where it says nothing."""
+
+
+def changes(found: Registry, config: Mapping[str, Any]) -> list[Change]:
+    """Compare a run's configuration with its preset and with the defaults of its components.
+
+    Where a component is not installed, its defaults are unknown and all of its options are given.
+    """
+    try:
+        preset = preset_layer(str(config.get("preset"))).values
+    except VsrError:
+        preset = {}  # of another version of vsr
+    changed = []
+    for section in (*MODEL_COMPONENTS, *COMMON):
+        given = config.get(section)
+        if section == "data" or not isinstance(given, dict):
+            continue
+        said = preset.get(section, {})
+        name = given.get("name")
+        if name != said.get("name"):
+            changed.append(Change(f"{section}.name", name, said.get("name")))
+            said = {}
+        before = _defaults(found, section, name, {key: value for key, value in said.items() if key != "name"})
+        changed += [
+            Change(f"{section}.{key}", value, before.get(key))
+            for key, value in given.items()
+            if key != "name" and (key not in before or before[key] != value)
+        ]
+    return changed
+
+
+def _defaults(found: Registry, section: str, name: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a section that a preset's words lead to."""
+    try:
+        options = found.find(section, str(name)).component.options if section in KIND_OF else COMMON[section]
+        return options.model_validate(said).model_dump(mode="json")
+    except (VsrError, ValidationError):
+        return dict(said)
+
+
+def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the results of a run's evaluations, and say of those that cannot be read or are stale why.
+
+    A stale one has no scores, since they are of other weights.
+    """
+    results, problems = [], []
+    for found in all_stored(run.folder):
+        try:
+            if isinstance(found, VsrError):
+                raise found
+            stale, other = found.stale, found.other_data
+            counts = {key: found.result[key] for key in ("split", "stories", "windows", "checkpoint", "cautions")}
+            scores = {} if stale else {name: _headline(cell) for name, cell in found.available.items()}
+            about = {"folder": str(found.run / EVALUATIONS / found.label), "stale": stale, "other_data": other}
+            results.append({**about, **counts, "scores": scores})
+            problems += [each for each in (stale, other) if each]
+        except VsrError as error:
+            problems.append(str(error))
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(f"{run.folder}: an evaluation's result lacks something ({error}); evaluate again")
+    return results, problems
+
+
+def _headline(score: Mapping[str, Any]) -> dict[str, Any]:
+    floor = score["floors"]["copy-last"]
+    return {"value": score["value"], "copy-last": floor["value"], "verdict": floor["verdict"], "scale": score["scale"]}

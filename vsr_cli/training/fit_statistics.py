@@ -1,0 +1,69 @@
+"""What is taken from the training frames themselves, once, before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..api import FitsTraining, TrainingFrames
+from ..console import say
+from ..data.features import Features
+from ..data.prepared import Prepared, Windows
+from ..model.spaces import Spaces
+from ..model.story_model import StoryModel
+
+MOST = 20_000
+"""Frames that are looked at, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
+
+
+def fit_to_training(
+    model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device, windows: Windows | None = None
+) -> None:
+    """Fit whatever of a model asks for the training frames: those of some windows (None: of all training windows)."""
+    parts = (model.next_frame, model.text_decoder, model.image_decoder)
+    fitted = [part for part in parts if isinstance(part, FitsTraining)]
+    if not fitted:
+        return
+    frames = training_frames(model, prepared, features, device=device, windows=windows)
+    say(f"fitting to {len(frames.texts)} training frames")
+    for part in fitted:
+        part.fit(frames)
+
+
+def training_frames(
+    model: StoryModel,
+    prepared: Prepared,
+    features: Features,
+    *,
+    device: torch.device,
+    windows: Windows | None = None,
+    most: int = MOST,
+) -> TrainingFrames:
+    """Return the distinct frames of the training windows, story by story and in their order, at most about `most`."""
+    windows = prepared.windows("train") if windows is None else windows
+    story, image_rows, text_rows = _distinct(windows).T  # (F,) each
+    stories = int(story.max()) + 1
+    wanted = max(1, round(stories * min(1.0, most / len(story))))
+    chosen = np.isin(story, np.linspace(0, stories - 1, wanted).round().astype(np.int64))
+    story, image_rows, text_rows = story[chosen], image_rows[chosen], text_rows[chosen]
+    frames, spaces = prepared.frames, Spaces(model, device)
+    return TrainingFrames(
+        texts=[frames.texts[row] for row in text_rows.tolist()],
+        images=lambda places: frames.images.gather(image_rows[np.asarray(places, dtype=np.int64)]),
+        visual=lambda: spaces.images(frames.images, image_rows, kept=features.visual),
+        text=lambda: spaces.texts(features.tokens, text_rows, kept=features.text),
+        visual_trains=model.visual.cache_key is None,
+        text_trains=model.text.cache_key is None,
+        story=story,
+    )
+
+
+def _distinct(windows: Windows) -> NDArray[np.int64]:
+    """Return the story, image row and text row of each distinct frame of some windows, (F, 3), in their order."""
+    story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)  # (W,)
+    places = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, 5)
+    columns = [np.broadcast_to(story[:, None], places.shape), places, windows.image_rows, windows.text_rows]
+    real = ~windows.repeated
+    distinct: NDArray[np.int64] = np.unique(np.stack([column[real] for column in columns], axis=1), axis=0)
+    return distinct[:, [0, 2, 3]]
