@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
+from ..api.metrics import score_range
 from ..config.experiment import resolve_metrics
 from ..config.resolve import parse_set
-from ..evaluation.bootstrap import interval, resampled_scores, score_range
+from ..evaluation.bootstrap import interval, resampled_scores
 from ..evaluation.scoring import build_metrics
 from ..evaluation.significance import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
 from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories

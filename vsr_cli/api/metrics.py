@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+SCALE = re.compile(rf"(?:[A-Za-z%]+, )?{NUMBER}(?: up\b| ?(?:-|–|to|\.\.) ?{NUMBER}\b)")
+"""How a metric's scale begins: "0-100", "-1 to 1", "dB, 0-100", "0 up"."""
+UNLIMITED = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +140,12 @@ class SpaceMetric(Protocol):
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the scores, the headline first, as a `Metric` does."""
         ...
+
+
+def score_range(metric: Metric | SpaceMetric) -> tuple[float, float]:
+    """Return the lowest and the highest score that there can be, which `scale` begins with."""
+    found = SCALE.match(metric.scale)
+    if found is None:
+        return UNLIMITED
+    low, high = found.groups()
+    return float(low), np.inf if high is None else float(high)

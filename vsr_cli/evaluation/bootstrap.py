@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
+from ..api.metrics import UNLIMITED, score_range
 from .verdicts import LEAST_STORIES, verdict
 
 RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
-NUMBER = r"(-?\d+(?:\.\d+)?)"
-SCALE = re.compile(rf"(?:[A-Za-z%]+, )?{NUMBER}(?: up\b| ?(?:-|–|to|\.\.) ?{NUMBER}\b)")
-"""How a metric's scale begins: "0-100", "-1 to 1", "dB, 0-100", "0 up"."""
-UNLIMITED = (-np.inf, np.inf)
 
 Better = Literal["higher", "lower", "one"]
 Series = Mapping[str, NDArray[np.float64]]
@@ -67,15 +63,6 @@ def resampled_scores(
             for series, values in scores[name].items():
                 values[draw] = metric.combine(statistics[name][series][rows])[name]
     return scores
-
-
-def score_range(metric: Metric | SpaceMetric) -> tuple[float, float]:
-    """Return the lowest and the highest score that there can be, which `scale` begins with."""
-    found = SCALE.match(metric.scale)
-    if found is None:
-        return UNLIMITED
-    low, high = found.groups()
-    return float(low), np.inf if high is None else float(high)
 
 
 def interval(values: NDArray[np.float64], within: tuple[float, float] = UNLIMITED) -> list[float] | None:

@@ -15,13 +15,13 @@ from ..console import progress
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared, Windows
 from ..data.statistics import ALL
+from ..model.losses.held_out import BATCH
 from ..plugin.loading import build
 from .normalize import clean_text
 from .scoring import read_references
 
 MOST = 2000
 """Windows of a split that are scored, evenly chosen: enough for three digits, and seconds where all take minutes."""
-BATCH = 32
 NO_IMAGE = np.empty((0, 0, 3), np.uint8)
 
 

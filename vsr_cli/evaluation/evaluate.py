@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from ..config.schema import FeatureOptions
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
+from ..model.losses.means import LossMeans
 from ..model.story_model import StoryModel
 from ..runs.results import SHORT
 from .baselines import SHUFFLE_SEED
@@ -27,7 +29,6 @@ from .metric_results import metric_cells, prediction_lines
 from .predictions import Part, answer, joined
 from .scoring import Statistics, build_metrics, check_available, measure, part_by_mentions
 from .series import Series, read_truth
-from .teacher_forced import teacher_forced
 from .verdicts import HELD_OUT_ONCE, MORE_STORIES, few_stories
 
 
@@ -134,7 +135,7 @@ def evaluate_parts(
         "leaks": found.record(),
         "metrics": {choice.name: cells[choice.name] for choice in choices},
         "teacher_forced": {
-            **teacher_forced(together.losses, together.weights),
+            **_teacher_forced(together.losses, together.weights),
             "windows": len(everything),
             "signature": signature({**facts, **whole, "mode": "teacher-forced"}),
         },
@@ -161,6 +162,16 @@ def _places(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.i
     assert len(set(rows)) == len(rows), "a window is in two parts"
     order = np.argsort(np.asarray(rows, np.int64), kind="stable")
     return order, np.asarray(rows, np.int64)[order]
+
+
+def _teacher_forced(means: LossMeans, weights: Mapping[str, float]) -> dict[str, Any]:
+    """Return the mean losses, and the perplexity per token of the run's own vocabulary."""
+    losses = means.means(weights)
+    return {
+        "losses": losses,
+        "perplexity": math.exp(losses["text"]) if losses["text"] < 700 else None,  # beyond, no float holds it
+        "tokens": int(means.counts["text"]),
+    }
 
 
 def cautions(split: str, stories: int, *, remedy: str = HELD_OUT_ONCE) -> list[str]:

@@ -20,10 +20,11 @@ from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import ChosenRows
 from ..errors import VsrError
+from ..model.losses.held_out import BATCH
 from ..model.story_model import StoryModel
 from .leakage import audit
 from .normalize import clean_text, marked_text
-from .predicting import BATCH, predict_all
+from .predicting import predict_all
 from .scoring import build_metrics, measure, reads_mentions
 from .series import Series, Truth
 

@@ -16,13 +16,12 @@ from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import to_array
 from ..data.shards import ArrayRows
+from ..model.losses.held_out import BATCH
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
 from ..system_errors import SCRATCH
 from .normalize import clean_text
 from .series import Queries, Series
-
-BATCH = 32
 
 
 def predict_all(

@@ -15,6 +15,7 @@ from ..config.schema import FeatureOptions
 from ..data.batches import Contexts
 from ..data.prepared import Prepared
 from ..data.shards import JoinedRows
+from ..model.losses.held_out import held_out_losses
 from ..model.losses.means import LossMeans, open_split
 from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
@@ -24,7 +25,6 @@ from .leakage import Audit
 from .predicting import predict_all
 from .scoring import Statistics, measure_in_spaces
 from .series import Series, read_truth
-from .teacher_forced import held_out_losses
 from .training_neighbors import Training
 
 

@@ -15,6 +15,7 @@ from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.prepared import Prepared, Windows
 from ..errors import PluginError, VsrError
+from ..model.losses.held_out import BATCH
 from ..model.spaces import Vectors
 from ..plugin.faults import owner_of
 from ..plugin.loading import build
@@ -22,7 +23,6 @@ from ..plugin.shared_state import shared_state
 from .baselines import WindowVectors
 from .series import Queries, Series, Truth, read_mentions
 
-BATCH = 32
 AnyMetric = TypeVar("AnyMetric", Metric, Metric | SpaceMetric)
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
 """Of each metric, of each series: (W, S)."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import RESAMPLES, UNLIMITED, Better, difference_range, goodness, interval
+from ..api.metrics import UNLIMITED
+from .bootstrap import RESAMPLES, Better, difference_range, goodness, interval
 
 SEED = 0
 LEVEL = 0.05

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Comparison, ReadsReferences, Sample, SpaceMetric
+from ..api.metrics import score_range
 from ..config.experiment import resolve_metrics
 from ..config.resolve import Choice, parse_set
-from ..evaluation.bootstrap import score_range
 from ..plugin.loading import build
 from ..plugin.registry import Registry
 from .outcomes import Check, demand

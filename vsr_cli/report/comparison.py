@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric
+from ..api.metrics import score_range
 from ..errors import VsrError
-from ..evaluation.bootstrap import compared, interval, resampled_scores, score_range
+from ..evaluation.bootstrap import compared, interval, resampled_scores
 from ..runs.results import Evaluated
 
 FROZEN = "frozen-features"

@@ -22,8 +22,8 @@ from torch.optim import Optimizer
 from ..config.experiment import TrainConfig
 from ..data.prepared import Prepared
 from ..errors import VsrError
-from ..evaluation.teacher_forced import BATCH, batch_losses
 from ..model.building import build_model
+from ..model.losses.held_out import BATCH, batch_losses
 from ..model.losses.means import Split, open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names

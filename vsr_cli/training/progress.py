@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.teacher_forced import BATCH
+from ..model.losses.held_out import BATCH
 from ..model.losses.means import LossMeans
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..console import say
 from ..errors import VsrError
-from ..evaluation.teacher_forced import batch_losses, held_out_batches
 from ..model.losses.alignment import Alignment
+from ..model.losses.held_out import batch_losses, held_out_batches
 from ..model.losses.means import LossMeans, Split
 from ..model.story_model import StoryModel
 from .allocator import ONE_WINDOW_IS_TOO_MUCH, ran_out_of_memory
