@@ -1,4 +1,4 @@
-"""What an ideal reader of storyworld can score, and what copying scores: the table of docs/storyworld.md.
+"""What an ideal reader of storyworld can score, and what copying scores: the table of docs/explanation/storyworld.md.
 
 python benchmarks/storyworld_oracle.py [STORIES]
 """

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "vsr_cli"
 SHIPPED = ROOT / "plugins" / "vsr_plugins"
 EXAMPLES = ROOT / "examples"
-LESSON = ROOT / "docs" / "plugins.md"
+LESSON = ROOT / "docs" / "tutorial" / "plugin.md"
+PLUGIN_API = ROOT / "docs" / "reference" / "plugin-api.md"
 SOURCES = [path for folder in (PROGRAM, SHIPPED, EXAMPLES) for path in sorted(folder.rglob("*.py"))]
 PLUGINS = [path for path in SOURCES if PROGRAM not in path.parents]
 OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
@@ -345,7 +346,7 @@ def test_the_hooks_are_those_of_the_kinds_and_each_is_specified():
 
 
 def test_the_lesson_tells_of_every_hook_flag_and_name_of_the_api():
-    lesson = LESSON.read_text(encoding="utf-8")
+    lesson = LESSON.read_text(encoding="utf-8") + PLUGIN_API.read_text(encoding="utf-8")
     for kind in KINDS:
         assert f"| `{kind.hook}` | `{kind.flag}` |" in lesson
     assert [name for name in (*api.__all__, *HEAVY_API) if not re.search(rf"\b{name}\b", lesson)] == []

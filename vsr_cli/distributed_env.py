@@ -38,7 +38,7 @@ def share_processor() -> None:
     """Let threads behave beside other programs: they wait busily for a moment, and are no more than a quota allows.
 
     By default OpenMP's threads keep a core busy for milliseconds while they wait for one that another program keeps
-    from running; training then takes several times as long (docs/speed.md has the figures). The number of threads never
+    from running; training then takes several times as long (docs/explanation/speed.md). The number of threads never
     depends on the load: sums are rounded otherwise with another number of them, and a run would not be repeatable. Both
     settings are read when torch is imported; what the user has set stays.
     """

@@ -253,7 +253,7 @@ def test_every_explanation_says_what_it_is_and_what_to_do():
 
 
 def test_the_manual_shows_the_same_table():
-    written = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "how-to" / "inspect-data.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (error|warning|note) \| (.*) \|$", written, re.M)
     assert rows == [
         (code, severity, defect.meaning)

@@ -22,7 +22,7 @@ NAMES = {
     "dataset": "counting-squares",
     "metric": "length-ratio",
 }
-"""The components of the lessons in docs/plugins, by kind."""
+"""The components of the lessons in docs/how-to/plugins, by kind."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vsr_cli.plugin.kinds import KINDS, kind_of_word
 
 from .conftest import NAMES
 
-LESSONS = Path(__file__).parents[2] / "docs" / "plugins"
+LESSONS = Path(__file__).parents[2] / "docs" / "how-to" / "plugins"
 FUSION = kind_of_word("fusion")
 
 

@@ -1,4 +1,4 @@
-"""What the tests of reports share: an evaluation of three stories written by hand as docs/evaluation.md has it."""
+"""A hand-written evaluation of three stories, in the format of docs/explanation/evaluation.md."""
 
 import json
 import shutil

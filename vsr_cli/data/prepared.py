@@ -1,4 +1,4 @@
-"""The prepared folder: what `vsr prepare` writes and everything after it reads. docs/prepared.md describes it.
+"""The prepared folder: what `vsr prepare` writes and later commands read (docs/reference/prepared-data.md).
 
     manifest.json       format, source, counts, what was dropped and why, preprocessing, encoders; written last
     problems.jsonl      every defect found, one JSON object a line (a copy of the table)

@@ -1,4 +1,4 @@
-"""The columns of the tables of a prepared folder; docs/prepared.md says what they mean."""
+"""The columns of the tables of a prepared folder; docs/reference/prepared-data.md says what they mean."""
 
 from __future__ import annotations
 

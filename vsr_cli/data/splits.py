@@ -1,4 +1,4 @@
-"""Splitting stories into train, validation and test: by story or group first, windows second. See docs/splits.md."""
+"""Splitting stories into train, validation and test, by story or group before windows (docs/how-to/splits.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The seed's way of scoring, leak by leak: a demonstration of what scores without a protocol are made of, no result.
 
-docs/seed-protocol.md says what each leak does and what is left once it is closed.
+docs/explanation/leaky-protocol.md says what each leak does and what is left once it is closed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two things are chance in such a mean: which stories it was measured on, and which seeds the model was trained with.
 Stories are resampled, the same ones for all. Seeds are too few for that: two or three, drawn with replacement, are
-alike too often, and differences that are none come out as significant (docs/ablation.md has the figures). So on each
+alike too often, and differences that are none come out as significant (docs/how-to/ablation.md). So on each
 resample of the stories the mean is moved by its standard error over the seeds, times a number drawn from Student's t.
 """
 

@@ -1,4 +1,4 @@
-"""Storing an evaluation, which adds to one of the same weights: docs/evaluation.md describes the files."""
+"""Storing an evaluation, which adds to one of the same weights: docs/explanation/evaluation.md describes the files."""
 
 from __future__ import annotations
 

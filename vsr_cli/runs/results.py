@@ -1,4 +1,4 @@
-"""An evaluation as it is stored, and the only way to read one. docs/evaluation.md describes its files.
+"""An evaluation as it is stored, and the only way to read one. docs/explanation/evaluation.md describes its files.
 
 A folder is written whole (`keeping.py`), with the checksum of every file in it, so that what is read together was
 written together. A result belongs to the weights that it scored: `stale` decides whether those are still the run's.
