@@ -3,7 +3,7 @@
     python scripts/build_wordnet.py [SOURCE]
 
 SOURCE is a WordNet 3.0 database (default: /usr/share/wordnet). The format of its files is described in wndb(5WN), that
-of the tables in `vsr_plugins/text_metrics/wordnet.py`. The licence stands at the head of the data files, and is copied.
+of the tables in `vsr_plugins/metrics/wordnet.py`. The licence stands at the head of the data files, and is copied.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path("/usr/share/wordnet")
-TABLES = Path(__file__).parents[1] / "plugins/vsr_plugins/metrics/text/wordnet-3.0"
+TABLES = Path(__file__).parents[1] / "plugins/vsr_plugins/metrics/wordnet-3.0"
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 
 

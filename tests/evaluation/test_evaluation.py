@@ -316,9 +316,9 @@ def lacks_its_data(options):
 
 
 def test_a_metric_that_cannot_run_is_a_cell_with_its_remedy_beside_the_others(model, prepared, monkeypatch):
-    monkeypatch.setattr("vsr_plugins.metrics.image.pixels.lacks_its_data", lacks_its_data, raising=False)
+    monkeypatch.setattr("vsr_plugins.metrics.pixels.lacks_its_data", lacks_its_data, raising=False)
     component = Component(
-        name="needy", summary="none", build="vsr_plugins.metrics.image.pixels:lacks_its_data", options=Options
+        name="needy", summary="none", build="vsr_plugins.metrics.pixels:lacks_its_data", options=Options
     )
     needy = Choice(Provided("metrics", component, "needy", "nobody 1.0"), Options())
     before, after = metrics("mse", "bleu")

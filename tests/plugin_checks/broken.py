@@ -15,7 +15,7 @@ from vsr_plugins.datasets.storyworld.reader import StoryWorld
 from vsr_plugins.fusions.concat.model import Concat
 from vsr_plugins.image_decoders.deconv import DeconvOptions
 from vsr_plugins.image_decoders.deconv.model import Deconv
-from vsr_plugins.metrics.image.pixels import MeanSquaredError
+from vsr_plugins.metrics.pixels import MeanSquaredError
 from vsr_plugins.text_decoders.gru import GruDecoderOptions
 from vsr_plugins.text_decoders.gru.model import GruDecoder
 from vsr_plugins.visual_encoders.tiny import TinyTextOptions

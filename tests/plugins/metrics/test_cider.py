@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Options, Sample
-from vsr_plugins.metrics.text.cider import build
+from vsr_plugins.metrics.cider import build
 
 BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Comparison, Options, SpaceMetric
-from vsr_plugins.metrics.embedding import compare, vsr_metrics
+from vsr_plugins.metrics import embedding
 
 CANDIDATES = np.array([[1, 0], [0, 1], [-1, 0], [3, 4]], dtype=np.float32)
 
@@ -25,20 +25,20 @@ def score(metric, found):
 
 
 def test_all_are_metrics_of_a_space():
-    for component in vsr_metrics():
-        builder = getattr(compare, component.build.split(":")[1])
-        assert isinstance(builder(Options()), SpaceMetric)
+    similarities = (embedding.build_similarity, embedding.build_text_similarity)
+    for build in (*similarities, embedding.build_rank, embedding.build_text_rank):
+        assert isinstance(build(Options()), SpaceMetric)
 
 
 def test_similarity_is_the_mean_cosine_whatever_the_lengths():
     found = comparison([[10, 0], [0, 2]], [0, 3])
-    assert score(compare.build_similarity(Options()), found) == {"similarity": pytest.approx((1 + 0.8) / 2)}
-    assert score(compare.build_similarity(Options()), comparison([[0, 0]], [0])) == {"similarity": 0}
+    assert score(embedding.build_similarity(Options()), found) == {"similarity": pytest.approx((1 + 0.8) / 2)}
+    assert score(embedding.build_similarity(Options()), comparison([[0, 0]], [0])) == {"similarity": 0}
 
 
 def test_rank_by_hand():
     # The first asks for [1, 0]: its own is nearest. The second is at [0, 1], and asks for [1, 0]: third of four.
-    found = score(compare.build_rank(Options()), comparison([[1, 0.1], [0, 1]], [0, 0]))
+    found = score(embedding.build_rank(Options()), comparison([[1, 0.1], [0, 1]], [0, 0]))
     assert found["rank"] == pytest.approx((1 + 1 / 3.5) / 2)  # [-1, 0] is as far as [1, 0]: places 3 and 4
     assert found["rank-r1"] == 0.5
     assert found["rank-r5"] == 1
@@ -49,15 +49,15 @@ def test_rank_by_hand():
 
 def test_only_rivals_are_ranked():
     rivals = [[True, False, True, False]]
-    assert score(compare.build_rank(Options()), comparison([[0, 1]], [0], rivals))["rank"] == pytest.approx(1 / 1.5)
+    assert score(embedding.build_rank(Options()), comparison([[0, 1]], [0], rivals))["rank"] == pytest.approx(1 / 1.5)
 
 
 def test_later_frames_are_ranked_where_there_are_any():
     later = [[True, True, False, False], [True, False, False, False]]
-    found = score(compare.build_rank(Options()), comparison([[0, 1], [0, 1]], [0, 0], later=later))
+    found = score(embedding.build_rank(Options()), comparison([[0, 1], [0, 1]], [0, 0], later=later))
     assert found["rank-later"] == 0.5
     assert found["rank-later-chance"] == pytest.approx(0.75)
-    alone = score(compare.build_rank(Options()), comparison([[0, 1]], [0]))
+    alone = score(embedding.build_rank(Options()), comparison([[0, 1]], [0]))
     assert np.isnan(alone["rank-later"])
 
 
@@ -72,6 +72,6 @@ def test_one_answer_for_all_is_no_better_than_chance():
         rivals=np.ones((200, 200), dtype=bool),
         later=np.eye(200, dtype=bool),
     )
-    found = score(compare.build_rank(Options()), found)
+    found = score(embedding.build_rank(Options()), found)
     assert found["rank"] == pytest.approx(found["rank-chance"])
     assert found["rank-r1"] == pytest.approx(found["rank-chance-r1"])

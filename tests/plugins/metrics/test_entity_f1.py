@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Mention, Options, Sample
-from vsr_plugins.metrics.entity.entity_f1 import build
+from vsr_plugins.metrics.entity_f1 import build
 
 BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from vsr_cli.api import Sample, VsrError
-from vsr_plugins.metrics.learned import BertScoreOptions, ClipScoreOptions, bertscore, clipscore
+from vsr_plugins.metrics import BertScoreOptions, ClipScoreOptions, bertscore, clipscore
 
 BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "the", "cat", "sat", "dog", "ran", "off"]

@@ -8,8 +8,8 @@ from torchmetrics.functional.image.lpips import _LPIPS
 from torchvision import models
 
 from vsr_cli.api import Sample, VsrError
-from vsr_plugins.metrics.learned import LpipsOptions
-from vsr_plugins.metrics.learned.lpips import build
+from vsr_plugins.metrics import LpipsOptions
+from vsr_plugins.metrics.lpips import build
 
 
 @pytest.fixture(scope="module")

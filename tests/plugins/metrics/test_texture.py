@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Options, Sample
-from vsr_plugins.metrics.image import texture
+from vsr_plugins.metrics import texture
 
 
 def sample(predicted, reference):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vsr_cli.api import split_words_and_punctuation
 from vsr_plugins.datasets.storyworld.telling import tell
 from vsr_plugins.datasets.storyworld.world import draw_world
-from vsr_plugins.metrics.text.wordnet import FOLDER, SUFFIXES, HasLemmas, WordNet
+from vsr_plugins.metrics.wordnet import FOLDER, SUFFIXES, HasLemmas, WordNet
 
 from . import wordnet_files
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from vsr_plugins.metrics.text.wordnet import SUFFIXES, Lemma, Synset
+from vsr_plugins.metrics.wordnet import SUFFIXES, Lemma, Synset
 
 
 class WordNet:

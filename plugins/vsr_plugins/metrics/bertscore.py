@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, VsrError
 
 from . import BertScoreOptions
-from .loading import load
+from .pretrained import load
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,12 +1,12 @@
-"""Which scripts the references are written in, and what that means for the tokenizers of other libraries."""
+"""Words, n-grams, stems and scripts, as the text metrics compare them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from vsr_cli.api import SPACELESS_LETTERS
+from vsr_cli.api import SPACELESS_LETTERS, VsrError, split_words
 
 if TYPE_CHECKING:
     from regex import Pattern
@@ -28,6 +28,30 @@ NEEDS = {
 with punctuation of their own (13a knows that of ASCII alone) and emoji."""
 
 OTHER_SCRIPTS = r"[\p{L}--\p{Script=Latin}]"
+
+
+def require_words(metric: str, references: Iterable[str]) -> None:
+    """Raise VsrError if no reference holds a word, so that a metric of words measures nothing."""
+    if not any(map(split_words, references)):
+        raise VsrError(f"{metric}: the references hold no word in any script (only punctuation or symbols); use chrf")
+
+
+def ngrams(tokens: list[str], n: int) -> Iterator[tuple[str, ...]]:
+    """Yield every run of n words."""
+    return zip(*(tokens[start:] for start in range(n)), strict=False)
+
+
+class PorterStems:
+    """nltk's Porter stemmer with a memory."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stem = lru_cache(maxsize=1 << 16)(PorterStemmer().stem)
+
+    def stem(self, word: str) -> str:
+        """Return the stem of a word, in lower case."""
+        return str(self._stem(word))
 
 
 def bleu_tokenizer(references: Iterable[str]) -> BleuTokenizer:

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample
+from vsr_cli.api import Metric, Options, Sample, split_words
 
-from .ngrams import ngrams, require_words, words
+from .tokens import ngrams, require_words
 
 ORDER = 4
 SIGMA = 6.0
@@ -54,7 +54,7 @@ class Cider:
         return {"cider": float(statistics.mean())}
 
     def _window(self, prediction: str, reference: str) -> float:
-        shorter = len(words(prediction)) - len(words(reference))
+        shorter = len(split_words(prediction)) - len(split_words(reference))
         penalty = math.exp(-(shorter**2) / (2 * SIGMA**2))
         orders = zip(map(self._weigh, _counts(prediction)), map(self._weigh, _counts(reference)), strict=True)
         return 10 * penalty * sum(_similarity(ours, theirs) for ours, theirs in orders) / ORDER
@@ -65,7 +65,7 @@ class Cider:
 
 
 def _counts(text: str) -> list[Counter[tuple[str, ...]]]:
-    tokens = words(text)
+    tokens = split_words(text)
     return [Counter(ngrams(tokens, n)) for n in range(1, ORDER + 1)]
 
 

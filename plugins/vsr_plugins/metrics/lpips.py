@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, VsrError, one_line
 
 from . import LpipsOptions
-from .loading import UNLOADABLE
+from .pretrained import UNLOADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample
+from vsr_cli.api import Metric, Options, Sample, split_words
 
-from .ngrams import ngrams, require_words, words
+from .tokens import ngrams, require_words
 
 LONGEST = 256
 """Words of a text that are looked at."""
@@ -43,7 +43,7 @@ class Distinct:
         """Return the checksums of each window's n-grams, (n, 256)."""
         rows = np.full((len(samples), LONGEST), -1.0)
         for row, sample in zip(rows, samples, strict=True):
-            found = [crc32(" ".join(run).encode()) for run in ngrams(words(sample.predicted_text), self._n)]
+            found = [crc32(" ".join(run).encode()) for run in ngrams(split_words(sample.predicted_text), self._n)]
             row[: len(found[:LONGEST])] = found[:LONGEST]
         return rows
 
@@ -71,7 +71,7 @@ class Repetition:
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the three shares of each window, (n, 3); 0 where a text is too short."""
-        texts = [words(sample.predicted_text) for sample in samples]
+        texts = [split_words(sample.predicted_text) for sample in samples]
         rows = [[_repeated(list(ngrams(text, n))) for n in (RUN, 1, 2)] for text in texts]
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
@@ -113,8 +113,8 @@ def _repeated(runs: list[tuple[str, ...]]) -> float:
 
 
 def _copied(sample: Sample, n: int) -> float:
-    runs = list(ngrams(words(sample.predicted_text), n))
-    there = {run for text in sample.context_texts for run in ngrams(words(text), n)}
+    runs = list(ngrams(split_words(sample.predicted_text), n))
+    there = {run for text in sample.context_texts for run in ngrams(split_words(text), n)}
     return sum(run in there for run in runs) / len(runs) if runs else 0.0
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample
 
 from . import ClipScoreOptions
-from .loading import load
+from .pretrained import load
 
 WEIGHT = 2.5
 """Hessel et al. (2021): brings the cosines that occur to about 0-1."""

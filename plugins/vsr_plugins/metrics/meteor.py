@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from vsr_cli.api import Metric, Options, Sample, split_words_and_punctuation
 
-from .ngrams import require_words
-from .scripts import stemmer_of
-from .stems import PorterStems
+from .tokens import PorterStems, require_words, stemmer_of
 from .wordnet import VERSION, Synonyms, Thesaurus, WordNet
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5

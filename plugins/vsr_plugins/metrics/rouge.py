@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, split_words
 
 from . import RougeOptions
-from .ngrams import require_words
-from .scripts import stemmer_of
-from .stems import PorterStems
+from .tokens import PorterStems, require_words, stemmer_of
 
 APART = str.maketrans("'’_", "   ")
 """rouge-score has no words with these in them."""

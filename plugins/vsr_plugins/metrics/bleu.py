@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, VsrError
 
 from . import BleuOptions
-from .scripts import bleu_tokenizer
+from .tokens import bleu_tokenizer
 
 ORDER = 4
 """The longest n-gram counted: BLEU-4, sacrebleu's default."""
