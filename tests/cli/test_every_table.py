@@ -12,7 +12,7 @@ from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 
 WIDTHS = (60, 80, 120)
 LONG = "2026-11-29_16-47-00_attention-gru-with-a-long-name"
-LOSSES = {"loss": 1234.56789, "text": 12.3456, "image": 0.0345, "alignment": 4.1474, "next": 2.5}
+LOSSES = {"loss": 1234.56789, "text": 12.3456, "image": 0.0345, "alignment": 4.1474, "next_frame": 2.5}
 
 
 @pytest.fixture(params=WIDTHS)

@@ -1,4 +1,4 @@
-"""The objective `next`: what is looked for, among which candidates, and where it is used."""
+"""The objective `next_frame`: what is looked for, among which candidates, and where it is used."""
 
 import json
 from dataclasses import replace
@@ -131,16 +131,16 @@ def test_the_same_text_and_frames_that_a_window_has_seen_are_no_wrong_answers():
 
 @pytest.fixture(scope="module")
 def run(train_small, tmp_path_factory):
-    return train_small(tmp_path_factory.mktemp("runs") / "next", "objective.next=2", "training.epochs=3")
+    return train_small(tmp_path_factory.mktemp("runs") / "next", "objective.next_frame=2", "training.epochs=3")
 
 
 def test_it_is_trained_and_weighed_like_every_loss(run):
     rows = [json.loads(line) for line in run.history.read_text().splitlines()]
     for row in rows:
         for losses in (row["train"], row["validation"]):
-            weighted = losses["text"] + losses["image"] + 0.5 * losses["alignment"] + 2 * losses["next"]
+            weighted = losses["text"] + losses["image"] + 0.5 * losses["alignment"] + 2 * losses["next_frame"]
             assert losses["loss"] == pytest.approx(weighted, rel=1e-4)
-    assert rows[-1]["train"]["next"] < rows[0]["train"]["next"]
+    assert rows[-1]["train"]["next_frame"] < rows[0]["train"]["next_frame"]
 
 
 def test_a_rank_is_by_the_models_own_query(run, small_data):
@@ -157,7 +157,7 @@ def test_a_rank_is_by_the_models_own_query(run, small_data):
 
 def test_without_a_weight_there_is_nothing_of_it(train_small, tmp_path):
     run = train_small(tmp_path / "run", "training.epochs=1")
-    assert "next" not in json.loads(run.history.read_text().splitlines()[0])["train"]
+    assert "next_frame" not in json.loads(run.history.read_text().splitlines()[0])["train"]
     with pytest.raises(VsrError, match=r"best_metric: next is measured only where it has a weight"):
         train_small(tmp_path / "other", "training.best_metric=next")
 

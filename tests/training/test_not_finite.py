@@ -35,7 +35,7 @@ def test_an_infinite_gradient_stops_before_the_step_and_names_the_component(trai
     at_step(9, infinite_gradient)
     expected = r"the gradient of image_decoder\.\S+ \(image decoder 'deconv'\) is not finite at epoch 2, step 2"
     with pytest.raises(VsrError, match=expected) as raised:
-        train_small(tmp_path / "run", f"training.clip_gradient={largest}")
+        train_small(tmp_path / "run", f"training.max_grad_norm={largest}")
     run = Run(tmp_path / "run")
     assert f"last good checkpoint: {run.checkpoint('last')}" in str(raised.value)
     assert len(read_history(run.history)) == 1
@@ -49,7 +49,7 @@ def test_weights_that_overflow_in_the_last_step_are_named_and_never_stored(train
             "training.epochs=1",
             "training.batch_size=100",
             "training.learning_rate=1e39",
-            "training.warmup=0",
+            "training.warmup_ratio=0",
             "training.patience=0",
         )
     assert len(str(raised.value).splitlines()) == 1

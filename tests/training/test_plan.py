@@ -101,7 +101,7 @@ def test_steps_and_memory_are_counted(plan, small_data):
 def test_larger_batches_keep_more_for_the_backward_pass(plan, settings, small_data):
     larger = run_plan(settings("training.batch_size=8"), small_data)
     assert 1.5 < larger.memory.activations / plan.memory.activations < 2.5
-    gathered = run_plan(settings("training.accumulate=2"), small_data)
+    gathered = run_plan(settings("training.gradient_accumulation_steps=2"), small_data)
     assert gathered.windows_per_step == 8
     assert gathered.memory.activations < 1.2 * plan.memory.activations
 

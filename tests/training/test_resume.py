@@ -22,7 +22,7 @@ from vsr_cli.training.checkpoints import random_state, set_random_state
 from vsr_cli.training.graceful_shutdown import Interrupted
 
 # Dropout draws from the generators of random numbers, whose state must survive too.
-SETTINGS = ("temporal.dropout=0.2", "training.schedule=cosine", "training.warmup=0.3")
+SETTINGS = ("temporal.dropout=0.2", "training.schedule=cosine", "training.warmup_ratio=0.3")
 STEPS = 7
 """Of an epoch; the runs here have two."""
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -183,7 +183,7 @@ def test_a_finished_run_has_nothing_left_to_do(whole, capsys):
 
 
 def test_a_finished_run_trains_on_for_more_epochs(train_small, tmp_path):
-    steady = ("temporal.dropout=0.2", "training.schedule=constant", "training.warmup=0")
+    steady = ("temporal.dropout=0.2", "training.schedule=constant", "training.warmup_ratio=0")
     run = train_small(tmp_path / "run", *steady)
     resume(run, epochs=3)
     assert run.config()["training"]["epochs"] == 3

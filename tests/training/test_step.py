@@ -195,7 +195,9 @@ def rows(run):
 def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolerance):
     settings = ("objective.alignment=0", "objective.l1=0.5", "training.epochs=3")
     large = train_small(tmp_path / "large", *settings, "training.batch_size=9")
-    small = train_small(tmp_path / "small", *settings, "training.batch_size=3", "training.accumulate=3")
+    small = train_small(
+        tmp_path / "small", *settings, "training.batch_size=3", "training.gradient_accumulation_steps=3"
+    )
     for one, other in zip(rows(large), rows(small), strict=True):
         assert one["steps"] == other["steps"]
         for name in ("text", "image", "l1"):

@@ -133,7 +133,7 @@ def test_a_run_folder_is_never_overwritten(train_small, run):
 
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("cosine", 0.0)])
 def test_the_rate_rises_over_the_warm_up_and_then_follows_its_schedule(schedule, last):
-    options = TrainingOptions(warmup=0.1, schedule=schedule)
+    options = TrainingOptions(warmup_ratio=0.1, schedule=schedule)
 
     def rate(step):
         return rate_share(options, step=step, steps=100)

@@ -44,7 +44,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(train_small, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    return train_small(out, "training.epochs=1", "training.batch_size=3", "objective.next=0.5", LONG, data=data)
+    return train_small(out, "training.epochs=1", "training.batch_size=3", "objective.next_frame=0.5", LONG, data=data)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_validation_loss_of_history_is_that_of_evaluate(run, model, data):
     found = evaluate(model, prepared, "validation", choices, decoding=Decoding(), device=CPU).result
     block = found["teacher_forced"]
     assert block["windows"] == len(prepared.windows("validation")) > BATCH
-    assert set(row["validation"]) == {"loss", "text", "image", "alignment", "next"}
+    assert set(row["validation"]) == {"loss", "text", "image", "alignment", "next_frame"}
     assert block["losses"] == pytest.approx(row["validation"], rel=1e-6)
 
 

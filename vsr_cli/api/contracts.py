@@ -132,7 +132,7 @@ class Narrative:
     context: Context
     """What the encoders read, for decoders that attend, copy or start from the last image."""
     next: NextQuery | None = None
-    """What is looked for among candidates; None unless the objective `next` has a weight."""
+    """What is looked for among candidates; None unless the objective `next_frame` has a weight."""
 
 
 class VisualEncoder(Protocol):

@@ -123,7 +123,7 @@ class SpaceMetric(Protocol):
 
     space: Literal["visual", "text"]
     ranks: bool
-    """Whether it only orders candidates. Then a model that has learned to choose among them (the objective `next`)
+    """Whether it only orders candidates. Then a model that has learned to choose among them (objective `next_frame`)
     answers with its own query and keys, and floors are also measured with the training mean taken off all vectors."""
     scale: str
     signature: str

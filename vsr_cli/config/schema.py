@@ -119,7 +119,7 @@ class ObjectiveOptions(Options):
         description="the .safetensors, .pt or .pth file of its weights, with torchvision's names",
     )
     alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
-    next: float = Field(
+    next_frame: float = Field(
         0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
     )
 
@@ -135,7 +135,7 @@ class ObjectiveOptions(Options):
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> Self:
-        terms = ("text", "image", "l1", "ssim", "perceptual", "alignment", "next")
+        terms = ("text", "image", "l1", "ssim", "perceptual", "alignment", "next_frame")
         if not any(getattr(self, term) for term in terms):
             raise PydanticCustomError(
                 "no_objective", f"all weights are 0, so nothing would be learned; set one of {', '.join(terms)}"
@@ -148,7 +148,7 @@ class ObjectiveOptions(Options):
         return TextObjective(label_smoothing=self.label_smoothing, unlikelihood=self.unlikelihood)
 
 
-ONLY_IF_WEIGHED = ("l1", "ssim", "perceptual", "next")
+ONLY_IF_WEIGHED = ("l1", "ssim", "perceptual", "next_frame")
 """The terms of the loss that are not even computed where they have no weight."""
 
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
@@ -160,13 +160,13 @@ class TrainingOptions(Options):
 
     epochs: int = Field(10, ge=1, description="passes over the training windows")
     batch_size: int = Field(16, ge=1, description="windows a process takes in one forward pass")
-    accumulate: int = Field(1, ge=1, description="forward passes a step, whose gradients are added up")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes a step, whose gradients are added up")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at its highest")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
-    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
+    warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
-    clip_gradient: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    best_metric: Literal["loss", "text", "image", "l1", "ssim", "perceptual", "alignment", "next"] = Field(
+    max_grad_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
+    best_metric: Literal["loss", "text", "image", "l1", "ssim", "perceptual", "alignment", "next_frame"] = Field(
         "loss", description="the validation loss that decides which checkpoint is the best"
     )
     patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")

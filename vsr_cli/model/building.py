@@ -89,11 +89,11 @@ def build_model(
         vocabulary = built["text"].vocabulary if "text" in built else None
         built[section] = build_part(section, choice, vocabulary=vocabulary, **options)
     asking = [section for section, part in built.items() if getattr(part, "needs_next", False)]
-    if asking and not config.objective.next:
+    if asking and not config.objective.next_frame:
         choice = config.parts[asking[0]]
         raise VsrError(
-            f"{KIND_OF[asking[0]].title} '{choice.name}': chooses by the objective 'next', which has no weight; "
-            "add --set objective.next=1"
+            f"{KIND_OF[asking[0]].title} '{choice.name}': chooses by the objective 'next_frame', which has no weight; "
+            "add --set objective.next_frame=1"
         )
     if not text_objective.is_plain and getattr(built["text_decoder"], "objective", None) != text_objective:
         raise VsrError(
@@ -102,7 +102,7 @@ def build_model(
             "both to 0, or choose another, e.g. --text-decoder gru"
         )
     parts = Parts(**built)
-    next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next else None
+    next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next_frame else None
     image_errors = build_image_errors(config.objective, read_weights=assets is None)
     return StoryModel(
         parts,
@@ -116,7 +116,7 @@ def build_model(
 
 @torch.no_grad()
 def _build_next_frame(parts: Parts, config: TrainConfig, image_size: int, steps: int) -> NextFrame:
-    """Build the objective `next` for the spaces of these encoders, whose widths only they know."""
+    """Build the objective `next_frame` for the spaces of these encoders, whose widths only they know."""
     tokens = parts.text.tokenize([""])
     ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
     grey = torch.full((1, 3, image_size, image_size), 128, dtype=torch.uint8)

@@ -148,7 +148,9 @@ class StoryModel(nn.Module):
         if self.next_frame is not None and narrative.next is not None:
             assert target.features is not None, "the objective next wants the targets' features"
             vectors = self._target_vectors(target.features)
-            terms["next"] = self.next_frame.loss(narrative.next, *vectors, story=context.story, target=target.features)
+            terms["next_frame"] = self.next_frame.loss(
+                narrative.next, *vectors, story=context.story, target=target.features
+            )
         weights = self.weights.model_dump()
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {"loss": total, **terms}

@@ -87,7 +87,7 @@ def open_bench(registry: Registry, section: str, name: str, assignments: Sequenc
     """Configure the tiny model. Raises VsrError with all mistakes in the assignments."""
     layers = [
         preset_layer(PRESET),
-        Layer("the checks", SMALL | ({"objective": {"next": 1}} if section in DECODERS else {})),
+        Layer("the checks", SMALL | ({"objective": {"next_frame": 1}} if section in DECODERS else {})),
         Layer("the component", {section: {"name": name}}),
         *parse_set(assignments),
     ]

@@ -116,7 +116,7 @@ def _training(config: Mapping[str, Any], facts: Mapping[str, Any], history: list
     }
 
 
-STEPS = ("batch_size", "accumulate", "learning_rate", "schedule", "warmup")
+STEPS = ("batch_size", "gradient_accumulation_steps", "learning_rate", "schedule", "warmup_ratio")
 """The options of training that say how a step is taken."""
 
 

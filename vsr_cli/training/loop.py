@@ -97,7 +97,7 @@ def train(
     if accelerator.num_processes > 1:
         set_seed(options.seed + accelerator.process_index)  # what one process drops out another need not
     together = options.batch_size * accelerator.num_processes
-    progress = Progress(windows_per_step=together * options.accumulate, windows_per_pass=together)
+    progress = Progress(windows_per_step=together * options.gradient_accumulation_steps, windows_per_pass=together)
     if resuming:
         progress = checkpoints.restore_last()
     earlier: list[Row] = []
@@ -141,8 +141,8 @@ def train(
                 accelerator.unscale_gradients(optimizer)
                 norm = gradient_norm(trained)
                 finite.gradient(norm, accelerator, epoch=epoch, step=progress.step + 1)
-                if options.clip_gradient:
-                    clip_gradient(trained, norm, largest=options.clip_gradient)
+                if options.max_grad_norm:
+                    clip_gradient(trained, norm, largest=options.max_grad_norm)
                 taken = (epoch - 1) * steps + progress.step
                 set_rate(optimizer, rate_share(options, step=taken, steps=steps * options.epochs))
                 optimizer.step()

@@ -156,7 +156,9 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     set_seed(options.seed)
     model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
     model.to(accelerator.device)
-    progress = Progress(windows_per_step=options.batch_size * options.accumulate, windows_per_pass=options.batch_size)
+    progress = Progress(
+        windows_per_step=options.batch_size * options.gradient_accumulation_steps, windows_per_pass=options.batch_size
+    )
     order = shuffled(count, seed=options.seed, epoch=1)
     steps = list(islice(in_parts(order, progress.windows_per_step), TIMED_STEPS))
     sample = np.sort(np.concatenate(steps))
@@ -172,7 +174,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         split=training,
         optimizer=optimizer,
         trained=trained,
-        clip=options.clip_gradient,
+        clip=options.max_grad_norm,
     )
     with compiled(model, wanted=options.compile):
         model.train()

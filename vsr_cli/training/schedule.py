@@ -11,7 +11,7 @@ from ..config.schema import TrainingOptions
 
 def rate_share(options: TrainingOptions, *, step: int, steps: int) -> float:
     """Return the rate of a step (from 0) of `steps` as a share of the highest: a linear warm-up, then the schedule."""
-    warmup = math.ceil(options.warmup * steps)
+    warmup = math.ceil(options.warmup_ratio * steps)
     if step < warmup:
         return (step + 1) / warmup
     if options.schedule == "constant":

@@ -138,5 +138,5 @@ def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
 
 
 def test_it_wants_the_objective_by_which_it_chooses(train_small, tmp_path):
-    with pytest.raises(VsrError, match=r"text decoder 'retrieval': .* add --set objective\.next=1"):
+    with pytest.raises(VsrError, match=r"text decoder 'retrieval': .* add --set objective\.next_frame=1"):
         train_small(tmp_path / "run", "text_decoder.name=retrieval", "text_decoder.length=24")

@@ -47,7 +47,7 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
         "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
     }
     if looked_for is not None:
-        counts["next"] = each
+        counts["next_frame"] = each
     return Split(Contexts(frames, windows, **encoded), targets, counts)
 
 

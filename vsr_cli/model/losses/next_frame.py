@@ -1,4 +1,4 @@
-"""Which image and which text come next, as a choice among candidates: the contrastive objective `next`."""
+"""Which image and which text come next, as a choice among candidates: the contrastive objective `next_frame`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Decoders that choose among the training frames: what a model knows of the next frame, with no drawing or writing.
 
-Each has nothing to learn: the objective `next` does. So the losses they give have no gradient.
+Each has nothing to learn: the objective `next_frame` does. So the losses they give have no gradient.
 """
 
 from __future__ import annotations
