@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TORCH_BACKEND := $(if $(TORCH),--torch-backend=$(TORCH))
 
-.PHONY: demo test test-fast lint format install clean
+.PHONY: demo test test-fast lint format docs install clean
 
 demo: install
 	$(BIN)/vsr demo
@@ -28,6 +28,10 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs/mkdocs.yml
+	@echo "open build/docs/index.html"
 
 install: $(STAMP)
 

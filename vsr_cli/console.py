@@ -131,11 +131,6 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
     out.file.write(visible_json(text) + "\n")
 
 
-def print_page(text: str) -> None:
-    """Write a text of many lines to stdout."""
-    out.file.write(visible_lines(text))
-
-
 @contextmanager
 def results_alone_on_stdout() -> Iterator[None]:
     """Reserve stdout for what `out` and `print_json` write, in a block, and show what all others print on stderr.

@@ -250,14 +250,3 @@ def test_every_explanation_says_what_it_is_and_what_to_do():
     assert [code for code, defect in DEFECTS.items() if not re.fullmatch(r"[^;]+; [^;]+[^.;]", defect.meaning)] == []
     assert {defect.severity for defect in DEFECTS.values()} == set(SEVERITIES)
     assert defect_of("never_heard_of").severity == "warning"
-
-
-def test_the_manual_shows_the_same_table():
-    written = (ROOT / "docs" / "how-to" / "inspect-data.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (error|warning|note) \| (.*) \|$", written, re.M)
-    assert rows == [
-        (code, severity, defect.meaning)
-        for severity in SEVERITIES
-        for code, defect in sorted(DEFECTS.items())
-        if defect.severity == severity
-    ]

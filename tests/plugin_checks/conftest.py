@@ -22,7 +22,7 @@ NAMES = {
     "dataset": "counting-squares",
     "metric": "length-ratio",
 }
-"""The components of the lessons in docs/how-to/plugins, by kind."""
+"""One component per kind, as docs/how-to/write-a-component.md names them."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from rich.text import Text
 
 from ..console import out as console
-from ..console import print_json, print_page, say, styled
+from ..console import print_json, say, styled
 from ..plugin.kinds import KIND_OF, KINDS, Kind, kind_of_word
 from ..plugin.registry import Provided, Registry
 from ..report.tables import Column, fitting_table
@@ -99,14 +99,6 @@ def plugins_new(
     made = kind_of_word(kind)
     folder = write_package(made, name, out)
     say(f"{folder}: the {made.title} {name}, which works as it is; its README.md says how to go on")
-
-
-@plugins_app.command("reference", epilog=examples("vsr plugins reference > reference.md"))
-def plugins_reference() -> None:
-    """Write a page in Markdown of all installed components and their options."""
-    from .plugins_reference import reference_page
-
-    print_page(reference_page(registry()))
 
 
 def list_record(found: Registry, kinds: Sequence[Kind]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ _MEANINGS: dict[Severity, dict[str, str]] = {
 DEFECTS: dict[str, Defect] = {
     code: Defect(severity, meaning) for severity, meanings in _MEANINGS.items() for code, meaning in meanings.items()
 }
-"""By code. docs/how-to/inspect-data.md shows the same table."""
+"""By code, as docs/mkdocs/hooks.py lists them."""
 
 UNKNOWN = Defect("warning", "a plugin reports it by a code that vsr does not know; see the plugin's documentation")
 
