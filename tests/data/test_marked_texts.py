@@ -4,7 +4,8 @@ from vsr_cli.api import Entity, Frame, Story
 from vsr_cli.data.markup import marked_up
 from vsr_cli.evaluation.normalize import clean_text, marked_text
 from vsr_plugins.datasets.story_reasoning.markup import parse_story
-from vsr_plugins.datasets.storyworld.story_reasoning import record
+
+from ..plugins.datasets.story_reasoning_rows import record
 
 
 def entity(kind: str, name: str, start: int, end: int) -> Entity:

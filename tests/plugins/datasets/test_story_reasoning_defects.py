@@ -10,7 +10,8 @@ from vsr_cli.api import Character, FrameAnalysis, Story
 from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions
 from vsr_plugins.datasets.story_reasoning.reader import build, image_size
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
-from vsr_plugins.datasets.storyworld.story_reasoning import DEFECTS, Record, record, write_rows
+
+from .story_reasoning_rows import DEFECTS, Record, record, write_rows
 
 CLEAN, ALONE, TOGETHER = 6, 4, 6
 """How many stories have no defect, have each of the defects alone, and have all of them."""

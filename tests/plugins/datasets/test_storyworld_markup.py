@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
-from vsr_plugins.datasets.storyworld.story_reasoning import DEFECTS, Record, record, records, write_parquet
+
+from .story_reasoning_rows import DEFECTS, Record, record, records, write_parquet
 
 DRAWN = Illustrator(width=480, height=208)
 SEGMENT = r"<gd[if] image(\d+)>\n(.*?)(?:\n</gdi>|$)"

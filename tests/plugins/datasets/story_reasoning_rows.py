@@ -1,4 +1,4 @@
-"""The same stories in the schema and markup of StoryReasoning, with the defects that its rows really have.
+"""Stories of storyworld as rows of StoryReasoning: its schema, its markup, and the defects of its real rows.
 
 For testing whatever reads that dataset: a `Record` holds a row, the defects put into it, and the clean story.
 """
@@ -13,12 +13,12 @@ from random import Random
 from typing import Any
 
 from vsr_cli.api import Frame, Story
+from vsr_plugins.datasets.storyworld.drawing import Illustrator
+from vsr_plugins.datasets.storyworld.reader import story_id
+from vsr_plugins.datasets.storyworld.telling import tell
+from vsr_plugins.datasets.storyworld.world import World, draw_world, random_of, scene
 
-from .analysis import Page, analysis, chain_of_thought
-from .drawing import Illustrator
-from .reader import story_id
-from .telling import tell
-from .world import World, draw_world, random_of, scene
+from .story_reasoning_tables import Page, analysis, chain_of_thought
 
 TAGS = {"object": "gdo", "action": "gda", "landmark": "gdl"}
 

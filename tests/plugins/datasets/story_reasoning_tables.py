@@ -1,4 +1,4 @@
-"""A story's pictures as StoryReasoning's chain of thought describes them: Markdown tables with boxes."""
+"""The chain-of-thought tables of StoryReasoning for stories of storyworld: Markdown tables with bounding boxes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vsr_cli.api import Analysis, Character, FrameAnalysis, Phase, Setting, Thing
-
-from .cast import HOURS
-from .drawing import Box, Picture
-from .telling import Telling, thing_id
-from .world import Scene
+from vsr_plugins.datasets.storyworld.cast import HOURS
+from vsr_plugins.datasets.storyworld.drawing import Box, Picture
+from vsr_plugins.datasets.storyworld.telling import Telling, thing_id
+from vsr_plugins.datasets.storyworld.world import Scene
 
 CHARACTERS = (
     "Character ID",
