@@ -2,8 +2,16 @@
 
 import pytest
 
-from vsr_cli.ablation.axes import Axis, check_axes, combinations, grid_axes, label_of, part_axes
-from vsr_cli.ablation.plan import Combination, make_cells
+from vsr_cli.ablation.plan import (
+    Axis,
+    Combination,
+    check_axes,
+    combinations,
+    grid_axes,
+    label_of,
+    make_cells,
+    part_axes,
+)
 from vsr_cli.errors import VsrError
 
 AXES = [

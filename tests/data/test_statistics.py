@@ -17,7 +17,7 @@ from vsr_cli.data.words import count_words_and_marks, tokens_by, words_of
 from vsr_cli.evaluation import copy_last as copying
 from vsr_cli.evaluation.copy_last import copy_last_text
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.report.plots import draw_statistics
+from vsr_cli.report.dataset_charts import draw_statistics
 
 CHOSEN = {"dataset": {"name": "storyworld"}, "visual": {"name": "tiny-cnn"}, "text": {"name": "tiny-text"}}
 

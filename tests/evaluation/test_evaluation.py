@@ -29,7 +29,7 @@ from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
 from vsr_cli.plugin.registry import Provided
-from vsr_cli.runs.run import open_run
+from vsr_cli.runs.opening import open_run
 
 SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
 SMALL += ["text_decoder.length=24", "image_decoder.channels=16", "training.device=cpu", "training.batch_size=4"]

@@ -1,5 +1,6 @@
 """Nothing that vsr writes or deletes in a folder of its own follows a link out of it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vsr_cli.data.cache_maintenance import kept_features, prune, remove_damaged
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation.folder import alone_in_evaluation
 from vsr_cli.files.links import refuse_links
+from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 
@@ -63,6 +65,26 @@ def test_a_link_in_a_run_is_refused_before_it_is_trained_on(run, tmp_path, name)
     shutil.copytree(run.folder, tmp_path / "run")
     moved_out(tmp_path / "run", name, tmp_path / "outside")
     refused(lambda: resume_train(registry(), tmp_path / "run", data=None, epochs=2), tmp_path / "run" / name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("run.json", "config.json", "history.jsonl", "frozen.safetensors", "checkpoints/best/checksums.json"),
+        *("checkpoints/best/model.safetensors", "evaluations/validation/predictions.jsonl"),
+    ],
+)
+def test_a_named_pipe_in_a_run_is_one_line_and_blocks_nothing(run, small_data, tmp_path, name):
+    copy = Run(Path(shutil.copytree(run.folder, tmp_path / "run")))
+    path = copy.folder / name
+    path.unlink()
+    os.mkfifo(path)
+    evaluation = name.startswith(("evaluations", "history"))
+    with pytest.raises(VsrError, match="is not a regular file") as raised:
+        run_report(copy.folder, small_data, "validation", most=1) if evaluation else load_model(copy, registry())
+    assert str(raised.value).startswith(f"{path}: ")
+    with pytest.raises(VsrError, match="is not a regular file"):
+        resume_train(registry(), copy.folder, data=None, epochs=2)
 
 
 @pytest.mark.parametrize("name", ["evaluations", "evaluations/validation", "evaluations/validation/predictions"])

@@ -21,7 +21,8 @@ from vsr_cli.files import locks
 from vsr_cli.files.locks import alone_in
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs import run
-from vsr_cli.runs.run import Run, created_run
+from vsr_cli.runs.opening import created_run
+from vsr_cli.runs.run import Run
 
 
 @pytest.fixture(autouse=True)

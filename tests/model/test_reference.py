@@ -22,7 +22,7 @@ from vsr_cli.files.checksums import write_checksums
 from vsr_cli.model.building import build_model, save_assets
 from vsr_cli.model.weights import frozen_names, load_model, load_weights, save_weights
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.runs.run import created_run
+from vsr_cli.runs.opening import created_run
 
 pytestmark = pytest.mark.slow
 

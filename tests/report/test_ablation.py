@@ -10,7 +10,7 @@ from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.files.atomic import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.ablation import markdown, notes, tables
-from vsr_cli.report.ablation_chart import draw_ablation
+from vsr_cli.report.charts import draw_ablation
 from vsr_cli.runs.run import FORMAT
 
 from .test_comparing import settle
@@ -100,7 +100,7 @@ def test_tables_fit_a_terminal_and_the_picture_is_drawn(make, ablation, tmp_path
         assert "1,234,567" in said
         assert max(map(len, said.splitlines())) <= width
         assert all(label in said for label in ("plain", "strong", "weak"))
-    assert "1 of 1" in said  # the floors that every seed beats, where there is room
+    assert "1 of 1" in said  # the baselines that every seed beats
     assert any("Holm" in note for note in notes(found))
     draw_ablation(found, tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").size[0] > 800

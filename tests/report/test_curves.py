@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from vsr_cli.files.atomic import write_json
-from vsr_cli.report import curves
-from vsr_cli.report.curves import draw_curves
+from vsr_cli.report.charts import curves_figure, draw_curves
 from vsr_cli.runs.history import best_row, losses_of, read_history
 from vsr_cli.runs.run import FORMAT, Run
 
@@ -45,7 +44,7 @@ def panels():
 
     def draw(run):
         rows = read_history(run.history)
-        figure = curves._figure(rows, title=run.name, best=best_row(rows, "loss"))
+        figure = curves_figure(rows, title=run.name, best=best_row(rows, "loss"))
         return {axes.get_title("left"): axes for axes in figure.axes if axes.axison}
 
     return draw
@@ -64,7 +63,7 @@ def test_a_picture_is_written_and_written_anew(tmp_path):
 
 def test_every_loss_and_the_rate_have_a_panel_with_training_and_validation(tmp_path, panels):
     drawn = panels(write_history(tmp_path / "run", 5))
-    assert list(drawn) == ["loss (weighted sum)", "text", "image", "alignment", "learning rate, at each epoch's end"]
+    assert list(drawn) == ["loss (weighted sum)", "text", "image", "alignment", "learning rate at the end of the epoch"]
     train, held, *_ = drawn["text"].lines
     assert list(train.get_xdata()) == [1, 2, 3, 4, 5]
     assert list(train.get_ydata()) == [4.0, 2.0, 4 / 3, 1.0, 0.8]

@@ -13,9 +13,9 @@ from PIL import Image
 
 from vsr_cli.errors import VsrError
 from vsr_cli.report import fonts, storyboard
+from vsr_cli.report.charts import fonts_for
 from vsr_cli.report.entities import LONGEST, PLAIN, break_caption
 from vsr_cli.report.fonts import base_font, font_of, name_font, script_of
-from vsr_cli.report.plot_fonts import fonts_for
 from vsr_cli.report.story_page import _cut
 from vsr_cli.report.storyboard import (
     CAPTION_SIZE,

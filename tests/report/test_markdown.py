@@ -5,8 +5,8 @@ import re
 import pytest
 
 from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories, verdict
+from vsr_cli.report.formatting import legend, marks, short
 from vsr_cli.report.markdown import chosen_examples, markdown, plain
-from vsr_cli.report.verdicts import legend, marks, short
 from vsr_cli.runs.results import open_evaluated
 
 
@@ -16,20 +16,20 @@ def text(run):
     return markdown(evaluated, chosen_examples(evaluated))
 
 
-def test_the_table_has_scores_intervals_floors_and_ceiling(text):
+def test_the_table_has_scores_intervals_baselines_and_upper_bound(text):
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == "| metric | model | copy-last | nearest | ceiling |"
+    assert rows[0] == "| metric | model | copy-last | nearest | upper bound |"
     assert rows[2] == "| bleu (0-100, higher is better) | **4** [3.5, 4.5] | 3 ▲ | – | 100 |"
     assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 | – | – |"
 
 
-def test_it_tells_what_is_missing_left_out_and_teacher_forced(text):
+def test_missing_metrics_leaks_and_teacher_forced_losses_are_listed(text):
     assert "- meteor is unavailable: meteor: WordNet was not found; install it" in text
     assert "- leaks: 2 padded" in text
-    assert "teacher-forced, not to be read beside the scores above: loss 2.5, text loss 1.5, perplexity 4.48" in text
+    assert "teacher-forced, not comparable with the scores above: loss 2.5, text loss 1.5, perplexity 4.48" in text
 
 
-def test_what_stories_say_cannot_write_markdown_or_html(text):
+def test_story_texts_are_escaped(text):
     assert not re.search(r"(?<!\\)<(?:script|img)", text)
     assert plain("a | b\n# c `d` <e>") == r"a \| b \# c \`d\` \<e\>"
 
@@ -43,7 +43,7 @@ def test_the_examples_are_the_best_the_median_and_the_worst(run):
     assert worst <= median <= best
 
 
-def test_a_verdict_is_one_of_three_or_none_where_there_is_no_interval():
+def test_a_verdict_is_one_of_three_or_none_without_interval():
     assert [verdict(lead) for lead in ([0.1, 2], [-2, -0.1], [-1, 1], [0, 1], None)] == [
         BETTER,
         WORSE,
@@ -54,7 +54,7 @@ def test_a_verdict_is_one_of_three_or_none_where_there_is_no_interval():
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "no-such"])
-def test_the_three_verdicts_have_three_marks_in_every_encoding_and_the_legend_tells_them_apart(encoding):
+def test_each_verdict_has_its_mark_in_every_encoding_and_in_the_legend(encoding):
     found = marks(encoding)
     written = [found[each] for each in (BETTER, WORSE, NOT_SIGNIFICANT)]
     assert len({*written, ""}) == 4
@@ -70,7 +70,7 @@ def test_the_three_verdicts_have_three_marks_in_every_encoding_and_the_legend_te
     ("stories", "said"),
     [(1, "only 1 story was scored, too few"), (5, "too few for intervals"), (6, "rough"), (29, "rough"), (30, None)],
 )
-def test_few_stories_are_a_caution_that_names_folds(stories, said):
+def test_few_stories_cause_a_caution_that_names_folds(stories, said):
     caution = few_stories(stories)
     assert caution is None if said is None else said in caution and "--folds 5" in caution
 
@@ -79,7 +79,7 @@ def test_the_caution_stands_above_the_table(text):
     assert "**Caution: only 12 stories were scored; take more.**" in text
 
 
-def test_scores_are_written_with_three_digits():
+def test_scores_have_three_significant_digits():
     assert [short(value) for value in (0, 12.345, 0.05678, 999.9, 12345, 2e-6, None)] == [
         "0", "12.3", "0.0568", "1,000", "12,345", "2.0e-06", "–",
     ]  # fmt: skip

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from vsr_cli.api import VsrError
 from vsr_cli.cli.report import run_report
 from vsr_cli.files.atomic import write_json
-from vsr_cli.report.differences import shared_and_own
-from vsr_cli.report.html_figures import loss_charts, metric_figure, nice_step
+from vsr_cli.report.html import loss_charts, metric_figure, nice_step
+from vsr_cli.report.html_gallery import shared_and_own
 
 from .conftest import seal
 
@@ -30,7 +30,7 @@ def storyboards_of(text):
     return json.loads(found)
 
 
-def test_a_text_is_parted_into_what_another_shares_and_its_own():
+def test_a_text_is_split_into_shared_and_own_stretches():
     assert shared_and_own("The fox, at dusk, leaves.", "At noon the fox leaves") == ["The fox,", "at dusk,", "leaves."]
     assert shared_and_own("one two", "three") == ["", "one two"]
     assert shared_and_own("same words", "Same words!") == ["same words"]
@@ -38,7 +38,7 @@ def test_a_text_is_parted_into_what_another_shares_and_its_own():
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("abcd"), max_size=12))
-def test_as_many_words_are_shared_as_can_be_and_in_order(words, others):
+def test_shared_words_are_a_longest_common_subsequence(words, others):
     stretches = shared_and_own(" ".join(words), " ".join(others))
     shared = " ".join(stretches[::2]).split()
     rest = iter(others)
@@ -52,26 +52,25 @@ def test_as_many_words_are_shared_as_can_be_and_in_order(words, others):
     assert len(shared) == lengths[-1][-1]
 
 
-def test_a_text_that_repeats_itself_is_compared_at_once():
-    """Thousands of words that are alike took minutes."""
+def test_a_repetitive_text_is_compared_quickly():
     text, other = "x " * 20_000, ("x " * 9 + "y ") * 2000
     assert len(shared_and_own(text, other)[0].split()) > 3000
 
 
-def test_the_stretches_joined_are_the_text():
+def test_joined_stretches_are_the_text():
     text = "At night, Nell strolls up to Mara's tent behind the windmill."
     parts = shared_and_own(text, "Late at night Otto strolls to the tent of Nell behind a windmill.")
     assert " ".join(filter(None, parts)) == text
 
 
-def test_the_page_asks_for_nothing_and_names_no_address(page):
+def test_the_page_loads_nothing_and_holds_no_url(page):
     text = page.read_text()
     assert "http:" not in text
     assert "https:" not in text
     assert not re.search(r"<(?:link|iframe|object|embed|base)\b|@import|url\(", text)
 
 
-def test_what_stories_say_is_never_html(page):
+def test_story_texts_are_never_html(page):
     text = page.read_text()
     assert "<script>document" not in text
     assert "<i>run" not in text
@@ -79,7 +78,7 @@ def test_what_stories_say_is_never_html(page):
     assert "<script>document" in "".join(storyboards(page)["windows"][0]["predicted"][1])
 
 
-def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports(run, data):
+def test_control_characters_are_escaped_in_both_reports(run, data):
     folder = run / "evaluations" / "test"
     hostile = "a\x1b[31m\u202eb\x9b\nerror: c"
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
@@ -104,14 +103,14 @@ def test_what_acts_on_a_terminal_or_turns_a_line_around_is_shown_in_both_reports
     assert "\\x1b[31m" in json.dumps(storyboards_of(page)["windows"][0]["predicted"]).replace("\\\\", "\\")
 
 
-def test_the_page_says_the_verdicts_and_cautions_in_words(page):
+def test_the_page_shows_verdicts_and_cautions(page):
     text = page.read_text()
     assert '<td class="verdict significantly-better">significantly better</td>' in text
-    assert '<td class="verdict no-verdict">no verdict</td>' in text
+    assert '<td class="verdict not-tested">not tested</td>' in text
     assert "Caution: only 12 stories were scored; take more." in text
 
 
-def test_each_picture_is_in_the_page_once_and_each_window_points_to_its_own(page, data):
+def test_each_image_is_stored_once_and_each_window_refers_to_its_own(page, data):
     from vsr_cli.data.prepared import open_prepared
 
     windows, boards = open_prepared(data).windows("test"), storyboards(page)
@@ -125,7 +124,7 @@ def test_each_picture_is_in_the_page_once_and_each_window_points_to_its_own(page
     assert boards["metrics"] == {"bleu": "higher", "mse": "lower"}
 
 
-def test_fewer_storyboards_are_evenly_chosen_and_the_page_says_so(run):
+def test_fewer_storyboards_are_evenly_sampled(run):
     page, _ = run_report(run, None, "test", most=3)
     boards = storyboards(page)["windows"]
     assert len(boards) == 3
@@ -137,11 +136,11 @@ def test_data_that_was_not_scored_is_refused(run):
     result["signature"] = result["signature"].replace("data:", "data:0")
     write_json(run / "evaluations/test/result.json", result)
     seal(run / "evaluations/test")
-    with pytest.raises(VsrError, match=r"is not the data that was scored; name that with --data DIR"):
+    with pytest.raises(VsrError, match=r"is not the data that was scored; name the right one with --data DIR"):
         run_report(run, None, "test", most=600)
 
 
-def test_a_split_that_was_not_evaluated_is_one_line_with_the_remedy(run):
+def test_a_split_without_evaluation_is_one_line_with_the_remedy(run):
     with pytest.raises(VsrError, match=r"holds no evaluation of the validation split \(there: test\).*vsr evaluate"):
         run_report(run, None, "validation", most=600)
 
@@ -149,21 +148,23 @@ def test_a_split_that_was_not_evaluated_is_one_line_with_the_remedy(run):
 CELL = {"ci95": [4, 6], "scale": "", "signature": "", "components": {}, "ceiling": None, "value": 5}
 
 
-def places(better, floor, ceiling=None):
-    floors = {"copy-last": {"value": floor, "difference": 5 - floor, "ci95": [-1, 1], "verdict": "not significant"}}
-    figure = metric_figure("bleu", {**CELL, "better": better, "floors": floors, "ceiling": ceiling})
+def positions(better, baseline, upper_bound=None):
+    baselines = {
+        "copy-last": {"value": baseline, "difference": 5 - baseline, "ci95": [-1, 1], "verdict": "not significant"}
+    }
+    figure = metric_figure("bleu", {**CELL, "better": better, "floors": baselines, "ceiling": upper_bound})
     return {mark.name: mark.at for mark in figure.marks}, figure
 
 
 def test_further_right_is_better_whatever_the_direction():
-    assert places("higher", 3)[0]["copy-last"] < places("higher", 3)[0]["model"]
-    assert places("lower", 3)[0]["copy-last"] > places("lower", 3)[0]["model"]
-    assert places("one", 3)[1].aim < places("one", 3)[0]["copy-last"]
+    assert positions("higher", 3)[0]["copy-last"] < positions("higher", 3)[0]["model"]
+    assert positions("lower", 3)[0]["copy-last"] > positions("lower", 3)[0]["model"]
+    assert positions("one", 3)[1].aim < positions("one", 3)[0]["copy-last"]
 
 
-def test_a_far_ceiling_is_a_number_and_no_mark():
-    assert places("higher", 3, ceiling=100)[0]["ceiling"] is None
-    assert places("higher", 3, ceiling=7)[0]["ceiling"] is not None
+def test_a_far_upper_bound_is_listed_and_not_drawn():
+    assert positions("higher", 3, upper_bound=100)[0]["upper bound"] is None
+    assert positions("higher", 3, upper_bound=7)[0]["upper bound"] is not None
 
 
 def test_losses_are_charted_over_epochs_from_round_numbers():
@@ -171,7 +172,8 @@ def test_losses_are_charted_over_epochs_from_round_numbers():
     charts = loss_charts(rows)
     assert [chart.name for chart in charts] == ["loss", "text"]
     (curve,) = charts[0].curves
-    assert curve.points[0][1] < curve.points[1][1]  # a loss that falls goes down the page
+    assert curve.points[0][1] < curve.points[1][1]  # a falling loss goes down the page
+    assert [label for _, label in charts[0].ticks_y] == ["2.5", "3", "3.5", "4", "4.5", "5", "5.5"]
     assert [nice_step(spread) for spread in (4, 0.9, 37, 1e-6)] == pytest.approx([1, 0.2, 5, 2e-7])
     assert loss_charts([]) == []
 
@@ -185,7 +187,7 @@ def current(browser):
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
-def test_in_a_browser_without_network_it_complains_of_nothing_and_fits(browser, page, width, height):
+def test_the_page_works_without_network_and_fits_the_window(browser, page, width, height):
     browser.open(page, width=width, height=height)
     assert browser.complaints == []
     assert [address for address in browser.requests if not address.startswith("data:")] == [page.resolve().as_uri()]
@@ -196,7 +198,7 @@ def test_in_a_browser_without_network_it_complains_of_nothing_and_fits(browser, 
     )
 
 
-def test_markup_in_a_story_is_shown_and_not_run(browser, page):
+def test_markup_in_a_story_is_shown_and_not_executed(browser, page):
     browser.open(page)
     browser.evaluate("document.querySelector('#search').focus()")
     browser.type("onerror")
@@ -205,7 +207,7 @@ def test_markup_in_a_story_is_shown_and_not_run(browser, page):
     assert browser.evaluate("document.title") == "a <i>run: test split"
 
 
-def test_keys_walk_through_the_storyboards(browser, page):
+def test_keys_move_through_the_storyboards(browser, page):
     browser.open(page)
     assert current(browser) == -1
     for key, place in (("j", 0), ("j", 1), ("ArrowRight", 2), ("k", 1), ("ArrowLeft", 0), ("k", 0)):
@@ -220,7 +222,7 @@ def test_keys_walk_through_the_storyboards(browser, page):
     assert 0 <= box[0] < box[1] <= 900
 
 
-def test_the_search_filters_and_keys_typed_there_do_not_walk(browser, page, data):
+def test_the_search_filters_and_takes_no_navigation_keys(browser, page, data):
     browser.open(page)
     browser.press("/")
     browser.type("sings z7z")
@@ -229,7 +231,7 @@ def test_the_search_filters_and_keys_typed_there_do_not_walk(browser, page, data
     assert "zebra z7z" in browser.evaluate("document.querySelector('.predicted').textContent")
     browser.type("jk")
     assert shown(browser) == []
-    assert "No window fits" in browser.evaluate("document.querySelector('#gallery').textContent")
+    assert "No window matches" in browser.evaluate("document.querySelector('#gallery').textContent")
     assert browser.evaluate("document.querySelector('#count').textContent") == "0"
 
 
@@ -299,7 +301,7 @@ def test_each_text_has_its_direction_and_language(browser, page, tmp_path):
     browser.open(changed)
     assert browser.complaints == []
     seen = browser.evaluate(
-        "[...document.querySelectorAll('.given .text')]"
+        "[...document.querySelectorAll('.context .text')]"
         ".map(text => [text.textContent, getComputedStyle(text).direction, text.lang])"
     )
     assert {text: (direction, language) for text, direction, language in seen if text in TEXTS} == TEXTS

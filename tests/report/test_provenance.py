@@ -1,4 +1,4 @@
-"""What `vsr report` says of the model that was scored."""
+"""The facts about the scored model in both reports."""
 
 import re
 
@@ -33,7 +33,7 @@ RUN_CONFIG = {
 }
 
 
-def test_both_reports_say_what_model_was_scored_how_it_was_trained_and_on_what(run, data):
+def test_both_reports_describe_the_model_its_training_and_the_data(run, data):
     write_json(run / "run.json", RUN_FACTS)
     write_json(run / "config.json", RUN_CONFIG)
     path = run / "evaluations/test/result.json"
@@ -54,7 +54,7 @@ def test_both_reports_say_what_model_was_scored_how_it_was_trained_and_on_what(r
         "decoding": "beam, beams 4",
         "preset": "laptop",
         "epochs": "3 of 6, best 3 by validation loss (1.0667)",
-        "seed": "7",
+        "random seed": "7",
         "date": "2026-11-29 16:17 to 2026-11-29 17:01",
         "command": "vsr train --out &#39;runs/my run&#39;",
         "versions": "vsr 0.1.0, torch 2.15.0",
@@ -64,11 +64,11 @@ def test_both_reports_say_what_model_was_scored_how_it_was_trained_and_on_what(r
     assert {key: shown.get(key) for key in expected} == expected
     assert "0123456789abcdef" in shown["checkpoint"]
     assert " test" in shown["stories"]
-    for line in ("- seed: 7", "- preset: laptop", f"- fingerprint: {fingerprint}", "- losses: text 1, image 1"):
+    for line in ("- random seed: 7", "- preset: laptop", f"- fingerprint: {fingerprint}", "- losses: text 1, image 1"):
         assert line in text.splitlines()
 
 
-def test_predictions_of_another_system_are_reported_without_a_model(run):
+def test_external_predictions_are_reported_without_a_model(run):
     (run / "config.json").unlink()
     page, text = (path.read_text() for path in run_report(run, None, "test", most=6))
     assert "<dt>dataset</dt><dd>storyworld</dd>" in page

@@ -208,7 +208,7 @@ def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lin
     assert result["metrics"]["rouge"]["value"] == pytest.approx(1)
     page, text = run_report(true, None, "test", most=600)
     assert "no image" not in text.read_text()
-    assert "predicted elsewhere" in text.read_text()
+    assert "external predictions" in text.read_text()
     assert np.isclose(json.loads((true / "evaluations/test/result.json").read_text())["metrics"]["bleu"]["value"], 100)
     assert page.exists()
 

@@ -20,8 +20,9 @@ from vsr_cli.errors import VsrError
 from vsr_cli.files import checksums
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs.opening import open_run, open_to_resume
 from vsr_cli.runs.results import open_evaluated
-from vsr_cli.runs.run import FROZEN, Run, open_run, open_to_resume
+from vsr_cli.runs.run import FROZEN, Run
 from vsr_cli.runs.summary import evaluations, summarise
 
 from ..damage import damage

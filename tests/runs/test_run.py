@@ -16,7 +16,8 @@ from vsr_cli.files.checksums import write_checksums
 from vsr_cli.files.strict_json import to_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
-from vsr_cli.runs.history import best_row, epoch_table, read_history
+from vsr_cli.report.epochs import epoch_table
+from vsr_cli.runs.history import best_row, read_history
 from vsr_cli.runs.run import FORMAT, Run
 from vsr_cli.runs.summary import changes, differing_parts, evaluations, is_run, summaries, summarise
 

@@ -21,7 +21,7 @@ from vsr_cli.cli.train import resume_train, run_train
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
 
-SLOW_TO_IMPORT = ("pandas", "pyarrow.compute", "torch._dynamo", "vsr_cli.training.loop", "vsr_cli.training.display")
+SLOW_TO_IMPORT = ("pandas", "pyarrow.compute", "torch._dynamo", "vsr_cli.training.loop", "vsr_cli.report.epochs")
 PARTS = ("concat", "deconv", "gru_decoder", "recurrent", "tiny")
 
 

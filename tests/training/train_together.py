@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from vsr_cli.cli.main import main
-from vsr_cli.training.display import TrainingDisplay
+from vsr_cli.report.epochs import TrainingDisplay
 
 shown = TrainingDisplay.step
 

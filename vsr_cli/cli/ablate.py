@@ -9,9 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..ablation.axes import NAME, Values, check_axes, combinations, grid_axes, label_of, part_axes
 from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
-from ..ablation.plan import Ablation, Combination, Plan, default_folder, make_cells
+from ..ablation.plan import (
+    NAME,
+    Ablation,
+    Combination,
+    Plan,
+    Values,
+    check_axes,
+    combinations,
+    default_folder,
+    grid_axes,
+    label_of,
+    make_cells,
+    part_axes,
+)
 from ..config.experiment import TrainConfig, resolve_metrics
 from ..config.resolve import parse_set
 from ..console import out as console
@@ -180,7 +192,7 @@ def _resolve(
 
 def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:
     from ..report.ablation import markdown
-    from ..report.ablation_chart import draw_ablation
+    from ..report.charts import draw_ablation
 
     write_json(ablation.folder / "result.json", result, seal=False)
     write_text(ablation.folder / "ablation.md", markdown(result))

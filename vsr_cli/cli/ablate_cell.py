@@ -16,7 +16,8 @@ from ..console import say
 from ..errors import VsrError
 from ..files.locks import is_held
 from ..plugin.registry import Registry
-from ..runs.run import Run, open_run
+from ..runs.opening import open_run
+from ..runs.run import Run
 from .evaluate import run_evaluate
 from .train import read_manifest, resume_train, run_train
 

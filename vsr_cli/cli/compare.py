@@ -16,8 +16,8 @@ from ..console import styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..plugin.registry import Registry
+from ..report.formatting import MARK_OF_DIRECTION, legend, verdict_mark
 from ..report.tables import Cell, Column, fitting_table
-from ..report.verdicts import MARK_OF_DIRECTION, legend, verdict_mark
 
 LEGEND = (
     "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
@@ -38,15 +38,15 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
         raise VsrError("compare: only one is named; name two or more runs, or folders that 'vsr score' wrote")
     if twice := {str(place) for place in places if [other.resolve() for other in places].count(place.resolve()) > 1}:
         raise VsrError(f"{min(twice)}: is named twice; name each once")
-    from ..evaluation.scoring import build_metrics, check_available
-    from ..evaluation.verdicts import few_stories
-    from ..report.comparison import (
+    from ..evaluation.comparison import (
         check_alike,
         compare,
         configuration_differences,
         in_one_space,
         shared_metrics,
     )
+    from ..evaluation.scoring import build_metrics, check_available
+    from ..evaluation.verdicts import few_stories
     from ..runs.results import open_evaluated
 
     evaluations = [open_evaluated(place, split) for place in places]

@@ -34,7 +34,7 @@ def run_stats(
     from ..data.statistics import measure, summary
     from ..data.words import WORDS_AND_MARKS, count_words_and_marks, tokens_by
     from ..evaluation.copy_last import copy_last_text
-    from ..report.plots import draw_statistics
+    from ..report.dataset_charts import draw_statistics
 
     # All that can be wrong is looked at before any story is read.
     count_tokens = tokens_by(tokenizer) if tokenizer else count_words_and_marks

@@ -19,8 +19,8 @@ from ..console import styled, warn
 from ..errors import VsrError
 from ..evaluation.folder import alone_in_evaluation
 from ..plugin.registry import Registry
+from ..report.formatting import legend, marks, verdict_mark
 from ..report.tables import Cell, Column, fitting_table
-from ..report.verdicts import legend, marks, verdict_mark
 from ..runs.results import STORYBOARDS, evaluations_of
 from ..runs.run import Run
 

@@ -31,7 +31,8 @@ from ..files.links import refuse_links
 from ..files.locks import alone_in
 from ..files.strict_json import to_json
 from ..plugin.registry import Registry
-from ..runs.run import FOLDS, RUNS, Run, now
+from ..runs.opening import RUNS
+from ..runs.run import FOLDS, Run, now
 from .evaluate import draw_shown, evaluation_folder, load_checked, warn_of_lasting
 from .settings import flag_layers
 from .train import data_facts, provide_parts, resume_train, run_train

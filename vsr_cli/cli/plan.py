@@ -11,8 +11,8 @@ from ..config.experiment import TrainConfig
 from ..console import out as console
 from ..distributed_env import process_count
 from ..errors import VsrError
+from ..report.formatting import clock
 from ..report.tables import Column, fitting_table
-from ..runs.history import clock
 from .requirements import objective_mistakes, provide
 
 if TYPE_CHECKING:

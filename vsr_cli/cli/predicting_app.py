@@ -93,7 +93,7 @@ def evaluate(
     from ..config.experiment import resolve_evaluation
     from ..config.resolve import parse_set
     from ..data.splits import SPLITS
-    from ..runs.run import open_run
+    from ..runs.opening import open_run
     from .evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
     from .flags import resolve_train_command, train_flags
     from .folds import refuse_run_options, refuse_training_options, run_folds, sorted_assignments
@@ -184,7 +184,7 @@ def predict(
     use_font(font)
     from ..config.experiment import resolve_decoding
     from ..config.resolve import parse_set
-    from ..runs.run import open_run
+    from ..runs.opening import open_run
     from .predict import run_predict, source_mistakes
     from .requirements import collected
     from .settings import flag_layers, registry

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import VsrError
 from ..files.links import refuse_links
-from ..runs.run import open_run
+from ..runs.opening import open_run
 
 PAGE, MARKDOWN = "report.html", "report.md"
 MOST = 600

@@ -105,7 +105,7 @@ def score(
     """Score predictions that another system made, as a run's are: on the same windows, beside the same floors."""
     from ..config.experiment import resolve_metrics
     from ..config.resolve import parse_set
-    from ..runs.run import open_run
+    from ..runs.opening import open_run
     from .evaluate import ALL, DEFAULT_METRICS
     from .score import run_score, show_score
     from .settings import comma_separated, registry

@@ -15,10 +15,12 @@ from ..console import print_json, say, styled, warn
 from ..distributed_env import is_main
 from ..errors import VsrError
 from ..files.strict_json import to_json
+from ..report.epochs import epoch_table
+from ..report.formatting import clock, legend, loss_text, marks
 from ..report.tables import Column, fitting_table
-from ..report.verdicts import legend, marks
-from ..runs.history import best_row, clock, epoch_table, number, read_history, watched_loss
-from ..runs.run import RUNS, Run
+from ..runs.history import best_row, read_history, watched_loss
+from ..runs.opening import RUNS
+from ..runs.run import Run
 from ..runs.summary import (
     KILLED,
     Change,
@@ -190,7 +192,7 @@ def _run_table(runs: Sequence[RunSummary], *, width: int) -> RenderableType:
     epochs = [f"{run.epochs_done}/{run.epochs_wanted}" if run else "" for run in whole]
     columns += [
         Column("epochs", epochs),
-        Column("best loss", [number(run.best_validation) for run in runs]),
+        Column("best loss", [loss_text(run.best_validation) for run in runs]),
         Column("time", [clock(run.seconds) if run else "" for run in whole], rank=4),
     ]
     return fitting_table(columns, width=width)

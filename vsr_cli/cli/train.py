@@ -15,7 +15,8 @@ from ..distributed_env import is_main, process_count
 from ..errors import VsrError
 from ..files.atomic import write_json
 from ..plugin.registry import Registry
-from ..runs.run import RUNS, Run, created_run, now, open_to_resume, remove_leftovers, versions
+from ..runs.opening import RUNS, created_run, open_to_resume, remove_leftovers, versions
+from ..runs.run import Run, now
 from ..training.trackers import check_installed
 from .requirements import collected, objective_mistakes, provide
 from .settings import EMBEDDED, default_preset
@@ -150,7 +151,7 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
                 _note_resumption(run, config, data)
             say(f"run {run.folder}, on {data}")
         from ..data.prepared import open_prepared
-        from ..training.display import TrainingDisplay
+        from ..report.epochs import TrainingDisplay
         from ..training.distributed import precision_of, report_once, same_run, start
         from ..training.heartbeat import watching_each_other
         from ..training.loop import train
@@ -207,7 +208,7 @@ def _drawing_curves(run: Run) -> Iterator[None]:
 
 
 def _draw_curves(run: Run) -> None:
-    from ..report.curves import draw_curves
+    from ..report.charts import draw_curves
 
     try:
         if path := draw_curves(run):

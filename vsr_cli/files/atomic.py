@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import VsrError
 from ..system_errors import NO_SPACE, SCRATCH, as_os_error, describe_os_error, refuse_system_error
+from .links import refuse_special_file
 from .names import nfc
 from .strict_json import from_json, sealed, to_json, unsealed
 
@@ -274,6 +275,7 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
 
     Raises VsrError, naming `what` it should have been, if there is no such file or its content is not what was written.
     """
+    refuse_special_file(path)
     try:
         return unsealed(from_json(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:

@@ -13,6 +13,7 @@ import xxhash
 
 from ..errors import DamagedFile, VsrError
 from .atomic import read_json, write_json
+from .links import refuse_special_file
 
 CHECKSUMS = "checksums.json"
 """In a folder that is written whole: the checksum of every other file in it, by name."""
@@ -46,6 +47,7 @@ def _digest(path: Path, size: int) -> str:
 
 def verify_file(path: Path, expected: str, *, remedy: str) -> None:
     """Raise DamagedFile, naming the `remedy`, if a file no longer has the checksum that it was written with."""
+    refuse_special_file(path)
     try:
         found = file_checksum(path)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Links in folders that vsr owns: what it writes or deletes there must not reach anything outside."""
+"""Links and special files in folders that vsr owns: neither reading nor writing may leave the folder or block."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from pathlib import Path
 from ..errors import VsrError
 
 
+def refuse_special_file(path: Path) -> None:
+    """Raise VsrError if a path is a named pipe, a socket or a device: to open one may block forever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise VsrError(f"{path}: is not a regular file but a pipe, socket or device; remove it, or restore the file")
+
+
 def refuse_links(folder: Path, names: Iterable[str], *, below: bool = True) -> None:
-    """Raise VsrError if one of some entries of a folder, or with `below` anything in them, is a symbolic link.
+    """Raise VsrError if some entries of a folder, or with `below` anything in them, are links or special files.
 
     `names` are the entries that vsr writes or deletes, such as "history.jsonl" or "tables-*". The folder itself may be
-    a link, as may what leads to it. To be called before anything is changed.
+    a link, as may its parents. To be called before anything is changed.
     """
-    for link in _links(folder, list(names), below=below):
-        raise VsrError(
-            f"{link}: is a link (to {link.readlink()}), and vsr neither writes nor deletes through links inside its "
-            "own folders; put what it leads to in its place, or remove the link"
-        )
+    for path in _entries(folder, list(names), below=below):
+        if path.is_symlink():
+            raise VsrError(
+                f"{path}: is a link (to {path.readlink()}), and vsr neither writes nor deletes through links inside "
+                "its own folders; replace it by a copy of its target, or remove it"
+            )
+        refuse_special_file(path)
 
 
-def _links(folder: Path, patterns: list[str] | None, *, below: bool) -> Iterator[Path]:
+def _entries(folder: Path, patterns: list[str] | None, *, below: bool) -> Iterator[Path]:
+    """Yield the entries that match, and with `below` all that is in them, in no order; links are not followed."""
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -32,7 +41,7 @@ def _links(folder: Path, patterns: list[str] | None, *, below: bool) -> Iterator
         for entry in entries:
             if patterns is not None and not any(fnmatchcase(entry.name, pattern) for pattern in patterns):
                 continue
-            if entry.is_symlink():
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(Path(entry.path), None, below=True) if below else ()
+            elif not entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
-            elif below and entry.is_dir():
-                yield from _links(Path(entry.path), None, below=True)

@@ -1,4 +1,4 @@
-"""What an ablation came to, in words and tables, for a terminal and as Markdown."""
+"""The result of an ablation as tables for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -8,68 +8,64 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ..runs.history import clock
+from .formatting import MARK_OF_DIRECTION, MISSING, STYLE_OF_VERDICT, clock, legend, marks, short
 from .markdown import plain
 from .markdown import table as markdown_table
 from .tables import Column, fitting_table
-from .verdicts import MARK_OF_DIRECTION, STYLE_OF_VERDICT, legend, marks, short
 
-NONE = "–"
-VERDICT = "verdict"
-LEFT = ("", VERDICT)
+VERDICT, BETTER_THAN = "verdict", "better than"
+WORDS = ("", VERDICT)
 """The titles of columns of words."""
-
-
-SCORE_COLUMNS = ("", "mean", "95 %", "difference", "95 %", VERDICT, "floors")
-LESS_NEEDED = {"floors": 3, "difference": 2}
-"""The columns that go where there is little room, the highest first; the difference's interval tells of it, too."""
-COST_COLUMNS = ("", "seeds", "parameters", "time a run")
+SCORE_COLUMNS = ("", "mean", "95 %", "difference", "95 %", VERDICT, BETTER_THAN)
+RANKS = {BETTER_THAN: 3, "difference": 2}
+"""The columns that a narrow table leaves out, the highest first; the difference's interval implies the difference."""
+COST_COLUMNS = ("", "seeds", "parameters", "time per run")
 
 
 def tables(result: Mapping[str, Any], *, width: int, encoding: str = "utf-8") -> dict[str, RenderableType]:
-    """Return the table of each metric and that of the costs, under what stands above it. `result` is result.json's."""
+    """Return the table of each metric and that of the costs, by title. `result` is the content of result.json."""
     found = {}
     for name, metric in result["metrics"].items():
-        floors = ", ".join(f"{floor} {short(value)}" for floor, value in floor_means(metric).items())
+        baselines = ", ".join(f"{baseline} {short(value)}" for baseline, value in baseline_means(metric).items())
         rows = score_rows(result, name, encoding=encoding)
         styles = [STYLE_OF_VERDICT.get((score or {}).get("verdict", ""), "") for score in metric["scores"]]
-        found[f"{name} {MARK_OF_DIRECTION[metric['better']]}  floors: {floors or 'none'}"] = _fitting(
-            SCORE_COLUMNS, rows, width, styles
-        )
-    return found | {"costs": _fitting(COST_COLUMNS, cost_rows(result), width)}
+        title = f"{name} {MARK_OF_DIRECTION[metric['better']]}  baselines: {baselines or 'none'}"
+        found[title] = _table(SCORE_COLUMNS, rows, width, styles)
+    return found | {"costs": _table(COST_COLUMNS, cost_rows(result), width)}
 
 
-def _fitting(
+def _table(
     head: Sequence[str], rows: Sequence[Sequence[str]], width: int, styles: Sequence[str] = ()
 ) -> RenderableType:
     columns = [
-        Column(title, [row[at] for row in rows], LESS_NEEDED.get(title, 0), "left" if title in LEFT else "right")
+        Column(title, [row[at] for row in rows], RANKS.get(title, 0), "left" if title in WORDS else "right")
         for at, title in enumerate(head)
     ]
     return fitting_table(columns, width=width, styles=styles)
 
 
 def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8") -> list[list[str]]:
-    """Return a row for each combination: its mean and what makes it differ from the base, in one metric."""
+    """Return a row for each combination: its mean in one metric, and its difference from the base."""
     rows = []
     for number, (combination, score) in enumerate(
         zip(result["combinations"], result["metrics"][name]["scores"], strict=True)
     ):
         if score is None:
-            rows.append([combination["label"], NONE, "", "", "", "no run", ""])
+            rows.append([combination["label"], MISSING, "", "", "", "no run", ""])
             continue
         difference = ["", "", "the base" if number == 0 else "not comparable"]
         if "verdict" in score:
             between = _between(score["difference_ci95"], "+.2g")
             difference = [f"{score['difference']:+.2g}", between, marks(encoding)[score["verdict"]]]
-        below = sum(floor["significantly_better"] == len(score["seeds"]) for floor in score["floors"].values())
-        floors = f"{below} of {len(score['floors'])}"
-        rows.append([combination["label"], short(score["value"]), _between(score["ci95"], ".2g"), *difference, floors])
+        beaten = sum(each["significantly_better"] == len(score["seeds"]) for each in score["floors"].values())
+        better_than = f"{beaten} of {len(score['floors'])}"
+        interval = _between(score["ci95"], ".2g")
+        rows.append([combination["label"], short(score["value"]), interval, *difference, better_than])
     return rows
 
 
-def floor_means(metric: Mapping[str, Any]) -> dict[str, float]:
-    """Return mean of each floor over the combinations; but for those made of a model's own answers they are alike."""
+def baseline_means(metric: Mapping[str, Any]) -> dict[str, float]:
+    """Return the mean of each baseline over the combinations; most baselines are the same for all."""
     scores = [score for score in metric["scores"] if score]
     names = dict.fromkeys(name for score in scores for name in score["floors"])
     return {
@@ -78,7 +74,7 @@ def floor_means(metric: Mapping[str, Any]) -> dict[str, float]:
 
 
 def cost_rows(result: Mapping[str, Any]) -> list[list[str]]:
-    """Return a row for each combination: how many seeds are done, the parameters that train, the time of a training."""
+    """Return a row for each combination: finished seeds, trained parameters, and the mean training time."""
     rows = []
     for combination in result["combinations"]:
         parameters, seconds = combination["parameters"], combination["seconds"]
@@ -86,55 +82,43 @@ def cost_rows(result: Mapping[str, Any]) -> list[list[str]]:
             [
                 combination["label"],
                 f"{len(combination['seeds'])} of {len(result['seeds'])}",
-                f"{parameters['trained']:,}" if parameters else NONE,
-                NONE if seconds is None else clock(seconds),
+                f"{parameters['trained']:,}" if parameters else MISSING,
+                MISSING if seconds is None else clock(seconds),
             ]
         )
     return rows
 
 
 def notes(result: Mapping[str, Any], *, encoding: str = "utf-8") -> list[str]:
-    """Say how the tables are to be read, and what is not in them."""
+    """Return lines that explain the tables, and list what is missing from them."""
     if not result["metrics"]:
-        return ["no run is done yet, so there is nothing to compare"]
-    said = [
+        return ["no run has finished yet, so there is nothing to compare"]
+    test = f"p < 5 %, corrected for {result['comparisons']} comparisons (Holm)"
+    lines = [
         f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
-        f"means over seeds; 95 %: over stories and seeds; differences: less the base, {result['base']}",
-        legend("the base", by=f"p < 5 %, corrected for {result['comparisons']} comparisons (Holm)", encoding=encoding),
-        "floors: their means over the combinations, and in the column, "
-        "how many of them every seed is significantly better than",
+        f"mean over seeds, with its 95 % interval over stories and seeds; difference from the base, {result['base']}",
+        legend("the base", by=test, encoding=encoding),
+        "baselines: mean over the combinations; "
+        f"{BETTER_THAN}: the baselines than which every seed is significantly better",
     ]
     if len(result["seeds"]) == 1:
-        said.append(
-            "with one seed, no interval knows how much seeds differ: a difference may be significant by the seed alone"
-        )
+        lines.append("with one seed, intervals do not cover the variation between seeds: it may explain a difference")
     elif any(len(combination["seeds"]) == 1 for combination in result["combinations"]):
-        said.append("of a combination with one seed done, the interval does not know how much seeds differ")
-    said += [f"caution: {caution}" for caution in result["cautions"]]
-    said += [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
-    return said
+        lines.append("where only one seed has finished, the interval does not cover the variation between seeds")
+    lines += [f"caution: {caution}" for caution in result["cautions"]]
+    lines += [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
+    return lines
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Write it as Markdown, for a pull request or a paper's draft."""
+    """Return the result as Markdown, for a pull request or a paper's draft."""
     lines = [f"# Ablation {plain(result['folder'])}", ""]
     for name, metric in result["metrics"].items():
         rows = [[plain(cells[0]), *cells[1:]] for cells in score_rows(result, name)]
-        floors = [[f"floor {floor}", short(value), *[""] * 5] for floor, value in floor_means(metric).items()]
-        lines += [
-            f"## {plain(name)}",
-            "",
-            plain(metric["scale"]),
-            "",
-            *markdown_table(SCORE_COLUMNS, [*rows, *floors]),
-            "",
-        ]
-    lines += [
-        "## Costs",
-        "",
-        *markdown_table(COST_COLUMNS, [[plain(row[0]), *row[1:]] for row in cost_rows(result)]),
-        "",
-    ]
+        rows += [[f"baseline {key}", short(value), *[""] * 5] for key, value in baseline_means(metric).items()]
+        lines += [f"## {plain(name)}", "", plain(metric["scale"]), "", *markdown_table(SCORE_COLUMNS, rows), ""]
+    costs = [[plain(row[0]), *row[1:]] for row in cost_rows(result)]
+    lines += ["## Costs", "", *markdown_table(COST_COLUMNS, costs), ""]
     lines += [f"- {plain(note)}" for note in notes(result)]
     lines += [f"- {plain(name)} has failed: {plain(reason)}" for name, reason in result["failed"].items()]
     if result["not_run"]:
@@ -143,4 +127,4 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def _between(interval: Sequence[float] | None, form: str) -> str:
-    return f"{interval[0]:{form}}..{interval[1]:{form}}" if interval else NONE
+    return f"{interval[0]:{form}}..{interval[1]:{form}}" if interval else MISSING

@@ -1,10 +1,11 @@
-"""The storyboards of a page: small pictures, and texts with their differences, as the page's script reads them."""
+"""The storyboards of the HTML page, as its script reads them: thumbnails, and texts with their differences."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,49 +21,51 @@ from ..data.prepared import Prepared, Windows
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text
 from ..runs.results import Evaluated
-from .differences import shared_and_own
 
 THUMBNAIL = 192
-"""The longer side of a picture in pixels: as wide as a page shows them, and some 4 kB."""
+"""The longer side of an image in pixels: as wide as the page shows it, and about 4 kB."""
 QUALITY = 50
 """Of WebP."""
+MOST_WORDS = 4000
+"""How many words of each text are compared; later ones count as its own."""
+PUNCTUATION = string.punctuation + "‘’“”–—…"
 
 
 def gallery(evaluated: Evaluated, prepared: Prepared, *, most: int) -> dict[str, Any]:
-    """Return the storyboards of an evaluation as JSON has them, at most `most`, evenly chosen.
+    """Return at most `most` storyboards of an evaluation, evenly chosen, for JSON.
 
     {"metrics": {name: better}, "images": [base64 of a WebP], "windows": [{story, start, context: [[image, text]],
-    truth: [image, stretches], predicted: ..., copied: ..., scores}]}; an image is a number in "images" or None, and
-    stretches are those of `shared_and_own`: the truth's beside the prediction, the others' beside the truth. Raises
+    truth: [image, stretches], predicted: ..., copied: ..., scores}]}; an image is an index into "images" or None, and
+    stretches are those of `shared_and_own`: the truth's against the prediction, the others' against the truth. Raises
     VsrError if the data is not what was scored.
     """
     predictions = evaluated.predictions()
     windows = _scored(evaluated, prepared, predictions)
     chosen = _chosen(evaluated, len(predictions), most)
-    pictures = _Pictures(prepared)
+    images = _Images(prepared)
     boards = []
     with progress() as bar:
-        for number in bar.track(chosen, description="drawing storyboards"):
-            boards.append(_board(evaluated, number, predictions[number], windows, pictures))
+        for number in bar.track(chosen, description="preparing storyboards"):
+            boards.append(_board(evaluated, number, predictions[number], windows, images))
     directions = {name: cell["better"] for name, cell in evaluated.available.items()}
     scored = {name for board in boards for name in board["scores"]}
     return {
         "metrics": {name: better for name, better in directions.items() if name in scored},
-        "images": pictures.encoded,
+        "images": images.encoded,
         "windows": boards,
     }
 
 
 def _chosen(evaluated: Evaluated, count: int, most: int) -> list[int]:
-    """Choose windows evenly, of those whose predicted picture was kept where there are such."""
-    pictured = [number for number in range(count) if evaluated.picture(number)] or list(range(count))
-    return [pictured[at] for at in np.linspace(0, len(pictured) - 1, min(most, len(pictured))).round().astype(int)]
+    """Choose windows evenly, among those whose predicted image is stored if there are any."""
+    stored = [number for number in range(count) if evaluated.picture(number)] or list(range(count))
+    return [stored[at] for at in np.linspace(0, len(stored) - 1, min(most, len(stored))).round().astype(int)]
 
 
 def _scored(evaluated: Evaluated, prepared: Prepared, predictions: Sequence[Mapping[str, Any]]) -> Windows:
-    """Find the windows of some predictions in the data, in their order."""
+    """Return the windows of some predictions, in their order."""
     if evaluated.facts.get("data") != prepared.fingerprint[: len(evaluated.facts.get("data", "-"))]:
-        raise VsrError(f"{prepared.folder}: is not the data that was scored; name that with --data DIR")
+        raise VsrError(f"{prepared.folder}: is not the data that was scored; name the right one with --data DIR")
     windows = prepared.windows(evaluated.split)
     rows = {
         (story, int(start)): row for row, (story, start) in enumerate(zip(windows.stories, windows.starts, strict=True))
@@ -70,7 +73,7 @@ def _scored(evaluated: Evaluated, prepared: Prepared, predictions: Sequence[Mapp
     try:
         return windows.take(np.asarray([rows[item["story"], item["start"]] for item in predictions], dtype=np.int64))
     except KeyError as error:
-        raise VsrError(f"{evaluated.folder}: has windows that the data has not; {evaluated.remedy}") from error
+        raise VsrError(f"{evaluated.folder}: has windows that the data lacks; {evaluated.remedy}") from error
 
 
 def _is_number(value: float | None) -> bool:
@@ -78,10 +81,10 @@ def _is_number(value: float | None) -> bool:
 
 
 def _board(
-    evaluated: Evaluated, number: int, prediction: Mapping[str, Any], windows: Windows, pictures: _Pictures
+    evaluated: Evaluated, number: int, prediction: Mapping[str, Any], windows: Windows, images: _Images
 ) -> dict[str, Any]:
-    texts = [clean_text(pictures.prepared.frames.texts[row]) for row in windows.text_rows[number].tolist()]
-    shown = [pictures.stored(row) for row in windows.image_rows[number].tolist()]
+    texts = [clean_text(images.prepared.frames.texts[row]) for row in windows.text_rows[number].tolist()]
+    shown = [images.stored(row) for row in windows.image_rows[number].tolist()]
     last = CONTEXT_FRAMES - 1
     predicted, truth = prediction["prediction"], prediction["reference"]
     return {
@@ -90,8 +93,8 @@ def _board(
         "context": [[shown[k], texts[k]] for k in range(CONTEXT_FRAMES)],
         "truth": [shown[-1], shared_and_own(truth, predicted)],
         "predicted": [
-            # In the proportions of the last picture that the model saw.
-            pictures.predicted(evaluated.picture(number), like=int(windows.image_rows[number, last])),
+            # In the proportions of the last image of the context.
+            images.predicted(evaluated.picture(number), like=int(windows.image_rows[number, last])),
             shared_and_own(predicted, truth),
         ],
         "copied": [shown[last], shared_and_own(texts[last], truth)],
@@ -99,34 +102,81 @@ def _board(
     }
 
 
-class _Pictures:
-    """The pictures of a page, each distinct one once."""
+class _Images:
+    """The images of the page, each distinct one once."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.encoded: list[str] = []
-        self._number: dict[int, int] = {}
+        self._index: dict[int, int] = {}
 
     def stored(self, row: int) -> int:
-        """Return the number of a picture of the data."""
-        if row not in self._number:
+        """Return the index of an image of the data."""
+        if row not in self._index:
             pixels = self.prepared.frames.images.gather(np.asarray([row], dtype=np.int64))[0]
-            self._number[row] = self._add(pixels, row)
-        return self._number[row]
+            self._index[row] = self._add(pixels, row)
+        return self._index[row]
 
     def predicted(self, path: Path | None, *, like: int) -> int | None:
-        """Return the number of a predicted picture, shown in the proportions of a picture of the data."""
+        """Return the index of a predicted image, shown in the proportions of an image of the data."""
         if path is None:
             return None
-        with Image.open(path, formats=["JPEG"]) as picture:
-            return self._add(np.asarray(picture.convert("RGB")), like)
+        with Image.open(path, formats=["JPEG"]) as image:
+            return self._add(np.asarray(image.convert("RGB")), like)
 
     def _add(self, pixels: NDArray[np.uint8], row: int) -> int:
         facts = self.prepared.image_facts
         width, height = int(facts.width[row]), int(facts.height[row])
-        picture = unfit_image(Image.fromarray(pixels), width=width, height=height, resize=self.prepared.resize)
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        image = unfit_image(Image.fromarray(pixels), width=width, height=height, resize=self.prepared.resize)
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
         file = io.BytesIO()
-        picture.save(file, "WEBP", quality=QUALITY)
+        image.save(file, "WEBP", quality=QUALITY)
         self.encoded.append(base64.b64encode(file.getvalue()).decode())
         return len(self.encoded) - 1
+
+
+def shared_and_own(text: str, other: str) -> list[str]:
+    """Split a text into alternating stretches, shared with `other` and not shared, the first one shared.
+
+    Joined with spaces (empty stretches left out), they are the text again, with single spaces. Case, and punctuation
+    at the ends of a word, are ignored.
+    """
+    words, others = text.split(), other.split()
+    shared = _longest_common(_bare(words[:MOST_WORDS]), _bare(others[:MOST_WORDS]))
+    stretches: list[list[str]] = [[]]
+    for index, word in enumerate(words):
+        if (index in shared) != (len(stretches) % 2 == 1):
+            stretches.append([])
+        stretches[-1].append(word)
+    return [" ".join(stretch) for stretch in stretches]
+
+
+def _bare(words: Sequence[str]) -> list[str]:
+    return [word.strip(PUNCTUATION).casefold() or word for word in words]
+
+
+def _longest_common(words: Sequence[str], others: Sequence[str]) -> set[int]:
+    """Return the indices of the words in a longest common subsequence.
+
+    Hyyrö, "Bit-parallel LCS-length computation revisited" (2004): a row of the table of lengths is one integer, whose
+    bits are 0 where the length grows. So texts that repeat one word take little time, too.
+    """
+    positions: dict[str, int] = {}
+    for at, word in enumerate(others):
+        positions[word] = positions.get(word, 0) | 1 << at
+    whole = (1 << len(others)) - 1
+    rows = [whole]
+    for word in words:
+        matches = rows[-1] & positions.get(word, 0)
+        rows.append((rows[-1] + matches | rows[-1] - matches) & whole)
+    shared: set[int] = set()
+    row, column = len(words), len(others)
+    while row and column:
+        if rows[row] >> column - 1 & 1:
+            column -= 1
+        elif rows[row - 1] >> column - 1 & 1:
+            row, column = row - 1, column - 1
+            shared.add(row)
+        else:
+            row -= 1
+    return shared

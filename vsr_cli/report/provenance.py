@@ -1,4 +1,4 @@
-"""What an evaluation's scores belong to: the model, its training and its data, in words for a page and for Markdown."""
+"""The facts about an evaluation that pages and Markdown state: its model, training, data, baselines and leaks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,60 @@ from ..files.atomic import read_json
 from ..files.strict_json import to_json
 from ..plugin.discovery import registry
 from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
-from ..runs.history import best_row, clock, number, watched_loss
+from ..runs.history import best_row, watched_loss
+from ..runs.results import Evaluated
 from ..runs.run import Run
+from .formatting import clock, loss_text, short
 
 Facts = dict[str, str]
 SHOWN_VERSIONS = ("vsr", "python", "torch", "transformers")
+STEP_OPTIONS = ("batch_size", "gradient_accumulation_steps", "learning_rate", "schedule", "warmup_ratio")
+"""The options of training that define a step."""
+LEFT_OUT = "left_out"
+"""Among the leaks: how many windows are left out in total."""
+MEANING_OF_BASELINE = {
+    "copy-last": "repeats the image and text of the last context frame",
+    "nearest-neighbor": "the continuation of the training story with the most similar beginning",
+    "mean": "the most central text and the mean image of the training stories",
+    "mean-context": "the mean of the context frames in the run's own space",
+    "copy-last-centred": "the last context frame minus the training mean, in the run's own space",
+    "mean-context-centred": "the mean of the context frames minus the training mean, in the run's own space",
+    "shuffled-context": "the same model with the beginning of another story as context",
+}
+
+
+def how_predicted(evaluated: Evaluated) -> str:
+    """Return whether the predictions are external, or free-running ones of a model."""
+    return "external predictions" if evaluated.facts.get("mode") in ("given", "external") else "free-running"
+
+
+def described_baselines(evaluated: Evaluated) -> dict[str, str]:
+    """Return the baselines of an evaluation, each with its description; empty for an unknown one."""
+    names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"])
+    return {name: MEANING_OF_BASELINE.get(name, "") for name in names}
+
+
+def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
+    """Return how many windows leak, by reason, without reasons that have none."""
+    return {reason.replace("_", " "): n for reason, n in leaks.items() if n and reason != LEFT_OUT}
+
+
+def teacher_forced_numbers(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the losses and the perplexity measured with teacher forcing, by name; empty where there are none."""
+    block = result.get("teacher_forced")
+    if not block:
+        return {}
+    losses = {name if name == "loss" else f"{name} loss": value for name, value in block["losses"].items()}
+    perplexity = {} if block["perplexity"] is None else {"perplexity": block["perplexity"]}
+    return {name: short(value) for name, value in {**losses, **perplexity}.items()}
 
 
 def provenance(
     run: Path, result: Mapping[str, Any], *, manifest: Mapping[str, Any], history: list[dict[str, Any]]
 ) -> dict[str, Facts]:
-    """Return, under "model", "training" and "data", what is known of each by name; of other systems' predictions, less.
+    """Return the recorded facts under "model", "training" and "data"; of external predictions, only the last.
 
-    `manifest` is that of the prepared data, `history` the run's epochs. What a run does not record is left out.
+    `manifest` is that of the prepared data, `history` the run's epochs. Facts that a run does not record are left out.
     """
     config, facts = _read(run / "config.json"), _read(run / "run.json")
     found = {
@@ -39,10 +80,9 @@ def provenance(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = read_json(path, what="a file of a run")
+        return read_json(path, what="a file of a run")
     except VsrError:
-        return {}  # predictions of another system have no run
-    return value if isinstance(value, dict) else {}
+        return {}  # external predictions have no run
 
 
 def _model(
@@ -55,23 +95,23 @@ def _model(
     }
     if width := config.get("model", {}).get("width"):
         found["width"] = str(width)
-    terms = {name: weight for name, weight in config.get("objective", {}).items() if _weighs(weight)}
+    terms = {name: weight for name, weight in config.get("objective", {}).items() if _is_weight(weight)}
     found["losses"] = ", ".join(f"{name} {weight:g}" for name, weight in terms.items())
     if parameters := facts.get("parameters"):
         found["parameters"] = f"{parameters['trained']:,} trained, {parameters['frozen']:,} frozen"
     found["checkpoint"] = checkpoint
     if decoding:
-        further = [f"{key} {_plain(value)}" for key, value in decoding.items() if key != "method" and value]
-        found["decoding"] = ", ".join([str(decoding.get("method", "")), *further])
+        options = [f"{key} {_plain(value)}" for key, value in decoding.items() if key != "method" and value]
+        found["decoding"] = ", ".join([str(decoding.get("method", "")), *options])
     return found
 
 
-def _weighs(weight: Any) -> bool:
-    return isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _component(section: str, chosen: Mapping[str, Any]) -> str:
-    """Write a component's name, and those of its options that are not its defaults; all where these are unknown."""
+    """Return a component's name with those of its options that are not defaults; with all if these are unknown."""
     name = str(chosen.get("name"))
     options = {key: value for key, value in chosen.items() if key != "name"}
     try:
@@ -97,18 +137,17 @@ def _training(config: Mapping[str, Any], facts: Mapping[str, Any], history: list
     epochs = f"{done} of {options.get('epochs', done)}"
     if best := best_row([row for row in history if "validation" in row], watched):
         loss = "loss" if watched == "loss" else f"{watched} loss"
-        epochs += f", best {best['epoch']} by validation {loss} ({number(best['validation'][watched])})"
-    rates = [f"{key.replace('_', ' ')} {_plain(options[key])}" for key in STEPS if key in options]
+        epochs += f", best {best['epoch']} by validation {loss} ({loss_text(best['validation'][watched])})"
+    steps = [f"{key.replace('_', ' ')} {_plain(options[key])}" for key in STEP_OPTIONS if key in options]
     versions = facts.get("versions", {})
-    where = ", ".join(str(facts[key]) for key in ("device", "precision") if facts.get(key))
     until = f" to {_minute(facts['ended'])}" if facts.get("ended") else ""
     seconds = sum(row.get("seconds", 0) for row in history)
     return {
         "preset": str(config.get("preset") or ""),
         "epochs": epochs,
-        "steps": ", ".join(rates),
-        "seed": str(facts.get("seed", options.get("seed", ""))),
-        "device": where,
+        "steps": ", ".join(steps),
+        "random seed": str(facts.get("seed", options.get("seed", ""))),
+        "device": ", ".join(str(facts[key]) for key in ("device", "precision") if facts.get(key)),
         "date": f"{_minute(facts['started'])}{until}" if facts.get("started") else "",
         "time": clock(seconds) if seconds else "",
         "command": shlex.join(["vsr", *map(str, facts.get("argv", [])[1:])]) if facts.get("argv") else "",
@@ -116,23 +155,17 @@ def _training(config: Mapping[str, Any], facts: Mapping[str, Any], history: list
     }
 
 
-STEPS = ("batch_size", "gradient_accumulation_steps", "learning_rate", "schedule", "warmup_ratio")
-"""The options of training that say how a step is taken."""
-
-
 def _data(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> Facts:
     counts, options = manifest.get("counts", {}), manifest.get("data", {})
-    size = options.get("image_size")
-    split = {"auto": "the source's own where it has some, else by group"}.get(options.get("split", ""), "")
+    size, split = options.get("image_size"), str(options.get("split", ""))
+    windows = f"{options.get('window', '')} windows, images {size}x{size} ({options.get('resize', '')})"
     return {
         "dataset": str(manifest.get("dataset", {}).get("name", "")),
         "prepared in": str(result.get("data", "")),
         "stories": _by_split(counts.get("stories_kept", {})),
         "windows": _by_split(counts.get("windows_kept", {})),
-        "cut": f"{options.get('window', '')} windows, images {size}x{size} ({options.get('resize', '')})"
-        if size
-        else "",
-        "splits": split or str(options.get("split", "")),
+        "prepared as": windows if size else "",
+        "splits": "the source's own where it has some, else by group" if split == "auto" else split,
         "fingerprint": str(manifest.get("fingerprint", ""))[:16],
     }
 

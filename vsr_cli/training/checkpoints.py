@@ -24,8 +24,8 @@ from ..files.checksums import write_checksums
 from ..model.losses.means import LossMeans
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
+from ..runs.history import EpochRow
 from ..runs.run import WEIGHTS, Run
-from .display import EpochRow
 from .distributed import exchange_objects
 from .finite import FiniteChecks
 from .progress import Progress

@@ -18,12 +18,12 @@ from ..model.building import build_model, save_assets
 from ..model.losses.means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
-from ..runs.history import Row, read_history
+from ..runs.history import EpochRow, Row, read_history
 from ..runs.run import FROZEN, Run, now
 from .allocator import tune_allocator
 from .checkpoints import Checkpoints
 from .compiling import compiled
-from .display import EpochRow, TrainingDisplay
+from .display import TrainingDisplay
 from .distributed import add_gradients, company_of, copy_main, exchange, exchange_objects, main_process_first, meet
 from .finite import FiniteChecks
 from .fit_statistics import fit_to_training
@@ -111,9 +111,9 @@ def train(
     measurer = Measurer(model, config.model.width, accelerator, progress, meeting)
     steps = progress.steps_an_epoch(len(training))
     display.begin(
-        model,
+        parameter_counts(model),
         epochs=options.epochs,
-        steps_an_epoch=steps,
+        steps_per_epoch=steps,
         windows=len(training),
         processes=accelerator.num_processes,
         taken=(progress.epoch - 1) * steps + progress.step,

@@ -1,5 +1,5 @@
 "use strict";
-// Everything that a story brings is set as text, never as HTML.
+// Texts from stories are set as text, never as HTML.
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("storyboards").textContent);
@@ -25,11 +25,11 @@
     if (image === null) {
       box.append(make("div", "none", "no image"));
     } else {
-      const picture = make("img");
-      picture.decoding = "async";
-      picture.alt = label;
-      picture.src = `data:image/webp;base64,${data.images[image]}`;
-      box.append(picture);
+      const element = make("img");
+      element.decoding = "async";
+      element.alt = label;
+      element.src = `data:image/webp;base64,${data.images[image]}`;
+      box.append(element);
     }
     const text = make("span", "text");
     fill(text);
@@ -40,7 +40,7 @@
     return box;
   }
 
-  // The language of a text, where its letters tell: fonts, line breaks and speech depend on it.
+  // The language of a text, guessed from its script: fonts, line breaks and speech depend on it.
   const LANGUAGES = [
     ["ja", /[\p{Script=Hiragana}\p{Script=Katakana}]/u], ["ko", /\p{Script=Hangul}/u], ["zh", /\p{Script=Han}/u],
     ["ar", /\p{Script=Arabic}/u], ["he", /\p{Script=Hebrew}/u], ["hi", /\p{Script=Devanagari}/u],
@@ -77,16 +77,16 @@
     for (const name of Object.keys(data.metrics)) {
       if (name in board.scores) title.append(make("span", "", `${name} ${+board.scores[name].toPrecision(3)}`));
     }
-    const given = make("div", "given");
+    const context = make("div", "context");
     board.context.forEach(([image, text], k) =>
-      given.append(frame("", `frame ${board.start + 1 + k}`, image, plain(text))));
-    const fifths = make("div", "fifths");
-    fifths.append(
-      frame("truth", "what followed", board.truth[0], marked(board.truth[1], "missed")),
+      context.append(frame("", `frame ${board.start + 1 + k}`, image, plain(text))));
+    const targets = make("div", "targets");
+    targets.append(
+      frame("truth", "actual", board.truth[0], marked(board.truth[1], "missed")),
       frame("predicted", "predicted", board.predicted[0], marked(board.predicted[1], "wrong")),
-      frame("copied", "last, copied", board.copied[0], marked(board.copied[1], "wrong")));
+      frame("copied", "copy-last", board.copied[0], marked(board.copied[1], "wrong")));
     const frames = make("div", "frames");
-    frames.append(given, fifths);
+    frames.append(context, targets);
     card.append(title, frames);
     return card;
   }
@@ -112,15 +112,15 @@
       cards[current].focus({ preventScroll: true });
       cards[current].scrollIntoView({ block: "start" });
     }
-    tell();
+    updateCount();
   }
 
-  function tell() {
+  function updateCount() {
     byId("count").textContent = `${current < 0 ? "" : `${current + 1} / `}${shown.length}`;
   }
 
   function shuffled(list) {
-    // The same order each time the page is opened: what one person points to, another finds.
+    // The same order each time the page is opened, so that people can refer to positions.
     let state = 20240229;
     const random = () => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -170,10 +170,10 @@
     cards = [];
     current = -1;
     gallery.replaceChildren();
-    if (!shown.length) gallery.append(make("p", "nothing", "No window fits."));
+    if (!shown.length) gallery.append(make("p", "nothing", "No window matches."));
     drawUpTo(AT_ONCE);
     watchEnd();
-    tell();
+    updateCount();
   }
 
   for (const name of Object.keys(data.metrics)) metric.append(new Option(`by ${name}`, name));
@@ -212,7 +212,7 @@
     }
   }, { rootMargin: "1200px" });
   function watchEnd() {
-    nearEnd.disconnect(); // an end that stays in sight is told of only once
+    nearEnd.disconnect(); // an end that stays in sight is reported only once
     nearEnd.observe(byId("end"));
   }
   if (metric.options.length) order.value = "best";

@@ -1,4 +1,4 @@
-"""Pictures of numbers: what a data set is like, on one page."""
+"""The chart of a prepared data set: lengths, image sizes, rare words and copied content on one page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..data.splits import HELD_OUT, SPLITS
 from ..data.statistics import ALL, LENGTHS, Measures
 from ..files.atomic import replacing
-from .plot_fonts import fonts_for
+from .charts import fonts_for
 from .storyboard import FAINT, INK, PAPER
 
 COLOUR_OF_SPLIT = {"train": "#00798c", "validation": "#edae49", "test": "#d1495b"}

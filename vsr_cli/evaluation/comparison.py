@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..api import Metric, SpaceMetric
 from ..api.metrics import score_range
 from ..errors import VsrError
-from ..evaluation.bootstrap import compared, interval, resampled_scores
 from ..runs.results import Evaluated
+from .bootstrap import compared, interval, resampled_scores
 
 FROZEN = "frozen-features"
 """What a signature says of a space that did not train."""

@@ -1,4 +1,4 @@
-"""What people see while a model trains, on terminals that are written to a string."""
+"""The live table of epochs, on terminals that write to a string."""
 
 import contextlib
 import io
@@ -6,11 +6,11 @@ import itertools
 from dataclasses import asdict
 
 import pytest
-import torch
 from rich.console import Console
 
-from vsr_cli.training import display
-from vsr_cli.training.display import EpochRow, TrainingDisplay
+from vsr_cli.report import epochs as module
+from vsr_cli.report.epochs import TrainingDisplay
+from vsr_cli.runs.history import EpochRow
 
 LOSSES = {"loss": 7.0, "text": 6.0, "image": 0.5, "alignment": 1.0}
 
@@ -19,14 +19,14 @@ def terminal(monkeypatch, *, width=100, height=24):
     """Make the display believe that it writes to a terminal of a size."""
     environment = {"TERM": "xterm"}
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height, _environ=environment)
-    monkeypatch.setattr(display, "err", console)
+    monkeypatch.setattr(module, "err", console)
     return console.file
 
 
 def clock(monkeypatch, step):
     """Let each look at the clock take so many seconds."""
     ticks = itertools.count(0.0, step)
-    monkeypatch.setattr(display.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
 
 
 def epoch_row(epoch, validation=4.0):
@@ -44,7 +44,7 @@ def seen(shown, width=100):
 
 
 def begun(shown, epochs=3, **further):
-    shown.begin(torch.nn.Linear(2, 2), epochs=epochs, steps_an_epoch=4, windows=14, **further)
+    shown.begin({"trained": 6, "frozen": 0}, epochs=epochs, steps_per_epoch=4, windows=14, **further)
 
 
 def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
@@ -62,7 +62,7 @@ def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
         assert progress.split()[:2] == ["step", "2/4"]
         assert progress.endswith("left")
         shown.step(2, 4, LOSSES)
-        assert seen(shown)[-1].startswith("ending the epoch")
+        assert seen(shown)[-1].startswith("finishing the epoch")
         shown.epoch(epoch_row(2), best=False)
         assert [line.split()[0] for line in seen(shown)] == ["epoch", "1/3", "2/3"]
 
@@ -119,9 +119,9 @@ def test_what_is_drawn_fits_the_terminal(monkeypatch, width, height):
 
 def test_a_log_has_one_line_an_epoch(monkeypatch):
     console = Console(file=io.StringIO(), width=60)
-    monkeypatch.setattr(display, "err", console)
+    monkeypatch.setattr(module, "err", console)
     lines = []
-    monkeypatch.setattr(display, "say", lines.append)
+    monkeypatch.setattr(module, "say", lines.append)
     with TrainingDisplay(watched="loss") as shown:
         begun(shown)
         for epoch in (1, 2):

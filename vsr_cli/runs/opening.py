@@ -1,0 +1,147 @@
+"""Creating, finding and reopening run folders."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import VsrError
+from ..files.atomic import is_empty, is_temporary, remove, sweep, write_json
+from .run import FORMAT, WRITTEN, Run, now
+
+RUNS = Path("runs")
+PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "pillow")
+"""The packages that results depend on, whose versions a run records."""
+
+
+@contextmanager
+def created_run(
+    folder: Path | None, *, config: dict[str, Any], data: Path, distributions: Mapping[str, str]
+) -> Iterator[Run]:
+    """Create a run folder with its configuration, before anything heavy is imported, and hold its lock in the block.
+
+    `distributions` maps each part to the package that provides it. Raises VsrError if the folder is not empty, or
+    another process trains in it.
+    """
+    if folder is None:
+        folder = _make_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['temporal']['name']}")
+    taken = f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten"
+    if folder.exists() and not folder.is_dir():
+        raise VsrError(taken)
+    run = Run(folder)
+    with run.alone():
+        if not _is_free(folder):
+            raise VsrError(taken)
+        write_json(folder / "config.json", config)
+        write_json(
+            folder / "run.json",
+            {
+                "format": FORMAT,
+                "status": "running",
+                "started": now(),
+                "argv": sys.argv,
+                "seed": config["training"]["seed"],
+                "data": str(data.resolve()),
+                "versions": versions(),
+                "distributions": dict(distributions),
+                "problem": None,
+            },
+        )
+        yield run
+
+
+def _make_folder(name: str) -> Path:
+    """Create runs/NAME, with a number appended if another process has just created it."""
+    number = 1
+    while True:
+        folder = RUNS / (name if number == 1 else f"{name}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing would be lost: an empty folder, or a run that ended before its first checkpoint.
+
+    The latter includes a run that was killed, or found no disk space, between config.json and run.json.
+    """
+    if is_empty(folder):
+        return True
+    run = Run(folder)
+    try:
+        if [path.name for path in folder.iterdir() if not is_temporary(path)] == ["config.json"]:
+            run.config()  # raises unless vsr wrote it
+            return True
+        ended = run.facts()["status"] in ("failed", "interrupted")
+    except VsrError:
+        return False
+    return ended and not (folder / "checkpoints").exists()
+
+
+def open_run(folder: Path | None) -> Run:
+    """Open the named run, or the newest finished one under runs/. Raises VsrError if there is none."""
+    if folder is not None:
+        run = Run(folder)
+        if not folder.is_dir():
+            raise VsrError(f"--run {folder}: there is no such folder; 'vsr train' makes one under {RUNS}/")
+        run.config()
+        status = run.facts()["status"]
+        if status not in ("finished", "interrupted"):
+            raise VsrError(
+                f"--run {folder}: its training has not finished (status: {status}); "
+                f"wait for it, or resume it with 'vsr train --resume {folder}'"
+            )
+        return run
+    finished = [run for run in map(Run, sorted(RUNS.glob("*"))) if _is_finished(run)]
+    if not finished:
+        raise VsrError(f"{RUNS}/: no finished run here; train one with 'vsr train', or name one with --run DIR")
+    return max(finished, key=lambda run: str(run.facts()["ended"]))
+
+
+def open_to_resume(folder: Path) -> Run:
+    """Open a run whose training is to continue, whatever its status. Raises VsrError if the folder is not a run."""
+    if not folder.is_dir():
+        raise VsrError(f"--resume {folder}: there is no such folder; 'vsr train' makes runs under {RUNS}/")
+    run = Run(folder)
+    run.config()
+    run.facts()
+    return run
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove half-written files of a killed process, and where there is no checkpoint also the assets.
+
+    The caller holds the run's lock.
+    """
+    if not run.checkpoint("last").is_dir():
+        remove(run.assets)
+    sweep(run.folder, names=WRITTEN)
+    sweep(run.checkpoints, names=("last", "best"))
+
+
+def _is_finished(run: Run) -> bool:
+    try:
+        return bool(run.facts()["status"] == "finished")
+    except VsrError:
+        return False  # another folder under runs/
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of vsr, Python and the packages that results depend on."""
+    found = {"vsr": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
