@@ -1,4 +1,4 @@
-"""A temporal model that forgets the order of the frames."""
+"""A temporal model that ignores the order of the frames."""
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ def vsr_temporal_models() -> list[Component]:
     return [
         Component(
             name="mean-memory",
-            summary="the mean of the frames, whatever their order, through a hidden layer",
+            summary="the mean of the frames in any order, and a hidden layer",
             build="vsr_mean_memory.model:build",
             options=MeanMemoryOptions,
         )

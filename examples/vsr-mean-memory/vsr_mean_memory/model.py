@@ -1,4 +1,4 @@
-"""A temporal model that forgets the order of the frames."""
+"""A temporal model that ignores the order of the frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import MeanMemoryOptions
 
 
 class MeanMemory(nn.Module):
-    """The mean of the real frames through one hidden layer: what is left of a story without its order."""
+    """The mean of the real frames, and one hidden layer: the story without its order."""
 
     def __init__(self, *, width: int, hidden: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class MeanMemory(nn.Module):
         count = real.cumsum(1).clamp(min=1)  # real frames so far, (B, K, 1)
         means = (frames * real).cumsum(1) / count  # of the frames so far, (B, K, D)
         steps: Tensor = self.layers(means)  # -> (B, K, D)
-        return steps, steps[:, -1]  # the last mean is that of them all
+        return steps, steps[:, -1]  # the last mean is over all real frames
 
 
 def build(options: MeanMemoryOptions, context: BuildContext) -> MeanMemory:
