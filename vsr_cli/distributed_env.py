@@ -1,6 +1,6 @@
-"""Whether this process is one of several that a launcher started, as the environment says, and how it treats others.
+"""The environment of a distributed launch: process count and rank, and how many cores this process may use.
 
-The names are torchrun's and accelerate's, then those of the MPI programs that accelerate knows.
+The variables are those of torchrun and accelerate, then those of the MPI programs that accelerate supports.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ INDEX = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 LOCAL_INDEX = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 
 SPIN_COUNT = "2000"
-"""For how long an idle OpenMP thread keeps its core busy, in turns of a loop: some ten microseconds."""
+"""How long an idle OpenMP thread spins, in loop iterations: about ten microseconds."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of this process's control group: microseconds of processor time, and of each period; or "max" and the period."""
+"""Quota of this process's control group: microseconds of CPU time per period, and the period; or "max"."""
 
 
 def process_count() -> int:
-    """How many processes work together, on all machines."""
-    return _number(COUNT, alone=1)
+    """Return the number of processes of this launch, on all machines."""
+    return _number(COUNT, default=1)
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files."""
-    return process_count() == 1 or _number(INDEX, alone=0) == 0
+    """Whether this is the main process, which writes files."""
+    return process_count() == 1 or _number(INDEX, default=0) == 0
 
 
 def speaks() -> bool:
-    """Whether this is the process of its machine that tells people what happens."""
-    return process_count() == 1 or _number(LOCAL_INDEX, alone=0) == 0
+    """Whether this is the first process of its machine, which logs."""
+    return process_count() == 1 or _number(LOCAL_INDEX, default=0) == 0
 
 
 def share_processor() -> None:
@@ -49,12 +49,12 @@ def share_processor() -> None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: those it may run on, or fewer where its container has a quota."""
+    """Return how many cores this process may use, by its CPU affinity and the quota of its container."""
     cores = _cores_by_affinity()
     try:
         quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # there is no such file, or its quota is "max"
+    except (OSError, ValueError):  # no such file, or the quota is "max"
         return cores
 
 
@@ -62,5 +62,5 @@ def _cores_by_affinity() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _number(names: tuple[str, ...], *, alone: int) -> int:
-    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), alone)
+def _number(names: tuple[str, ...], *, default: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), default)

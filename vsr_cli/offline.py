@@ -1,4 +1,4 @@
-"""Reading what others made without reaching out: a block in which the network cannot be asked for anything."""
+"""A block in which this thread cannot use the network, for loading a run that may name remote models."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _installed = threading.Lock()
 
 @contextmanager
 def no_network(what: str) -> Iterator[None]:
-    """Raise VsrError, which begins with `what`, where this thread asks for a host within the block.
+    """Raise VsrError, which begins with `what`, if this thread accesses a host within the block.
 
-    A run needs nothing but itself, but the libraries that build a model fetch whatever its configuration names: base
-    models, backbones, kernels. Sockets of this machine's own processes are let through.
+    A run is self-contained, but the libraries that build a model fetch whatever its configuration names: base models,
+    backbones, kernels. Unix sockets of this machine are allowed.
     """
-    # A hook can never be removed, so there is one, and it looks at whether its thread is within such a block.
+    # An audit hook cannot be removed, so there is one, and it checks whether its thread is within such a block.
     if _installed.acquire(blocking=False):
         sys.addaudithook(_refuse)
     before = getattr(_sealed, "what", None)
@@ -37,9 +37,11 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
         return
     if event in ("socket.connect", "socket.sendto"):
         address = arguments[1]
-        if not isinstance(address, tuple):  # of this machine
+        if not isinstance(address, tuple):  # a Unix socket
             return
         host = address[0]
     else:
         host = arguments[0]
-    raise VsrError(f"{what}: asks for something from the network ({host}), and a run needs nothing but itself; refused")
+    raise VsrError(
+        f"{what}: tries to access the network ({host}), but a run must be self-contained; load only runs that are"
+    )

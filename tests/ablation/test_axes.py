@@ -30,7 +30,7 @@ def test_all_together_and_one_at_a_time():
 
 def test_with_nothing_that_varies_there_is_one_combination():
     axes = part_axes({"temporal": ["gru"], "fusion": []})
-    assert [label_of(values, axes) for values in combinations(axes, one_at_a_time=True)] == ["as given"]
+    assert [label_of(values, axes) for values in combinations(axes, one_at_a_time=True)] == ["default"]
     assert combinations([], one_at_a_time=False) == [{}]
 
 
@@ -80,7 +80,7 @@ def test_folders_have_names_of_their_own():
 
 
 def test_combinations_that_come_to_the_same_are_refused():
-    with pytest.raises(VsrError, match="b: comes to the same settings as a"):
+    with pytest.raises(VsrError, match="b: has the same settings as a"):
         make_cells([Combination("a", {}), Combination("b", {})], [settings(1), settings(1)], 1)
 
 

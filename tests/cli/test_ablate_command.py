@@ -107,7 +107,7 @@ def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vs
     result = json.loads(answer.out)
     assert result["failed"] == {"lstm_seed0": "lstm: is out of order; mend it"}
     assert "failed lstm, seed 0, in 0:0" in answer.err
-    assert ": lstm: is out of order; mend it (all of it: ab/logs/lstm_seed0.log)" in answer.err
+    assert ": lstm: is out of order; mend it (log: ab/logs/lstm_seed0.log)" in answer.err
     base, gru = result["metrics"]["mse"]["scores"]
     assert base is None
     assert "difference" not in gru
@@ -143,7 +143,7 @@ def test_a_line_without_out_finds_its_folder_again_and_another_line_has_another(
         ("--grid modle.width=8,16", ["did you mean model?"]),
         ("--grid training.seed=1,2", ["use --seeds N"]),
         ("--temporal gru lstm --set temporal.name=gru", ["--set temporal.name=gru", "is varied"]),
-        ("--grid training.epochs=1,01", ["comes to the same settings"]),
+        ("--grid training.epochs=1,01", ["has the same settings"]),
         ("--temporal gru --metrics blue", ["did you mean bleu?"]),
         ("--temporal gru --split train", ["is not held out"]),
         ("--temporal gru --seeds 0", ["--seeds"]),

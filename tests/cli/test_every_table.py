@@ -129,7 +129,7 @@ def test_runs_list(shown):
 
 
 def test_the_epochs_of_runs_show_and_of_training(shown):
-    from vsr_cli.runs.history import epoch_table
+    from vsr_cli.report.epochs import epoch_table
 
     rows = history()
     lines = shown(lambda: console.out.print(epoch_table(rows, epochs=3, best=rows[2], width=console.out.width)))

@@ -20,7 +20,7 @@ from vsr_cli.errors import VsrError
 from vsr_cli.files import locks
 from vsr_cli.files.locks import alone_in
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.runs import run
+from vsr_cli.runs import opening
 from vsr_cli.runs.opening import created_run
 from vsr_cli.runs.run import Run
 
@@ -114,15 +114,15 @@ def test_the_second_training_in_a_folder_is_refused(train_small, tmp_path):
 
 def test_trainings_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = [run._make_folder("2026-01-01_00-00-00_gru").name for _ in range(3)]
+    names = [opening._make_folder("2026-01-01_00-00-00_gru").name for _ in range(3)]
     assert names == ["2026-01-01_00-00-00_gru", "2026-01-01_00-00-00_gru_2", "2026-01-01_00-00-00_gru_3"]
 
 
 def test_a_run_is_locked_before_anyone_looks_what_is_in_it(tmp_path, monkeypatch):
     """Another process makes its run between the two: it must be seen."""
-    is_free = run._is_free
+    is_free = opening._is_free
     seen = []
-    monkeypatch.setattr(run, "_is_free", lambda folder: seen.append(locks.is_held(folder)) or is_free(folder))
+    monkeypatch.setattr(opening, "_is_free", lambda folder: seen.append(locks.is_held(folder)) or is_free(folder))
     config = {"temporal": {"name": "gru"}, "training": {"seed": 0}}
     with created_run(tmp_path / "run", config=config, data=tmp_path, distributions={}):
         assert seen == [True]
@@ -166,7 +166,7 @@ def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeyp
     def killed(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(prediction, "save_picture", killed)
+    monkeypatch.setattr(prediction, "save_image", killed)
     frame = prediction.ContextFrame(1, prediction.Image.new("RGB", (8, 8)), None, "A text.", None)
     image = prediction.Image.new("RGB", (8, 8))
     predicted = prediction.NextFrame("one", (frame,), "A text.", image, "squash")
@@ -282,18 +282,18 @@ def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
 def test_a_run_that_could_not_write_more_than_its_configuration_is_begun_anew(tmp_path, monkeypatch):
     """By a full disk, or a kill between the two files: `train --resume` has nothing to go on with."""
     folder, config = tmp_path / "run", {"training": {"seed": 0}, "temporal": {"name": "gru"}}
-    write = run.write_json
+    write = opening.write_json
 
     def full(path, value):
         if path.name == "run.json":
             raise OSError(28, "No space left on device", str(path))
         write(path, value)
 
-    monkeypatch.setattr(run, "write_json", full)
+    monkeypatch.setattr(opening, "write_json", full)
     with pytest.raises(OSError, match="No space"), created_run(folder, config=config, data=tmp_path, distributions={}):
         pass
     assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["config.json"]
-    monkeypatch.setattr(run, "write_json", write)
+    monkeypatch.setattr(opening, "write_json", write)
     with created_run(folder, config=config, data=tmp_path, distributions={}) as begun:
         assert begun.facts()["status"] == "running"
 

@@ -25,7 +25,7 @@ from vsr_cli.report.entities import (
     place_box,
     styles_of,
 )
-from vsr_cli.report.story_page import draw_story, frame_picture
+from vsr_cli.report.story_page import draw_story, frame_image
 from vsr_cli.report.storyboard import CAPTION_SIZE, INK, LINE, PANEL_WIDTH, PAPER, load_font
 
 CHOSEN = {"dataset": {"name": "storyworld"}, "visual": {"name": "tiny-cnn"}, "text": {"name": "tiny-text"}}
@@ -186,8 +186,8 @@ def test_a_page_shows_every_frame_and_says_what_is_not_there(tmp_path, resize):
     page = draw_story(found, story)
     assert page.width > 5 * PANEL_WIDTH
     assert page.height > draw_story(found, found.story("whole")).height
-    assert frame_picture(found, story.frames[2]) is None
-    picture = frame_picture(found, story.frames[0])
+    assert frame_image(found, story.frames[2]) is None
+    picture = frame_image(found, story.frames[0])
     assert picture is not None
     assert picture.width / picture.height == pytest.approx(1 if resize == "crop" else 3, rel=0.1)
     assert draw_story(found, story).tobytes() == page.tobytes()

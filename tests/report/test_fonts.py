@@ -16,7 +16,7 @@ from vsr_cli.report import fonts, storyboard
 from vsr_cli.report.charts import fonts_for
 from vsr_cli.report.entities import LONGEST, PLAIN, break_caption
 from vsr_cli.report.fonts import base_font, font_of, name_font, script_of
-from vsr_cli.report.story_page import _cut
+from vsr_cli.report.story_page import _truncated
 from vsr_cli.report.storyboard import (
     CAPTION_SIZE,
     LONGEST_CAPTION,
@@ -114,7 +114,7 @@ def test_a_font_of_the_system_or_a_named_one_is_taken_for_what_it_has(tmp_path, 
 def test_a_named_font_that_is_none_is_one_line(tmp_path):
     (tmp_path / "x.ttf").write_bytes(b"text")
     for path in (tmp_path / "x.ttf", tmp_path / "none.ttf", tmp_path):
-        with pytest.raises(VsrError, match=r"--font .* is no font that can be read") as caught:
+        with pytest.raises(VsrError, match=r"--font .* is not a readable font") as caught:
             name_font(path)
         assert "\n" not in str(caught.value)
 
@@ -169,8 +169,8 @@ def test_breaking_a_whole_text_is_linear(length):
 
 def test_a_name_that_is_too_long_is_truncated_with_little_work():
     font = Counting()
-    assert _cut("x" * 100_000, font, 50) == "xxxx…"  # type: ignore[arg-type]
-    assert _cut("short", font, 50) == "short"  # type: ignore[arg-type]
+    assert _truncated("x" * 100_000, font, 50) == "xxxx…"  # type: ignore[arg-type]
+    assert _truncated("short", font, 50) == "short"  # type: ignore[arg-type]
     assert font.measured < 3 * LONGEST
 
 

@@ -19,7 +19,7 @@ from vsr_cli.report.storyboard import (
     context_panel,
     draw_storyboard,
     predicted_panel,
-    save_picture,
+    save_image,
     true_panel,
 )
 
@@ -122,7 +122,7 @@ def test_pictures_of_any_mode_are_drawn(mode):
 
 def test_equal_panels_make_equal_bytes(tmp_path):
     for name in ("a.png", "b.png"):
-        save_picture(draw_storyboard([story()]), tmp_path / name)
+        save_image(draw_storyboard([story()]), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
@@ -133,5 +133,5 @@ def test_a_picture_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match="No space"):
-        save_picture(GREEN, tmp_path / "a.png")
+        save_image(GREEN, tmp_path / "a.png")
     assert not list(tmp_path.iterdir())

@@ -1,1 +1,1 @@
-"""Many small experiments on the same stories: what is varied, the runs of it, and what they come to."""
+"""Ablations: many training runs on the same stories, and their comparison."""

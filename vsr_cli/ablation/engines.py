@@ -1,4 +1,4 @@
-"""What runs the cells of an ablation: processes of this machine, or jobs of a cluster through submitit."""
+"""Execution of cells: as local processes, or as jobs of a cluster through submitit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..errors import VsrError
 from ..files.strict_json import from_json
 
 MINUTES = 24 * 60
-"""That a job of a cluster may take, where --job says nothing else; submitit's own default is a few."""
+"""Default time limit of a cluster job; submitit's own is a few minutes."""
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 STDERR = 2
-"""The file descriptor: stdout is for the result alone."""
+"""The file descriptor of stderr; stdout is for the result alone."""
 PAUSE = 1.0
-"""Seconds between two looks at a cluster's job."""
+"""Seconds between two polls of a cluster job."""
 
 
 class Started(Protocol):
     """A command that was started."""
 
     def done(self) -> bool:
-        """Whether it has ended, however that was."""
+        """Whether it has ended, successfully or not."""
         ...
 
     def stop(self) -> None:
-        """Ask it to keep what it has and to end."""
+        """Ask it to save its state and end."""
         ...
 
 
@@ -39,16 +39,16 @@ class Engine(Protocol):
     """A way to run commands of vsr."""
 
     def first(self, words: Sequence[str], log: Path) -> int:
-        """Run `vsr WORDS` to its end before all others, and give its exit code; 0 where that is not known."""
+        """Run `vsr WORDS` before all others and return its exit code; 0 where that is unknown."""
         ...
 
     def start(self, words: Sequence[str], log: Path) -> Started:
-        """Start `vsr WORDS`. What it says is added to a log."""
+        """Start `vsr WORDS`, appending its output to a log."""
         ...
 
 
 class LocalProcess:
-    """A process of this machine."""
+    """A local process."""
 
     def __init__(self, process: subprocess.Popen[bytes], taken: set[int], slot: int) -> None:
         self._process, self._taken, self._slot = process, taken, slot
@@ -67,7 +67,7 @@ class LocalProcess:
 
 
 class LocalProcesses:
-    """So many processes at once, among which this machine's cores are divided and its GPUs dealt out."""
+    """Up to `jobs` local processes at once, which share the cores and get the GPUs in turn."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -75,22 +75,22 @@ class LocalProcesses:
         self._shares = _shares(jobs) if jobs > 1 else [{}]
 
     def first(self, words: Sequence[str], log: Path) -> int:
-        """Run `vsr WORDS` with the whole machine, in sight of whoever watches; the log stays empty."""
-        # In a session of its own, Ctrl-C reaches this process alone, which ends that one and tells of it once.
+        """Run `vsr WORDS` with the whole machine and its output on stderr; the log stays empty."""
+        # In a session of its own: Ctrl-C reaches this process alone, which ends the other and reports it once.
         done = subprocess.run(
             _owned(words), stdin=subprocess.DEVNULL, stdout=STDERR, start_new_session=True, check=False
         )
         return done.returncode
 
     def start(self, words: Sequence[str], log: Path) -> LocalProcess:
-        """Start `vsr WORDS` in the first share of the machine that is free."""
+        """Start `vsr WORDS` in the first free share of the machine."""
         slot = next(slot for slot in range(self._jobs) if slot not in self._taken)
-        with log.open("ab") as said:
+        with log.open("ab") as output:
             process = subprocess.Popen(
                 _owned(words),
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 env={**os.environ, **self._shares[slot]},
             )
         self._taken.add(slot)
@@ -98,10 +98,10 @@ class LocalProcesses:
 
 
 class ClusterJobs:
-    """Jobs that submitit hands to a cluster, or runs here where the cluster is called local."""
+    """Jobs that submitit submits to a cluster, or runs locally with cluster=local."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        """Take what --job says. Raises VsrError if submitit is not installed or knows no such setting."""
+        """Apply the settings of --job. Raises VsrError if submitit is not installed or refuses one."""
         try:
             import submitit
         except ImportError as error:
@@ -115,11 +115,11 @@ class ClusterJobs:
             self._executor.update_parameters(**{"timeout_min": MINUTES, "name": "vsr-ablate", **given})
         except (ValueError, NameError, AssertionError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())
-            raise VsrError(f"--job: submitit does not take this ({reason}); correct it") from error
+            raise VsrError(f"--job: submitit refuses this setting ({reason}); correct it") from error
 
     def first(self, words: Sequence[str], log: Path) -> int:
-        """Run `vsr WORDS` as a job. Where it fails, those that follow meet the same, and say so."""
-        say(f"waiting for the first job; what it says is in {log}")
+        """Run `vsr WORDS` as a job. If it fails, the cells fail alike and report why."""
+        say(f"waiting for the first job; its log is {log}")
         job = self.start(words, log)
         try:
             while not job.done():
@@ -135,13 +135,13 @@ class ClusterJobs:
 
 
 class ClusterJob:
-    """A job of a cluster. What it gives back is never read: a cell's outcome lies in its run folder."""
+    """A cluster job. Its return value is never read: the outcome of a cell is in its run folder."""
 
     def __init__(self, job: Any) -> None:
         self._job = job
 
     def done(self) -> bool:
-        """Whether it has ended, as far as the cluster's queue tells."""
+        """Whether it has ended, according to the cluster's queue."""
         return bool(self._job.done())
 
     def stop(self) -> None:
@@ -150,29 +150,29 @@ class ClusterJob:
 
 
 def command(words: Sequence[str]) -> list[str]:
-    """Return `vsr WORDS` as a process is started."""
+    """Return the command line of `vsr WORDS`."""
     return [sys.executable, "-m", "vsr_cli", *words]
 
 
 def _owned(words: Sequence[str]) -> list[str]:
-    """Return `vsr WORDS` for a process that ends with this one."""
+    """Return the command line of `vsr WORDS` for a process that ends with this one."""
     return [*command(words), "--parent", str(os.getpid())]
 
 
 def run_logged(line: Sequence[str], log: str) -> int:
-    """Run a command to its end and give its exit code. What it says is added to a log."""
+    """Run a command, appending its output to a log, and return its exit code."""
     with (
-        Path(log).open("ab") as said,
-        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as ran,
+        Path(log).open("ab") as output,
+        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process,
     ):
         try:
-            return ran.wait()
+            return process.wait()
         finally:
-            ran.terminate()  # where this process is itself asked to end
+            process.terminate()  # if this process is asked to end
 
 
 def _shares(jobs: int) -> list[dict[str, str]]:
-    """Divide the cores among so many processes, and deal out the GPUs, as their environments say it."""
+    """Return the environment variables of each process: its number of threads and its GPU."""
     import torch
 
     threads = {} if THREADS in os.environ else {THREADS: str(max(1, torch.get_num_threads() // jobs))}

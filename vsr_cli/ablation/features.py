@@ -1,4 +1,4 @@
-"""The frozen features of all cells of an ablation, computed before any of them trains."""
+"""Frozen features of all cells of an ablation, computed and cached before any cell trains."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..model.building import build_part
 from ..model.weights import choose_device
 
 
-def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:
-    """Compute and keep what the frozen halves of all encoders give of some splits, where it is not there yet.
+def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:
+    """Compute the frozen features of some splits with all encoders, unless they are cached.
 
     Raises VsrError if an encoder cannot be built.
     """
@@ -27,7 +27,7 @@ def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Se
         pair, with_seed = to_json(shared), to_json([*shared, config.training.seed])
         if done & {pair, with_seed}:
             continue
-        # As training does it: an encoder of random weights is then the one that the seed's run has.
+        # As in training, so that an encoder with random weights is the same as in the run of this seed.
         set_seed(config.training.seed)
         sizes: dict[str, Any] = {"width": config.model.width, "image_size": prepared.image_size}
         visual, text = (
@@ -35,7 +35,7 @@ def keep_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Se
             for section, choice in zip(("visual", "text"), choices, strict=True)
         )
         if visual.cache_key is None and text.cache_key is None:
-            done.add(pair)  # with no seed is anything frozen
+            done.add(pair)  # nothing is frozen, whatever the seed
             continue
         device = choose_device(config.training.device)
         frozen_features(

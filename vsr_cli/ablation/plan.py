@@ -1,9 +1,9 @@
-"""The plan of an ablation, which is written before anything is trained, and the folder that it fills.
+"""The plan of an ablation, from its axes to its cells, and the folder of its files.
 
 ablation.json     the plan: every cell with all of its settings, the data, the split and the metrics
 runs/CELL/        a run folder like any other
-logs/CELL.log     what training and evaluating it said
-result.json, ablation.md, ablation.png      what they come to
+logs/CELL.log     the output of its training and evaluation
+result.json, ablation.md, ablation.png      the comparison
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ WHAT = "a plan that 'vsr ablate' wrote"
 
 SEED = "training.seed"
 NAME = ".name"
-"""The setting of a section that chooses its component."""
+"""The suffix of the setting that chooses a section's component."""
 Values = dict[str, str]
-"""One value of each setting that an ablation names."""
+"""The value of each setting that an ablation names."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting and the values that it takes, the first being the base's. With a single one, nothing varies."""
+    """A setting and its values, the first being the base's; a single value does not vary."""
 
     setting: str
     """E.g. "temporal.name" or "model.width"."""
@@ -47,28 +47,28 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """What it is called in tables: a part by its section alone."""
+        """Its name in tables; of a component, the section alone."""
         return self.setting.removesuffix(NAME)
 
 
 def part_axes(parts: Mapping[str, Sequence[str]]) -> list[Axis]:
-    """Make an axis of each part that is named, {section: names}."""
+    """Return an axis for each section with names, {section: names}."""
     return [Axis(f"{section}{NAME}", tuple(names)) for section, names in parts.items() if names]
 
 
 def grid_axes(words: Sequence[str]) -> list[Axis]:
-    """Parse "section.key=value,value". Raises VsrError with all that are of another form or can be no axis."""
+    """Parse "section.key=value,value". Raises VsrError with all words that are malformed or no axis."""
     axes, mistakes = [], []
     for word in words:
-        place, equals, listed = word.partition("=")
-        section, _, key = place.strip().replace("-", "_").rpartition(".")
+        setting, equals, listed = word.partition("=")
+        section, _, key = setting.strip().replace("-", "_").rpartition(".")
         values = tuple(dict.fromkeys(value.strip() for value in listed.split(",") if value.strip()))
         if not (equals and section and key and values):
             mistakes.append(f"--grid {word}: not of the form section.key=value,value, e.g. --grid model.width=128,256")
         elif section not in TRAIN_SECTIONS:
             mistakes.append(f"--grid {word}: section '{section}': unknown here; {nearest(section, TRAIN_SECTIONS)}")
         elif f"{section}.{key}" == SEED:
-            mistakes.append(f"--grid {word}: seeds are no axis, every combination has all of them; use --seeds N")
+            mistakes.append(f"--grid {word}: seeds are not an axis, every combination has all of them; use --seeds N")
         else:
             axes.append(Axis(f"{section}.{key}", values))
     if mistakes:
@@ -77,14 +77,14 @@ def grid_axes(words: Sequence[str]) -> list[Axis]:
 
 
 def check_axes(axes: Sequence[Axis], assignments: Sequence[str]) -> None:
-    """Raise VsrError if a setting is an axis twice, or an axis is set for all as well."""
+    """Raise VsrError if a setting is an axis twice, or both an axis and set for all runs."""
     settings = [axis.setting for axis in axes]
     if twice := [setting for setting in dict.fromkeys(settings) if settings.count(setting) > 1]:
-        raise VsrError(f"{twice[0].removesuffix(NAME)}: is varied twice; name all of its values in one place")
+        raise VsrError(f"{twice[0].removesuffix(NAME)}: is varied twice; name all of its values in one option")
     for text in assignments:
         setting = text.partition("=")[0].strip().replace("-", "_")
         if setting in settings:
-            raise VsrError(f"--set {text}: {setting} is varied in this ablation; leave it out in one of the two places")
+            raise VsrError(f"--set {text}: {setting} is varied in this ablation; leave out one of the two")
 
 
 def combinations(axes: Sequence[Axis], *, one_at_a_time: bool) -> list[Values]:
@@ -97,22 +97,22 @@ def combinations(axes: Sequence[Axis], *, one_at_a_time: bool) -> list[Values]:
 
 
 def label_of(values: Values, axes: Sequence[Axis]) -> str:
-    """Name a combination by the values that vary: parts by their names, settings as "key=value"."""
+    """Return the label of a combination: component names, and other settings as "key=value"."""
     varied = [axis for axis in axes if len(axis.values) > 1]
     words = [
         values[axis.setting] if axis.setting.endswith(NAME) else f"{axis.setting}={values[axis.setting]}"
         for axis in varied
     ]
-    return " ".join(words) or "as given"
+    return " ".join(words) or "default"
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One choice of everything that varies."""
+    """One value of every axis."""
 
     label: str
     values: Mapping[str, str]
-    """Of each axis by its title, also of those that have one value only."""
+    """By title of the axis, including axes of one value."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class Cell:
     """One run of an ablation: a combination with a seed."""
 
     name: str
-    """Of its run folder and its log."""
+    """The name of its run folder and its log."""
     combination: int
-    """Its place among the combinations."""
+    """Its index among the combinations."""
     seed: int
     settings: Mapping[str, Any]
     """The whole configuration, as a run's config.json has it."""
@@ -130,21 +130,21 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that an ablation's result depends on."""
+    """Everything that the result of an ablation depends on."""
 
     combinations: Sequence[Combination]
-    """The first is the base, from which the others' differences are told."""
+    """The first is the base, to which the others are compared."""
     cells: Sequence[Cell]
-    """In the order in which they are run: every combination has its first seed before any has its second."""
+    """In the order of their execution: the first seed of every combination, then the second ones."""
     fingerprint: str
     """Of the prepared data."""
     split: str
     metrics: Sequence[str]
     metric_settings: Sequence[str]
-    """As --set has them."""
+    """As typed with --set."""
 
     def record(self) -> dict[str, Any]:
-        """Return it for a file."""
+        """Return the plan for JSON."""
         return {
             "combinations": [asdict(combination) for combination in self.combinations],
             "cells": [asdict(cell) for cell in self.cells],
@@ -156,20 +156,20 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Stand for all of it."""
+        """The digest of the whole plan."""
         return hashlib.sha256(to_json(self.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that every combination has."""
+        """The random seeds of every combination."""
         return sorted({cell.seed for cell in self.cells})
 
     def title(self, cell: Cell) -> str:
-        """Name a cell for people."""
+        """Return a cell's name for messages."""
         return f"{self.combinations[cell.combination].label}, seed {cell.seed}"
 
     def cell(self, name: str) -> Cell:
-        """Find a cell. Raises VsrError if there is none of this name."""
+        """Return the cell of a name. Raises VsrError if there is none."""
         found = {cell.name: cell for cell in self.cells}
         if name not in found:
             raise VsrError(f"{name}: the ablation has no cell of this name; {nearest(name, found)}")
@@ -177,21 +177,21 @@ class Plan:
 
 
 def make_cells(combinations: Sequence[Combination], settings: Sequence[Mapping[str, Any]], seeds: int) -> list[Cell]:
-    """Return every combination so many seeds, from the one in its settings on.
+    """Return the cells of all combinations, with `seeds` consecutive seeds from the one in the settings on.
 
     Raises VsrError if two combinations have the same settings.
     """
     for number, setting in enumerate(settings):
         if (first := list(settings).index(setting)) < number:
             one, other = combinations[first].label, combinations[number].label
-            raise VsrError(f"{other}: comes to the same settings as {one}; name each value once")
+            raise VsrError(f"{other}: has the same settings as {one}; name each value once")
     cells: list[Cell] = []
     taken: set[str] = set()
     for later in range(seeds):
         for number, (combination, setting) in enumerate(zip(combinations, settings, strict=True)):
             seed = setting["training"]["seed"] + later
             name = f"{file_name(combination.label)}_seed{seed}"
-            if name in taken:  # a long label is cut, and what no file name may hold goes
+            if name in taken:  # long labels are truncated, and characters that no file name may hold removed
                 name = f"{number}_{name}"
             taken.add(name)
             cells.append(Cell(name, number, seed, {**setting, "training": {**setting["training"], "seed": seed}}))
@@ -217,14 +217,14 @@ class Ablation:
         return self.folder / "runs" / cell.name
 
     def log(self, name: str) -> Path:
-        """Return the file for what is said on the way to a cell, or to the features of all."""
+        """Return the log file of a cell, or of the features of all."""
         return self.folder / "logs" / f"{name}.log"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from running this ablation. Raises VsrError if one does so already, or for a link in it.
+        """Hold the folder's lock; the folder is created if it is missing.
 
-        The folder is made if it is missing.
+        Raises VsrError if another process runs this ablation, or if a link is in the folder.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise VsrError(self._taken)
@@ -235,7 +235,7 @@ class Ablation:
             yield
 
     def open(self) -> tuple[Plan, Path]:
-        """Read the plan, and where the prepared data was. Raises VsrError if there is none of this format."""
+        """Read the plan and the path of the prepared data. Raises VsrError if there is no plan of this format."""
         record = read_json(self._plan, what=WHAT)
         try:
             if record["format"] != FORMAT:
@@ -251,9 +251,9 @@ class Ablation:
             raise VsrError(f"{self._plan}: is not {WHAT} ({error}); name another folder with --out") from error
 
     def begin(self, plan: Plan, data: Path) -> None:
-        """Write the plan, or see that it is the one that is there.
+        """Write the plan, or check that it equals the stored one.
 
-        The caller holds the folder's lock. Raises VsrError if it has another plan, or holds something else.
+        The caller holds the folder's lock. Raises VsrError if the folder has another plan or other content.
         """
         if self._plan.exists():
             before, _ = self.open()
@@ -262,7 +262,7 @@ class Ablation:
                 changed = ", ".join(key.replace("_", " ") for key in new if old[key] != new[key])
                 raise VsrError(
                     f"--out {self.folder}: holds another plan (other: {changed}); "
-                    "type the line that began it to go on, or name another folder"
+                    "repeat the original command to continue it, or name another folder"
                 )
         elif not is_empty(self.folder):
             raise VsrError(self._taken)
@@ -273,5 +273,5 @@ class Ablation:
 
 
 def default_folder(plan: Plan) -> Path:
-    """Name the folder after what varies and the plan itself, so that the same line finds it again."""
+    """Return a folder named after the axes and the plan's digest, so that the same command finds it again."""
     return ABLATIONS / f"{file_name('-'.join(plan.combinations[0].values) or 'seeds')}_{plan.digest[:6]}"

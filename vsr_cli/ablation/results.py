@@ -1,4 +1,4 @@
-"""What the runs of an ablation come to: means over seeds, floors, and verdicts on the differences from the base."""
+"""The result of an ablation: means over seeds, baselines, and verdicts on the differences from the base."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .plan import Ablation, Cell, Plan
 from .running import Outcome
 
 BASE = 0
-"""The place of the base among the combinations."""
+"""The index of the base among the combinations."""
 Groups = dict[int, list[Evaluated]]
-"""The evaluations of each combination that has a run, one a seed."""
+"""The evaluations of each combination with finished runs, one per seed."""
 
 
 def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -> dict[str, Any]:
-    """Put together what the runs that are done come to, as result.json has it.
+    """Return the result of the finished runs, as written to result.json.
 
     Raises VsrError if their evaluations cannot be read, or are not of the same windows.
     """
@@ -66,7 +66,7 @@ def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -
 
 
 def _costs(ablation: Ablation, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return what a combination takes: parameters, of the first of its runs, and seconds of training, their mean."""
+    """Return the costs of a combination: the parameters of its first run, and the mean seconds of training."""
     if not cells:
         return {"parameters": None, "seconds": None}
     folders = [ablation.run(cell) for cell in cells]
@@ -118,7 +118,7 @@ def _rows(
     *,
     random: np.random.Generator,
 ) -> dict[int, dict[str, Any]]:
-    """Return what one metric makes of each combination that has a run, and compare it with the base."""
+    """Return the score of each combination in one metric, compared with the base."""
     draws = {}
     if resampled is not None:
         draws = {number: np.stack([resampled[each.name] for each in group]) for number, group in groups.items()}
@@ -130,7 +130,7 @@ def _rows(
             "value": fmean(cell["value"] for cell in cells),
             "ci95": None if means is None else interval(means, score_range(metric)),
             "seeds": [cell["value"] for cell in cells],
-            "floors": _floors(cells),
+            "floors": _baselines(cells),
         }
         if number != BASE and BASE in groups and _comparable(metric, [*groups[BASE], *group]):
             row |= {"difference": row["value"] - rows[BASE]["value"], "difference_ci95": None, "verdict": None}
@@ -145,12 +145,12 @@ def _rows(
 
 
 def _comparable(metric: Metric | SpaceMetric, evaluations: Sequence[Evaluated]) -> bool:
-    """Whether scores can be set against each other: those of a run's own space only within the same one."""
+    """Whether scores can be compared; scores in a run's own space only if it is the same one."""
     return not isinstance(metric, SpaceMetric) or in_one_space(evaluations, metric)
 
 
-def _floors(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the mean of each floor that all seeds have, and how many seeds are significantly better than it."""
+def _baselines(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return, for each baseline that all seeds have, its mean and how many seeds are significantly better."""
     names = [name for name in cells[0]["floors"] if all("value" in cell["floors"].get(name, {}) for cell in cells)]
     return {
         name: {
@@ -162,7 +162,7 @@ def _floors(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _correct_verdicts(rows: Sequence[dict[str, Any]]) -> int:
-    """Correct the verdicts for the number of comparisons, which is returned."""
+    """Correct the verdicts for multiple comparisons, and return the number of comparisons."""
     compared = [row for row in rows if "p" in row]
     for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
         row["p_holm"] = p

@@ -1,4 +1,4 @@
-"""The cells of an ablation, run as many at once as is allowed, while a display tells how far each came."""
+"""Running the cells of an ablation, several at once, with a live display of their progress."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .engines import Engine, Started
 from .plan import Ablation, Cell, Plan
 
 PAUSE = 0.2
-"""Seconds between two looks at what runs."""
-LAST_WORDS = 4000
-"""Bytes at the end of a log in which the reason of a failure is looked for."""
+"""Seconds between two polls of the running cells."""
+LOG_TAIL = 4000
+"""Bytes at the end of a log that are searched for the reason of a failure."""
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Outcome:
 
     done: list[Cell] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    """The reason, by the name of the cell."""
+    """The reason, by name of the cell."""
     not_run: list[Cell] = field(default_factory=list)
-    """Those that there was no time for, or that were stopped."""
+    """Cells for which there was no time, or which were interrupted."""
     signal: int = 0
-    """The number of the signal that ended it, 0 if none did."""
+    """The signal that interrupted the ablation, 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class _Running:
     cell: Cell
     started: Started
     logged: int
-    """How long its log was before, in bytes."""
+    """The length of its log before it started, in bytes."""
 
 
 def is_done(plan: Plan, ablation: Ablation, cell: Cell) -> bool:
-    """Whether a cell is trained, and evaluated as the plan says."""
+    """Whether a cell is trained, and evaluated as planned."""
     folder = ablation.run(cell)
     if not (folder / "run.json").exists() or summarise(folder).status != "finished":
         return False
@@ -59,18 +59,18 @@ def is_done(plan: Plan, ablation: Ablation, cell: Cell) -> bool:
         stored = read_stored(folder, evaluations_of(folder) / plan.split)
         return bool(stored and not stored.stale and set(plan.metrics) <= set(stored.result["metrics"]))
     except VsrError:
-        return False  # damaged, or of another version: evaluating the cell again mends it
+        return False  # damaged, or of another version: evaluating the cell again repairs it
 
 
 def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minutes: float | None) -> Outcome:
-    """Run all cells that are not done yet, so many at once. One that fails costs the others nothing.
+    """Run all cells that are not done yet, `jobs` at once. A failure does not affect other cells.
 
-    After `minutes` no further one is begun. A signal stops those that run, which keep what they have.
+    After `minutes` no further cell starts. A signal stops the running ones, which save their state.
     """
     outcome = Outcome(done=[cell for cell in plan.cells if is_done(plan, ablation, cell)])
     waiting = [cell for cell in plan.cells if cell not in outcome.done]
     if outcome.done:
-        say(f"{len(outcome.done)} of {len(plan.cells)} runs are done already")
+        say(f"{len(outcome.done)} of {len(plan.cells)} runs are already done")
     running: list[_Running] = []
     begun = time.monotonic()
     with graceful_shutdown() as wish, CellsDisplay(plan, ablation, jobs=jobs, done=len(outcome.done)) as display:
@@ -110,38 +110,38 @@ def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome)
         return "done"
     if outcome.signal:
         outcome.not_run.append(cell)
-        return "kept"
-    outcome.failed[cell.name] = last_words(ablation.log(cell.name), ended.logged)
+        return "stopped"
+    outcome.failed[cell.name] = last_error(ablation.log(cell.name), ended.logged)
     return "failed"
 
 
-def last_words(log: Path, start: int) -> str:
-    """Return the mistake that a log tells of after so many bytes, else its last line."""
+def last_error(log: Path, start: int) -> str:
+    """Return the error in a log after its first `start` bytes, else its last line."""
     try:
         with log.open("rb") as file:
-            file.seek(max(start, log.stat().st_size - LAST_WORDS))
+            file.seek(max(start, log.stat().st_size - LOG_TAIL))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    mistakes = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    said = (mistakes or lines or ["it ended without a word"])[-1]
-    return re.sub(r"\x1b\[[0-9;]*m", "", said)
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    last = (errors or lines or ["it ended without output"])[-1]
+    return re.sub(r"\x1b\[[0-9;]*m", "", last)
 
 
-Ending = Literal["done", "failed", "kept"]
-"""Kept: stopped before its end, to go on another time."""
+Ending = Literal["done", "failed", "stopped"]
+"""Stopped: interrupted, and resumed by the same command."""
 
 
 class CellsDisplay:
-    """Live lines in a terminal; in a log, one line where a cell begins and one where it ends."""
+    """Live lines in a terminal; in a log, one line when a cell starts and one when it ends."""
 
     def __init__(self, plan: Plan, ablation: Ablation, *, jobs: int, done: int) -> None:
-        """Begin with so many cells done, of which so many run at once."""
+        """Start with `done` finished cells, of which `jobs` run at once."""
         self._plan, self._ablation, self._jobs = plan, ablation, jobs
         self._ended = done
         self._begun: dict[str, tuple[Cell, float]] = {}
         self._took: list[float] = []
-        """Seconds of each cell that has run to its end here."""
+        """Seconds of each cell that this process has finished."""
         self._live = Live(console=err, auto_refresh=False, transient=True)
 
     def __enter__(self) -> CellsDisplay:
@@ -155,28 +155,28 @@ class CellsDisplay:
         self._live.stop()
 
     def begin(self, cell: Cell) -> None:
-        """Tell that a cell runs from now on."""
+        """Report that a cell has started."""
         self._begun[cell.name] = (cell, time.monotonic())
         if not self._live.is_started:
-            say(f"begun  {self._plan.title(cell)}")
+            say(f"started {self._plan.title(cell)}")
 
     def end(self, cell: Cell, how: Ending, *, reason: str | None) -> None:
-        """Tell how a cell has ended, and the reason if it has failed."""
+        """Report how a cell has ended, with the reason of a failure."""
         seconds = time.monotonic() - self._begun.pop(cell.name)[1]
         self._ended += 1
         if how == "done":
             self._took.append(seconds)
-        because = f": {reason} (all of it: {self._ablation.log(cell.name)})" if reason else ""
+        because = f": {reason} (log: {self._ablation.log(cell.name)})" if reason else ""
         count = f"{self._ended} of {len(self._plan.cells)}{self._left()}"
-        say(f"{how:7}{self._plan.title(cell)}, in {clock(seconds)}; {count}{because}")
+        say(f"{how:7} {self._plan.title(cell)}, in {clock(seconds)}; {count}{because}")
 
     def show(self) -> None:
-        """Draw the lines as they are now."""
+        """Update the live lines."""
         if self._live.is_started:
             self._live.update(self._render(), refresh=True)
 
     def _render(self) -> RenderableType:
-        lines = [Text(f"{self._ended} of {len(self._plan.cells)} runs have ended{self._left()}", style="bold")]
+        lines = [Text(f"{self._ended} of {len(self._plan.cells)} runs finished{self._left()}", style="bold")]
         lines += [
             Text(visible(self._line(cell, begun)), no_wrap=True, overflow="ellipsis")
             for cell, begun in self._begun.values()
@@ -184,23 +184,23 @@ class CellsDisplay:
         return Group(*lines)
 
     def _line(self, cell: Cell, begun: float) -> str:
-        return f"  {self._plan.title(cell)}: {self._stage(cell)}, {clock(time.monotonic() - begun)} gone"
+        return f"  {self._plan.title(cell)}: {self._stage(cell)}, {clock(time.monotonic() - begun)} elapsed"
 
     def _stage(self, cell: Cell) -> str:
         folder = self._ablation.run(cell)
         run = summarise(folder) if (folder / "run.json").exists() else None
         if run is None or not run.epochs_done:
-            return "beginning"
+            return "starting"
         if run.status == "finished":
             return "evaluating"
         left = run.seconds / run.epochs_done * (run.epochs_wanted - run.epochs_done)
         return f"epoch {run.epochs_done} of {run.epochs_wanted} done, about {clock(left)} of training left"
 
     def _left(self) -> str:
-        """Say how long it all takes from now on, as far as the cells that have ended tell."""
+        """Return the estimated remaining time, from the durations of finished cells; empty without any."""
         if not self._took:
             return ""
-        typical = sum(self._took) / len(self._took)
-        gone = sum(min(typical, time.monotonic() - begun) for _, begun in self._begun.values())
-        seconds = ((len(self._plan.cells) - self._ended) * typical - gone) / self._jobs
+        mean = sum(self._took) / len(self._took)
+        elapsed = sum(min(mean, time.monotonic() - begun) for _, begun in self._begun.values())
+        seconds = ((len(self._plan.cells) - self._ended) * mean - elapsed) / self._jobs
         return f", about {clock(max(0.0, seconds))} left" if self._ended < len(self._plan.cells) else ""

@@ -47,12 +47,12 @@ def run_cell(found: Registry, folder: Path, name: str) -> Path:
 
 def keep_all_features(found: Registry, folder: Path) -> None:
     """Compute the frozen features of all cells, for training and evaluation alike."""
-    from ..ablation.features import keep_features
+    from ..ablation.features import cache_features
     from ..data.prepared import open_prepared
 
     plan, data = _open(Ablation(folder))
     configs = [_config(found, folder, cell) for cell in plan.cells]
-    keep_features(configs, open_prepared(data), list(dict.fromkeys(["train", "validation", plan.split])))
+    cache_features(configs, open_prepared(data), list(dict.fromkeys(["train", "validation", plan.split])))
 
 
 def end_with(parent: int) -> None:

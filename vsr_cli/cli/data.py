@@ -164,7 +164,7 @@ def run_show(story: str, data: Path | None, out: Path | None) -> tuple[Prepared,
     """Draw a prepared story on one page. Gives the data, the story and where the page is."""
     from ..data.prepared import open_prepared
     from ..report.story_page import draw_story
-    from ..report.storyboard import save_picture
+    from ..report.storyboard import save_image
 
     page = png_named(out) if out else None
     prepared = open_prepared(find_prepared(data))
@@ -172,21 +172,21 @@ def run_show(story: str, data: Path | None, out: Path | None) -> tuple[Prepared,
     if page is None:
         refuse_links(prepared.folder, ["show"])
         page = prepared.folder / "show" / f"{file_name(told.id)}.png"
-    save_picture(draw_story(prepared, told), page)
+    save_image(draw_story(prepared, told), page)
     return prepared, told, page
 
 
 def show_record(prepared: Prepared, story: StoredStory, page: Path) -> dict[str, Any]:
     """Return a story for machines, and write the picture of each frame beside its page."""
-    from ..report.story_page import frame_picture
-    from ..report.storyboard import save_picture
+    from ..report.story_page import frame_image
+    from ..report.storyboard import save_image
 
     frames = []
     for frame in story.frames:
-        picture, path = frame_picture(prepared, frame), None
+        picture, path = frame_image(prepared, frame), None
         if picture is not None:
             path = page.with_name(f"{page.stem}-{frame.index + 1:02d}.png")
-            save_picture(picture, path)
+            save_image(picture, path)
         entities = [
             {
                 "kind": entity.kind,

@@ -235,7 +235,7 @@ def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
     from PIL import Image
 
     from ..data.images import unfit_image
-    from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture, true_panel
+    from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image, true_panel
 
     facts = prepared.image_facts
 
@@ -256,4 +256,4 @@ def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
         row.append(true_panel(pictures[-1], captions[-1]))
         row.append(predicted_panel(shown(image, image_rows[-2]), text))
         rows.append(row)
-    save_picture(draw_storyboard(rows), path)
+    save_image(draw_storyboard(rows), path)

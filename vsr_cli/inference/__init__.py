@@ -1,1 +1,1 @@
-"""Predicting with a trained model outside the evaluation protocol."""
+"""Prediction with a trained model, outside the evaluation protocol."""

@@ -1,4 +1,4 @@
-"""What happens next: rolling a person's own story on by one frame."""
+"""Prediction of the next frame of a user's story."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from ..evaluation.normalize import clean_text
 from ..evaluation.predicting import to_bytes
 from ..files.atomic import file_name, write_json
 from ..model.story_model import StoryModel
-from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_picture
+from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image
 
 
 @dataclass(frozen=True)
 class ContextFrame:
-    """A frame of the context, checked."""
+    """A validated frame of the context."""
 
     number: int
-    """Its place in the story, from 1."""
+    """Its number in the story, from 1."""
     image: Image.Image
-    """At its full resolution, for people."""
+    """At full resolution, for display."""
     pixels: NDArray[np.uint8]
-    """(H, W, 3) as prepared data would have it, for the model."""
+    """(H, W, 3) as in prepared data, for the model."""
     text: str
     source: str | None
-    """The image's path, where it has one."""
+    """Path of the image, if it has one."""
 
 
 @dataclass(frozen=True)
 class NextFrame:
-    """The predicted frame and what it was predicted from."""
+    """A predicted frame and its context."""
 
     story: str
     context: tuple[ContextFrame, ...]
     text: str
     image: Image.Image
-    """A square, as the model wrote it."""
+    """Square, as the model generated it."""
     resize: Resize
-    """How pictures were made square for the model."""
+    """How images were made square for the model."""
 
 
 def read_context(story: Story, *, image_size: int, resize: Resize) -> tuple[ContextFrame, ...]:
@@ -62,7 +62,7 @@ def read_context(story: Story, *, image_size: int, resize: Resize) -> tuple[Cont
     Raises VsrError if one of them has no image, no text or an image that cannot be read.
     """
     if not story.frames:
-        raise VsrError(f"{story.id}: a story without frames; give it pairs such as 01.jpg and 01.txt")
+        raise VsrError(f"{story.id}: a story without frames; add pairs such as 01.jpg and 01.txt")
     first = max(0, len(story.frames) - CONTEXT_FRAMES)
     return tuple(_check(story, index, image_size, resize) for index in range(first, len(story.frames)))
 
@@ -79,9 +79,9 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
     assert frame.text is not None
     path = str(frame.image) if isinstance(frame.image, Path) else None
     image = decode_image(frame.image, where=path or where)
-    # Decoded again, by the very steps of `prepare`, which may read a JPEG at a fraction of its size.
-    picture = read_picture(frame.image, where=path or where, size=image_size, resize=resize)
-    return ContextFrame(index + 1, image, picture.pixels, frame.text.strip(), path)
+    # Decoded again by the same steps as in `prepare`, which may read a JPEG at a fraction of its size.
+    square = read_picture(frame.image, where=path or where, size=image_size, resize=resize)
+    return ContextFrame(index + 1, image, square.pixels, frame.text.strip(), path)
 
 
 def predict_next(
@@ -114,14 +114,16 @@ def predict_next(
 
 
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
-    """Write image.png, storyboard.png and prediction.json. Give what prediction.json says."""
+    """Write image.png, storyboard.png and prediction.json, and return the content of the last."""
     last = predicted.context[-1].image
     panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
     shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
     panels.append(predicted_panel(shown, predicted.text))
-    (folder / "prediction.json").unlink(missing_ok=True)  # written last: it says that the pictures belong to it
-    save_picture(predicted.image, folder / "image.png")
-    save_picture(draw_storyboard([panels]), folder / "storyboard.png")
+    (folder / "prediction.json").unlink(
+        missing_ok=True
+    )  # written last: its presence means that the images are complete
+    save_image(predicted.image, folder / "image.png")
+    save_image(draw_storyboard([panels]), folder / "storyboard.png")
     record = {
         "story": predicted.story,
         "context": [{"frame": frame.number, "image": frame.source, "text": frame.text} for frame in predicted.context],
@@ -135,13 +137,13 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
 
 
 def output_folders(stories: Sequence[str], out: Path) -> list[Path]:
-    """Return each story a folder of its own under `out`, named after it, with nothing in the name that leads away."""
+    """Return a folder of its own under `out` for each story, with a safe name."""
     folders: list[Path] = []
     taken: set[str] = set()
     for story in stories:
         name = file_name(story)
         unique, number = name, 2
-        # Some file systems do not tell upper from lower case.
+        # Some file systems ignore case.
         while unique.casefold() in taken:
             unique = f"{name}_{number}"
             number += 1

@@ -20,11 +20,11 @@ COLOUR_OF_SPLIT = {"train": "#00798c", "validation": "#edae49", "test": "#d1495b
 GRID = "#e4e1d9"
 BINS = 30
 FAR = 0.995
-"""The share of the values that a histogram shows one by one; those beyond are counted in its last bar."""
+"""The quantile of the values up to which a histogram has bars; larger ones are counted in the last bar."""
 FEWEST_BARS = 5
-"""For whose room a panel of bars is made, so that one bar alone is no wall."""
+"""A panel has space for so many bars at least, so that a single bar is not too thick."""
 PROPORTIONS = {"1:1": 1.0, "4:3": 4 / 3, "16:9": 16 / 9, "2.39:1": 2.39}
-"""Usual ones of pictures, as guides for the eye."""
+"""Common aspect ratios of images, drawn as guides."""
 
 STYLE: Any = {
     "text.parse_math": False,  # a dollar in the name of a source is a dollar
@@ -50,9 +50,9 @@ STYLE: Any = {
 def draw_statistics(
     measures: Mapping[str, Measures], numbers: Mapping[str, Mapping[str, Any]], *, title: str, counted: str, path: Path
 ) -> None:
-    """Draw measures and the numbers that `summary` gives of them, with copy-last scores, as a PNG.
+    """Write a PNG of measures and of the numbers that `summary` computes from them, with copy-last scores.
 
-    `counted` says what the lengths of texts are counted in.
+    `counted` is the unit of text lengths.
     """
     # No other command needs it, and importing it takes most of a second.
     import matplotlib as mpl
@@ -72,9 +72,9 @@ def draw_statistics(
         patches = [Patch(color=COLOUR_OF_SPLIT[split], label=split) for split in SPLITS]
         figure.legend(handles=patches, loc="upper right", ncols=len(SPLITS), bbox_to_anchor=(0.99, 0.98))
         (frames, words, tokens), (sizes, rare, repeats) = figure.subplots(2, 3)
-        _histogram(frames, {split: measures[split].frames for split in SPLITS}, "Frames a story", "stories")
-        _histogram(words, {split: measures[split].words for split in SPLITS}, "Words a frame", "frames")
-        _longer(tokens, measures, counted)
+        _histogram(frames, {split: measures[split].frames for split in SPLITS}, "Frames per story", "stories")
+        _histogram(words, {split: measures[split].words for split in SPLITS}, "Words per frame", "frames")
+        _truncated_texts(tokens, measures, counted)
         _sizes(sizes, measures[ALL].sizes)
         _words(rare, numbers)
         _repeats(repeats, numbers)
@@ -120,10 +120,10 @@ def _histogram(axes: Any, values: Mapping[str, NDArray[np.int64]], title: str, c
         axes.set_xlabel(f"the last bar: {edges[-2] + 0.5:.0f} to {everything.max()}", color=FAINT)
 
 
-def _longer(axes: Any, measures: Mapping[str, Measures], counted: str) -> None:
-    axes.set_title("Texts that a limit would cut")
+def _truncated_texts(axes: Any, measures: Mapping[str, Measures], counted: str) -> None:
+    axes.set_title("Texts that a limit would truncate")
     axes.set_xlabel(f"limit in {counted} (dots: all splits)")
-    axes.set_ylabel("share of the texts that are longer")
+    axes.set_ylabel("share of longer texts")
     axes.grid()
     everything = measures[ALL].tokens
     if not len(everything):
@@ -148,7 +148,7 @@ def _longer(axes: Any, measures: Mapping[str, Measures], counted: str) -> None:
 
 
 def _sizes(axes: Any, sizes: NDArray[np.int64]) -> None:
-    axes.set_title("Sizes of pictures")
+    axes.set_title("Image sizes")
     axes.set_xlabel("width in pixels")
     axes.set_ylabel("height in pixels")
     axes.grid()
@@ -172,32 +172,32 @@ def _sizes(axes: Any, sizes: NDArray[np.int64]) -> None:
 def _words(axes: Any, numbers: Mapping[str, Mapping[str, Any]]) -> None:
     of = numbers[ALL]
     axes.set_title("Rare and unseen words")
-    axes.set_xlabel(f"{of['words']:,} words in all, {of['distinct_words']:,} distinct", color=FAINT)
+    axes.set_xlabel(f"{of['words']:,} words in total, {of['distinct_words']:,} distinct", color=FAINT)
     bars = [_share("distinct words that occur once", of["distinct_words_seen_once"], INK)]
     unseen = {"words": "words_not_in_train", "distinct words": "distinct_words_not_in_train"}
     for split in HELD_OUT:
         for what, key in unseen.items():
             if (share := numbers[split][key]) is not None:
-                bars.append(_share(f"{split}: {what} that train does not have", share, COLOUR_OF_SPLIT[split]))
+                bars.append(_share(f"{split}: {what} not in train", share, COLOUR_OF_SPLIT[split]))
     _bars(axes, bars)
 
 
 def _repeats(axes: Any, numbers: Mapping[str, Mapping[str, Any]]) -> None:
     of = numbers[ALL]
-    axes.set_title("How far copying gets")
+    axes.set_title("Repeated content")
     bars = [
-        _share("frames with the text of the one before", of["same_text_as_before"], INK),
-        _share("frames with the picture of the one before", of["same_image_as_before"], INK),
-        _share("windows with the target's text in the context", of["target_text_in_context"], INK),
-        _share("windows with the target's picture in the context", of["target_image_in_context"], INK),
+        _share("frames with the text of the previous frame", of["same_text_as_before"], INK),
+        _share("frames with the image of the previous frame", of["same_image_as_before"], INK),
+        _share("windows with the target text in the context", of["target_text_in_context"], INK),
+        _share("windows with the target image in the context", of["target_image_in_context"], INK),
     ]
     if copied := of["copy_last"]:
         bleu, rouge = copied["bleu"], copied["rouge"]
         if bleu is not None:
-            bars.append(Bar("BLEU of the last text for the next, of 100", bleu / 100, f"{bleu:.1f}", FAINT))
+            bars.append(Bar("copy-last BLEU, of 100", bleu / 100, f"{bleu:.1f}", FAINT))
         if rouge is not None:
-            bars.append(Bar("ROUGE-L of the last text for the next, of 1", rouge, f"{rouge:.3f}", FAINT))
-        axes.set_xlabel(f"the scores: of {copied['windows']:,} windows without such a target", color=FAINT)
+            bars.append(Bar("copy-last ROUGE-L, of 1", rouge, f"{rouge:.3f}", FAINT))
+        axes.set_xlabel(f"copy-last: {copied['windows']:,} windows whose target is not in the context", color=FAINT)
     _bars(axes, bars)
 
 
@@ -208,23 +208,23 @@ class Bar:
     text: str
     length: float
     """From 0 to 1."""
-    said: str
+    label: str
     """The number at its end."""
     colour: str
 
 
 def _share(text: str, share: float | None, colour: str) -> Bar:
-    return Bar(text, share or 0, "nothing to count" if share is None else f"{share:.1%}", colour)
+    return Bar(text, share or 0, "none" if share is None else f"{share:.1%}", colour)
 
 
 def _bars(axes: Any, bars: Sequence[Bar]) -> None:
-    """Draw bars, the first at the top, each under its text."""
+    """Draw bars, the first at the top, each below its text."""
     places = np.arange(len(bars))
     axes.barh(places, [bar.length for bar in bars], color=[bar.colour for bar in bars], height=0.36)
     for place, bar in zip(places.tolist(), bars, strict=True):
         axes.annotate(bar.text, (0, place - 0.24), xytext=(2, 0), textcoords="offset points", va="bottom", fontsize=9)
         end = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9, "fontweight": "bold"}
-        axes.annotate(bar.said, (bar.length, place), **end)
+        axes.annotate(bar.label, (bar.length, place), **end)
     axes.set_yticks([])
     axes.set_ylim(max(len(bars), FEWEST_BARS) - 0.6, -0.75)
     axes.set_xlim(0, max(0.1, 1.2 * max(bar.length for bar in bars)))

@@ -1,4 +1,4 @@
-"""Who and what a story speaks of, in colour: each id has its own, in the text and round its place in the picture."""
+"""Entities of a story in colour: each id has one colour, for its mentions in texts and its box in images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ COLOURS = (
     "#1565c0", "#c2410c", "#2e7d32", "#8e24aa", "#b0125b", "#00707a", "#8a5a00", "#4a55b8", "#a31515", "#566400",
     "#6d4c41", "#455a64",
 )  # fmt: skip
-"""Of the first ids of a story. All stand out from the paper by 4.5 to 1 or more, as WCAG 2 asks of text."""
+"""For the first ids of a story; all have a contrast of at least 4.5:1 to the paper, as WCAG 2 requires for text."""
 BOX_WIDTH = 3
 UNDERLINE = 2
 LONGEST = 2000
-"""Characters of a text that are shown: some fifty lines."""
+"""Characters of a text that are shown: about fifty lines."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a character of a text is written."""
+    """The style of a character in a text."""
 
     colour: str = INK
     font: Literal["", "-Bold", "-Oblique"] = ""
@@ -39,7 +39,7 @@ PLAIN = Style()
 
 
 def colour_of(number: int) -> str:
-    """Return the colour of a story's id by its number, from 0. No two are alike."""
+    """Return the colour of the id with a number, from 0. No two are the same."""
     if number < len(COLOURS):
         return COLOURS[number]
     # Each step by the golden ratio leads to the hue farthest from those before it.
@@ -48,7 +48,7 @@ def colour_of(number: int) -> str:
 
 
 def colours_of(story: StoredStory) -> dict[str, str]:
-    """Return each id of a story its colour, in the order in which the ids first appear."""
+    """Return the colour of each id, in the order of the first appearance of ids."""
     ids: dict[str, None] = {}
     for frame in story.frames:
         ids.update(dict.fromkeys(name for entity in frame.entities for name in entity.ids))
@@ -57,7 +57,7 @@ def colours_of(story: StoredStory) -> dict[str, str]:
 
 
 def names_of(story: StoredStory) -> dict[str, str]:
-    """Say of each id what it stands for: a name, else a description, else what the text first calls it."""
+    """Return the meaning of each id: a name, else a description, else its first mention in a text."""
     names: dict[str, str] = {}
     for analysed in (story.analysis or {}).get("frames", ()):
         for described in (*analysed["characters"], *analysed["things"]):
@@ -71,7 +71,7 @@ def names_of(story: StoredStory) -> dict[str, str]:
 
 
 def boxes_of(story: StoredStory, index: int) -> Iterator[tuple[str, Box]]:
-    """Yield the ids that have a box in a frame's picture, with the box in pixels of the source."""
+    """Yield the ids that have a box in a frame's image, with the box in pixels of the source."""
     frames = (story.analysis or {}).get("frames", ())
     if index < len(frames):
         for described in (*frames[index]["characters"], *frames[index]["things"]):
@@ -81,9 +81,9 @@ def boxes_of(story: StoredStory, index: int) -> Iterator[tuple[str, Box]]:
 
 
 def place_box(box: Box, source: tuple[int, int], *, resize: Resize, shown: tuple[int, int]) -> Box | None:
-    """Return the place of a box of the source's picture in the picture shown, None where nothing of it is shown.
+    """Return a box of the source image in pixels of the shown image; None where nothing of it is visible.
 
-    `source` and `shown` are (width, height); `shown` is of what `unfit_image` gives, at whatever scale.
+    `source` and `shown` are (width, height); `shown` is that of `unfit_image`'s result at any scale.
     """
     left, top = 0, 0
     width, height = source
@@ -101,25 +101,25 @@ def place_box(box: Box, source: tuple[int, int], *, resize: Resize, shown: tuple
     return placed if placed[0] < placed[2] and placed[1] < placed[3] else None
 
 
-def outline(picture: Image.Image, boxes: Iterable[tuple[str, Box]], colours: Mapping[str, str]) -> Image.Image:
-    """Draw boxes onto a copy of a picture, each in its id's colour and under the id."""
-    drawn = picture.copy()
+def outline(image: Image.Image, boxes: Iterable[tuple[str, Box]], colours: Mapping[str, str]) -> Image.Image:
+    """Return a copy of an image with boxes, each in its id's colour and labelled with the id."""
+    drawn = image.copy()
     draw, font = ImageDraw.Draw(drawn), load_font(LABEL_SIZE, "-Bold")
     for name, (left, top, right, bottom) in boxes:
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colours[name], width=BOX_WIDTH)
         label = one_line(name)
         width, height = round(font.getlength(label)) + 8, LABEL_SIZE + 4
-        # Above the box where there is room, so that it hides nothing of a small one; never beyond the edge.
-        left, top = max(0, min(left, picture.width - width)), top - height if top >= height else top
+        # Above the box if it fits there, so that it hides nothing of a small one; never beyond the edge.
+        left, top = max(0, min(left, image.width - width)), top - height if top >= height else top
         draw.rectangle((left, top, left + width - 1, top + height), fill=colours[name])
         font.draw(drawn, (left + 4, top + 1), label, fill=PAPER)
     return drawn
 
 
 def styles_of(frame: StoredFrame, colours: Mapping[str, str]) -> list[Style]:
-    """Say how each character of a frame's text is written; of entities in each other, the inner one holds.
+    """Return the style of each character of a frame's text; of nested entities, that of the inner one.
 
-    Words of several ids have the colours of all, a stretch each.
+    A mention of several ids has the colours of all, one stretch each.
     """
     styles = [PLAIN] * len(frame.text or "")
     for entity in frame.entities:
@@ -144,7 +144,7 @@ class Caption:
     text: str
     styles: Sequence[Style]
     lines: Sequence[tuple[int, int]]
-    """Where each line begins and ends in the text."""
+    """The start and end of each line in the text."""
 
     @property
     def height(self) -> int:
@@ -152,7 +152,7 @@ class Caption:
         return LINE * len(self.lines)
 
     def draw(self, board: Image.Image, left: int, top: int) -> None:
-        """Draw it with its upper left corner at a place; a text from right to left stands at the right."""
+        """Draw the caption with its upper left corner at a position; right-to-left text is right-aligned."""
         draw, rtl = ImageDraw.Draw(board), is_rtl(self.text)
         for number, (start, end) in enumerate(self.lines):
             x, y = float(left), top + number * LINE
@@ -168,9 +168,9 @@ class Caption:
 
 
 def break_caption(text: str, styles: Sequence[Style], *, width: int) -> Caption:
-    """Break a text into lines of at most `width` pixels; a word that is too long alone is broken too.
+    """Break a text into lines of at most `width` pixels; a word wider than that is broken.
 
-    Of a text over `LONGEST` characters the beginning is shown.
+    A text over `LONGEST` characters is truncated.
     """
     if len(text) > LONGEST:
         text, styles = f"{text[:LONGEST]} …", [*styles[:LONGEST], PLAIN, PLAIN]
@@ -183,12 +183,12 @@ def break_caption(text: str, styles: Sequence[Style], *, width: int) -> Caption:
 
 
 def one_line(text: str) -> str:
-    """Write a text with single spaces for all of its white space: a font takes no line break."""
+    """Replace all white space by single spaces: a font cannot draw a line break."""
     return " ".join(text.split())
 
 
 def _runs(text: str, styles: Sequence[Style], start: int, end: int, *, rtl: bool) -> tuple[list[Run], list[Style]]:
-    """Part a stretch of a text into runs as they stand, each with the number of one of the styles that are returned."""
+    """Return the runs of a stretch of a text, and the styles to which their numbers refer."""
     distinct = list(dict.fromkeys(styles[start:end]))
     numbers = [distinct.index(style) for style in styles[start:end]]
     fonts = [style.font for style in distinct]

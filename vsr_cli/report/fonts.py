@@ -1,12 +1,10 @@
-"""Fonts for every script: DejaVu Sans, which matplotlib brings, and what the system has for letters that it lacks."""
+"""Fonts for every script: DejaVu Sans from matplotlib, and system fonts for letters that it lacks."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import subprocess
-import sys
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -22,15 +20,15 @@ from ..errors import VsrError, one_line
 Style = Literal["", "-Bold", "-Oblique"]
 
 LATIN_END = "\u0250"
-"""Before it lie the letters of Latin, which are always DejaVu's, so that bold and slanted ones are there."""
+"""Letters before it are Latin and always drawn in DejaVu Sans, which has bold and slanted ones."""
 JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f\u20e3")
-"""Characters that only change how their neighbours are drawn, and that few fonts list."""
+"""Characters that only change how their neighbours are drawn; few fonts list them."""
 FACES = 8
-"""Faces of a collection (.ttc) that are looked at."""
+"""How many faces of a collection (.ttc) are searched."""
 MOST_FILES = 400
-"""Files of fonts that are looked into where there is no fontconfig."""
+"""How many font files are searched where fontconfig is not installed."""
 BITMAP_SIZES = (109, 160, 137, 136, 128, 96, 72, 64)
-"""Sizes in which fonts of coloured bitmaps come (109: Noto Color Emoji; 160: Apple Color Emoji)."""
+"""Sizes of fonts with coloured bitmaps (109: Noto Color Emoji; 160: Apple Color Emoji)."""
 
 CJK, EMOJI = "Chinese, Japanese and Korean", "emoji"
 _CJK_NAMES = frozenset(("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"))
@@ -45,7 +43,7 @@ _HINTS = {
     "Arabic": ("arabic", "geeza", "segoeui"),
     "Hebrew": ("hebrew", "segoeui"),
 }
-"""What files of fonts for a script are called; else they have its name."""
+"""Parts of the names of font files for a script, other than the script's own name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Face:
 
     font: ImageFont.FreeTypeFont
     scale: float = 1.0
-    """What is drawn is to be scaled by it: fonts of coloured bitmaps have one size only."""
+    """Factor for the drawn text: fonts of coloured bitmaps have one size only."""
 
     def length(self, text: str, *, direction: Literal["ltr", "rtl"] | None) -> float:
         """Return the width of a text of one direction, in pixels."""
@@ -71,7 +69,7 @@ _named: list[Path] = []
 
 
 def name_font(path: Path | None) -> None:
-    """Take a font that the user names, before those of the system. Raises VsrError if it cannot be read."""
+    """Prefer a font file to those of the system; None for none. Raises VsrError if it cannot be read."""
     font_of.cache_clear()
     _named.clear()
     if path is None:
@@ -81,13 +79,13 @@ def name_font(path: Path | None) -> None:
         letters_of(path, 0)
     except OSError as error:
         raise VsrError(
-            f"--font {path}: is no font that can be read ({one_line(error)}); name a .ttf, .otf or .ttc"
+            f"--font {path}: is not a readable font ({one_line(error)}); name a .ttf, .otf or .ttc"
         ) from error
     _named.append(path)
 
 
 def script_of(letter: str) -> str:
-    """Return what a letter's script is called."""
+    """Return the name of a letter's script."""
     name = unicodedata.name(letter, "")
     first = name.split(" ", 1)[0].split("-", 1)[0]
     if first in _CJK_NAMES:
@@ -98,7 +96,7 @@ def script_of(letter: str) -> str:
 
 
 def is_emoji(cluster: str) -> bool:
-    """Return whether a character, with what belongs to it, is drawn as a coloured picture."""
+    """Return whether a grapheme cluster is drawn as an emoji."""
     if "\ufe0e" in cluster:
         return False
     first = cluster[0]
@@ -114,13 +112,13 @@ def letters_of(path: Path, face: int) -> frozenset[int]:
         with TTFont(path, fontNumber=face, lazy=True) as font:
             return frozenset(font.getBestCmap() or ())
     except (TTLibError, struct.error, AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise OSError(f"its tables are damaged: {one_line(error)}") from error  # fontTools raises what they lead it to
+        raise OSError(f"its tables are damaged: {one_line(error)}") from error  # fontTools does not validate them
 
 
 @cache
 def base_font(style: Style) -> Path:
     """Return the file of DejaVu Sans: Pillow's own font has no letters beyond ASCII."""
-    found = find_spec("matplotlib")  # its folder is all that is wanted; importing it takes most of a second
+    found = find_spec("matplotlib")  # only its folder is needed; importing it takes most of a second
     assert found
     assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / f"DejaVuSans{style}.ttf"
@@ -128,7 +126,7 @@ def base_font(style: Style) -> Path:
 
 @cache
 def open_face(path: Path, face: int, size: int) -> Face:
-    """Open a font at a size, or at the one that it has. Raises OSError if it cannot be read."""
+    """Open a font at a size, or at its only one. Raises OSError if it cannot be read."""
     for own in (size, *BITMAP_SIZES):
         try:
             return Face(ImageFont.truetype(path, own, index=face), size * 1.15 / own if own != size else 1.0)
@@ -139,10 +137,10 @@ def open_face(path: Path, face: int, size: int) -> Face:
 
 
 def face_of(cluster: str, style: Style, size: int, language: str) -> Face:
-    """Return the font for a character with its marks: one that has all of it, else DejaVu Sans, which draws a box.
+    """Return a font that has a grapheme cluster, else DejaVu Sans, which draws a box.
 
-    `language` is that of the text around it, "ja", "ko" or "", since Chinese characters look different in each. The
-    first character of a script for which there is no font is warned of.
+    `language` is that of the surrounding text, "ja", "ko" or "", since Chinese characters look different in each.
+    A script without a font causes one warning.
     """
     path, face = font_of(cluster, style, language) or (base_font(style), 0)
     return open_face(path, face, size)
@@ -150,7 +148,7 @@ def face_of(cluster: str, style: Style, size: int, language: str) -> Face:
 
 @cache
 def font_of(cluster: str, style: Style, language: str) -> tuple[Path, int] | None:
-    """Return the file that `face_of` takes, and which of its faces; None where there is none."""
+    """Return the file that `face_of` opens and the index of the face; None if no font has the cluster."""
     base = base_font(style)
     if all(letter < LATIN_END for letter in cluster):
         return base, 0
@@ -171,7 +169,7 @@ _found: list[tuple[Path, int, str]] = []
 
 
 def system_font(cluster: str, language: str) -> tuple[Path, int] | None:
-    """Find a font of the system that has a character with its marks: its file, and which of its faces."""
+    """Return a system font that has a grapheme cluster: its file and the index of the face."""
     needed = frozenset(ord(letter) for letter in cluster if letter not in JOINERS)
     script = EMOJI if is_emoji(cluster) else script_of(cluster[0])
     for path, face, of in _found:
@@ -184,7 +182,7 @@ def system_font(cluster: str, language: str) -> tuple[Path, int] | None:
                 _found.append((path, face, f"{script} {language}"))
                 return path, face
         except OSError:
-            continue  # a damaged font of the system is none
+            continue  # a damaged font
     return None
 
 
@@ -198,7 +196,7 @@ def _candidates(cluster: str, script: str, language: str) -> list[tuple[Path, in
 
 
 def _by_fontconfig(cluster: str, script: str, language: str) -> list[tuple[Path, int]]:
-    """Ask fontconfig which font it would take, where it is installed."""
+    """Return the font that fontconfig would choose, where it is installed."""
     program = shutil.which("fc-match")
     if program is None:
         return []
@@ -206,53 +204,37 @@ def _by_fontconfig(cluster: str, script: str, language: str) -> list[tuple[Path,
     codes = " ".join(f"{ord(letter):x}" for letter in cluster if letter not in JOINERS)
     pattern = f"sans-serif:charset={codes}" + (f":lang={wanted}" if wanted else "")
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [program, "--format", "%{file}\n%{index}", pattern], capture_output=True, timeout=20, check=True, text=True
         ).stdout
-        path, index = said.split("\n")
-        return [(Path(path), int(index) & 0xFFFF)]  # the higher bits say which instance of a variable font
+        path, index = output.split("\n")
+        return [(Path(path), int(index) & 0xFFFF)]  # the higher bits are the instance of a variable font
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
 
 
 @cache
 def font_files() -> tuple[Path, ...]:
-    """List the files of fonts in the folders where systems keep them, upright ones of normal weight first."""
-    files = [
-        path
-        for folder in _folders()
-        if folder.is_dir()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in (".ttf", ".otf", ".ttc")
-    ]
+    """Return the font files of the system, upright ones of normal weight first."""
+    from matplotlib.font_manager import findSystemFonts  # only letters that DejaVu Sans lacks need it
+
     upright = ("regular", "normal")
-    return tuple(sorted(files, key=lambda path: (not path.stem.lower().endswith(upright), len(path.name))))
-
-
-def _folders() -> list[Path]:
-    home = Path.home()
-    if sys.platform == "darwin":
-        return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA", home)) / "Microsoft" / "Windows" / "Fonts"
-        return [Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts", local]
-    return [
-        Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), home / ".fonts", home / ".local" / "share" / "fonts"
-    ]  # fmt: skip
+    files = map(Path, findSystemFonts())
+    return tuple(sorted(files, key=lambda path: (not path.stem.lower().endswith(upright), len(path.name), str(path))))
 
 
 _warned: set[str] = set()
 
 
 def _warn_missing(letter: str) -> None:
-    """Warn of a script without a font, once."""
+    """Warn once of a script without a font."""
     script = script_of(letter)
     if script in _warned:
         return
     _warned.add(script)
     package = _PACKAGES.get(script, _OTHER_PACKAGE)
     warn(
-        f"no font here has {script} (e.g. {letter}, U+{ord(letter):04X}), so images show boxes instead; install one "
+        f"no installed font has {script} (e.g. {letter}, U+{ord(letter):04X}), so images show boxes; install one "
         f"(e.g. {package} on Debian), or name one with --font FILE"
     )
 

@@ -1,4 +1,4 @@
-"""One story on one page: all its frames, with who and what they speak of in colour."""
+"""One image of a whole story: all its frames, with the entities of the texts in colour."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from .text_layout import fitting
 
 COLUMNS = 5
 LEAST_COLUMNS = 3
-"""That the page is wide enough for at least."""
+"""The image has at least the width of so many columns."""
 TITLE_SIZE = 20
 TITLE_HEIGHT = 52
 LABEL_HEIGHT = LABEL_SIZE + 10
 CAPTION_GAP = 12
-NO_PICTURE = (PANEL_WIDTH, 168)
+PLACEHOLDER = (PANEL_WIDTH, 168)
 EMPTY = "#ecebe5"
-KINDS = "bold: characters and things; underlined: what they do; slanted: places"
+KINDS = "bold: characters and objects; underlined: actions; slanted: places"
 
 
-def frame_picture(prepared: Prepared, frame: StoredFrame) -> Image.Image | None:
-    """Return a frame's picture in the proportions of its source, None where it has none."""
+def frame_image(prepared: Prepared, frame: StoredFrame) -> Image.Image | None:
+    """Return the image of a frame in the proportions of its source; None if it has none."""
     if frame.image_row < 0:
         return None
     facts, row = prepared.image_facts, frame.image_row
@@ -64,7 +64,7 @@ def frame_picture(prepared: Prepared, frame: StoredFrame) -> Image.Image | None:
 
 
 def draw_story(prepared: Prepared, story: StoredStory) -> Image.Image:
-    """Draw all frames of a story in rows of five, each over its text, and below them what the colours stand for."""
+    """Return an image of all frames of a story in rows of five, each above its text, with a legend of the colours."""
     colours = colours_of(story)
     panels = [_panel(prepared, story, frame, colours) for frame in story.frames]
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
@@ -77,7 +77,7 @@ def draw_story(prepared: Prepared, story: StoredStory) -> Image.Image:
     top = MARGIN + TITLE_HEIGHT
     for row in rows:
         for column, panel in enumerate(row):
-            panel.draw(board, (_left(column), top), picture_height=_picture_height(row))
+            panel.draw(board, (_left(column), top), image_height=_image_height(row))
         top += _height(row) + 2 * GAP
     for number, entry in enumerate(legend):
         entry.draw(board, _left(number % columns), top + number // columns * LINE)
@@ -92,30 +92,30 @@ def _left(column: int) -> int:
 
 @dataclass(frozen=True)
 class _StoryPanel:
-    """One frame as it is drawn."""
+    """One frame, ready to be drawn."""
 
     label: str
     label_colour: str
-    picture: Image.Image
+    image: Image.Image
     caption: Caption
 
-    def draw(self, board: Image.Image, at: tuple[int, int], *, picture_height: int) -> None:
-        """Draw it with its upper left corner at a place, its text below the highest picture of its row."""
+    def draw(self, board: Image.Image, at: tuple[int, int], *, image_height: int) -> None:
+        """Draw the panel with its upper left corner at `at`, its text below the highest image of its row."""
         left, top = at
         load_font(LABEL_SIZE).draw(board, (left, top), self.label.upper(), fill=self.label_colour)
-        board.paste(self.picture, (left + (PANEL_WIDTH - self.picture.width) // 2, top + LABEL_HEIGHT))
-        self.caption.draw(board, left, top + LABEL_HEIGHT + picture_height + CAPTION_GAP)
+        board.paste(self.image, (left + (PANEL_WIDTH - self.image.width) // 2, top + LABEL_HEIGHT))
+        self.caption.draw(board, left, top + LABEL_HEIGHT + image_height + CAPTION_GAP)
 
 
 def _panel(prepared: Prepared, story: StoredStory, frame: StoredFrame, colours: Mapping[str, str]) -> _StoryPanel:
     label = f"frame {frame.index + 1}"
     if frame.problem:
         label += f": {frame.problem.replace('_', ' ')}"
-    picture = frame_picture(prepared, frame)
-    if picture is None:
-        shown = _no_picture()
+    image = frame_image(prepared, frame)
+    if image is None:
+        shown = _placeholder()
     else:
-        shown = picture.resize(panel_size(picture), Image.Resampling.LANCZOS)
+        shown = image.resize(panel_size(image), Image.Resampling.LANCZOS)
         source = int(prepared.image_facts.width[frame.image_row]), int(prepared.image_facts.height[frame.image_row])
         placed = [
             (name, place_box(box, source, resize=prepared.resize, shown=shown.size))
@@ -131,24 +131,24 @@ def _panel(prepared: Prepared, story: StoredStory, frame: StoredFrame, colours: 
     return _StoryPanel(label, ACCENT if frame.problem else FAINT, shown, caption)
 
 
-def _no_picture() -> Image.Image:
-    empty = Image.new("RGB", NO_PICTURE, EMPTY)
+def _placeholder() -> Image.Image:
+    empty = Image.new("RGB", PLACEHOLDER, EMPTY)
     font, text = load_font(LABEL_SIZE, "-Oblique"), "no image"
-    font.draw(empty, ((NO_PICTURE[0] - font.getlength(text)) / 2, (NO_PICTURE[1] - LABEL_SIZE) / 2), text, fill=FAINT)
+    font.draw(empty, ((PLACEHOLDER[0] - font.getlength(text)) / 2, (PLACEHOLDER[1] - LABEL_SIZE) / 2), text, fill=FAINT)
     return empty
 
 
-def _picture_height(row: Sequence[_StoryPanel]) -> int:
-    return max(panel.picture.height for panel in row)
+def _image_height(row: Sequence[_StoryPanel]) -> int:
+    return max(panel.image.height for panel in row)
 
 
 def _height(row: Sequence[_StoryPanel]) -> int:
-    return LABEL_HEIGHT + _picture_height(row) + CAPTION_GAP + max(panel.caption.height for panel in row)
+    return LABEL_HEIGHT + _image_height(row) + CAPTION_GAP + max(panel.caption.height for panel in row)
 
 
 def _draw_title(board: Image.Image, story: StoredStory) -> None:
     font = load_font(TITLE_SIZE, "-Bold")
-    title = _cut(one_line(story.id), font, 2 * PANEL_WIDTH)
+    title = _truncated(one_line(story.id), font, 2 * PANEL_WIDTH)
     font.draw(board, (MARGIN, MARGIN), title, fill=INK)
     where = f"{story.split} split" if story.split else f"in no split: {str(story.dropped).replace('_', ' ')}"
     at = (MARGIN + font.getlength(title) + GAP, MARGIN + TITLE_SIZE - LABEL_SIZE)
@@ -156,20 +156,20 @@ def _draw_title(board: Image.Image, story: StoredStory) -> None:
 
 
 def _legend(colours: Mapping[str, str], names: Mapping[str, str]) -> list[Caption]:
-    """Return a line for each id, in its colour, with what it stands for."""
+    """Return a line for each id, in its colour, with its meaning."""
     entries = []
     for name, colour in colours.items():
         shown = f"{one_line(name)} "
-        room = PANEL_WIDTH - load_font(CAPTION_SIZE, "-Bold").getlength(shown)
-        meaning = _cut(one_line(names.get(name, "")), load_font(CAPTION_SIZE), room)
+        width = PANEL_WIDTH - load_font(CAPTION_SIZE, "-Bold").getlength(shown)
+        meaning = _truncated(one_line(names.get(name, "")), load_font(CAPTION_SIZE), width)
         styles = [Style(colour, "-Bold")] * len(shown) + [PLAIN] * len(meaning)
         entries.append(Caption(shown + meaning, styles, [(0, len(styles))]))
     return entries
 
 
-def _cut(text: str, font: Font, width: float) -> str:
+def _truncated(text: str, font: Font, width: float) -> str:
     """Return a text, truncated if it is wider than `width` pixels."""
     text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    room = width if font.getlength(text) <= width else width - font.getlength("…")
-    fits = fitting(text, lambda start, end: font.getlength(text[start:end]), width=room)
+    available = width if font.getlength(text) <= width else width - font.getlength("…")
+    fits = fitting(text, lambda start, end: font.getlength(text[start:end]), width=available)
     return text if fits == len(text) else f"{text[:fits]}…"

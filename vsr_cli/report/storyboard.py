@@ -1,4 +1,4 @@
-"""A storyboard: frames in a row, each over its text, the predicted one marked."""
+"""Storyboard images: the frames of a story in a row, each above its text, the predicted one marked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image, ImageDraw
 
@@ -21,9 +20,9 @@ CAPTION_SIZE = 15
 LABEL_SIZE = 12
 LINE = 22
 TALLEST = 1.25
-"""The greatest height of a picture over its width; a taller one is shown narrower."""
+"""The largest ratio of height to width; a taller image is shown narrower."""
 LONGEST_CAPTION = 14
-"""Lines after which a caption is cut, so that one long text does not make a page of white."""
+"""Lines after which a caption is truncated, so that one long text does not leave the others with empty space."""
 
 PAPER, INK, FAINT, ACCENT, TRUTH = "#fbfaf7", "#22252b", "#8a8f98", "#d1495b", "#2e7d6b"
 
@@ -36,40 +35,39 @@ class Panel:
     caption: str
     label: str
     colour: str = FAINT
-    """Of the label and, unless it is faint, of a border round the picture."""
+    """Of the label and, unless it is faint, of a border around the image."""
 
 
 def context_panel(number: int, image: Image.Image, caption: str) -> Panel:
-    """A frame that was given."""
+    """Return the panel of a context frame."""
     return Panel(image, caption, f"frame {number}")
 
 
 def predicted_panel(image: Image.Image, caption: str) -> Panel:
-    """The frame that the model wrote."""
+    """Return the panel of the predicted frame."""
     return Panel(image, caption, "predicted", ACCENT)
 
 
 def true_panel(image: Image.Image, caption: str) -> Panel:
-    """The frame that really followed."""
-    return Panel(image, caption, "what really followed", TRUTH)
+    """Return the panel of the target frame."""
+    return Panel(image, caption, "actual", TRUTH)
 
 
 def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
-    """Draw stories below each other, one row a story."""
+    """Return an image of some stories, one row per story."""
     label_font, caption_font = load_font(LABEL_SIZE), load_font(CAPTION_SIZE)
     captions = [[_wrap(panel.caption, caption_font) for panel in row] for row in rows]
-    picture_heights = [max(panel_size(panel.image)[1] for panel in row) for row in rows]
+    image_heights = [max(panel_size(panel.image)[1] for panel in row) for row in rows]
     caption_heights = [max(len(lines) for lines in row) * LINE for row in captions]
     heights = [
-        LABEL_SIZE + 10 + picture + 12 + caption
-        for picture, caption in zip(picture_heights, caption_heights, strict=True)
+        LABEL_SIZE + 10 + height + 12 + caption for height, caption in zip(image_heights, caption_heights, strict=True)
     ]
     columns = max(len(row) for row in rows)
     width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
     board = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + (len(rows) - 1) * 2 * GAP), PAPER)
     draw = ImageDraw.Draw(board)
     top = MARGIN
-    for row, lines_of, picture_height, height in zip(rows, captions, picture_heights, heights, strict=True):
+    for row, lines_of, image_height, height in zip(rows, captions, image_heights, heights, strict=True):
         for column, (panel, lines) in enumerate(zip(row, lines_of, strict=True)):
             left = MARGIN + column * (PANEL_WIDTH + GAP)
             label_font.draw(board, (left, top), panel.label.upper(), fill=panel.colour)
@@ -79,14 +77,14 @@ def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
             if panel.colour != FAINT:
                 box = (at[0] - 4, at[1] - 4, at[0] + size[0] + 3, at[1] + size[1] + 3)
                 draw.rectangle(box, outline=panel.colour, width=3)
-            text_top = top + LABEL_SIZE + 10 + picture_height + 12
+            text_top = top + LABEL_SIZE + 10 + image_height + 12
             for index, line in enumerate(lines):
                 caption_font.draw(board, (left, text_top + index * LINE), line, fill=INK, width=PANEL_WIDTH)
         top += height + 2 * GAP
     return board
 
 
-def save_picture(image: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
@@ -94,7 +92,7 @@ def save_picture(image: Image.Image, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Font:
-    """A size and a style in which texts of any script are written, each letter in a font that has it."""
+    """A size and a style for texts of any script; each letter is drawn in a font that has it."""
 
     size: int
     style: Style = ""
@@ -106,7 +104,7 @@ class Font:
     def draw(
         self, board: Image.Image, at: tuple[float, float], text: str, *, fill: str, width: float | None = None
     ) -> None:
-        """Draw a line from a place on. One from right to left ends at the right end of `width`, if that is given."""
+        """Draw a line of text at a position; right-to-left text is right-aligned within `width`, if that is set."""
         runs = self._runs(text)
         x, y = at
         if width is not None and is_rtl(text):
@@ -124,7 +122,7 @@ def load_font(size: int, style: Style = "") -> Font:
 
 
 def panel_size(image: Image.Image) -> tuple[int, int]:
-    """Return the size at which a picture is shown."""
+    """Return the size at which an image is shown."""
     height = PANEL_WIDTH * image.height / image.width
     if height > TALLEST * PANEL_WIDTH:
         height = TALLEST * PANEL_WIDTH
@@ -132,16 +130,8 @@ def panel_size(image: Image.Image) -> tuple[int, int]:
     return PANEL_WIDTH, max(1, round(height))
 
 
-class Measures(Protocol):
-    """A font that tells how wide a line is."""
-
-    def getlength(self, text: str) -> float:
-        """Return the width in pixels."""
-        ...
-
-
-def _wrap(text: str, font: Measures) -> list[str]:
-    """Break a text into lines that fit a panel, as many as are shown; a word that is too long alone is broken too."""
+def _wrap(text: str, font: Font) -> list[str]:
+    """Return the lines of a caption that are shown; a word wider than the panel is broken."""
     text = " ".join(text.split())
     lines = break_lines(
         text, lambda start, end: font.getlength(text[start:end]), width=PANEL_WIDTH, most=LONGEST_CAPTION

@@ -1,4 +1,4 @@
-"""Tables that stay readable on a narrow terminal: what matters least is left out, words wrap, numbers are never cut."""
+"""Tables that adapt to the width of the terminal: columns are dropped by rank, words wrap, numbers never break."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from ..escaping import visible
 
 GAP = 2
 LEAST = 14
-"""Cells of a terminal that a column of words keeps at least when it wraps."""
+"""The least width of a wrapped column of words, in terminal cells."""
 
 Cell = str | Text
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column and the cells below its title. A column of words stands at the left, one of numbers at the right."""
+    """A column: its title and cells. Columns of words are left-aligned, columns of numbers right-aligned."""
 
     title: str
     cells: Sequence[Cell]
     rank: int = 0
-    """Where there is little room, the column of the highest rank goes first; those of rank 0 stay."""
+    """In a narrow table, columns of the highest rank are dropped first; rank 0 is never dropped."""
     justify: Literal["left", "right"] = "right"
     wraps: int = 0
-    """Of a column of sentences, which wrap before any column is left out: how many cells it keeps at least."""
+    """The least width of a column of sentences, which wraps before any column is dropped; 0 for other columns."""
 
     @property
     def width(self) -> int:
-        """How many cells of a terminal it takes unwrapped."""
+        """Its width in terminal cells without wrapping."""
         lines = [line for cell in (self.title, *self.cells) for line in _text(cell).plain.splitlines()]
         return max(map(cell_len, lines), default=0)
 
     @property
     def least(self) -> int:
-        """How many it takes at least: a number is never cut, words may wrap."""
+        """Its least width: numbers never break, words may wrap."""
         if self.justify == "right":
             return self.width
         return min(self.width, max(self.wraps or LEAST, cell_len(self.title)))
 
 
 def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str] = ()) -> RenderableType:
-    """Make a table that fits a width in cells; `styles` are the rows', plain where there is none.
+    """Return a table that fits a width in terminal cells; `styles` are those of the rows.
 
-    Columns of sentences wrap, then columns are left out by rank, then those of words wrap. Where even that is too wide,
-    each row takes several lines: its first cell, and below it the others after their titles.
+    Columns of sentences wrap, then columns are dropped by rank, then columns of words wrap. If that is still too wide,
+    each row takes several lines: its first cell, and below it the others, each after its title.
     """
     kept = list(columns)
-    while _together(column.least if column.wraps else column.width for column in kept) > width:
+    while _total_width(column.least if column.wraps else column.width for column in kept) > width:
         rank = max(column.rank for column in kept)
         if rank == 0:
             break
         kept.remove([column for column in kept if column.rank == rank][-1])
-    if _together(column.least for column in kept) > width:
+    if _total_width(column.least for column in kept) > width:
         return _stacked(columns, width=width, styles=styles)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
     for column, wide in zip(kept, _widths(kept, width), strict=True):
@@ -73,9 +73,9 @@ def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Return how wide each column is: its least, and of what is left as much as it needs, sentences last and alike."""
+    """Return the width of each column: its least, then what it needs, sentences last and evenly."""
     widths = [column.least for column in columns]
-    spare = width - _together(widths)
+    spare = width - _total_width(widths)
     for at, column in enumerate(columns):
         if not column.wraps:
             more = min(column.width - widths[at], spare)
@@ -87,22 +87,22 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
 
 
 def blocks(names: Column, columns: Sequence[Column], *, width: int) -> list[list[Column]]:
-    """Part the columns of a wide table into as many tables as a width asks for, each with the rows' names."""
+    """Split a wide table into tables that fit a width, each with the column of names."""
     parts = [[names]]
     for column in columns:
-        if len(parts[-1]) > 1 and _together(each.width for each in (*parts[-1], column)) > width:
+        if len(parts[-1]) > 1 and _total_width(each.width for each in (*parts[-1], column)) > width:
             parts.append([names])
         parts[-1].append(column)
     return parts
 
 
-def _together(widths: Iterable[int]) -> int:
-    """Return the width of columns of these widths beside each other."""
+def _total_width(widths: Iterable[int]) -> int:
+    """Return the width of a table with columns of these widths."""
     return sum(width + GAP for width in widths) - GAP
 
 
 def _stacked(columns: Sequence[Column], *, width: int, styles: Sequence[str]) -> Group:
-    """Show each row as its first cell and, below it, the others after their titles, as many to a line as fit."""
+    """Show each row as its first cell and, below it, the others after their titles, as many per line as fit."""
     first, *others = [column for column in columns if column.title or any(map(str, column.cells))]
     shown: list[RenderableType] = []
     for number, head in enumerate(first.cells):

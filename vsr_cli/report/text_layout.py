@@ -1,4 +1,4 @@
-"""Breaking texts of any script into lines, and drawing them, in time that grows with the text and no faster."""
+"""Line breaking and drawing of text in any script, in linear time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from regex import Pattern
 
 Measure = Callable[[int, int], float]
-"""The width of a stretch of a text, from its start to its end."""
+"""The width in pixels of a stretch of a text, given its start and end."""
 
 CLOSING = frozenset("、。，．！？；：）】」』〉》”’…ー々ゝヽ,.!?;:)]}%")
 """Characters that do not begin a line, where a line may end before any character."""
@@ -33,7 +33,7 @@ def _clusters() -> Pattern[str]:
 
 
 def clusters(text: str) -> list[str]:
-    """Part a text into what a reader takes for its characters."""
+    """Split a text into grapheme clusters, the characters as a reader sees them."""
     return list(text) if text.isascii() else _clusters().findall(text)
 
 
@@ -49,10 +49,9 @@ def breaks_anywhere(letter: str) -> bool:
 
 
 def break_lines(text: str, measure: Measure, *, width: float, most: int | None = None) -> list[tuple[int, int]]:
-    """Break a text into lines of at most `width`, each from its start to its end, without white space there.
+    """Return the start and end of each line of at most `width`, without white space at either end.
 
-    A word that is too long alone is broken between characters. Lines beyond `most` are not looked for: one more stands
-    for all of them.
+    A word wider than a line is broken between characters. Of the lines beyond `most`, only one is returned.
     """
     lines: list[tuple[int, int]] = []
     start = _skip_spaces(text, 0)
@@ -67,14 +66,14 @@ def break_lines(text: str, measure: Measure, *, width: float, most: int | None =
 
 
 def fitting(text: str, measure: Measure, *, width: float) -> int:
-    """Return how many characters from the start fit into a width: 0 where not even the first does."""
+    """Return how many characters from the start fit into a width; 0 if not even the first does."""
     fits = _fitting(text, measure, 0, width)
     return fits if measure(0, fits) <= width else 0
 
 
 def _fitting(text: str, measure: Measure, start: int, width: float) -> int:
-    """Return where the longest stretch from `start` ends that fits, a letter with its marks at least."""
-    # Galloping, so that no more is measured than a line or two hold.
+    """Return the end of the longest stretch from `start` that fits, at least one grapheme cluster."""
+    # Galloping search, so that at most about two lines are measured.
     low, step = start, 16
     while True:
         high = min(len(text), low + step)
@@ -97,7 +96,7 @@ def _fitting(text: str, measure: Measure, start: int, width: float) -> int:
 
 
 def _last_break(text: str, start: int, fits: int) -> int:
-    """Return where a line ends that has room as far as `fits`: there, if no better place is before it."""
+    """Return the last position up to `fits` at which a line may end; `fits` itself if there is none."""
     for at in range(fits, start, -1):
         before, after = text[at - 1], text[at]
         if before.isspace() or after.isspace():
@@ -121,7 +120,7 @@ class Run:
     text: str
     face: Face
     style: int
-    """Which of the styles that were given it has."""
+    """Index of its style."""
     rtl: bool
 
     @property
@@ -131,14 +130,14 @@ class Run:
 
     @property
     def direction(self) -> Literal["ltr", "rtl"] | None:
-        """As Pillow takes it; None where it can lay out letters from left to right alone."""
+        """The direction for Pillow; None if Pillow can only draw from left to right."""
         if not has_raqm():
             return None
         return "rtl" if self.rtl else "ltr"
 
 
 def is_rtl(text: str) -> bool:
-    """Return whether a text runs from right to left: its first letter with a direction says so."""
+    """Return whether a text runs from right to left, as its first letter with a direction does."""
     for letter in text:
         direction = unicodedata.bidirectional(letter)
         if direction in ("L", "R", "AL"):
@@ -147,10 +146,10 @@ def is_rtl(text: str) -> bool:
 
 
 def runs_of(text: str, styles: Sequence[int], fonts: Sequence[Style], *, size: int, rtl: bool) -> list[Run]:
-    """Part a line into runs, in the order in which they stand from left to right.
+    """Split a line into runs, in visual order from left to right.
 
-    `styles` says of each character which of the `fonts` it has. `rtl` is the direction of the whole text. What shows
-    nothing (control characters) is left out.
+    `styles` holds, for each character, the index of its font in `fonts`. `rtl` is the direction of the whole text.
+    Control characters are left out.
     """
     if text.isascii() and not rtl:
         parts = [
@@ -179,12 +178,12 @@ def runs_of(text: str, styles: Sequence[int], fonts: Sequence[Style], *, size: i
 
 
 def _plain(text: str) -> str:
-    """Return what is drawn of a character: white space is a space, and a control character nothing."""
+    """Replace white space by spaces, and remove control characters."""
     return "".join(" " if c.isspace() else "" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
 def _language(text: str) -> str:
-    """Tell Japanese and Korean from Chinese."""
+    """Return "ja" or "ko" for a text with letters of that language alone, else an empty string."""
     for letter in text:
         if "\u3041" <= letter <= "\u30ff":
             return "ja"
@@ -194,7 +193,7 @@ def _language(text: str) -> str:
 
 
 def _directions(parts: Sequence[str], *, rtl: bool) -> list[bool]:
-    """Say of each character whether it runs from right to left: one without a direction goes with those around it."""
+    """Return for each cluster whether it runs from right to left; one without a direction follows its neighbours."""
     own: list[bool | None] = []
     for part in parts:
         kind = unicodedata.bidirectional(part[0])
@@ -218,7 +217,7 @@ def _directions(parts: Sequence[str], *, rtl: bool) -> list[bool]:
 
 
 def _in_visual_order(runs: list[Run], *, rtl: bool) -> list[Run]:
-    """Reverse what runs against the line, and in a line from right to left the whole."""
+    """Reverse the runs against the direction of the line, and in a right-to-left line the whole."""
     ordered: list[Run] = []
     for direction, group in groupby(runs, lambda run: run.rtl):
         members = list(group)
@@ -229,9 +228,9 @@ def _in_visual_order(runs: list[Run], *, rtl: bool) -> list[Run]:
 def draw_runs(
     board: Image.Image, at: tuple[float, float], runs: Sequence[Run], colours: Sequence[str], *, size: int
 ) -> float:
-    """Draw runs of a size beside each other on one base line, each in the colour of its style. Return where they end.
+    """Draw runs side by side on one base line, each in the colour of its style, and return the x where they end.
 
-    They begin at a place: their left end, and the top of the letters of DejaVu Sans.
+    `at` is the left end, and the top of the letters of DejaVu Sans.
     """
     x, top = at
     base = top + face_of("a", "", size, "").font.getmetrics()[0]

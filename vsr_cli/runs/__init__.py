@@ -1,1 +1,1 @@
-"""The run folder: what a trained model is, its history and its stored evaluations."""
+"""Run folders: configuration, weights, training history and stored evaluations."""

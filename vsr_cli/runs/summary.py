@@ -1,4 +1,4 @@
-"""What the runs in a folder are and how far they came: read from their files alone."""
+"""Summaries of runs, read from their files alone: status, progress, changed settings, evaluations."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .run import FOLDS, Run
 
 UNREADABLE = "unreadable"
 KILLED = "killed"
-GONE = "no process is training it any more: it was killed, or the machine went down"
+GONE = "no process is training it any more: it was killed, or the machine shut down"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """One run in a few words."""
+    """The state of one run."""
 
     folder: Path
     status: str
-    """As run.json has it, or "unreadable", or "killed": no process is training it, though run.json says "running"."""
+    """As in run.json, or "unreadable", or "killed": run.json says "running", but no process is training it."""
     started: str = ""
     """An ISO time with its offset."""
     ended: str | None = None
@@ -43,11 +43,11 @@ class RunSummary:
     epochs_wanted: int = 0
     best_epoch: int | None = None
     best_validation: float | None = None
-    """The validation loss that is watched, at its lowest."""
+    """The lowest value of the watched validation loss."""
     seconds: float = 0.0
-    """What its epochs took."""
+    """The duration of its epochs."""
     problem: str | None = None
-    """Why its training did not finish, or why it cannot be read."""
+    """Why the training did not finish, or why the run cannot be read."""
 
     @property
     def is_readable(self) -> bool:
@@ -55,7 +55,7 @@ class RunSummary:
         return self.status != UNREADABLE
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the summary for JSON."""
         return {**vars(self), "folder": str(self.folder), "parts": dict(self.parts)}
 
 
@@ -65,13 +65,13 @@ def is_run(folder: Path) -> bool:
 
 
 def summaries(folder: Path) -> list[RunSummary]:
-    """Summarise the runs that lie in a folder, the newest first, unreadable ones last; other things are passed over."""
+    """Summarise the runs in a folder, the newest first, unreadable ones last; other entries are skipped."""
     found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
     return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
 
 
 def summarise(folder: Path) -> RunSummary:
-    """Summarise one run, or the runs of all folds. One that cannot be read has the reason in `problem`."""
+    """Summarise one run, or the runs of all folds; if it cannot be read, `problem` says why."""
     if (folder / FOLDS).is_file():
         return _summarise_folds(folder)
     run = Run(folder)
@@ -110,7 +110,7 @@ def _summarise_folds(folder: Path) -> RunSummary:
         runs = [summarise(path) for path in sorted(folder.glob("fold-*")) if is_run(path)]
         trained, count = sum(run.status == "finished" for run in runs), int(facts["folds"])
         status = "finished" if trained == count else "running" if is_held(folder) else "interrupted"
-        how = f"{trained} of {count} folds are trained; the same 'vsr evaluate --folds {count}' goes on"
+        how = f"{trained} of {count} folds are trained; repeat the 'vsr evaluate --folds {count}' to continue"
         return RunSummary(
             folder=folder,
             status=status,
@@ -131,25 +131,25 @@ def _summarise_folds(folder: Path) -> RunSummary:
 
 
 def differing_parts(runs: Sequence[RunSummary]) -> list[str]:
-    """Name the parts in which some runs differ, the temporal model always among them."""
+    """Return the parts in which some runs differ, and always the temporal model."""
     whole = [run.parts for run in runs if run.parts]
     return [part for part in MODEL_COMPONENTS if part == "temporal" or len({parts[part] for parts in whole}) > 1]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting of a run that is not its preset's."""
+    """A setting of a run that differs from its preset."""
 
     setting: str
     value: Any
     preset: Any
-    """What the preset says, or what the component does by itself; None also where it says nothing."""
+    """The value in the preset, or the component's default; None also if there is neither."""
 
 
-def changes(found: Registry, config: Mapping[str, Any]) -> list[Change]:
-    """Compare a run's configuration with its preset and with the defaults of its components.
+def changes(registry: Registry, config: Mapping[str, Any]) -> list[Change]:
+    """Return the settings of a run that differ from its preset and from the defaults of its components.
 
-    Where a component is not installed, its defaults are unknown and all of its options are given.
+    If a component is not installed, its defaults are unknown and all of its options are returned.
     """
     try:
         preset = preset_layer(str(config.get("preset"))).values
@@ -157,36 +157,36 @@ def changes(found: Registry, config: Mapping[str, Any]) -> list[Change]:
         preset = {}  # of another version of vsr
     changed = []
     for section in (*MODEL_COMPONENTS, *COMMON):
-        given = config.get(section)
-        if section == "data" or not isinstance(given, dict):
+        chosen = config.get(section)
+        if section == "data" or not isinstance(chosen, dict):
             continue
-        said = preset.get(section, {})
-        name = given.get("name")
-        if name != said.get("name"):
-            changed.append(Change(f"{section}.name", name, said.get("name")))
-            said = {}
-        before = _defaults(found, section, name, {key: value for key, value in said.items() if key != "name"})
+        in_preset = preset.get(section, {})
+        name = chosen.get("name")
+        if name != in_preset.get("name"):
+            changed.append(Change(f"{section}.name", name, in_preset.get("name")))
+            in_preset = {}
+        before = _defaults(registry, section, name, {key: value for key, value in in_preset.items() if key != "name"})
         changed += [
             Change(f"{section}.{key}", value, before.get(key))
-            for key, value in given.items()
+            for key, value in chosen.items()
             if key != "name" and (key not in before or before[key] != value)
         ]
     return changed
 
 
-def _defaults(found: Registry, section: str, name: str | None, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a section that a preset's words lead to."""
+def _defaults(registry: Registry, section: str, name: str | None, in_preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a section, chosen those in a preset."""
     try:
-        options = found.find(section, str(name)).component.options if section in KIND_OF else COMMON[section]
-        return options.model_validate(said).model_dump(mode="json")
+        options = registry.find(section, str(name)).component.options if section in KIND_OF else COMMON[section]
+        return options.model_validate(in_preset).model_dump(mode="json")
     except (VsrError, ValidationError):
-        return dict(said)
+        return dict(in_preset)
 
 
 def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read the results of a run's evaluations, and say of those that cannot be read or are stale why.
+    """Return the results of a run's evaluations, and the problems of those that are stale or cannot be read.
 
-    A stale one has no scores, since they are of other weights.
+    A stale one has no scores, since they belong to other weights.
     """
     results, problems = [], []
     for found in all_stored(run.folder):
