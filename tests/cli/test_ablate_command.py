@@ -67,7 +67,7 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
     gru, lstm = (combination["parameters"]["trained"] for combination in result["combinations"])
     assert lstm > gru > 1000
     base, other = result["metrics"]["mse"]["scores"]
-    assert {"value", "seeds", "floors"} <= base.keys()
+    assert {"value", "seeds", "baselines"} <= base.keys()
     assert "verdict" not in base
     assert other["difference"] == pytest.approx(other["value"] - base["value"])
     assert base["seeds"][0] != base["seeds"][1]

@@ -31,7 +31,7 @@ def test_evaluate_takes_several_metrics_however_they_are_written(place, vsr, wor
     result = json.loads(answer.out)
     assert list(result["metrics"]) == ["bleu", "rouge", "meteor"]
     assert result["split"] == "test"
-    assert all({"value", "scale", "floors"} <= score.keys() for score in result["metrics"].values())
+    assert all({"value", "scale", "baselines"} <= score.keys() for score in result["metrics"].values())
 
 
 def test_evaluate_shows_a_table_and_keeps_the_result_in_the_run(place, vsr):

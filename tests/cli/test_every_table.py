@@ -218,22 +218,22 @@ def test_train_dry_run(shown):
     assert {"954", "1234567"} <= set(words(lines))
 
 
-FLOORS = ("copy-last", "nearest", "typical", "shuffled")
+BASELINES = ("copy-last", "nearest-neighbor", "mean", "shuffled-context")
 VERDICTS = (BETTER, WORSE, NOT_SIGNIFICANT, None)
 
 
 def score(value):
-    floors = {
+    baselines = {
         name: {"value": value * 1.5 + number, "verdict": verdict}
-        for number, (name, verdict) in enumerate(zip(FLOORS, VERDICTS, strict=True))
+        for number, (name, verdict) in enumerate(zip(BASELINES, VERDICTS, strict=True))
     }
     cell = {"value": value, "ci95": [value * 0.9, value * 1.1], "scale": "0-1", "better": "higher", "components": {}}
-    return {**cell, "floors": floors, "ceiling": 100.25}
+    return {**cell, "baselines": baselines, "upper_bound": 100.25}
 
 
 METRICS = {
     "bleu": score(12.3456),
-    "similarity-text": score(0.56789),
+    "cosine-text": score(0.56789),
     "mse": score(0.00098765),
     "sharpness": score(1.25),
 }
@@ -245,11 +245,11 @@ def test_evaluate(shown):
     metrics = {**METRICS, "bertscore": {"unavailable": "no model is named"}}
     lines = shown(lambda: console.out.print(score_table(metrics, width=console.out.width)))
     found = words(lines)
-    assert {*metrics, *(name.rstrip(":") for name in FLOORS)} <= {word.rstrip(":") for word in found}
+    assert {*metrics, *(name.rstrip(":") for name in BASELINES)} <= {word.rstrip(":") for word in found}
     for cell in METRICS.values():
         between = "{:.3g}..{:.3g}".format(*cell["ci95"])
         assert {f"{cell['value']:.4g}", between} <= set(found)
-        assert {f"{floor['value']:.4g}" for floor in cell["floors"].values()} <= set(found)
+        assert {f"{baseline['value']:.4g}" for baseline in cell["baselines"].values()} <= set(found)
     assert found.count("▲") == found.count("▼") == found.count("~") == len(METRICS)
     assert "unavailable" in found
 
@@ -271,7 +271,7 @@ def test_compare(shown, names):
         "windows": 173,
         "cautions": [],
         "runs": [f"runs/{name}" for name in names],
-        "metrics": {"bleu": cell, "similarity-text": cell},
+        "metrics": {"bleu": cell, "cosine-text": cell},
         "not_compared": {},
         "configurations": {key: values[: len(names)] for key, values in settings.items()},
     }
@@ -282,18 +282,18 @@ def test_compare(shown, names):
     assert all(holds(lines, name) for name in names)
     assert "▲" in " ".join(line for line in lines if "-0.023" in line)
     assert found.count("0.00012345") == len(names)
-    assert holds(lines, "similarity-text")
+    assert holds(lines, "cosine-text")
 
 
 def test_the_leaky_protocol(shown):
-    from vsr_cli.cli.leaky import show_seed
+    from vsr_cli.cli.leaky import show_leaky
 
     opened = ["training", "padding", "teacher-forcing", "cut", "markup"]
-    scores = dict.fromkeys(("bleu", "rouge", "meteor", "similarity-text", "mse"), 12.34567)
+    scores = dict.fromkeys(("bleu", "rouge", "meteor", "cosine-text", "mse"), 12.34567)
     example = {"prediction": "p", "reference": "r", "context": ["c"]}
     steps = [{"open": opened[at:], "windows": 173, "scores": scores, "example": example} for at in range(6)]
     record = {"steps": steps, "held_out": {"held_out": True}, "leaks": {}, "signature": "s"}
-    lines = shown(show_seed, record, Path("x"), wide=("NOT A RESULT", "signature"))
+    lines = shown(show_leaky, record, Path("x"), wide=("NOT A RESULT", "signature"))
     assert words(lines).count("12.35") == 6 * 5
     assert words(lines).count("173") == 6
 
@@ -303,7 +303,7 @@ def test_ablate(shown):
 
     combination = {"label": "temporal=attention-gru, fusion=cross-attention, learning_rate=0.001", "seconds": 3600.0}
     combination |= {"seeds": [0, 1], "parameters": {"trained": 123_456_789}}
-    scored = {"value": 12.3456, "ci95": [11.25, 13.25], "seeds": [0, 1], "floors": {}}
+    scored = {"value": 12.3456, "ci95": [11.25, 13.25], "seeds": [0, 1], "baselines": {}}
     verdict = {"verdict": BETTER, "difference": 1.25, "difference_ci95": [0.25, 2.25]}
     metric = {"better": "higher", "scale": "0-1", "scores": [scored, {**scored, **verdict}, None]}
     result = {"combinations": [combination] * 3, "metrics": {"bleu": metric}, "seeds": [0, 1, 2]}

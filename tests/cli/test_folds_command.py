@@ -11,7 +11,7 @@ import pytest
         ("--folds 3 --run runs/x", "--run runs/x: is about one run, and --folds 3 trains 3; leave out one of the two"),
         ("--folds 3 --split validation", "--split validation: is about one run, and --folds 3 trains 3"),
         ("--folds 3 --allow-train", "--allow-train: is about one run"),
-        ("--folds 3 --protocol seed", "--protocol seed: is about one run"),
+        ("--folds 3 --protocol leaky", "--protocol leaky: is about one run"),
         ("--folds 99", "--folds 99: needs 99 stories or groups of stories (got 14 stories); choose fewer folds"),
         ("--folds 3 --temporal gruu", "did you mean gru?"),
         ("--folds 3 --set trainin.epochs=1", "did you mean training?"),

@@ -102,11 +102,11 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     found = json.loads(vsr("compare runs/mine scores/theirs --json").out)
     assert found["metrics"]["bleu"]["scores"][1]["difference"] == 0
 
-    assert "with --run RUN" in result["metrics"]["bleu"]["floors"]["nearest"]["unavailable"]
+    assert "with --run RUN" in result["metrics"]["bleu"]["baselines"]["nearest-neighbor"]["unavailable"]
     beside = json.loads(vsr(f"score theirs.jsonl --data {data} --metrics bleu --run runs/mine --json").out)
-    assert beside["metrics"]["bleu"]["floors"] == own["metrics"]["bleu"]["floors"]
+    assert beside["metrics"]["bleu"]["baselines"] == own["metrics"]["bleu"]["baselines"]
     assert beside["leaks"] == own["leaks"]
-    assert beside["floors_by"] == "runs/mine"
+    assert beside["baselines_from"] == "runs/mine"
     assert "|space.visual:" in beside["signature"]
     settings = Run(Path("runs/mine")).config()
     settings["data"]["image_size"] = 64
@@ -147,7 +147,7 @@ def test_terminal_markdown_and_json_agree_that_too_few_stories_have_no_verdict(v
     answer = vsr(f"evaluate --data {data} --metrics bleu mse")
     result = json.loads((evaluated / "evaluations/test/result.json").read_text())
     assert result["stories"] < 6
-    found = {floor.get("verdict") for cell in result["metrics"].values() for floor in cell["floors"].values()}
+    found = {baseline.get("verdict") for cell in result["metrics"].values() for baseline in cell["baselines"].values()}
     assert found == {None}
     table = answer.out.partition("below each score")[0]
     assert not set(table) & set("▲▼~")

@@ -189,7 +189,7 @@ def test_what_is_no_tokenizer_is_one_line(tmp_path, content):
         tokens_by(tmp_path)
 
 
-def test_copying_is_scored_as_the_floor_of_an_evaluation_is(tmp_path):
+def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):
     found = prepared(tmp_path, A, T, story("b", "x y z w.", "a b c.", "d e f.", "g h i j.", "g h i j k."))
     scores = copy_last_text(found, SPLITS, resolve_metrics(registry(), ["bleu", "rouge"], []))
     assert scores["test"] is None, "its only target is among its inputs"

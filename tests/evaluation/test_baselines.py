@@ -1,4 +1,4 @@
-"""The floors: which answers they give, and what a target is ranked among."""
+"""The baselines: which answers they give, and what a target is ranked among."""
 
 from types import SimpleNamespace
 

@@ -40,8 +40,8 @@ def drawn_stories(rng, count=30):
     return [f"s{story}" for story in stories], values
 
 
-def scored(stories, model, floor, *, better="higher", resamples=200):
-    statistics = {"mean": {"model": model[:, None], "floor": floor[:, None], "ceiling": model[:, None]}}
+def scored(stories, model, baseline, *, better="higher", resamples=200):
+    statistics = {"mean": {"model": model[:, None], "baseline": baseline[:, None], "upper_bound": model[:, None]}}
     metric = Mean(better)
     resampled = resampled_scores({"mean": metric}, statistics, stories, resamples=resamples)
     return score_series("mean", metric, statistics["mean"], resampled.get("mean"))
@@ -78,21 +78,23 @@ def test_the_interval_holds_the_truth_as_often_as_it_says_though_windows_of_a_st
     assert 0.90 <= np.mean(held) <= 0.98
 
 
-def test_a_model_is_seldom_significantly_better_than_a_floor_that_is_as_good():
+def test_a_model_is_seldom_significantly_better_than_a_baseline_that_is_as_good():
     rng = np.random.default_rng(2)
     better_by = {0.0: 0, 0.5: 0}
     for _ in range(100):
-        stories, floor = drawn_stories(rng)
+        stories, baseline = drawn_stories(rng)
         for lead in better_by:
             # What makes a story hard is hard for both: the difference is what is resampled.
-            model = floor + lead + rng.normal(scale=0.3, size=len(floor))
-            better_by[lead] += scored(stories, model, floor, resamples=100)["floors"]["floor"]["verdict"] == BETTER
+            model = baseline + lead + rng.normal(scale=0.3, size=len(baseline))
+            better_by[lead] += (
+                scored(stories, model, baseline, resamples=100)["baselines"]["baseline"]["verdict"] == BETTER
+            )
     assert better_by[0.0] <= 8
     assert better_by[0.5] >= 97
 
 
 @pytest.mark.parametrize(
-    ("better", "model", "floor", "verdict"),
+    ("better", "model", "baseline", "verdict"),
     [
         ("higher", 2.0, 1.0, BETTER),
         ("higher", 1.0, 2.0, WORSE),
@@ -104,13 +106,13 @@ def test_a_model_is_seldom_significantly_better_than_a_floor_that_is_as_good():
         ("higher", 1.0, 1.0, NOT_SIGNIFICANT),
     ],
 )
-def test_what_is_better_depends_on_the_metric(better, model, floor, verdict):
+def test_what_is_better_depends_on_the_metric(better, model, baseline, verdict):
     stories = [f"s{number}" for number in range(10)]
-    cell = scored(stories, np.full(10, model), np.full(10, floor), better=better)
-    assert cell["floors"]["floor"] == {
-        "value": floor,
-        "difference": model - floor,
-        "ci95": [pytest.approx(model - floor)] * 2,
+    cell = scored(stories, np.full(10, model), np.full(10, baseline), better=better)
+    assert cell["baselines"]["baseline"] == {
+        "value": baseline,
+        "difference": model - baseline,
+        "ci95": [pytest.approx(model - baseline)] * 2,
         "verdict": verdict,
     }
 
@@ -119,7 +121,7 @@ def test_with_too_few_stories_there_is_neither_interval_nor_verdict():
     stories = [f"s{number}" for number in range(LEAST_STORIES - 1)] * 4
     cell = scored(stories, np.ones(len(stories)), np.zeros(len(stories)))
     assert cell["ci95"] is None
-    assert cell["floors"]["floor"] == {"value": 0, "difference": 1, "ci95": None, "verdict": None}
+    assert cell["baselines"]["baseline"] == {"value": 0, "difference": 1, "ci95": None, "verdict": None}
 
 
 def test_a_score_that_counts_distinct_things_is_not_resampled():
@@ -135,9 +137,10 @@ def test_an_interval_is_the_middle():
 
 RANGES = {
     "bleu": (0, 100), "rouge": (0, 1), "meteor": (0, 1), "chrf": (0, 100), "cider": (0, 10), "distinct-1": (0, 1),
-    "distinct-2": (0, 1), "entities": (0, 1), "repetition": (0, 1), "copying": (0, 1), "mse": (0, 1),
-    "psnr": (0, 100), "ssim": (-1, 1), "sharpness": (0, np.inf), "spread": (0, np.inf), "similarity": (-1, 1),
-    "similarity-text": (-1, 1), "rank": (0, 1), "rank-text": (0, 1), "bertscore": (-1, 1), "clipscore": (0, 2.5),
+    "distinct-2": (0, 1), "entity-f1": (0, 1), "rep-4": (0, 1), "context-overlap-4": (0, 1), "mse": (0, 1),
+    "psnr": (0, 100), "ssim": (-1, 1), "sharpness": (0, np.inf), "diversity-image": (0, np.inf),
+    "cosine-image": (-1, 1),
+    "cosine-text": (-1, 1), "mrr-image": (0, 1), "mrr-text": (0, 1), "bertscore": (-1, 1), "clipscore": (0, 2.5),
     "lpips": (0, np.inf),
 }  # fmt: skip
 
@@ -188,7 +191,11 @@ def test_scores_that_are_not_always_numbers_have_neither_interval_nor_verdict():
     assert interval(np.array([0.0, np.nan, 1.0])) is None
     stories = [f"s{number}" for number in range(10)]
     cell = scored(stories, np.full(10, np.nan), np.ones(10))
-    assert (cell["ci95"], cell["floors"]["floor"]["ci95"], cell["floors"]["floor"]["verdict"]) == (None, None, None)
+    assert (cell["ci95"], cell["baselines"]["baseline"]["ci95"], cell["baselines"]["baseline"]["verdict"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_if_no_metric_can_run_all_the_reasons_are_one_mistake():

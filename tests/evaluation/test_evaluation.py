@@ -189,7 +189,7 @@ def test_where_every_window_leaks_nothing_is_scored(model, prepared):
 
 
 @pytest.mark.parametrize("name", ["mse", "bleu", "rouge"])
-def test_the_floor_is_the_last_frame_scored_by_hand(model, prepared, name):
+def test_the_baseline_is_the_last_frame_scored_by_hand(model, prepared, name):
     cell = scored(model, prepared, name).result["metrics"][name]
     windows, frames = prepared.windows("test"), prepared.frames
     images = frames.images.gather(windows.image_rows)
@@ -207,10 +207,10 @@ def test_the_floor_is_the_last_frame_scored_by_hand(model, prepared, name):
     ]
     (choice,) = metrics(name)
     metric = build(choice.provided, choice.options)
-    assert cell["floors"]["copy-last"]["value"] == metric.combine(metric.measure(samples))[name]
+    assert cell["baselines"]["copy-last"]["value"] == metric.combine(metric.measure(samples))[name]
     if name == "mse":
         by_hand = np.mean(((images[:, 3].astype(float) - images[:, 4]) / 255) ** 2)
-        assert cell["floors"]["copy-last"]["value"] == pytest.approx(by_hand, rel=1e-6)
+        assert cell["baselines"]["copy-last"]["value"] == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model, prepared, data):
@@ -224,10 +224,10 @@ def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model,
     assert len(again.windows) == len(windows)
     assert outcome(again) != outcome(found)
     for name, cell in found.result["metrics"].items():
-        assert cell["floors"]["shuffled"]["value"] == again.result["metrics"][name]["value"]
+        assert cell["baselines"]["shuffled-context"]["value"] == again.result["metrics"][name]["value"]
 
 
-def test_the_ceiling_is_the_target_cut_to_the_decoder_s_length_and_references_are_whole(model, prepared):
+def test_the_upper_bound_is_the_target_cut_to_the_decoder_s_length_and_references_are_whole(model, prepared):
     found = scored(model, prepared, "rouge", "mse")
     references = [clean_text(prepared.frames.texts[row]) for row in found.windows.text_rows[:, 4]]
     assert [item["reference"] for item in found.predictions] == references
@@ -237,8 +237,8 @@ def test_the_ceiling_is_the_target_cut_to_the_decoder_s_length_and_references_ar
     ]
     assert any(longer)
     assert found.result["truncated_references"] == np.mean(longer)
-    assert found.result["metrics"]["mse"]["ceiling"] == 0
-    assert found.result["metrics"]["rouge"]["value"] < found.result["metrics"]["rouge"]["ceiling"] < 1
+    assert found.result["metrics"]["mse"]["upper_bound"] == 0
+    assert found.result["metrics"]["rouge"]["value"] < found.result["metrics"]["rouge"]["upper_bound"] < 1
 
 
 def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, prepared):
@@ -254,7 +254,7 @@ def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, 
 
 
 def test_every_score_carries_the_whole_signature(model, prepared):
-    result = scored(model, prepared, "bleu", "similarity").result
+    result = scored(model, prepared, "bleu", "cosine-image").result
     for name, cell in result["metrics"].items():
         assert cell["signature"].startswith(f"metric:{name}|")
         assert cell["signature"].endswith(result["signature"])
@@ -262,18 +262,18 @@ def test_every_score_carries_the_whole_signature(model, prepared):
 
 
 def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
-    found = scored(model, prepared, "bleu", "mse", "rank")
+    found = scored(model, prepared, "bleu", "mse", "mrr-image")
     folder = tmp_path / "evaluations/test"
     keep_evaluation(folder, found, {"run": "", "data": "", **found.result})
     assert read_json(folder / "result.json", what="a result") == {"run": "", "data": "", **found.result}
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     kept = load_file(folder / "statistics.safetensors")
-    for choice in metrics("bleu", "mse", "rank"):
+    for choice in metrics("bleu", "mse", "mrr-image"):
         metric, cell = build(choice.provided, choice.options), found.result["metrics"][choice.name]
         assert metric.combine(kept[f"{choice.name}/model"])[choice.name] == cell["value"]
-        assert metric.combine(kept[f"{choice.name}/ceiling"])[choice.name] == cell["ceiling"]
-        for floor, floor_cell in cell["floors"].items():
-            assert metric.combine(kept[f"{choice.name}/{floor}"])[choice.name] == floor_cell["value"]
+        assert metric.combine(kept[f"{choice.name}/upper_bound"])[choice.name] == cell["upper_bound"]
+        for baseline, baseline_cell in cell["baselines"].items():
+            assert metric.combine(kept[f"{choice.name}/{baseline}"])[choice.name] == baseline_cell["value"]
         by_window = [metric.combine(row[None])[choice.name] for row in kept[f"{choice.name}/model"]]
         assert [line["scores"][choice.name] for line in lines] == by_window
     assert [(line["story"], line["context"]) for line in lines] == [(s, [1, 2, 3, 4]) for s in found.windows.stories]
@@ -283,16 +283,16 @@ def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     assert pictures == [f"{row:04d}.jpg" for row in range(len(lines))]
 
 
-def test_the_floors_of_a_rank_and_without_training_windows(model, prepared):
-    full = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
-    first = ["copy-last", "nearest", "typical", "shuffled"]
+def test_the_baselines_of_a_rank_and_without_training_windows(model, prepared):
+    full = scored(model, prepared, "mrr-image").result["metrics"]["mrr-image"]["baselines"]
+    first = ["copy-last", "nearest-neighbor", "mean", "shuffled-context"]
     assert list(full) == [*first, "mean-context", "copy-last-centred", "mean-context-centred"]
     none = prepared.windows("train").take(np.empty(0, np.int64))
     prepared._windows["train"] = none
-    bare = scored(model, prepared, "rank").result["metrics"]["rank"]["floors"]
+    bare = scored(model, prepared, "mrr-image").result["metrics"]["mrr-image"]["baselines"]
     assert list(bare) == [*first, "mean-context"]
-    assert "no training windows" in bare["nearest"]["unavailable"]
-    assert bare["nearest"] == bare["typical"]
+    assert "no training windows" in bare["nearest-neighbor"]["unavailable"]
+    assert bare["nearest-neighbor"] == bare["mean"]
 
 
 @pytest.mark.slow
@@ -305,7 +305,7 @@ def test_a_model_that_reads_its_context_does_worse_on_the_contexts_of_other_stor
     config = train_config(registry(), manifest=manifest, preset=None, config=None, flags={}, assignments=settings)
     run = run_train(config, data, tmp_path / "run")
     cell = run_evaluate(registry(), run, data, "test", metrics("mse"))["metrics"]["mse"]
-    shuffled = cell["floors"]["shuffled"]
+    shuffled = cell["baselines"]["shuffled-context"]
     assert shuffled["value"] > cell["value"]
     assert shuffled["verdict"] == "significantly better"
     assert shuffled["ci95"][1] < 0

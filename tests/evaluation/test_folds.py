@@ -23,7 +23,7 @@ from vsr_cli.runs.results import open_evaluated
 from vsr_cli.runs.run import Run
 from vsr_cli.training.graceful_shutdown import Interrupted
 
-METRICS = ("bleu", "cider", "mse", "rank-text")
+METRICS = ("bleu", "cider", "mse", "mrr-text")
 SPLITS = ("train", "validation", "test")
 
 
@@ -109,10 +109,10 @@ def test_each_prediction_and_baseline_is_that_of_the_fold_alone(done):
 def test_the_result_has_the_form_of_any_other(done, small_data):
     folder, result = done
     bleu = result["metrics"]["bleu"]
-    assert {"copy-last", "nearest", "typical", "shuffled"} <= bleu["floors"].keys()
-    assert all("verdict" in floor for floor in bleu["floors"].values())
+    assert {"copy-last", "nearest-neighbor", "mean", "shuffled-context"} <= bleu["baselines"].keys()
+    assert all("verdict" in baseline for baseline in bleu["baselines"].values())
     assert bleu["ci95"][0] <= bleu["value"] <= bleu["ci95"][1]
-    assert bleu["ceiling"] is not None
+    assert bleu["upper_bound"] is not None
     assert result["folds"] == 3
     assert "|folds:3|" in result["signature"]
     assert result["held_out"]

@@ -8,9 +8,9 @@ from vsr_cli.api import Decoding, VsrError
 from vsr_cli.cli.main import app
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.config.schema import SEED_LEAKS, FeatureOptions
+from vsr_cli.config.schema import LEAKS, FeatureOptions
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.evaluation.leaky_protocol import seed_steps
+from vsr_cli.evaluation.leaky_protocol import leaky_steps
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import open_evaluated
@@ -43,11 +43,11 @@ def model(run):
 
 def steps_of(model, folder, *leaks):
     prepared = open_prepared(folder)
-    return seed_steps(
+    return leaky_steps(
         model,
         prepared,
         "test",
-        resolve_metrics(registry(), ["bleu", "rouge", "rank"], []),
+        resolve_metrics(registry(), ["bleu", "rouge", "mrr-image"], []),
         leaks=leaks,
         decoding=Decoding(),
         device=torch.device("cpu"),
@@ -59,21 +59,21 @@ def steps_of(model, folder, *leaks):
 @pytest.mark.parametrize(("words", "name"), [([], "test"), (["--set", "decoding.beams=2"], "test-beam-beams2")])
 def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(run, words, name):
     words = ["--decoding", "beam", *words] if words else words
-    asked = ["evaluate", "--run", str(run.folder), "--metrics", "bleu,rouge", "--protocol", "seed", "--json", *words]
+    asked = ["evaluate", "--run", str(run.folder), "--metrics", "bleu,rouge", "--protocol", "leaky", "--json", *words]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["result"] is False
     assert record["signature"].startswith("not-a-result|")
-    assert [step["closed"] for step in record["steps"]] == [None, *SEED_LEAKS]
+    assert [step["closed"] for step in record["steps"]] == [None, *LEAKS]
     assert [len(step["open"]) for step in record["steps"]] == [5, 4, 3, 2, 1, 0]
     held_out = record["held_out"]["metrics"]
     assert record["steps"][-1]["scores"] == {name: cell["value"] for name, cell in held_out.items()}
     # Kept where nobody takes it for a result.
-    assert json.loads((run.folder / "evaluations" / f"{name}-seed" / "seed.json").read_text()) == record
+    assert json.loads((run.folder / "evaluations" / f"{name}-leaky" / "leaky.json").read_text()) == record
     assert open_evaluated(run.folder, name).result == record["held_out"]
-    with pytest.raises(VsrError, match=f"holds no evaluation of the {name}-seed split"):
-        open_evaluated(run.folder, f"{name}-seed")
+    with pytest.raises(VsrError, match=f"holds no evaluation of the {name}-leaky split"):
+        open_evaluated(run.folder, f"{name}-leaky")
 
 
 def test_each_leak_alone_does_what_it_says(model, marked):
@@ -121,8 +121,8 @@ class Untold(torch.nn.Module):
     ("words", "message"),
     [
         (["--protocol", "sed"], "did you mean seed?"),
-        (["--leaks", "markup"], "add --protocol seed"),
-        (["--protocol", "seed", "--leaks", "markdown"], "did you mean markup?"),
+        (["--leaks", "markup"], "add --protocol leaky"),
+        (["--protocol", "leaky", "--leaks", "markdown"], "did you mean markup?"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(words, message):

@@ -149,10 +149,10 @@ def test_a_rank_is_by_the_models_own_query(run, small_data):
     from vsr_cli.plugin.discovery import registry
 
     found = registry()
-    metrics = resolve_metrics(found, ["rank", "rank-text", "similarity"], [])
+    metrics = resolve_metrics(found, ["mrr-image", "mrr-text", "cosine-image"], [])
     result = run_evaluate(found, run, small_data, "test", metrics)
     assert "|ranking:query|" in result["signature"]
-    assert 0 < result["metrics"]["rank"]["value"] <= 1
+    assert 0 < result["metrics"]["mrr-image"]["value"] <= 1
 
 
 def test_without_a_weight_there_is_nothing_of_it(train_small, tmp_path):

@@ -39,9 +39,9 @@ def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, m
     assert json.loads(vsr("cache", "list", "--json").stdout)["features"] == kept, "training encoded nothing anew"
     assert "epoch 1/1" in trained.stderr
 
-    scored = json.loads(vsr("evaluate", "--run", "run", "--metrics", NAMES["metric"], "rank", "--json").stdout)
+    scored = json.loads(vsr("evaluate", "--run", "run", "--metrics", NAMES["metric"], "mrr-image", "--json").stdout)
     assert scored["metrics"][NAMES["metric"]]["value"] > 0
-    assert scored["metrics"]["rank"]["value"] > 0
+    assert scored["metrics"]["mrr-image"]["value"] > 0
 
     for number in range(1, 5):
         Image.new("RGB", (40, 40), (50 * number, 0, 0)).save(site.folder / f"{number:02d}.png")
@@ -53,7 +53,7 @@ def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, m
     predicted = json.loads(vsr("predict", "story", "--run", "run", "--json").stdout)
     assert isinstance(predicted["text"], str)
 
-    ablation = ("--temporal", NAMES["temporal-model"], "gru", "--seeds", "1", "--metrics", NAMES["metric"], "rank")
+    ablation = ("--temporal", NAMES["temporal-model"], "gru", "--seeds", "1", "--metrics", NAMES["metric"], "mrr-image")
     rest = [word for word in PARTS if word not in ("--temporal", NAMES["temporal-model"])]
     done = json.loads(vsr("ablate", "--data", "data", *ablation, *rest, "--out", "ablation", "--json").stdout)
     assert [each["values"]["temporal"] for each in done["combinations"]] == [NAMES["temporal-model"], "gru"]

@@ -73,7 +73,7 @@ def write_evaluation(run, data, *, seed=0, skill=4):
     }
     save_file(statistics, folder / "statistics.safetensors")
     facts = f"split:test|stories:12|windows:{len(windows)}|data:{open_prepared(data).fingerprint[:12]}"
-    floor = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "verdict": "significantly better"}
+    baseline = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "verdict": "significantly better"}
     result = {
         "run": str(run),
         "data": str(data),
@@ -94,8 +94,11 @@ def write_evaluation(run, data, *, seed=0, skill=4):
                 "better": "higher",
                 "signature": f"metric:bleu|nrefs:1|{facts}",
                 "components": {"bleu-brevity-penalty": 1.0, "bleu-odd": None},
-                "floors": {"copy-last": floor, "nearest": {"unavailable": "nearest: no training data"}},
-                "ceiling": 100.0,
+                "baselines": {
+                    "copy-last": baseline,
+                    "nearest-neighbor": {"unavailable": "nearest-neighbor: no training data"},
+                },
+                "upper_bound": 100.0,
             },
             "mse": {
                 "value": 0.04,
@@ -104,8 +107,8 @@ def write_evaluation(run, data, *, seed=0, skill=4):
                 "better": "lower",
                 "signature": f"metric:mse|pixels:0-1|{facts}",
                 "components": {},
-                "floors": {"copy-last": {"value": 0.05, "difference": -0.01, "ci95": None, "verdict": None}},
-                "ceiling": None,
+                "baselines": {"copy-last": {"value": 0.05, "difference": -0.01, "ci95": None, "verdict": None}},
+                "upper_bound": None,
             },
             "meteor": {"unavailable": "meteor: WordNet was not found; install it"},
         },

@@ -60,7 +60,7 @@ def test_what_is_better_and_worse_is_told_and_what_is_alike_is_not(make, ablatio
     assert strong["difference"] == pytest.approx(strong["value"] - base["value"])
     assert strong["difference_ci95"][0] > 0
     assert strong["p"] <= strong["p_holm"] < 0.05
-    assert strong["floors"] == {"copy-last": {"value": 3.0, "significantly_better": 3}}
+    assert strong["baselines"] == {"copy-last": {"value": 3.0, "significantly_better": 3}}
 
 
 def test_the_same_runs_give_the_same_numbers(make, ablation):

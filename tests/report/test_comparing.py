@@ -158,7 +158,7 @@ class InSpace:
         raise AssertionError("nothing is measured anew")
 
     def combine(self, statistics):
-        return {"similarity": float(statistics.mean())}
+        return {"cosine-image": float(statistics.mean())}
 
 
 @pytest.mark.parametrize(

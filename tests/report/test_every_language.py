@@ -27,7 +27,7 @@ WORDS = {
 }
 COUNTED = {"zh": 1.5, "hi": 1, "emoji": 1, "symbols": 0}
 """Words counted for a word above; Chinese ones are of one character or two."""
-METRICS = ["bleu", "rouge", "meteor", "chrf", "cider", "distinct-1", "repetition", "copying"]
+METRICS = ["bleu", "rouge", "meteor", "chrf", "cider", "distinct-1", "rep-4", "context-overlap-4"]
 
 
 @pytest.fixture(scope="module", params=WORDS)
@@ -73,9 +73,9 @@ def test_the_targets_themselves_score_highest_and_copying_does_not(told: SimpleN
         return
     for name, highest in {"bleu": 100, "rouge": 1, "meteor": 1, "chrf": 100, "cider": 10}.items():
         assert cells[name]["value"] == pytest.approx(highest, rel=0.01), name
-        assert cells[name]["ceiling"] == pytest.approx(highest, rel=0.01), name
+        assert cells[name]["upper_bound"] == pytest.approx(highest, rel=0.01), name
         assert cells[name]["caution"] is None
-        assert cells[name]["floors"]["copy-last"]["value"] < 0.8 * highest, name
+        assert cells[name]["baselines"]["copy-last"]["value"] < 0.8 * highest, name
     assert 0 < cells["distinct-1"]["value"] < 1
     assert cells["distinct-1"]["caution"] is None
 
@@ -101,7 +101,7 @@ def test_words_are_counted_in_every_language(told: SimpleNamespace) -> None:
 
 def test_only_a_bound_that_is_far_from_the_highest_score_is_warned_of() -> None:
     metric = SimpleNamespace(perfect=100.0)
-    assert upper_bound_caution("m", metric, {"ceiling": 90.5}) is None
-    assert upper_bound_caution("m", metric, {"ceiling": None}) is None
-    assert upper_bound_caution("m", SimpleNamespace(), {"ceiling": 0.0}) is None
-    assert "only 89 of 100" in str(upper_bound_caution("m", metric, {"ceiling": 89.0}))
+    assert upper_bound_caution("m", metric, {"upper_bound": 90.5}) is None
+    assert upper_bound_caution("m", metric, {"upper_bound": None}) is None
+    assert upper_bound_caution("m", SimpleNamespace(), {"upper_bound": 0.0}) is None
+    assert "only 89 of 100" in str(upper_bound_caution("m", metric, {"upper_bound": 89.0}))

@@ -18,7 +18,7 @@ def text(run):
 
 def test_the_table_has_scores_intervals_baselines_and_upper_bound(text):
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == "| metric | model | copy-last | nearest | upper bound |"
+    assert rows[0] == "| metric | model | copy-last | nearest-neighbor | upper bound |"
     assert rows[2] == "| bleu (0-100, higher is better) | **4** [3.5, 4.5] | 3 ▲ | – | 100 |"
     assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 | – | – |"
 

@@ -32,20 +32,20 @@ def test_mentions_are_those_of_the_windows_own_frames(small_data: Path) -> None:
             assert all(mention.text in text for mention in found)
 
 
-def test_entities_are_scored_beside_floors_and_ceiling(small_data: Path, train_small, tmp_path: Path) -> None:
+def test_entities_are_scored_beside_baselines_and_upper_bound(small_data: Path, train_small, tmp_path: Path) -> None:
     run = train_small(tmp_path / "run", "training.epochs=1")
     found = evaluate(
         load_model(run, registry()),
         open_prepared(small_data),
         "test",
-        choices("entities"),
+        choices("entity-f1"),
         decoding=Decoding(),
         device=torch.device("cpu"),
     )
-    cell = found.result["metrics"]["entities"]
-    assert cell["ceiling"] > 0.7  # the target names some by pronouns
-    assert 0 < cell["floors"]["copy-last"]["value"] < cell["ceiling"]
-    assert set(cell["components"]) == {"entities-precision", "entities-recall"}
+    cell = found.result["metrics"]["entity-f1"]
+    assert cell["upper_bound"] > 0.7  # the target names some by pronouns
+    assert 0 < cell["baselines"]["copy-last"]["value"] < cell["upper_bound"]
+    assert set(cell["components"]) == {"entity-f1-precision", "entity-f1-recall"}
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def unmarked(tmp_path: Path):
 def test_where_nothing_is_marked_the_metric_is_unavailable_and_says_what_helps(unmarked) -> None:
     windows = unmarked.windows("test")
     truth = read_truth(unmarked.frames, windows)
-    metrics, _ = build_metrics(choices("entities", "mse"))
+    metrics, _ = build_metrics(choices("entity-f1", "mse"))
     usable, unavailable, _ = part_by_mentions(metrics, unmarked, windows, truth)
     assert list(usable) == ["mse"]
-    assert "marks no entities; prepare stories that do" in unavailable["entities"]
+    assert "marks no entities; prepare stories that do" in unavailable["entity-f1"]
 
 
 def test_nothing_is_looked_up_where_no_metric_asks(unmarked) -> None:

@@ -145,14 +145,14 @@ def test_a_split_without_evaluation_is_one_line_with_the_remedy(run):
         run_report(run, None, "validation", most=600)
 
 
-CELL = {"ci95": [4, 6], "scale": "", "signature": "", "components": {}, "ceiling": None, "value": 5}
+CELL = {"ci95": [4, 6], "scale": "", "signature": "", "components": {}, "upper_bound": None, "value": 5}
 
 
 def positions(better, baseline, upper_bound=None):
     baselines = {
         "copy-last": {"value": baseline, "difference": 5 - baseline, "ci95": [-1, 1], "verdict": "not significant"}
     }
-    figure = metric_figure("bleu", {**CELL, "better": better, "floors": baselines, "ceiling": upper_bound})
+    figure = metric_figure("bleu", {**CELL, "better": better, "baselines": baselines, "upper_bound": upper_bound})
     return {mark.name: mark.at for mark in figure.marks}, figure
 
 

@@ -62,13 +62,13 @@ def scored(path, prepared, *names, allow_missing=False):
     return score_given(given, prepared, "test", choices(*names), allow_missing=allow_missing)
 
 
-def test_predictions_that_copy_the_last_text_score_exactly_the_floor(lines, prepared, write_lines):
+def test_predictions_that_copy_the_last_text_score_exactly_the_baseline(lines, prepared, write_lines):
     result = scored(write_lines(lines), prepared).result
     for cell in result["metrics"].values():
-        floor = cell["floors"]["copy-last"]
-        assert cell["value"] == floor["value"]
-        assert (floor["difference"], floor["verdict"]) == (0, "not significant")
-        assert floor["ci95"] == [0, 0]
+        baseline = cell["baselines"]["copy-last"]
+        assert cell["value"] == baseline["value"]
+        assert (baseline["difference"], baseline["verdict"]) == (0, "not significant")
+        assert baseline["ci95"] == [0, 0]
     assert result["windows"] == len(lines) - result["leaks"]["left_out"]
 
 

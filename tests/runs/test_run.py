@@ -164,8 +164,8 @@ def test_changes_can_be_told_without_the_plugin_or_the_preset():
 
 def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
     folder = write_run(tmp_path / "a", started="1")
-    floor = {"value": 2.5, "verdict": "significantly better"}
-    bleu = {"value": 3.5, "scale": "0..100", "floors": {"copy-last": floor}}
+    baseline = {"value": 2.5, "verdict": "significantly better"}
+    bleu = {"value": 3.5, "scale": "0..100", "baselines": {"copy-last": baseline}}
     result = {
         "run": "a", "data": "gone", "signature": "split:test", "checkpoint": "c", "cautions": [], "leaks": {},
         "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},

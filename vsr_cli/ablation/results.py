@@ -130,7 +130,7 @@ def _rows(
             "value": fmean(cell["value"] for cell in cells),
             "ci95": None if means is None else interval(means, score_range(metric)),
             "seeds": [cell["value"] for cell in cells],
-            "floors": _baselines(cells),
+            "baselines": _baselines(cells),
         }
         if number != BASE and BASE in groups and _comparable(metric, [*groups[BASE], *group]):
             row |= {"difference": row["value"] - rows[BASE]["value"], "difference_ci95": None, "verdict": None}
@@ -151,11 +151,13 @@ def _comparable(metric: Metric | SpaceMetric, evaluations: Sequence[Evaluated]) 
 
 def _baselines(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return, for each baseline that all seeds have, its mean and how many seeds are significantly better."""
-    names = [name for name in cells[0]["floors"] if all("value" in cell["floors"].get(name, {}) for cell in cells)]
+    names = [
+        name for name in cells[0]["baselines"] if all("value" in cell["baselines"].get(name, {}) for cell in cells)
+    ]
     return {
         name: {
-            "value": fmean(cell["floors"][name]["value"] for cell in cells),
-            "significantly_better": sum(cell["floors"][name]["verdict"] == BETTER for cell in cells),
+            "value": fmean(cell["baselines"][name]["value"] for cell in cells),
+            "significantly_better": sum(cell["baselines"][name]["verdict"] == BETTER for cell in cells),
         }
         for name in names
     }

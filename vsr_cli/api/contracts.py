@@ -220,7 +220,7 @@ class TextDecoder(Protocol):
 
 @runtime_checkable
 class ScoresEveryPlace(Protocol):
-    """A text decoder that can also be told the text up to each place; only the seed's protocol asks it to."""
+    """A text decoder that can also be told the text up to each place; only the leaky protocol asks it to."""
 
     def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
         """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""

@@ -47,7 +47,7 @@ class Metric(Protocol):
     """A score of predictions. Built by `build(options) -> Metric`.
 
     A metric first reduces each window to a few numbers and then combines any selection of windows, so that a
-    corpus score, a floor and a bootstrap over stories all come from one pass with memory that does not grow
+    corpus score, a baseline and a bootstrap over stories all come from one pass with memory that does not grow
     with the images. Raise VsrError from `build` where the metric cannot run here, saying what it lacks and
     how to get it: the table then shows it as unavailable.
 
@@ -124,7 +124,7 @@ class SpaceMetric(Protocol):
     space: Literal["visual", "text"]
     ranks: bool
     """Whether it only orders candidates. Then a model that has learned to choose among them (objective `next_frame`)
-    answers with its own query and keys, and floors are also measured with the training mean taken off all vectors."""
+    answers with its own query and keys, and baselines are also measured with the training mean taken off all vectors."""
     scale: str
     signature: str
 

@@ -135,7 +135,7 @@ Protocol = Annotated[
 ]
 Leaks = Annotated[
     list[str] | None,
-    typer.Option("--leaks", metavar="NAME,…", help="For --protocol seed: which to open; else all."),
+    typer.Option("--leaks", metavar="NAME,…", help="For --protocol leaky: which to open; else all."),
 ]
 Split = Annotated[
     str,

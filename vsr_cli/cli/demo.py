@@ -53,7 +53,7 @@ def _run(found: Registry, out: Path) -> None:
     settings = train_config(found, manifest=read_manifest(data), preset=None, config=None, flags={}, assignments=[])
     run = run_train(settings, data, _next_run(out))
 
-    _head(3, "evaluate", "stories that the model has not seen, beside floors and a ceiling")
+    _head(3, "evaluate", "stories that the model has not seen, beside baselines and an upper bound")
     result = run_evaluate(found, run, data, "test", resolve_metrics(found, [*DEFAULT_METRICS, "mse", "ssim"], []))
     show_result(result, run.folder / "evaluations" / "test")
 

@@ -1,4 +1,4 @@
-"""`vsr evaluate`: scores, each beside its floor."""
+"""`vsr evaluate`: scores, each beside its baseline."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GREEDY = Decoding()
 ALL = "all"
 """In place of metrics' names: every one that is installed."""
 COMMON = 4
-"""The floors that every metric has, and that have columns."""
+"""The baselines that every metric has, and that have columns."""
 SHOWN = 6
 """How many windows are drawn as storyboards."""
 
@@ -148,15 +148,15 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
         if "scale" in score:
             console.print(f"{name}: {_words(score)}", markup=False)
     console.print("below each score: its 95 % interval over stories", soft_wrap=True)
-    console.print(f"beside each floor: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
+    console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
     for caution in result["cautions"]:
         warn(caution)
     for score in result["metrics"].values():
         if caution := score.get("unavailable") or score.get("caution"):
             warn(caution)
-    reasons = {floor["unavailable"] for _, floor in _floors(result["metrics"]) if "unavailable" in floor}
+    reasons = {baseline["unavailable"] for _, baseline in _baselines(result["metrics"]) if "unavailable" in baseline}
     for reason in sorted(reasons):
-        warn(f"a floor is missing: {reason}")
+        warn(f"a baseline is missing: {reason}")
     left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}
     if left_out:
         listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
@@ -172,18 +172,18 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
 
 def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
     """Make the table of scores, a row for each metric: its score and interval, what it is compared with, its bound."""
-    floors = _common_floors(metrics)
+    baselines = _common_baselines(metrics)
     there = [score if "value" in score else None for score in metrics.values()]
     columns = [
         Column("metric", list(metrics), justify="left"),
         Column("model", [_score_cell(score) if score else "unavailable" for score in there]),
         *(
-            Column(floor, [_floor_cell(score["floors"].get(floor)) if score else "" for score in there])
-            for floor in floors
+            Column(baseline, [_baseline_cell(score["baselines"].get(baseline)) if score else "" for score in there])
+            for baseline in baselines
         ),
         Column(
-            "ceiling",
-            ["" if not score or score["ceiling"] is None else f"{score['ceiling']:.4g}" for score in there],
+            "upper bound",
+            ["" if not score or score["upper_bound"] is None else f"{score['upper_bound']:.4g}" for score in there],
             rank=1,
         ),
     ]
@@ -195,39 +195,41 @@ def _score_cell(score: Mapping[str, Any]) -> Text:
     return styled("{}\n[dim]{}[/dim]", f"{score['value']:.4g}", between)
 
 
-def _floors(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _baselines(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for score in metrics.values():
-        yield from score.get("floors", {}).items()
+        yield from score.get("baselines", {}).items()
 
 
-def _common_floors(metrics: Mapping[str, Any]) -> list[str]:
-    """Name the floors that every metric has; the others would not fit the width."""
-    scored = [score["floors"] for score in metrics.values() if "floors" in score]
-    return [name for name in scored[0] if all(name in floors for floors in scored)][:COMMON] if scored else []
+def _common_baselines(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the baselines that every metric has; the others would not fit the width."""
+    scored = [score["baselines"] for score in metrics.values() if "baselines" in score]
+    return [name for name in scored[0] if all(name in baselines for baselines in scored)][:COMMON] if scored else []
 
 
 def _words(score: Mapping[str, Any]) -> str:
-    """Say of a metric what stands in no column: its scale, its other scores, its other floors."""
+    """Say of a metric what stands in no column: its scale, its other scores, its other baselines."""
     words = [score["scale"]]
     words += [f"{name} {value:.4g}" for name, value in score["components"].items() if value is not None]
-    others = list(score["floors"].items())[COMMON:]
-    return "; ".join([*words, *(f"floor {name} {_plain_cell(floor)}" for name, floor in others)])
+    others = list(score["baselines"].items())[COMMON:]
+    return "; ".join([*words, *(f"baseline {name} {_plain_cell(baseline)}" for name, baseline in others)])
 
 
-def _plain_cell(floor: Mapping[str, Any]) -> str:
-    return "unavailable" if "value" not in floor else f"{floor['value']:.4g} {_mark(floor['verdict'])}".rstrip()
+def _plain_cell(baseline: Mapping[str, Any]) -> str:
+    return (
+        "unavailable" if "value" not in baseline else f"{baseline['value']:.4g} {_mark(baseline['verdict'])}".rstrip()
+    )
 
 
 def _mark(verdict: str | None) -> str:
     return marks(console.encoding)[verdict]
 
 
-def _floor_cell(floor: Mapping[str, Any] | None) -> Cell:
-    if floor is None:
+def _baseline_cell(baseline: Mapping[str, Any] | None) -> Cell:
+    if baseline is None:
         return ""
-    if "unavailable" in floor:
+    if "unavailable" in baseline:
         return "unavailable"
-    return Text(f"{floor['value']:.4g} ") + verdict_mark(floor["verdict"], encoding=console.encoding)
+    return Text(f"{baseline['value']:.4g} ") + verdict_mark(baseline["verdict"], encoding=console.encoding)
 
 
 def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`vsr evaluate --protocol seed`: the seed's way of scoring beside the held-out one. Nothing in it is a result."""
+"""`vsr evaluate --protocol leaky`: the seed's way of scoring beside the held-out one. Nothing in it is a result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..api import Decoding
 from ..config.resolve import Choice
-from ..config.schema import SEED_LEAKS, FeatureOptions
+from ..config.schema import LEAKS, FeatureOptions
 from ..console import out as console
 from ..console import styled
 from ..errors import VsrError, nearest
@@ -19,27 +19,29 @@ from ..report.tables import Column, fitting_table
 from ..runs.run import Run
 from .evaluate import evaluation_folder, training_data
 
-PROTOCOLS = ("held-out", "seed")
+PROTOCOLS = ("held-out", "leaky")
 NO_RESULT = "NOT A RESULT: the seed's way of scoring, leak by leak"
-FILE = "seed.json"
+FILE = "leaky.json"
 """Not the name of a result: neither 'vsr compare' nor 'vsr report' looks for this one."""
 
 
 def chosen_leaks(protocol: str, names: Sequence[str] | None) -> list[str] | None:
     """Return the leaks to open, all where none are named; None for a protocol without. Raises VsrError at a mistake."""
+    if protocol == "seed":
+        raise VsrError("--protocol seed: is now called leaky; use --protocol leaky")
     if protocol not in PROTOCOLS:
         raise VsrError(f"--protocol {protocol}: there is none of this name; {nearest(protocol, PROTOCOLS)}")
-    if protocol != "seed":
+    if protocol != "leaky":
         if names is not None:
-            raise VsrError(f"--leaks {','.join(names)}: only the seed's protocol has leaks; add --protocol seed")
+            raise VsrError(f"--leaks {','.join(names)}: only the leaky protocol has leaks; add --protocol leaky")
         return None
     for name in names or ():
-        if name not in SEED_LEAKS:
-            raise VsrError(f"--leaks {name}: there is none of this name; {nearest(name, SEED_LEAKS)}")
-    return list(names or SEED_LEAKS)
+        if name not in LEAKS:
+            raise VsrError(f"--leaks {name}: there is none of this name; {nearest(name, LEAKS)}")
+    return list(names or LEAKS)
 
 
-def run_seed(
+def run_leaky(
     found: Registry,
     run: Run,
     data: Path,
@@ -51,14 +53,14 @@ def run_seed(
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score a run as the seed did, step by step, and keep that apart from results. `held_out` is the result beside."""
-    folder = seed_folder(run, split, decoding)
+    folder = leaky_folder(run, split, decoding)
     with alone_in_evaluation(folder):
-        record = _seed_record(found, run, data, split, metrics, leaks=leaks, decoding=decoding, held_out=held_out)
+        record = _leaky_record(found, run, data, split, metrics, leaks=leaks, decoding=decoding, held_out=held_out)
         write_json(folder / FILE, record, seal=False)
     return record
 
 
-def _seed_record(
+def _leaky_record(
     found: Registry,
     run: Run,
     data: Path,
@@ -70,11 +72,11 @@ def _seed_record(
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     from ..data.prepared import open_prepared
-    from ..evaluation.leaky_protocol import seed_steps
+    from ..evaluation.leaky_protocol import leaky_steps
     from ..model.weights import choose_device, load_model
 
     prepared = open_prepared(data)
-    steps = seed_steps(
+    steps = leaky_steps(
         load_model(run, found),
         prepared,
         split,
@@ -88,20 +90,20 @@ def _seed_record(
     return {
         "result": False,
         "what": NO_RESULT,
-        "signature": f"not-a-result|protocol:seed|{held_out['signature']}",
-        "leaks": {name: SEED_LEAKS[name] for name in leaks},
+        "signature": f"not-a-result|protocol:leaky|{held_out['signature']}",
+        "leaks": {name: LEAKS[name] for name in leaks},
         "steps": steps,
         "held_out": held_out,
     }
 
 
-def seed_folder(run: Run, split: str, decoding: Decoding) -> Path:
+def leaky_folder(run: Run, split: str, decoding: Decoding) -> Path:
     """Say where the seed's scores are kept: beside the result, and under the name of none."""
     folder = evaluation_folder(run.folder, split, decoding)
-    return folder.with_name(f"{folder.name}-seed")
+    return folder.with_name(f"{folder.name}-leaky")
 
 
-def show_seed(record: Mapping[str, Any], folder: Path) -> None:
+def show_leaky(record: Mapping[str, Any], folder: Path) -> None:
     """Print the steps, the last of which is the result that was printed before."""
     steps = record["steps"]
     none = "none: the result" if record["held_out"]["held_out"] else "none"

@@ -49,7 +49,7 @@ predicting_app = typer.Typer()
         "vsr evaluate --run runs/mine --split validation --json",
         "vsr evaluate --metrics all",
         "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
-        "vsr evaluate --protocol seed",
+        "vsr evaluate --protocol leaky",
         "vsr evaluate --decoding beam --set decoding.beams=8",
         "vsr evaluate --folds 5 --data data/my_stories --preset laptop --epochs 10",
     ),
@@ -83,7 +83,7 @@ def evaluate(
     font: Font = None,
     as_json: Json = False,
 ) -> None:
-    """Score a run's free-running predictions on a held-out split, each score beside its floors and its ceiling.
+    """Score a run's free-running predictions on a held-out split, each score beside its baselines and its upper bound.
 
     With --folds N, hold every story of a prepared folder out once: train N models, as 'vsr train' with the same
     options would, and score what each predicts of the stories that it has not seen, all together. Typed again, the
@@ -97,7 +97,7 @@ def evaluate(
     from .evaluate import ALL, DEFAULT_METRICS, data_of, evaluation_folder, run_evaluate, show_result
     from .flags import resolve_train_command, train_flags
     from .folds import refuse_run_options, refuse_training_options, run_folds, sorted_assignments
-    from .leaky import chosen_leaks, run_seed, seed_folder, show_seed
+    from .leaky import chosen_leaks, leaky_folder, run_leaky, show_leaky
     from .requirements import check_together
     from .settings import comma_separated, flag_layers, registry
     from .train import find_data, read_manifest
@@ -155,8 +155,8 @@ def evaluate(
     if not as_json:
         show_result(result, evaluation_folder(opened.folder, split, how))
     if opened_leaks is not None:
-        record = run_seed(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
-        print_json(record) if as_json else show_seed(record, seed_folder(opened, split, how))
+        record = run_leaky(found, opened, folder, split, choices, leaks=opened_leaks, decoding=how, held_out=result)
+        print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
     elif as_json:
         print_json(result)
 

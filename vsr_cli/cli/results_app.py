@@ -42,7 +42,7 @@ def report(
     ] = MOST,
     as_json: Json = False,
 ) -> None:
-    """Make a page of an evaluation, in one file: scores with floors, losses, storyboards; and the same as Markdown."""
+    """Make a page of an evaluation, in one file: scores with baselines, losses, storyboards; also as Markdown."""
     from .report import run_report
 
     page, text = run_report(run, data, split, most=most)
@@ -91,7 +91,10 @@ def score(
     run: Annotated[
         Path | None,
         typer.Option(
-            "--run", metavar="DIR", parser=as_path, help="A run whose encoders and training data give all the floors."
+            "--run",
+            metavar="DIR",
+            parser=as_path,
+            help="A run whose encoders and training data give all the baselines.",
         ),
     ] = None,
     metrics: Metrics = None,
@@ -102,7 +105,7 @@ def score(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Score predictions that another system made, as a run's are: on the same windows, beside the same floors."""
+    """Score predictions that another system made, as a run's are: on the same windows, beside the same baselines."""
     from ..config.experiment import resolve_metrics
     from ..config.resolve import parse_set
     from ..runs.opening import open_run

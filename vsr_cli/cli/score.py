@@ -40,7 +40,7 @@ def run_score(
 ) -> tuple[Path, dict[str, Any]]:
     """Score a file of predictions and keep the evaluation. Gives the folder that is like a run's, and the result.
 
-    `run` is one whose spaces and training data serve for floors; without it, those that need one are unavailable.
+    `run` is one whose spaces and training data serve for baselines; without it, those that need one are unavailable.
     Raises VsrError if the file or its windows are not as they should be, or the folder holds something else.
     """
     place = out or SCORES / file.stem
@@ -75,7 +75,7 @@ def _score(
     evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing, placed=placed, known=known)
     result = {"run": str(file), "data": str(data), **evaluation.result}
     if run:
-        result["floors_by"] = str(run.folder)
+        result["baselines_from"] = str(run.folder)
     stored = keep_evaluation(evaluations_of(place) / split, evaluation, result)
     warn_of_lasting(evaluation.result, stored)
     return stored

@@ -195,14 +195,14 @@ class TrainingOptions(Options):
         return precision
 
 
-SEED_LEAKS: Mapping[str, str] = {
+LEAKS: Mapping[str, str] = {
     "training": "ten windows that the model learned from, in place of held-out ones",
     "padding": "every text of the context is the target's, as one text repeated five times",
     "teacher-forcing": "each token is guessed with all of the target before it in sight",
     "cut": "the reference ends where the decoder must",
     "markup": "tags are words like any other",
 }
-"""What `--protocol seed` lets in, in the order in which it is closed again."""
+"""What `--protocol leaky` lets in, in the order in which it is closed again."""
 
 COMMON: dict[str, type[Options]] = {
     "data": DataOptions,

@@ -1,1 +1,1 @@
-"""The evaluation protocol: free-running predictions, scored beside their floors."""
+"""The evaluation protocol: free-running predictions, scored beside their baselines."""

@@ -1,4 +1,4 @@
-"""The floors that every score stands beside, and its ceiling."""
+"""The baselines that every score stands beside, and its ceiling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHUFFLE_SEED = 0
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Why a floor cannot be had, and what to do."""
+    """Why a baseline cannot be had, and what to do."""
 
     reason: str
 

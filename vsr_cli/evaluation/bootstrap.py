@@ -18,7 +18,7 @@ LEVEL = 0.95
 
 Better = Literal["higher", "lower", "one"]
 Series = Mapping[str, NDArray[np.float64]]
-"""Statistics (W, S) of the model, of each floor and of the ceiling, by name."""
+"""Statistics (W, S) of the model, of each baseline and of the ceiling, by name."""
 
 
 def resampled_windows(
@@ -56,7 +56,8 @@ def resampled_scores(
     if len(set(stories)) < LEAST_STORIES:
         return {}
     scores = {
-        name: {series: np.empty(resamples) for series in statistics[name] if series != "ceiling"} for name in metrics
+        name: {series: np.empty(resamples) for series in statistics[name] if series != "upper_bound"}
+        for name in metrics
     }
     for draw, rows in enumerate(resampled_windows(stories, resamples=resamples, seed=seed)):
         for name, metric in metrics.items():
@@ -94,28 +95,33 @@ def score_series(
     statistics: Series,
     resampled: Series | None,
 ) -> dict[str, Any]:
-    """Return the scores of one metric: the model's, beside each floor and the verdict on it, and the ceiling.
+    """Return the scores of one metric: the model's, beside each baseline and the verdict on it, and the ceiling.
 
     `resampled` holds each series' headline on each resample; None: there are neither intervals nor verdicts.
     """
     (headline, value), *components = metric.combine(statistics["model"]).items()
     assert headline == name, f"the first score of {name} is called {headline}"
-    floors: dict[str, dict[str, Any]] = {}
-    for floor in statistics:
-        if floor in ("model", "ceiling"):
+    baselines: dict[str, dict[str, Any]] = {}
+    for baseline in statistics:
+        if baseline in ("model", "upper_bound"):
             continue
-        floor_value = metric.combine(statistics[floor])[name]
-        floors[floor] = {"value": floor_value, "difference": value - floor_value, "ci95": None, "verdict": None}
+        baseline_value = metric.combine(statistics[baseline])[name]
+        baselines[baseline] = {
+            "value": baseline_value,
+            "difference": value - baseline_value,
+            "ci95": None,
+            "verdict": None,
+        }
         if resampled is not None:
-            floors[floor] |= compared(resampled["model"], resampled[floor], metric)
+            baselines[baseline] |= compared(resampled["model"], resampled[baseline], metric)
     return {
         "value": value,
         "ci95": None if resampled is None else interval(resampled["model"], score_range(metric)),
         "scale": metric.scale,
         "better": metric.better,
         "components": {score: number if np.isfinite(number) else None for score, number in components},
-        "floors": floors,
-        "ceiling": metric.combine(statistics["ceiling"])[name] if "ceiling" in statistics else None,
+        "baselines": baselines,
+        "upper_bound": metric.combine(statistics["upper_bound"])[name] if "upper_bound" in statistics else None,
     }
 
 

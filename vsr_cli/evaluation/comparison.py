@@ -20,7 +20,7 @@ FROZEN = "frozen-features"
 WHOSE = ("checkpoint", "predictions")
 """What a signature says of whose predictions were scored: they differ in every comparison."""
 MODEL = "model"
-"""In the statistics: the run itself, beside its floors."""
+"""In the statistics: the run itself, beside its baselines."""
 
 
 def check_alike(evaluations: Sequence[Evaluated]) -> list[str]:

@@ -28,8 +28,8 @@ NO_IMAGE = np.empty((0, 0, 3), np.uint8)
 def copy_last_text(prepared: Prepared, splits: Sequence[str], choices: Sequence[Choice]) -> dict[str, Any]:
     """Score copying the last text, by metrics of texts, in each split and in all: {split: {"windows": n, name: score}}.
 
-    As in the floors of an evaluation, windows whose target is among their inputs, and padded ones, are left out. None
-    stands for a split without a window that is left. The score of a metric that can make nothing of the texts is None.
+    As in the baselines of an evaluation, windows whose target is among their inputs, and padded ones, are left out.
+    None stands for a split without windows, and for the score of a metric that cannot read the texts.
     """
     metrics: dict[str, Metric] = {choice.name: build(choice.provided, choice.options) for choice in choices}
     statistics: dict[str, dict[str, list[NDArray[np.float64]]]] = {}

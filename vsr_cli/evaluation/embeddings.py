@@ -1,4 +1,4 @@
-"""The scored windows and those that were learned from, in a run's own spaces, and the floors that this gives."""
+"""The scored windows and those that were learned from, in a run's own spaces, and the baselines that this gives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .training_neighbors import Training, look_at_training
 
 @dataclass(frozen=True)
 class Placed:
-    """The windows of a split, and the training windows that floors are taken from, in a run's spaces."""
+    """The windows of a split, and the training windows that baselines are taken from, in a run's spaces."""
 
     spaces: Spaces
     features: Features
@@ -32,13 +32,13 @@ class Placed:
     """The data that the run learned from."""
     learned: Training | Unavailable
 
-    def floors(self, rows: NDArray[np.int64]) -> dict[str, Series | Unavailable]:
+    def baselines(self, rows: NDArray[np.int64]) -> dict[str, Series | Unavailable]:
         """Answer some of the split's windows (n,) with what the training windows hold."""
         if isinstance(self.learned, Unavailable):
-            return {"nearest": self.learned, "typical": self.learned}
+            return {"nearest-neighbor": self.learned, "mean": self.learned}
         return {
-            "nearest": nearest_context(self.learned, self.vectors.take(rows)),
-            "typical": typical(self.learned, self.spaces, len(rows)),
+            "nearest-neighbor": nearest_context(self.learned, self.vectors.take(rows)),
+            "mean": typical(self.learned, self.spaces, len(rows)),
         }
 
 

@@ -1,4 +1,4 @@
-"""The protocol: free-running predictions on a held-out split, scored beside their floors and their ceiling."""
+"""The protocol: free-running predictions on a held-out split, scored beside their baselines and their ceiling."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def evaluate(
     checkpoint: str | None = None,
     known: Sequence[str] = (),
 ) -> Evaluation:
-    """Predict every window of a split and score the predictions beside their floors and their ceiling.
+    """Predict every window of a split and score the predictions beside their baselines and their ceiling.
 
-    `training` is the data that the model was trained on, where floors and leaks are looked for (None: `prepared`);
+    `training` is the data that the model was trained on, where baselines and leaks are looked for (None: `prepared`);
     `checkpoint` is the digest of the model's weights, to which the result then belongs; `known` is what the caller
     knows against the scores. Raises VsrError if the split holds no window, or none that is not a leak, or if no metric
     can run.
@@ -207,12 +207,12 @@ def _facts(
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training[:12],
-        "text": "one-form-3",
+        "text": "normalized-3",
         "maxlength": of_model["maxlength"],
         **{f"decoding.{name}": value for name, value in decoding.facts().items()},
         "shuffleseed": SHUFFLE_SEED,
         **{name: value for name, value in of_model.items() if name != "maxlength"},
-        "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
+        "bootstrap": f"stories-{RESAMPLES}-leaky{SEED}",
     }
     return facts
 

@@ -14,7 +14,7 @@ import torch
 
 from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES, SEED_LEAKS, FeatureOptions
+from ..config.schema import CONTEXT_FRAMES, LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
 from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
@@ -41,7 +41,7 @@ class _Answers:
     series: Series
 
 
-def seed_steps(
+def leaky_steps(
     model: StoryModel,
     prepared: Prepared,
     split: str,
@@ -53,7 +53,7 @@ def seed_steps(
     feature_options: FeatureOptions,
     training: Prepared,
 ) -> list[dict[str, Any]]:
-    """Score one model with all `leaks` open, then with one after the other closed, in the order of `SEED_LEAKS`.
+    """Score one model with all `leaks` open, then with one after the other closed, in the order of `LEAKS`.
 
     The last step is scored as every evaluation is. Gives of each step which leaks are open, which one has just been
     closed, its windows and stories, the scores by metric, and the first window's texts. Metrics of spaces or of
@@ -90,7 +90,7 @@ def seed_steps(
 
 def _closing(leaks: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
     """Yield the leak that has just been closed, and those still open."""
-    still_open = [name for name in SEED_LEAKS if name in leaks]
+    still_open = [name for name in LEAKS if name in leaks]
     yield None, still_open
     while still_open:
         closed, *still_open = still_open
@@ -115,7 +115,7 @@ def _told(model: StoryModel, contexts: Contexts, targets: Targets) -> list[str]:
     decoder = model.text_decoder
     if not isinstance(decoder, ScoresEveryPlace):
         what = "the run's text decoder cannot be told the text up to each place"
-        raise VsrError(f"--protocol seed: {what}; leave the leak 'teacher-forcing' out of --leaks")
+        raise VsrError(f"--protocol leaky: {what}; leave the leak 'teacher-forcing' out of --leaks")
     eos = int(decoder.tokenize([""]).ids[0, 0])
     texts: list[str] = []
     for start in range(0, len(contexts), BATCH):

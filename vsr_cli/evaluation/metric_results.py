@@ -23,7 +23,7 @@ def metric_cells(
     series: Mapping[str, Series | Unavailable],
     signature: str,
 ) -> dict[str, dict[str, Any]]:
-    """Score each metric beside its floors, with intervals where there are stories enough. `stories`: of each window."""
+    """Score each metric beside its baselines, with intervals where there are enough stories (`stories`: (W,))."""
     resampled = resampled_scores(metrics, statistics, stories)
     lacking = {each: {"unavailable": what.reason} for each, what in series.items() if isinstance(what, Unavailable)}
     cells = {}
@@ -31,9 +31,9 @@ def metric_cells(
         cell = score_series(name, metric, statistics[name], resampled.get(name))
         cell["caution"] = upper_bound_caution(name, metric, cell)
         cell["signature"] = f"metric:{name}|{metric.signature}|{signature}"
-        floors = {**cell["floors"], **lacking}
-        order = [*(each for each in series if each in floors), *(each for each in floors if each not in series)]
-        cells[name] = cell | {"floors": {each: floors[each] for each in order}}
+        baselines = {**cell["baselines"], **lacking}
+        order = [*(each for each in series if each in baselines), *(each for each in baselines if each not in series)]
+        cells[name] = cell | {"baselines": {each: baselines[each] for each in order}}
     return cells
 
 

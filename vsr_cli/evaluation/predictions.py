@@ -83,12 +83,12 @@ def answer(
     scored = placed.vectors.take(found.kept)
     series: dict[str, Series | Unavailable] = {"model": answers}
     series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
-    series |= placed.floors(found.kept)
-    series["shuffled"] = shuffled(answers, windows.stories)
+    series |= placed.baselines(found.kept)
+    series["shuffled-context"] = shuffled(answers, windows.stories)
     top = ceiling(
         model.text_decoder, prepared.frames, windows, truth, vectors=scored, spaces=spaces if metrics else None
     )
-    series["ceiling"] = top.series
+    series["upper_bound"] = top.series
     means: dict[str, Vectors] = {}
     if isinstance(learned, Training):
         means = {"visual": learned.visual_mean, "text": learned.text_mean}

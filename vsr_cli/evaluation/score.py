@@ -1,4 +1,4 @@
-"""The protocol for predictions that come from elsewhere: the same windows, floors, intervals and files as a run's."""
+"""Evaluation of external predictions: the same windows, baselines, intervals and files as a run's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def score_given(
     """Score predictions of a split's windows as `evaluate` does a run's.
 
     Windows that leak are left out whether they are predicted or not. `placed` is the split in the spaces of a run,
-    whose training data then serve, and `known` what speaks against that; without one, floors that need a run's
+    whose training data then serve, and `known` what speaks against that; without one, baselines that need a run's
     encoders are unavailable. Raises VsrError if a window is missing, unless that is allowed, or none is left, or if no
     metric can run.
     """
@@ -70,9 +70,9 @@ def score_given(
     series: dict[str, Series | Unavailable] = {
         "model": answers,
         "copy-last": copy_last(prepared.frames, windows, truth, nowhere),
-        **(placed.floors(rows) if placed else {"nearest": NO_RUN, "typical": NO_RUN}),
-        "shuffled": shuffled(answers, windows.stories),
-        "ceiling": Series(truth.references, truth.images),
+        **(placed.baselines(rows) if placed else {"nearest-neighbor": NO_RUN, "mean": NO_RUN}),
+        "shuffled-context": shuffled(answers, windows.stories),
+        "upper_bound": Series(truth.references, truth.images),
     }
     there = {name: each for name, each in series.items() if isinstance(each, Series)}
     statistics = measure(usable, there, truth)
@@ -92,10 +92,10 @@ def score_given(
             "splitby": data["split"],
             "splitseed": data["seed"],
             "training": training.fingerprint[:12],
-            "text": "one-form-3",
+            "text": "normalized-3",
             "shuffleseed": SHUFFLE_SEED,
             **({f"space.{name}": value for name, value in placed.spaces.signature.items()} if placed else {}),
-            "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
+            "bootstrap": f"stories-{RESAMPLES}-leaky{SEED}",
             "predictions": given.digest()[:SHORT],
         }
     )

@@ -174,7 +174,7 @@ def measure_in_spaces(
     means: Mapping[str, Vectors],
 ) -> Statistics:
     """Measure every answer by each metric of the run's spaces, where it ranks by the model's own queries if there are
-    any, and two more floors: the mean of the context's frames,
+    any, and two more baselines: the mean of the context's frames,
     and for ranks both it and the last frame with the training mean taken off.
 
     `windows` and `vectors` are of all windows of the split, of which those kept are scored; `means` are the training

@@ -1,4 +1,4 @@
-"""What is scored on the same windows: the model, the floors below it and the ceiling above it."""
+"""What is scored on the same windows: the model, the baselines below it and the ceiling above it."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from ..files.atomic import replacing_folder, write_json
 from ..files.checksums import write_checksums
 from ..files.strict_json import to_json, undefined_as_null
 from ..runs.results import (
+    FORMAT,
     LEAKS,
     PICTURES,
     PREDICTIONS,
@@ -46,7 +47,7 @@ def keep_evaluation(
     storyboards to a path. The caller is alone in the folder (`alone_in_evaluation`).
     """
     earlier = _earlier(folder, evaluation, result)
-    merged: dict[str, Any] = undefined_as_null(result)
+    merged: dict[str, Any] = undefined_as_null({"format": FORMAT, **result})
     lines: list[dict[str, Any]] = undefined_as_null(evaluation.predictions)
     tensors = _tensors(evaluation)
     if earlier:

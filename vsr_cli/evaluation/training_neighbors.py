@@ -1,4 +1,4 @@
-"""What floors take from the training split: the nearest context, the most typical text, the mean image."""
+"""What baselines take from the training split: the nearest context, the most typical text, the mean image."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def upper_bound_caution(name: str, metric: Metric | SpaceMetric, cell: Mapping[s
 
     None too for a metric that has no such score (how varied texts are), or where nothing was scored against itself.
     """
-    perfect, bound = getattr(metric, "perfect", None), cell["ceiling"]
+    perfect, bound = getattr(metric, "perfect", None), cell["upper_bound"]
     if perfect is None or bound is None or abs(perfect - bound) <= FAR * abs(perfect):
         return None
     return (

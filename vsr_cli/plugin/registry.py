@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..api import Component
+from ..config.renamed import COMPONENTS as RENAMED
 from ..errors import VsrError, nearest
 from .kinds import KIND_OF, KINDS, Kind
 
@@ -73,6 +74,8 @@ class Registry:
                 f"uninstall one, or set VSR_DISABLE_PLUGINS={found[-1].plugin}"
             )
         if not found:
+            if new_name := RENAMED.get(section, {}).get(name):
+                raise VsrError(f"{KIND_OF[section].title} '{name}': is now called {new_name}; use that name")
             elsewhere = [kind.title for kind in KINDS if (kind.section, name) in self._by_name]
             hint = f" (it is the name of a {elsewhere[0]})" if elsewhere else ""
             if any(entry.plugin == name for entry in self.broken):

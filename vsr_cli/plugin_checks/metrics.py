@@ -188,8 +188,10 @@ def truth_is_best(choice: Choice) -> str | None:
     top = metric.combine(statistics)[choice.name]
     notes = [f"truth {top:.4g}"]
     for name, answers in (("shuffled", np.roll(np.arange(WINDOWS), 1).tolist()), ("one for all", [0] * WINDOWS)):
-        floor = metric.combine(_measure(choice, answers)[1])[choice.name]
-        notes.append(f"{name} {floor:.4g}")
-        good = {"higher": top - floor, "lower": floor - top, "one": abs(floor - 1) - abs(top - 1)}[metric.better]
+        baseline = metric.combine(_measure(choice, answers)[1])[choice.name]
+        notes.append(f"{name} {baseline:.4g}")
+        good = {"higher": top - baseline, "lower": baseline - top, "one": abs(baseline - 1) - abs(top - 1)}[
+            metric.better
+        ]
         demand(good >= -1e-9, f"it is better {metric.better}, but {', '.join(notes)}")
     return ", ".join(notes)

@@ -57,8 +57,8 @@ def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8")
         if "verdict" in score:
             between = _between(score["difference_ci95"], "+.2g")
             difference = [f"{score['difference']:+.2g}", between, marks(encoding)[score["verdict"]]]
-        beaten = sum(each["significantly_better"] == len(score["seeds"]) for each in score["floors"].values())
-        better_than = f"{beaten} of {len(score['floors'])}"
+        beaten = sum(each["significantly_better"] == len(score["seeds"]) for each in score["baselines"].values())
+        better_than = f"{beaten} of {len(score['baselines'])}"
         interval = _between(score["ci95"], ".2g")
         rows.append([combination["label"], short(score["value"]), interval, *difference, better_than])
     return rows
@@ -67,9 +67,10 @@ def score_rows(result: Mapping[str, Any], name: str, *, encoding: str = "utf-8")
 def baseline_means(metric: Mapping[str, Any]) -> dict[str, float]:
     """Return the mean of each baseline over the combinations; most baselines are the same for all."""
     scores = [score for score in metric["scores"] if score]
-    names = dict.fromkeys(name for score in scores for name in score["floors"])
+    names = dict.fromkeys(name for score in scores for name in score["baselines"])
     return {
-        name: fmean(score["floors"][name]["value"] for score in scores if name in score["floors"]) for name in names
+        name: fmean(score["baselines"][name]["value"] for score in scores if name in score["baselines"])
+        for name in names
     }
 
 

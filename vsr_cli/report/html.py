@@ -127,13 +127,13 @@ class MetricFigure:
 
 def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
     """Lay out a metric, given its entry in result.json."""
-    better, upper_bound, interval = cell["better"], cell["ceiling"], cell["ci95"]
-    baselines = {name: baseline for name, baseline in cell["floors"].items() if "unavailable" not in baseline}
+    better, upper_bound, interval = cell["better"], cell["upper_bound"], cell["ci95"]
+    baselines = {name: baseline for name, baseline in cell["baselines"].items() if "unavailable" not in baseline}
     aims = [1.0] if better == "one" else []
     values = [cell["value"], *(interval or []), *(baseline["value"] for baseline in baselines.values()), *aims]
     position = _positions(values, upper_bound, better)
     marks = [Mark(MODEL, short(cell["value"]), position(cell["value"]))]
-    for baseline_name, baseline in cell["floors"].items():
+    for baseline_name, baseline in cell["baselines"].items():
         if "unavailable" in baseline:
             continue
         detail = ""
@@ -142,7 +142,7 @@ def metric_figure(name: str, cell: Mapping[str, Any]) -> MetricFigure:
             detail = f"model minus baseline {short(baseline['difference'])}, 95 % interval {low} to {high}"
         value, verdict = baseline["value"], baseline["verdict"] or NOT_TESTED
         marks.append(Mark(baseline_name, short(value), position(value), verdict, detail))
-    missing = {name: baseline["unavailable"] for name, baseline in cell["floors"].items() if name not in baselines}
+    missing = {name: baseline["unavailable"] for name, baseline in cell["baselines"].items() if name not in baselines}
     marks += [Mark(name, MISSING, None, "", reason) for name, reason in missing.items()]
     if upper_bound is not None:
         marks.append(Mark(UPPER_BOUND, short(upper_bound), position(upper_bound)))

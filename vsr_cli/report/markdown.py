@@ -93,18 +93,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _table(evaluated: Evaluated) -> list[str]:
-    baselines = list(dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"]))
+    baselines = list(dict.fromkeys(name for cell in evaluated.available.values() for name in cell["baselines"]))
     rows = []
     for name, cell in evaluated.available.items():
         interval = f" [{', '.join(map(short, cell['ci95']))}]" if cell["ci95"] else ""
         score = f"**{short(cell['value'])}**{interval}"
         beside = [_baseline(cell, baseline) for baseline in baselines]
-        rows.append([f"{plain(name)} ({plain(cell['scale'])})", score, *beside, short(cell["ceiling"])])
+        rows.append([f"{plain(name)} ({plain(cell['scale'])})", score, *beside, short(cell["upper_bound"])])
     return table(["metric", "model", *baselines, "upper bound"], rows)
 
 
 def _baseline(cell: Mapping[str, Any], name: str) -> str:
-    baseline = cell["floors"].get(name)
+    baseline = cell["baselines"].get(name)
     if baseline is None or "unavailable" in baseline:
         return MISSING
     return f"{short(baseline['value'])} {marks()[baseline['verdict']]}".rstrip()

@@ -43,7 +43,7 @@ def how_predicted(evaluated: Evaluated) -> str:
 
 def described_baselines(evaluated: Evaluated) -> dict[str, str]:
     """Return the baselines of an evaluation, each with its description; empty for an unknown one."""
-    names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["floors"])
+    names = dict.fromkeys(name for cell in evaluated.available.values() for name in cell["baselines"])
     return {name: MEANING_OF_BASELINE.get(name, "") for name in names}
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EVALUATIONS = "evaluations"
 RESULT, PREDICTIONS, STATISTICS, LEAKS = "result.json", "predictions.jsonl", "statistics.safetensors", "leaks.jsonl"
 PICTURES, STORYBOARDS = "predictions", "storyboards.png"
+FORMAT = 2
+"""Of result.json; it goes up when its keys, or the names of metrics or baselines, change."""
 WHAT = "an evaluation of this version of vsr"
 WANTED = {"run", "data", "signature", "checkpoint", "split", "stories", "windows", "cautions", "leaks", "metrics"}
 SHORT = 8
@@ -134,7 +136,7 @@ class Evaluated:
         return self._verified(name) if name in self._checksums else None
 
     def statistics(self) -> dict[str, NDArray[np.float64]]:
-        """Read what the metrics measured: (W, S) by "METRIC/model" and "METRIC/FLOOR". Raises VsrError if it cannot."""
+        """Read what the metrics measured, (W, S) by "METRIC/model" and "METRIC/BASELINE". Raises VsrError on damage."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -237,5 +239,7 @@ def _read(place: Path, run: Path, folder: Path, split: str) -> Evaluated:
     result = read_json(path, what=WHAT)
     if not isinstance(result, dict) or not set(result) >= WANTED:
         raise VsrError(f"{path}: is not {WHAT}; {remedy}")
+    if result.get("format") != FORMAT:
+        raise VsrError(f"{path}: was written by another version of vsr; {remedy}")
     verify_file(path, read_checksums(folder, remedy=remedy).get(RESULT, "none"), remedy=remedy)
     return Evaluated(place, run, folder, result)

@@ -207,5 +207,10 @@ def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _headline(score: Mapping[str, Any]) -> dict[str, Any]:
-    floor = score["floors"]["copy-last"]
-    return {"value": score["value"], "copy-last": floor["value"], "verdict": floor["verdict"], "scale": score["scale"]}
+    baseline = score["baselines"]["copy-last"]
+    return {
+        "value": score["value"],
+        "copy-last": baseline["value"],
+        "verdict": baseline["verdict"],
+        "scale": score["scale"],
+    }

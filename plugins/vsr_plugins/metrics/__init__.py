@@ -96,17 +96,17 @@ def vsr_metrics() -> list[Component]:
             build="vsr_plugins.metrics.diversity:build_distinct_2",
         ),
         Component(
-            name="repetition",
+            name="rep-4",
             summary="share of a prediction's runs of four words that it repeats",
             build="vsr_plugins.metrics.diversity:build_repetition",
         ),
         Component(
-            name="copying",
+            name="context-overlap-4",
             summary="share of a prediction's runs of four words that stand in its context",
             build="vsr_plugins.metrics.diversity:build_copying",
         ),
         Component(
-            name="entities",
+            name="entity-f1",
             summary="F1 of naming the context's entities that recur in the target, where the source marks them",
             build="vsr_plugins.metrics.entity_f1:build",
         ),
@@ -131,27 +131,27 @@ def vsr_metrics() -> list[Component]:
             build="vsr_plugins.metrics.texture:build_sharpness",
         ),
         Component(
-            name="spread",
+            name="diversity-image",
             summary="how much predictions differ between windows, over how much the targets do",
             build="vsr_plugins.metrics.texture:build_spread",
         ),
         Component(
-            name="similarity",
+            name="cosine-image",
             summary="cosine of the predicted and the true image in the run's visual space",
             build="vsr_plugins.metrics.embedding:build_similarity",
         ),
         Component(
-            name="similarity-text",
+            name="cosine-text",
             summary="cosine of the predicted and the true text in the run's text space",
             build="vsr_plugins.metrics.embedding:build_text_similarity",
         ),
         Component(
-            name="rank",
+            name="mrr-image",
             summary="how the true image ranks among the split's targets: MRR, R@1, R@5, beside chance",
             build="vsr_plugins.metrics.embedding:build_rank",
         ),
         Component(
-            name="rank-text",
+            name="mrr-text",
             summary="how the true text ranks among the split's targets: MRR, R@1, R@5, beside chance",
             build="vsr_plugins.metrics.embedding:build_text_rank",
         ),

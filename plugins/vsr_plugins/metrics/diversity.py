@@ -67,7 +67,7 @@ class Repetition:
 
     def read_references(self, references: Sequence[str]) -> None:
         """Raise VsrError if they hold no word."""
-        require_words("repetition", references)
+        require_words("rep-4", references)
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the three shares of each window, (n, 3); 0 where a text is too short."""
@@ -78,14 +78,14 @@ class Repetition:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the mean shares."""
         assert len(statistics), "no score without a window"
-        names = ("repetition", "repetition-1", "repetition-2")
+        names = ("rep-4", "rep-4-unigrams", "rep-4-bigrams")
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 
 class Copying:
     """The mean over windows of the share of a prediction's runs of four words that stand in its context.
 
-    The statistics (n, 2): for runs of four words and for single words. What the references have is the ceiling's.
+    The statistics (n, 2): for runs of four words and for single words. What the references have is the upper bound's.
     """
 
     scale = "0-1, lower is less copied"
@@ -94,7 +94,7 @@ class Copying:
 
     def read_references(self, references: Sequence[str]) -> None:
         """Raise VsrError if they hold no word."""
-        require_words("copying", references)
+        require_words("context-overlap-4", references)
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the two shares of each window, (n, 2); 0 where a text is too short."""
@@ -104,7 +104,7 @@ class Copying:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the mean shares."""
         assert len(statistics), "no score without a window"
-        names = ("copying", "copying-1")
+        names = ("context-overlap-4", "context-overlap-4-unigrams")
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 

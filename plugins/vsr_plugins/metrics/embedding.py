@@ -103,19 +103,19 @@ def _mean_reciprocal(count: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def build_similarity(options: Options) -> SpaceMetric:
     """Build the similarity of images."""
-    return Similarity("similarity", "visual")
+    return Similarity("cosine-image", "visual")
 
 
 def build_text_similarity(options: Options) -> SpaceMetric:
     """Build the similarity of texts."""
-    return Similarity("similarity-text", "text")
+    return Similarity("cosine-text", "text")
 
 
 def build_rank(options: Options) -> SpaceMetric:
     """Build the rank of the true image."""
-    return Rank("rank", "visual")
+    return Rank("mrr-image", "visual")
 
 
 def build_text_rank(options: Options) -> SpaceMetric:
     """Build the rank of the true text."""
-    return Rank("rank-text", "text")
+    return Rank("mrr-text", "text")

@@ -26,7 +26,7 @@ class CarryOver:
     An entity of the context is to be named if the target speaks of it, by whatever words. It is named if the
     prediction holds words that the context calls it by: a whole mention of it alone, less articles, possessives and
     case; pronouns name nobody. What the context only ever calls by pronouns cannot be named and does not count, nor
-    does what is new in the target. The target itself may name less than all, by pronouns: that is the ceiling. The
+    does what is new in the target. The target itself may name less than all, by pronouns: that is the upper bound. The
     statistics (n, 3): entities named rightly, entities named, entities to be named.
     """
 
@@ -44,9 +44,9 @@ class CarryOver:
         assert len(statistics), "no score without a window"
         right, named, wanted = statistics.sum(axis=0)
         return {
-            "entities": _share(2 * right, named + wanted),
-            "entities-precision": _share(right, named),
-            "entities-recall": _share(right, wanted),
+            "entity-f1": _share(2 * right, named + wanted),
+            "entity-f1-precision": _share(right, named),
+            "entity-f1-recall": _share(right, wanted),
         }
 
 

@@ -58,7 +58,7 @@ class Spread:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
         predicted, true = statistics.var(axis=0).reshape(2, -1).mean(axis=1)
-        return {"spread": float(np.sqrt(predicted / max(true, LEAST)))}
+        return {"diversity-image": float(np.sqrt(predicted / max(true, LEAST)))}
 
 
 def _edges(image: NDArray[np.uint8]) -> float:

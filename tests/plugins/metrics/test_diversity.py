@@ -40,13 +40,13 @@ def test_predictions_without_a_word_are_not_varied():
 
 def test_repetition_is_the_share_of_runs_that_were_there_before():
     found = score(diversity.build_repetition(Options()), sample("a b c d a b c d"), sample("a b c"))
-    assert found["repetition"] == pytest.approx((1 / 5 + 0) / 2)
-    assert found["repetition-1"] == pytest.approx((4 / 8 + 0) / 2)
-    assert found["repetition-2"] == pytest.approx((3 / 7 + 0) / 2)
+    assert found["rep-4"] == pytest.approx((1 / 5 + 0) / 2)
+    assert found["rep-4-unigrams"] == pytest.approx((4 / 8 + 0) / 2)
+    assert found["rep-4-bigrams"] == pytest.approx((3 / 7 + 0) / 2)
 
 
 def test_copying_is_the_share_of_runs_that_stand_in_one_text_of_the_context():
     context = ("Mara walks to the", "old bridge by night")
     found = score(diversity.build_copying(Options()), sample("mara walks to the old bridge", *context))
-    assert found["copying"] == pytest.approx(1 / 3)
-    assert found["copying-1"] == 1
+    assert found["context-overlap-4"] == pytest.approx(1 / 3)
+    assert found["context-overlap-4-unigrams"] == 1

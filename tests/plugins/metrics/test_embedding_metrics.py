@@ -32,33 +32,35 @@ def test_all_are_metrics_of_a_space():
 
 def test_similarity_is_the_mean_cosine_whatever_the_lengths():
     found = comparison([[10, 0], [0, 2]], [0, 3])
-    assert score(embedding.build_similarity(Options()), found) == {"similarity": pytest.approx((1 + 0.8) / 2)}
-    assert score(embedding.build_similarity(Options()), comparison([[0, 0]], [0])) == {"similarity": 0}
+    assert score(embedding.build_similarity(Options()), found) == {"cosine-image": pytest.approx((1 + 0.8) / 2)}
+    assert score(embedding.build_similarity(Options()), comparison([[0, 0]], [0])) == {"cosine-image": 0}
 
 
 def test_rank_by_hand():
     # The first asks for [1, 0]: its own is nearest. The second is at [0, 1], and asks for [1, 0]: third of four.
     found = score(embedding.build_rank(Options()), comparison([[1, 0.1], [0, 1]], [0, 0]))
-    assert found["rank"] == pytest.approx((1 + 1 / 3.5) / 2)  # [-1, 0] is as far as [1, 0]: places 3 and 4
-    assert found["rank-r1"] == 0.5
-    assert found["rank-r5"] == 1
-    assert found["rank-chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
-    assert found["rank-chance-r1"] == 0.25
-    assert found["rank-chance-r5"] == 1
+    assert found["mrr-image"] == pytest.approx((1 + 1 / 3.5) / 2)  # [-1, 0] is as far as [1, 0]: places 3 and 4
+    assert found["mrr-image-r1"] == 0.5
+    assert found["mrr-image-r5"] == 1
+    assert found["mrr-image-chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert found["mrr-image-chance-r1"] == 0.25
+    assert found["mrr-image-chance-r5"] == 1
 
 
 def test_only_rivals_are_ranked():
     rivals = [[True, False, True, False]]
-    assert score(embedding.build_rank(Options()), comparison([[0, 1]], [0], rivals))["rank"] == pytest.approx(1 / 1.5)
+    assert score(embedding.build_rank(Options()), comparison([[0, 1]], [0], rivals))["mrr-image"] == pytest.approx(
+        1 / 1.5
+    )
 
 
 def test_later_frames_are_ranked_where_there_are_any():
     later = [[True, True, False, False], [True, False, False, False]]
     found = score(embedding.build_rank(Options()), comparison([[0, 1], [0, 1]], [0, 0], later=later))
-    assert found["rank-later"] == 0.5
-    assert found["rank-later-chance"] == pytest.approx(0.75)
+    assert found["mrr-image-later"] == 0.5
+    assert found["mrr-image-later-chance"] == pytest.approx(0.75)
     alone = score(embedding.build_rank(Options()), comparison([[0, 1]], [0]))
-    assert np.isnan(alone["rank-later"])
+    assert np.isnan(alone["mrr-image-later"])
 
 
 def test_one_answer_for_all_is_no_better_than_chance():
@@ -73,5 +75,5 @@ def test_one_answer_for_all_is_no_better_than_chance():
         later=np.eye(200, dtype=bool),
     )
     found = score(embedding.build_rank(Options()), found)
-    assert found["rank"] == pytest.approx(found["rank-chance"])
-    assert found["rank-r1"] == pytest.approx(found["rank-chance-r1"])
+    assert found["mrr-image"] == pytest.approx(found["mrr-image-chance"])
+    assert found["mrr-image-r1"] == pytest.approx(found["mrr-image-chance-r1"])

@@ -62,12 +62,12 @@ def test_scores_are_of_all_windows_together():
     metric = build(Options())
     scores = metric.combine(np.array([[1, 3, 2], [1, 1, 4]], dtype=np.float64))
     assert scores == {
-        "entities": pytest.approx(2 * 2 / (4 + 6)),
-        "entities-precision": pytest.approx(2 / 4),
-        "entities-recall": pytest.approx(2 / 6),
+        "entity-f1": pytest.approx(2 * 2 / (4 + 6)),
+        "entity-f1-precision": pytest.approx(2 / 4),
+        "entity-f1-recall": pytest.approx(2 / 6),
     }
 
 
 def test_nothing_to_name_and_nothing_named_is_all_right():
-    assert build(Options()).combine(np.zeros((1, 3)))["entities"] == 1
-    assert build(Options()).combine(np.array([[0.0, 1, 0]]))["entities"] == 0
+    assert build(Options()).combine(np.zeros((1, 3)))["entity-f1"] == 1
+    assert build(Options()).combine(np.array([[0.0, 1, 0]]))["entity-f1"] == 0

@@ -47,17 +47,17 @@ def test_sharpness_of_a_stripe_by_hand():
 
 def test_spread_is_none_where_all_predictions_are_one_picture():
     spread = texture.build_spread(Options())
-    assert score(spread, sample(noise(9), noise(1)), sample(noise(9), noise(2)))["spread"] == 0
-    assert score(spread, sample(noise(1), noise(1)), sample(noise(2), noise(2)))["spread"] == pytest.approx(1)
+    assert score(spread, sample(noise(9), noise(1)), sample(noise(9), noise(2)))["diversity-image"] == 0
+    assert score(spread, sample(noise(1), noise(1)), sample(noise(2), noise(2)))["diversity-image"] == pytest.approx(1)
 
 
 def test_spread_by_hand():
     predicted, true = (flat(0), flat(51)), (flat(0), flat(102))
     samples = [sample(*pair) for pair in zip(predicted, true, strict=True)]
-    assert score(texture.build_spread(Options()), *samples)["spread"] == pytest.approx(0.5)
+    assert score(texture.build_spread(Options()), *samples)["diversity-image"] == pytest.approx(0.5)
 
 
 def test_a_target_without_an_edge_gives_a_finite_number():
-    for name in ("sharpness", "spread"):
+    for name in ("sharpness", "diversity-image"):
         value = score(getattr(texture, f"build_{name}")(Options()), sample(noise(1), flat(3)))[name]
         assert np.isfinite(value)

@@ -1,8 +1,8 @@
 """What the seed's own mistake is worth: a text decoder whose input is not shifted, which need only copy its answer.
 
-Run as `python benchmarks/seed_unshifted.py`. A decoder of this program reads, at each place, the token before; the
+Run as `python benchmarks/unshifted_decoder.py`. A decoder of this program reads, at each place, the token before; the
 seed's read the very token that it was to write. Here it is made to do so, trained on 200 stories of storyworld with
-their tags, and scored as the seed scored itself (all leaks of `--protocol seed` open) and free-running on held-out
+their tags, and scored as the seed scored itself (all leaks of `--protocol leaky` open) and free-running on held-out
 stories. Nothing that this prints is a result.
 """
 
@@ -32,8 +32,8 @@ def main() -> None:
     from vsr_cli.cli.settings import registry, train_config
     from vsr_cli.cli.train import run_train
     from vsr_cli.config.experiment import resolve_metrics
-    from vsr_cli.config.schema import SEED_LEAKS, FeatureOptions
-    from vsr_cli.evaluation.leaky_protocol import seed_steps
+    from vsr_cli.config.schema import LEAKS, FeatureOptions
+    from vsr_cli.evaluation.leaky_protocol import leaky_steps
     from vsr_cli.model.weights import choose_device, load_model
     from vsr_plugins.text_decoders.gru.model import GruDecoder
 
@@ -53,12 +53,12 @@ def main() -> None:
                 found, manifest=prepared.manifest, preset=None, config=None, flags={}, assignments=given
             )
             run = run_train(settings, prepared.folder, Path(folder) / f"run-{epochs}")
-            steps = seed_steps(
+            steps = leaky_steps(
                 load_model(run, found),
                 prepared,
                 "test",
                 resolve_metrics(found, ["bleu", "rouge", "meteor"], []),
-                leaks=list(SEED_LEAKS),
+                leaks=list(LEAKS),
                 decoding=Decoding(),
                 device=choose_device("auto"),
                 feature_options=FeatureOptions(),
