@@ -30,6 +30,7 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
 from vsr_cli.plugin.registry import Provided
 from vsr_cli.runs.opening import open_run
+from vsr_cli.runs.results import FORMAT
 
 SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
 SMALL += ["text_decoder.length=24", "image_decoder.channels=16", "training.device=cpu", "training.batch_size=4"]
@@ -265,7 +266,8 @@ def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     found = scored(model, prepared, "bleu", "mse", "mrr-image")
     folder = tmp_path / "evaluations/test"
     keep_evaluation(folder, found, {"run": "", "data": "", **found.result})
-    assert read_json(folder / "result.json", what="a result") == {"run": "", "data": "", **found.result}
+    stored = read_json(folder / "result.json", what="a result")
+    assert stored == {"format": FORMAT, "run": "", "data": "", **found.result}
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     kept = load_file(folder / "statistics.safetensors")
     for choice in metrics("bleu", "mse", "mrr-image"):

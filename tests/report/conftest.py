@@ -13,6 +13,7 @@ from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files.atomic import write_json
 from vsr_cli.files.checksums import write_checksums
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs.results import FORMAT
 from vsr_cli.runs.run import Run
 
 from .browser import CHROMIUM, Browser
@@ -75,6 +76,7 @@ def write_evaluation(run, data, *, seed=0, skill=4):
     facts = f"split:test|stories:12|windows:{len(windows)}|data:{open_prepared(data).fingerprint[:12]}"
     baseline = {"value": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "verdict": "significantly better"}
     result = {
+        "format": FORMAT,
         "run": str(run),
         "data": str(data),
         "signature": facts,

@@ -124,7 +124,7 @@ class SpaceMetric(Protocol):
     space: Literal["visual", "text"]
     ranks: bool
     """Whether it only orders candidates. Then a model that has learned to choose among them (objective `next_frame`)
-    answers with its own query and keys, and baselines are also measured with the training mean taken off all vectors."""
+    answers with its own query and keys, and baselines are also measured with the training mean subtracted."""
     scale: str
     signature: str
 

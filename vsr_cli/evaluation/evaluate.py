@@ -212,7 +212,7 @@ def _facts(
         **{f"decoding.{name}": value for name, value in decoding.facts().items()},
         "shuffleseed": SHUFFLE_SEED,
         **{name: value for name, value in of_model.items() if name != "maxlength"},
-        "bootstrap": f"stories-{RESAMPLES}-leaky{SEED}",
+        "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
     return facts
 

@@ -95,7 +95,7 @@ def score_given(
             "text": "normalized-3",
             "shuffleseed": SHUFFLE_SEED,
             **({f"space.{name}": value for name, value in placed.spaces.signature.items()} if placed else {}),
-            "bootstrap": f"stories-{RESAMPLES}-leaky{SEED}",
+            "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
             "predictions": given.digest()[:SHORT],
         }
     )

@@ -62,7 +62,7 @@ def vsr_text_encoders() -> list[Component]:
         ),
         Component(
             name="bow",
-            summary="a bag of hashed words, whose vectors are trained: a floor that knows no order",
+            summary="a bag of hashed words with trained vectors; ignores word order",
             build="vsr_plugins.visual_encoders.tiny.model:build_bow",
             options=BowOptions,
         ),
