@@ -120,7 +120,7 @@ class Untold(torch.nn.Module):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--protocol", "sed"], "did you mean seed?"),
+        (["--protocol", "seed"], "is now called leaky"),
         (["--leaks", "markup"], "add --protocol leaky"),
         (["--protocol", "leaky", "--leaks", "markdown"], "did you mean markup?"),
     ],

@@ -167,7 +167,8 @@ def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
     baseline = {"value": 2.5, "verdict": "significantly better"}
     bleu = {"value": 3.5, "scale": "0..100", "baselines": {"copy-last": baseline}}
     result = {
-        "format": 2, "run": "a", "data": "gone", "signature": "split:test", "checkpoint": "c", "cautions": [], "leaks": {},
+        "format": 2,
+        "run": "a", "data": "gone", "signature": "split:test", "checkpoint": "c", "cautions": [], "leaks": {},
         "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},
     }  # fmt: skip
     for split in ("test", "validation", "train"):
