@@ -1,9 +1,9 @@
-"""What the seed's own mistake is worth: a text decoder whose input is not shifted, which need only copy its answer.
+"""Scores of a text decoder whose targets are not shifted, so that it only needs to copy its input.
 
-Run as `python benchmarks/unshifted_decoder.py`. A decoder of this program reads, at each place, the token before; the
-seed's read the very token that it was to write. Here it is made to do so, trained on 200 stories of storyworld with
-their tags, and scored as the seed scored itself (all leaks of `--protocol leaky` open) and free-running on held-out
-stories. Nothing that this prints is a result.
+Run as `python benchmarks/unshifted_decoder.py`. A decoder of vsr reads the token before each position; that of the
+reference design reads the token that it must predict. This trains such a decoder on 200 stories of storyworld with
+markup, and scores it with all leaks of `--protocol leaky` open, and free-running on held-out stories. Nothing that it
+prints is a result.
 """
 
 from __future__ import annotations
