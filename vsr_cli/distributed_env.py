@@ -35,12 +35,12 @@ def speaks() -> bool:
 
 
 def share_processor() -> None:
-    """Let threads behave beside other programs: they wait busily for a moment, and are no more than a quota allows.
+    """Configure OpenMP for a machine shared with other programs: threads spin briefly and respect a CPU quota.
 
-    By default OpenMP's threads keep a core busy for milliseconds while they wait for one that another program keeps
-    from running; training then takes several times as long (docs/explanation/speed.md). The number of threads never
-    depends on the load: sums are rounded otherwise with another number of them, and a run would not be repeatable. Both
-    settings are read when torch is imported; what the user has set stays.
+    By default, waiting OpenMP threads spin for milliseconds while another program keeps one of them from running, which
+    makes training several times slower (docs/explanation/speed.md). The number of threads never depends on the load:
+    sums round differently with another number, and a run would not be repeatable. Both settings are read when torch is
+    imported; variables that the user has set are respected.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT

@@ -42,6 +42,4 @@ def _refuse(event: str, arguments: tuple[object, ...]) -> None:
         host = address[0]
     else:
         host = arguments[0]
-    raise VsrError(
-        f"{what}: tries to access the network ({host}), but a run must be self-contained; load only runs that are"
-    )
+    raise VsrError(f"{what}: tries to access the network ({host}), which a self-contained run does not need; refused")

@@ -165,7 +165,7 @@ def test_nothing_is_asked_of_the_network_within_a_sealed_block():
     }
     for ask in asks.values():
         with (
-            pytest.raises(VsrError, match="runs/theirs: asks for something from the network"),
+            pytest.raises(VsrError, match="runs/theirs: tries to access the network"),
             no_network("runs/theirs"),
         ):
             ask()
@@ -185,7 +185,7 @@ def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monk
     monkeypatch.setattr(
         weights, "build_model", lambda *of, **by: (socket.getaddrinfo("example.org", 443), real(*of, **by))[1]
     )
-    with pytest.raises(VsrError, match=r"asks for something from the network \(example.org\)"):
+    with pytest.raises(VsrError, match=r"tries to access the network \(example.org\)"):
         load_model(Run(stranger), registry())
 
 

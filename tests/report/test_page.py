@@ -173,7 +173,7 @@ def test_losses_are_charted_over_epochs_from_round_numbers():
     assert [chart.name for chart in charts] == ["loss", "text"]
     (curve,) = charts[0].curves
     assert curve.points[0][1] < curve.points[1][1]  # a falling loss goes down the page
-    assert [label for _, label in charts[0].ticks_y] == ["2.5", "3", "3.5", "4", "4.5", "5", "5.5"]
+    assert [label for _, label in charts[0].ticks_y] == ["2.5", "3.0", "3.5", "4.0", "4.5", "5.0", "5.5"]
     assert [nice_step(spread) for spread in (4, 0.9, 37, 1e-6)] == pytest.approx([1, 0.2, 5, 2e-7])
     assert loss_charts([]) == []
 

@@ -119,9 +119,7 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
     panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
     shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
     panels.append(predicted_panel(shown, predicted.text))
-    (folder / "prediction.json").unlink(
-        missing_ok=True
-    )  # written last: its presence means that the images are complete
+    (folder / "prediction.json").unlink(missing_ok=True)  # written last: it marks the images as complete
     save_image(predicted.image, folder / "image.png")
     save_image(draw_storyboard([panels]), folder / "storyboard.png")
     record = {

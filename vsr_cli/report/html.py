@@ -34,7 +34,7 @@ LEFT, RIGHT, TOP, BOTTOM = 24, 12, 12, 26
 """The margins of a chart in its own units, the left one without the labels of the axis."""
 LETTER = 7.4
 """The width of a digit in a label, in the chart's units."""
-MOST_TICKS = 6
+MOST_TICKS, MOST_DECIMALS = 6, 6
 
 
 def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
@@ -237,7 +237,8 @@ def _chart(name: str, history: Sequence[Mapping[str, Any]]) -> Chart | None:
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
     high = high if high > low else low + step
     ticks = [low + i * step for i in range(round((high - low) / step) + 1)]
-    labels = [f"{tick:.6g}" for tick in ticks]
+    decimals = max(0, -math.floor(math.log10(step)))
+    labels = [f"{tick:.{decimals}f}" if decimals <= MOST_DECIMALS else f"{tick:.3g}" for tick in ticks]
     left = LEFT + LETTER * max(map(len, labels))
 
     def x(epoch: float) -> float:
