@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vsr_cli.config.renamed import COMPONENTS, SETTINGS, VALUES
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -19,3 +21,11 @@ def test_site_builds_without_warnings(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "training.learning_rate" in (tmp_path / "reference" / "settings.html").read_text(encoding="utf-8")
+
+
+def test_changelog_lists_every_rename():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    names = [*SETTINGS.items()]
+    for values in (*VALUES.values(), *COMPONENTS.values()):
+        names += values.items()
+    assert [(old, new) for old, new in names if old not in changelog or f"`{new}`" not in changelog] == []
