@@ -29,3 +29,9 @@ def test_changelog_lists_every_rename():
     for values in (*VALUES.values(), *COMPONENTS.values()):
         names += values.items()
     assert [(old, new) for old, new in names if old not in changelog or f"`{new}`" not in changelog] == []
+
+
+def test_readme_names_every_folder_of_the_two_packages():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    folders = [path for package in ("vsr_cli", "plugins/vsr_plugins") for path in (ROOT / package).iterdir()]
+    assert [path.name for path in folders if (path / "__init__.py").is_file() and f"  {path.name}/" not in readme] == []

@@ -38,7 +38,6 @@ KINDS: tuple[Kind, ...] = (
     Kind("metrics", "vsr_metrics", "metric"),
 )
 KIND_OF: dict[str, Kind] = {kind.section: kind for kind in KINDS}
-ENCODERS: tuple[str, ...] = ("visual", "text")
 MODEL_COMPONENTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 """The parts of a model, in the order in which they are built."""
 
