@@ -1,10 +1,14 @@
 """The documentation site: every page builds without a warning, so no link or generated page is broken."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import typer.main
+
+from vsr_cli.cli.main import app
 from vsr_cli.config.renamed import COMPONENTS, SETTINGS, VALUES
 
 ROOT = Path(__file__).parents[1]
@@ -35,3 +39,14 @@ def test_readme_names_every_folder_of_the_two_packages():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     folders = [path for package in ("vsr_cli", "plugins/vsr_plugins") for path in (ROOT / package).iterdir()]
     assert [path.name for path in folders if (path / "__init__.py").is_file() and f"  {path.name}/" not in readme] == []
+
+
+def test_every_command_in_the_docs_has_only_options_that_exist():
+    group = typer.main.get_command(app)
+    subcommands = [command for each in group.commands.values() for command in getattr(each, "commands", {}).values()]
+    commands = [group, *group.commands.values(), *subcommands]
+    known = {name for command in commands for option in command.params for name in option.opts} | {"--help"}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for line in re.findall(r"^vsr .*|`vsr [^`]*`", page.read_text(encoding="utf-8"), re.M):
+            assert set(re.findall(r"(?<=\s)--[a-z-]+", line)) <= known, f"{page}: {line}"
+            assert line.strip("`").split()[1:2] == [] or line.strip("`").split()[1] in {*group.commands, "--help"}, line
