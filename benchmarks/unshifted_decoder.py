@@ -35,10 +35,10 @@ def main() -> None:
     from vsr_cli.config.schema import LEAKS, FeatureOptions
     from vsr_cli.evaluation.leaky_protocol import leaky_steps
     from vsr_cli.model.weights import choose_device, load_model
-    from vsr_plugins.text_decoders.gru.model import GruDecoder
+    from vsr_plugins.text_decoders.gru import GruDecoder, first_state
 
     def unshifted(self: GruDecoder, narrative: Narrative, ids: Tensor) -> Tensor:
-        states: Tensor = self.recurrent(self.embedding(ids), self._first_state(narrative))[0]
+        states: Tensor = self.recurrent(self.embedding(ids), first_state(self.start, narrative, layers=self.layers))[0]
         return states
 
     GruDecoder._states = unshifted  # type: ignore[method-assign]

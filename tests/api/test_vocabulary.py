@@ -11,8 +11,8 @@ from vsr_cli.api import Vocabulary
 from vsr_cli.api import vocabulary as module
 from vsr_cli.data.words import tokens_by
 from vsr_cli.evaluation.normalize import clean_text
-from vsr_plugins.text_encoders.pretrained.vocabulary import find_vocabulary
-from vsr_plugins.visual_encoders.tiny.vocabulary import SPECIAL_TOKENS, learn_vocabulary
+from vsr_plugins.text_encoders.learned_vocabulary import SPECIAL_TOKENS, learn_vocabulary
+from vsr_plugins.text_encoders.pretrained_vocabulary import find_vocabulary
 
 PAD, BOS, EOS = 0, 1, 2
 WORDS = ["[PAD]", "[CLS]", "[SEP]", *"abcdefg"]

@@ -186,7 +186,7 @@ except SystemExit as stop:
 def test_the_files_that_are_known_without_torchvision_are_torchvision_s():
     from torchvision.models import get_model_weights
 
-    from vsr_plugins.visual_encoders.pretrained.requirements import DEFAULTS, SITE
+    from vsr_plugins.visual_encoders.requirements import DEFAULTS, SITE
 
     for architecture, (name, size) in DEFAULTS.items():
         published = get_model_weights(architecture).DEFAULT
@@ -197,7 +197,7 @@ def test_the_files_that_are_known_without_torchvision_are_torchvision_s():
 def test_where_torch_keeps_its_files_is_known_without_torch(monkeypatch, tmp_path):
     import torch
 
-    from vsr_plugins.visual_encoders.pretrained.requirements import hub_folder
+    from vsr_plugins.visual_encoders.requirements import hub_folder
 
     for name, value in (("TORCH_HOME", str(tmp_path)), ("TORCH_HOME", None), ("XDG_CACHE_HOME", str(tmp_path / "x"))):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)

@@ -8,19 +8,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Frame, Options, Story, Survey, content_key
+from vsr_cli.api import Frame, Options, Story, Survey, content_key
 from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_plugins.datasets.storyworld import StoryWorldOptions
 from vsr_plugins.datasets.storyworld.reader import StoryWorld
-from vsr_plugins.fusions.concat.model import Concat
-from vsr_plugins.image_decoders.deconv import DeconvOptions
-from vsr_plugins.image_decoders.deconv.model import Deconv
+from vsr_plugins.fusions.fusions import Concat
+from vsr_plugins.image_decoders import DeconvOptions
+from vsr_plugins.image_decoders.deconv import Deconv
 from vsr_plugins.metrics.pixels import MeanSquaredError
-from vsr_plugins.text_decoders.gru import GruDecoderOptions
-from vsr_plugins.text_decoders.gru.model import GruDecoder
-from vsr_plugins.visual_encoders.tiny import TinyTextOptions
-from vsr_plugins.visual_encoders.tiny.model import TinyText
-from vsr_plugins.visual_encoders.tiny.vocabulary import learn_vocabulary
+from vsr_plugins.text_decoders import GruOptions
+from vsr_plugins.text_decoders.gru import GruDecoder
+from vsr_plugins.text_encoders import TinyTextOptions
+from vsr_plugins.text_encoders.tiny import TinyText
 
 
 class WiderFusion(Concat):
@@ -29,9 +28,9 @@ class WiderFusion(Concat):
 
 
 class ForgottenLayer(Concat):
-    def __init__(self, width):
-        super().__init__(width)
-        self.forgotten = nn.Linear(width, width)
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        self.forgotten = nn.Linear(context.width, context.width)
 
 
 class Neighbourly(Concat):
@@ -40,9 +39,9 @@ class Neighbourly(Concat):
 
 
 class Unsaved(Concat):
-    def __init__(self, width):
-        super().__init__(width)
-        self.offset = torch.randn(width)
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        self.offset = torch.randn(context.width)
 
     def forward(self, visual, text):
         return super().forward(visual, text) + self.offset
@@ -326,22 +325,12 @@ def build_grid(kind):
     return lambda options, context: kind(context.width, options.grid)
 
 
-def build_text(kind):
-    def build(options: TinyTextOptions, context: BuildContext):
-        return kind(
-            learn_vocabulary(["Mara opens a box."], size=400, lowercase=False), width=context.width, options=options
-        )
-
-    return build
+def build_plain(kind):
+    return lambda options, context: kind(options, context)
 
 
 def build_writer(kind):
-    return lambda options, context: kind(
-        context.vocabulary,
-        width=context.width,
-        options=GruDecoderOptions(length=12),
-        objective=context.text_objective,
-    )
+    return lambda options, context: kind(GruOptions(length=12), context)
 
 
 def build_painter(kind):
@@ -357,10 +346,10 @@ def build_metric(kind):
 
 
 BUILDERS = {
-    "fusion": build_wide,
+    "fusion": build_plain,
     "temporal": build_wide,
     "visual": build_wide,
-    "text": build_text,
+    "text": build_plain,
     "text_decoder": build_writer,
     "image_decoder": build_painter,
     "dataset": build_dataset,

@@ -48,9 +48,10 @@ def everything(*folders):
 def test_a_part_that_is_fitted_to_the_training_frames_is_fitted_for_a_plan_too(settings, small_data, monkeypatch):
     fitted = []
     monkeypatch.setattr(
-        "vsr_plugins.text_decoders.repeat_context.model.Echo.fit", lambda self, frames: fitted.append(len(frames.texts))
+        "vsr_plugins.text_decoders.repeat_context.RepeatContextDecoder.fit",
+        lambda self, frames: fitted.append(len(frames.texts)),
     )
-    run_plan(settings(**{"text_decoder.name": "echo"}), small_data)
+    run_plan(settings(**{"text_decoder.name": "repeat-context"}), small_data)
     assert len(fitted) == 1
     assert fitted[0] > 0
 

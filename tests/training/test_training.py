@@ -23,7 +23,7 @@ from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 from vsr_cli.training.schedule import rate_share
-from vsr_plugins.visual_encoders.pretrained.model import PretrainedEncoder
+from vsr_plugins.visual_encoders.pretrained import PretrainedEncoder
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,132 @@
 """Text decoders: write the text of the next frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vsr_cli.api import Component, Options, hookimpl
+
+
+class WriterOptions(Options):
+    """Options of text decoders that generate token by token."""
+
+    length: int = Field(32, ge=2, description="longest text in tokens; longer training targets are truncated")
+    hidden: int | None = Field(None, ge=1, description="width of the hidden states; default: the model width")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout on embeddings and hidden states")
+
+
+class GruOptions(WriterOptions):
+    """Options of the text decoder `gru`."""
+
+    embedding: int | None = Field(None, ge=1, description="width of token embeddings; default: the model width")
+    layers: int = Field(1, ge=1, le=1000, description="stacked recurrent layers")
+
+
+class AttentionGruOptions(GruOptions):
+    """Options of the text decoder `attention-gru`."""
+
+    score: Literal["product", "additive"] = Field(
+        "product", description="attention score: dot product (Luong) or additive (Bahdanau)"
+    )
+    words: bool = Field(True, description="attend to each word of the context, not to its frames alone")
+
+
+class TransformerOptions(WriterOptions):
+    """Options of the text decoder `transformer`."""
+
+    words: bool = Field(True, description="attend to each word of the context, not to its frames alone")
+    layers: int = Field(2, ge=1, le=1000, description="transformer layers")
+    heads: int = Field(4, ge=1, description="attention heads; the width of the hidden states must be a multiple of it")
+    feedforward: int = Field(4, ge=1, description="width of the feed-forward network, as a multiple of hidden")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout on embeddings and layer outputs")
+    tied: bool = Field(True, description="share weights between token embeddings and output head")
+
+
+class PointerGeneratorOptions(WriterOptions):
+    """Options of the text decoder `pointer-generator`."""
+
+    embedding: int | None = Field(None, ge=1, description="width of token embeddings; default: the model width")
+    coverage: float = Field(0.0, ge=0, description="weight of the coverage loss, against repeated attention")
+
+
+class RepeatContextOptions(Options):
+    """Options of the text decoder `repeat-context`."""
+
+    length: int = Field(128, ge=2, description="longest text in tokens")
+    hidden: int = Field(32, ge=1, description="width of the scorer's hidden layer")
+    dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the scorer's hidden layer")
+
+
+class LmOptions(Options):
+    """Options of the text decoder `lm`."""
+
+    model: str = Field(
+        "HuggingFaceTB/SmolLM2-135M", description="causal language model: a Hugging Face Hub id or a local folder"
+    )
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="'pretrained', or 'random' to use only the model's architecture"
+    )
+    trained: Literal["prefix", "lora", "all"] = Field(
+        "prefix", description="what trains: the prefix only, LoRA weights as well, or the whole model"
+    )
+    rank: int = Field(8, ge=1, description="LoRA rank, with trained=lora")
+    prefix: int = Field(8, ge=1, description="length in tokens of the prefix computed from the story's summary")
+    length: int = Field(48, ge=2, description="longest text in tokens; longer training targets are truncated")
+
+
+class RetrievalOptions(Options):
+    """Options of the text decoder `retrieval`."""
+
+    length: int = Field(32, ge=2, description="longest stored text in tokens")
+
+
+@hookimpl
+def vsr_text_decoders() -> list[Component]:
+    """Declare the text decoders."""
+    return [
+        Component(
+            name="gru",
+            summary="a GRU that starts from the summary and generates token by token",
+            build="vsr_plugins.text_decoders.gru:GruDecoder",
+            options=GruOptions,
+        ),
+        Component(
+            name="attention-gru",
+            summary="a GRU that attends to the frames and words of the context at each token",
+            build="vsr_plugins.text_decoders.gru:AttentionGruDecoder",
+            options=AttentionGruOptions,
+        ),
+        Component(
+            name="transformer",
+            summary="a causal transformer that attends to the frames and words of the context",
+            build="vsr_plugins.text_decoders.transformer:TransformerDecoder",
+            options=TransformerOptions,
+        ),
+        Component(
+            name="pointer-generator",
+            summary="a GRU that generates a word or copies one from the context (pointer-generator network)",
+            build="vsr_plugins.text_decoders.pointer_generator:PointerGeneratorDecoder",
+            options=PointerGeneratorOptions,
+        ),
+        Component(
+            name="repeat-context",
+            summary="repeats the context's text with the highest expected overlap; generates nothing new",
+            build="vsr_plugins.text_decoders.repeat_context:RepeatContextDecoder",
+            options=RepeatContextOptions,
+        ),
+        Component(
+            name="lm",
+            summary="a pretrained causal language model that continues a learned prefix",
+            build="vsr_plugins.text_decoders.lm:build",
+            options=LmOptions,
+            requires="vsr_plugins.text_decoders.lm_loading:requirements",
+        ),
+        Component(
+            name="retrieval",
+            summary="retrieves the training text that the next_frame objective scores highest",
+            build="vsr_plugins.text_decoders.retrieval:RetrievalTextDecoder",
+            options=RetrievalOptions,
+        ),
+    ]

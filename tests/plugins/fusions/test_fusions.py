@@ -6,11 +6,8 @@ import torch
 from vsr_cli.api import BuildContext, Options, VsrError
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build as build_component
-from vsr_plugins.fusions.bilinear import BilinearOptions
-from vsr_plugins.fusions.bilinear.model import build as build_bilinear
-from vsr_plugins.fusions.cross_attention import CrossAttentionOptions
-from vsr_plugins.fusions.cross_attention.model import build as build_cross_attention
-from vsr_plugins.fusions.gated.model import build as build_gated
+from vsr_plugins.fusions import BilinearOptions, CrossAttentionOptions
+from vsr_plugins.fusions.fusions import Bilinear, CrossAttention, Gated
 
 OURS = sorted(
     entry.component.name
@@ -64,7 +61,7 @@ def test_gradients_reach_every_parameter_and_mixed_precision_gives_nearly_the_sa
 
 
 def test_the_gate_shares_out_between_image_and_text():
-    fusion, frames = build_gated(Options(), context()), embeddings()
+    fusion, frames = Gated(Options(), context()), embeddings()
     with torch.no_grad():
         fusion.gate.weight.zero_()
         fusion.gate.bias.fill_(50)  # all of the image
@@ -75,7 +72,7 @@ def test_the_gate_shares_out_between_image_and_text():
 
 
 def test_bilinear_is_a_product_of_the_rank_that_is_asked_for():
-    fusion, frames = build_bilinear(BilinearOptions(rank=3), context()), embeddings()
+    fusion, frames = Bilinear(BilinearOptions(rank=3), context()), embeddings()
     assert fusion.visual.weight.shape == (3, 8)
     with torch.no_grad():
         fusion.text.weight.zero_()
@@ -84,7 +81,7 @@ def test_bilinear_is_a_product_of_the_rank_that_is_asked_for():
 
 
 def test_in_cross_attention_a_frame_reads_the_other_half_of_earlier_ones():
-    fusion, frames = build_cross_attention(CrossAttentionOptions(heads=2), context()), embeddings()
+    fusion, frames = CrossAttention(CrossAttentionOptions(heads=2), context()), embeddings()
     before = fusion(**frames)
     for half in frames:
         changed = {**frames, half: frames[half].clone()}
@@ -94,5 +91,5 @@ def test_in_cross_attention_a_frame_reads_the_other_half_of_earlier_ones():
 
 
 def test_heads_that_do_not_share_the_width_are_refused():
-    with pytest.raises(VsrError, match=r"3 heads cannot share a width of 16.*fusion\.heads"):
-        build_cross_attention(CrossAttentionOptions(heads=3), context(16))
+    with pytest.raises(VsrError, match=r"fusion\.heads=3 does not divide model\.width=16"):
+        CrossAttention(CrossAttentionOptions(heads=3), context(16))

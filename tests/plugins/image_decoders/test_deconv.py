@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsr_cli.api import BuildContext, Context, Narrative, VsrError
-from vsr_plugins.image_decoders.deconv import DeconvOptions
-from vsr_plugins.image_decoders.deconv.model import build, start_size
+from vsr_plugins.image_decoders import DeconvOptions
+from vsr_plugins.image_decoders.deconv import Deconv, start_size
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -13,7 +13,7 @@ torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it 
 def decoder(image_size, width=16, channels=32):
     torch.manual_seed(0)
     context = BuildContext(width=width, steps=4, image_size=image_size, training_texts=list)
-    return build(DeconvOptions(channels=channels), context)
+    return Deconv(DeconvOptions(channels=channels), context)
 
 
 def narrative(batch, width=16) -> Narrative:

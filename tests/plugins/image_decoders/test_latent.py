@@ -7,9 +7,9 @@ from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.train import resume_train
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.image_decoders.resize_convolution import LatentOptions
-from vsr_plugins.image_decoders.resize_convolution.autoencoder import LatentDecoder, learn_decoder
-from vsr_plugins.image_decoders.resize_convolution.latent import build
+from vsr_plugins.image_decoders import LatentOptions
+from vsr_plugins.image_decoders.autoencoder import LatentDecoder, train_decoder
+from vsr_plugins.image_decoders.latent import build
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -80,7 +80,7 @@ def test_images_have_any_prepared_size_and_the_range(image_size):
 
 def test_what_it_learnt_from_can_be_drawn_in_its_latent_space():
     images = halves()
-    learnt = learn_decoder(frames(images), image_size=16, steps=100, device=CPU).eval()
+    learnt = train_decoder(frames(images), image_size=16, steps=100, device=CPU).eval()
     wanted = torch.from_numpy(images[:1]).movedim(-1, 1) / 255
     assert nearest_drawing(learnt, wanted) < 0.01
     strange = torch.rand(1, 3, 16, 16)
@@ -126,9 +126,7 @@ def test_what_a_run_has_learnt_is_never_learnt_again(train_small, tmp_path, monk
     settings = ("image_decoder.name=latent", "image_decoder.autoencoder_steps=3", "training.epochs=1")
     run = train_small(tmp_path / "run", *settings)
     frozen = (run.folder / "frozen.safetensors").read_bytes()
-    monkeypatch.setattr(
-        "vsr_plugins.image_decoders.resize_convolution.latent.learn_decoder", lambda *_, **__: pytest.fail("again")
-    )
+    monkeypatch.setattr("vsr_plugins.image_decoders.latent.train_decoder", lambda *_, **__: pytest.fail("again"))
     resume_train(registry(), run.folder, data=None, epochs=2)
     assert (run.folder / "frozen.safetensors").read_bytes() == frozen
     one, other = (load_model(run, registry(), which=which).image_decoder for which in ("best", "last"))

@@ -20,8 +20,8 @@ from vsr_cli.model.losses.means import open_split
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.testing import check_component
-from vsr_plugins.image_decoders.resize_convolution import LatentOptions
-from vsr_plugins.image_decoders.resize_convolution.latent import Latent, build
+from vsr_plugins.image_decoders import LatentOptions
+from vsr_plugins.image_decoders.latent import Latent, build
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from vsr_cli.api import BuildContext, Context, Narrative
-from vsr_plugins.image_decoders.resize_convolution import ResizeConvolutionOptions
-from vsr_plugins.image_decoders.resize_convolution.model import build_residual, build_upsample, sizes_up_to
+from vsr_plugins.image_decoders import ResizeConvolutionOptions
+from vsr_plugins.image_decoders.resize_convolution import Residual, Upsample, sizes_up_to
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
-BOTH = pytest.mark.parametrize("build", [build_upsample, build_residual])
+BOTH = pytest.mark.parametrize("build", [Upsample, Residual])
 
 
 def decoder(build, image_size=32, *, width=16, channels=32, **options):
@@ -100,11 +100,11 @@ def test_upsample_learns_to_draw_two_images():
     target = torch.zeros(2, 3, 16, 16)
     target[0, 0, :8] = 1
     target[1, 2, :, 8:] = 1
-    assert train(decoder(build_upsample, 16, channels=64), narrative(2, 16), target, steps=80)[-1] < 0.01
+    assert train(decoder(Upsample, 16, channels=64), narrative(2, 16), target, steps=80)[-1] < 0.01
 
 
 def test_residual_starts_near_a_copy_and_learns_where_to_draw():
-    model, told = decoder(build_residual, 16, channels=64), narrative(2, 16)
+    model, told = decoder(Residual, 16, channels=64), narrative(2, 16)
     last = told.context.last_image
     assert (model(told) - last).abs().max() < 0.12
     target = last.clone()

@@ -6,13 +6,10 @@ import torch
 from vsr_cli.api import BuildContext, VsrError, last_real
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build as build_component
-from vsr_plugins.temporal_models.causal_transformer import TransformerOptions
-from vsr_plugins.temporal_models.causal_transformer.model import build as build_transformer
-from vsr_plugins.temporal_models.ssm import SsmOptions
-from vsr_plugins.temporal_models.ssm.model import LinearRecurrence
-from vsr_plugins.temporal_models.ssm.model import build as build_ssm
-from vsr_plugins.temporal_models.tcn import TcnOptions
-from vsr_plugins.temporal_models.tcn.model import build as build_tcn
+from vsr_plugins.temporal_models import SsmOptions, TcnOptions, TransformerOptions
+from vsr_plugins.temporal_models.convolution import Tcn
+from vsr_plugins.temporal_models.state_space import LinearRecurrence, Ssm
+from vsr_plugins.temporal_models.transformer import Transformer
 
 OURS = sorted(
     entry.component.name
@@ -141,7 +138,7 @@ def test_attention_shares_the_summary_out_among_real_states_alone():
 @pytest.mark.parametrize(("blocks", "kernel", "reach"), [(1, 2, 2), (2, 2, 6), (1, 3, 4)])
 def test_a_convolution_reaches_as_far_back_as_its_docstring_says(blocks, kernel, reach):
     context = BuildContext(width=64, steps=10, image_size=32, training_texts=list)
-    model = build_tcn(TcnOptions(blocks=blocks, kernel=kernel), context).eval()
+    model = Tcn(TcnOptions(blocks=blocks, kernel=kernel), context).eval()
     frames = torch.randn(1, 10, 64, requires_grad=True)
     model(frames, all_real(1, 10))[1].sum().backward()
     seen = frames.grad[0].abs().sum(-1) > 0
@@ -167,7 +164,7 @@ def test_the_recurrence_is_the_sum_that_its_equation_gives():
 
 def test_state_space_dropout_and_sizes_are_options():
     context = BuildContext(width=8, steps=4, image_size=32, training_texts=list)
-    model = build_ssm(SsmOptions(layers=3, states=5, dropout=0.5), context)
+    model = Ssm(SsmOptions(layers=3, states=5, dropout=0.5), context)
     assert len(model.layers) == 3
     assert model.layers[0].recurrence.phase.shape == (5,)
     frames = torch.randn(2, 4, 8)
@@ -176,5 +173,5 @@ def test_state_space_dropout_and_sizes_are_options():
 
 def test_heads_that_do_not_share_the_width_are_refused():
     context = BuildContext(width=16, steps=4, image_size=32, training_texts=list)
-    with pytest.raises(VsrError, match=r"3 heads cannot share a width of 16.*temporal\.heads"):
-        build_transformer(TransformerOptions(heads=3), context)
+    with pytest.raises(VsrError, match=r"temporal\.heads=3 does not divide model\.width=16"):
+        Transformer(TransformerOptions(heads=3), context)

@@ -19,7 +19,7 @@ DECODERS = {
     "attention-gru additive": {"score": "additive", "words": False, "layers": 2},
     "transformer": {"dropout": 0.0},
     "transformer untied": {"tied": False, "words": False, "hidden": 8, "dropout": 0.0},
-    "copy": {},
+    "pointer-generator": {},
     "lm": {"trained": "all", "prefix": 3},
     "lm frozen": {"prefix": 2},
     "lm lora": {"trained": "lora", "rank": 2},

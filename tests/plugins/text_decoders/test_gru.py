@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional
 
 from vsr_cli.api import BuildContext, Context, Decoding, Narrative, Vocabulary
-from vsr_plugins.text_decoders.gru import GruDecoderOptions
-from vsr_plugins.text_decoders.gru.model import build
+from vsr_plugins.text_decoders import GruOptions
+from vsr_plugins.text_decoders.gru import GruDecoder
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -29,7 +29,7 @@ def vocabulary() -> Vocabulary:
 def decoder(width=16, **options):
     torch.manual_seed(0)
     context = BuildContext(width=width, steps=4, image_size=64, training_texts=list, vocabulary=vocabulary())
-    return build(GruDecoderOptions(**options), context)
+    return GruDecoder(GruOptions(**options), context)
 
 
 def narrative(batch=3, width=16, seed=0) -> Narrative:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vsr_cli.api import Decoding
-from vsr_plugins.text_decoders.pointer_generator.model import _looked_again
+from vsr_plugins.text_decoders.pointer_generator import _coverage
 
 from .decoders import BOS, EOS, PAD, WORDS, make_decoder, narrative
 
@@ -21,7 +21,7 @@ def scored(model, told, text):
 
 
 def test_probabilities_sum_to_one_and_what_is_copied_stands_in_the_context():
-    model, told = make_decoder("copy").eval(), narrative()
+    model, told = make_decoder("pointer-generator").eval(), narrative()
     torch.testing.assert_close(scored(model, told, [4, 5]).sum(-1), torch.ones(3))
     with torch.no_grad():
         model.gate.weight.zero_()
@@ -34,7 +34,7 @@ def test_probabilities_sum_to_one_and_what_is_copied_stands_in_the_context():
 
 
 def test_a_frame_that_only_fills_the_context_is_not_copied_from():
-    model, told = make_decoder("copy").eval(), narrative()
+    model, told = make_decoder("pointer-generator").eval(), narrative()
     with torch.no_grad():
         model.gate.weight.zero_()
         model.gate.bias.fill_(-30.0)
@@ -44,7 +44,7 @@ def test_a_frame_that_only_fills_the_context_is_not_copied_from():
 
 
 def test_the_plain_loss_is_that_of_the_whole_mixture():
-    model, told = make_decoder("copy").eval(), narrative()
+    model, told = make_decoder("pointer-generator").eval(), narrative()
     ids = torch.tensor([[4, 9, 10, EOS]] * 3)
     mask = torch.ones_like(ids, dtype=torch.bool)
     chances = [scored(model, told, ids[0, :place].tolist())[:, ids[0, place]] for place in range(4)]
@@ -52,7 +52,7 @@ def test_the_plain_loss_is_that_of_the_whole_mixture():
 
 
 def test_every_place_is_scored_as_when_it_is_written():
-    model, told = make_decoder("copy").eval(), narrative()
+    model, told = make_decoder("pointer-generator").eval(), narrative()
     ids = torch.tensor([[4, 9, 10, EOS]] * 3)
     scores = model.logits(told, ids)
     for place in range(4):
@@ -60,7 +60,7 @@ def test_every_place_is_scored_as_when_it_is_written():
 
 
 def test_a_context_without_a_word_is_no_trouble():
-    model, told = make_decoder("copy"), narrative()
+    model, told = make_decoder("pointer-generator"), narrative()
     told.context.text_ids.fill_(PAD)
     told.context.text_mask.fill_(False)
     ids = torch.tensor([[4, 9, EOS]] * 3)
@@ -91,7 +91,7 @@ def last_loss(which):
 
 
 def test_it_learns_to_say_a_word_that_only_the_texts_tell():
-    assert last_loss("copy") < 0.1
+    assert last_loss("pointer-generator") < 0.1
     assert last_loss("attention-gru") < 0.3
     assert last_loss("transformer") < 0.3
     assert last_loss("gru") > 0.6  # half of log 5, and some luck: it does not see the word
@@ -99,12 +99,12 @@ def test_it_learns_to_say_a_word_that_only_the_texts_tell():
 
 def test_looking_again_is_what_falls_where_earlier_looks_fell():
     looks = torch.tensor([[[1.0, 0.0], [0.25, 0.75], [0.5, 0.5]]])
-    torch.testing.assert_close(_looked_again(looks), torch.tensor([[0.0, 0.25, 1.0]]))
+    torch.testing.assert_close(_coverage(looks), torch.tensor([[0.0, 0.25, 1.0]]))
 
 
 def test_coverage_acts_in_training_alone():
     told, ids = narrative(), torch.tensor([[4, 9, 10, EOS]] * 3)
     mask = torch.ones_like(ids, dtype=torch.bool)
-    plain, other = make_decoder("copy"), make_decoder("copy", coverage=1.0)
+    plain, other = make_decoder("pointer-generator"), make_decoder("pointer-generator", coverage=1.0)
     assert other.train().loss(told, ids, mask) > plain.train().loss(told, ids, mask) + 0.01
     torch.testing.assert_close(other.eval().loss(told, ids, mask), plain.eval().loss(told, ids, mask))

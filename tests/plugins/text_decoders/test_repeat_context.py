@@ -10,9 +10,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from vsr_cli.api import BuildContext, Context, Decoding, Narrative, TrainingFrames, Vocabulary
-from vsr_plugins.text_decoders.repeat_context import EchoOptions
-from vsr_plugins.text_decoders.repeat_context.model import FEATURES, build
-from vsr_plugins.text_decoders.repeat_context.overlap import overlap, rhythm
+from vsr_plugins.text_decoders import RepeatContextOptions
+from vsr_plugins.text_decoders.repeat_context import FEATURES, RepeatContextDecoder, overlap, rhythm
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghij"]
 L, K, D = 10, 4, 8
@@ -32,7 +31,7 @@ def building(vocabulary, assets=None):
 @pytest.fixture
 def decoder(vocabulary):
     torch.manual_seed(0)
-    return build(EchoOptions(length=L, dropout=0), building(vocabulary))
+    return RepeatContextDecoder(RepeatContextOptions(length=L, dropout=0), building(vocabulary))
 
 
 def narrative(vocabulary, *stories, real=None):

@@ -16,8 +16,10 @@ from vsr_cli.api import (
     Vocabulary,
     VsrError,
 )
-from vsr_plugins.text_decoders.retrieval import RetrievalImageOptions, RetrievalTextOptions
-from vsr_plugins.text_decoders.retrieval.model import build_image, build_text
+from vsr_plugins.image_decoders import RetrievalOptions as RetrievalImageOptions
+from vsr_plugins.image_decoders.retrieval import RetrievalImageDecoder
+from vsr_plugins.text_decoders import RetrievalOptions as RetrievalTextOptions
+from vsr_plugins.text_decoders.retrieval import RetrievalTextDecoder
 
 TEXTS = ["a cat", "a dog runs", "a cat", "the end"]
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "cat", "dog", "runs", "the", "end"]
@@ -75,14 +77,14 @@ def narrative(*axes):
 
 @pytest.fixture
 def text(vocabulary):
-    decoder = build_text(RetrievalTextOptions(length=4), building(vocabulary))
+    decoder = RetrievalTextDecoder(RetrievalTextOptions(length=4), building(vocabulary))
     decoder.fit(frames())
     return decoder
 
 
 @pytest.fixture
 def image(vocabulary):
-    decoder = build_image(RetrievalImageOptions(), building(vocabulary))
+    decoder = RetrievalImageDecoder(RetrievalImageOptions(), building(vocabulary))
     decoder.fit(frames())
     return decoder
 
@@ -105,15 +107,15 @@ def test_the_picture_is_the_training_picture_whose_direction_is_asked_for(image)
 
 
 def test_a_few_pictures_are_chosen_evenly(vocabulary):
-    decoder = build_image(RetrievalImageOptions(most=2), building(vocabulary))
+    decoder = RetrievalImageDecoder(RetrievalImageOptions(most=2), building(vocabulary))
     decoder.fit(frames())
     assert decoder.memory.vectors.argmax(dim=1).tolist() == [0, 3]
 
 
 def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_path):
     for decoder, name, build, options in (
-        (text, "text", build_text, RetrievalTextOptions(length=4)),
-        (image, "image", build_image, RetrievalImageOptions()),
+        (text, "text", RetrievalTextDecoder, RetrievalTextOptions(length=4)),
+        (image, "image", RetrievalImageDecoder, RetrievalImageOptions()),
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -127,12 +129,15 @@ def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_pa
 
 def test_a_broken_memory_is_one_line(tmp_path, vocabulary):
     (tmp_path / "memory.safetensors").write_bytes(b"nothing")
-    with pytest.raises(VsrError, match=r"memory\.safetensors: this memory cannot be read"):
-        build_text(RetrievalTextOptions(), building(vocabulary, tmp_path))
+    with pytest.raises(VsrError, match=r"memory\.safetensors: the retrieval memory cannot be read"):
+        RetrievalTextDecoder(RetrievalTextOptions(), building(vocabulary, tmp_path))
 
 
 def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
-    for build, options in ((build_text, RetrievalTextOptions()), (build_image, RetrievalImageOptions())):
+    for build, options in (
+        (RetrievalTextDecoder, RetrievalTextOptions()),
+        (RetrievalImageDecoder, RetrievalImageOptions()),
+    ):
         with pytest.raises(VsrError, match=r"encoder trains from its first layer"):
             build(options, building(vocabulary)).fit(frames(trains=True))
 

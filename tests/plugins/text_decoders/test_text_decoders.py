@@ -20,7 +20,7 @@ def language_model(tmp_path_factory):
 
 @pytest.fixture
 def make(language_model):
-    """Build a decoder: make("copy", length=5)."""
+    """Build a decoder: make("pointer-generator", length=5)."""
     return partial(make_decoder, model=language_model)
 
 
@@ -161,5 +161,5 @@ def test_a_model_that_cannot_be_had_is_one_line_with_the_remedy(tmp_path):
 
 
 def test_heads_that_do_not_divide_the_width_are_told_of(make):
-    with pytest.raises(VsrError, match=r"text_decoder\.heads=3 does not divide the width of the states \(16\)"):
+    with pytest.raises(VsrError, match=r"text_decoder\.heads=3 does not divide the width of the hidden states \(16\)"):
         make("transformer", heads=3)

@@ -6,8 +6,8 @@ import torch
 from vsr_cli.api import BuildContext, HasAssets, VsrError
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.visual_encoders.tiny import BowOptions
-from vsr_plugins.visual_encoders.tiny.model import build_bow
+from vsr_plugins.text_encoders import BowOptions
+from vsr_plugins.text_encoders.tiny import BagOfWords
 
 TEXTS = ["Mara opens the box, and the box is empty.", "mara's café", "Ivo waits. Ivo WAITS!", ""]
 
@@ -18,7 +18,7 @@ def context(width=8, texts=TEXTS, assets=None) -> BuildContext:
 
 def encoder(**options):
     torch.manual_seed(0)
-    return build_bow(BowOptions(**options), context()).eval()
+    return BagOfWords(BowOptions(**options), context()).eval()
 
 
 def read(model, texts):
@@ -79,7 +79,7 @@ def test_hashes_are_the_same_everywhere():
 def test_cache_key_follows_what_the_counts_depend_on_and_no_more():
     key = encoder().cache_key
     assert encoder(weighting="log").cache_key == key
-    others = [encoder(buckets=64), encoder(length=20), build_bow(BowOptions(), context(texts=["other words"]))]
+    others = [encoder(buckets=64), encoder(length=20), BagOfWords(BowOptions(), context(texts=["other words"]))]
     assert len({key, *(other.cache_key for other in others)}) == 4
 
 
@@ -87,15 +87,15 @@ def test_a_run_is_read_back_without_the_training_texts(tmp_path):
     model = encoder()
     assert isinstance(model, HasAssets)
     model.save_assets(tmp_path)
-    again = build_bow(BowOptions(), context(texts=[], assets=tmp_path)).eval()
+    again = BagOfWords(BowOptions(), context(texts=[], assets=tmp_path)).eval()
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(*read(again, TEXTS)), model(*read(model, TEXTS)))
     assert again.cache_key == model.cache_key
 
 
 def test_no_text_is_an_error():
-    with pytest.raises(VsrError, match=r"no vocabulary can be learnt.*choose a dataset"):
-        build_bow(BowOptions(), context(texts=[]))
+    with pytest.raises(VsrError, match=r"the training split has no text.*choose a dataset"):
+        BagOfWords(BowOptions(), context(texts=[]))
 
 
 def test_it_trains_on_a_few_stories(train_small, small_settings, tmp_path):

@@ -22,9 +22,9 @@ from transformers import (
 from vsr_cli.api import BuildContext, VsrError
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.text_encoders.pretrained import HfTextOptions
-from vsr_plugins.text_encoders.pretrained.model import build
-from vsr_plugins.text_encoders.pretrained.reading import in_windows
+from vsr_plugins.text_encoders import HfTextOptions
+from vsr_plugins.text_encoders.pretrained import build
+from vsr_plugins.text_encoders.pretrained_reading import in_windows
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

@@ -26,8 +26,9 @@ from transformers import (
 from transformers.masking_utils import create_bidirectional_mask
 
 from vsr_cli.api import BuildContext, HasAssets, VsrError
-from vsr_plugins.text_encoders.pretrained import DistilBertOptions, HfTextOptions
-from vsr_plugins.text_encoders.pretrained.model import LAYERS, build, first_state
+from vsr_plugins.text_encoders import DistilBertOptions, HfTextOptions
+from vsr_plugins.text_encoders.pretrained import build, first_state
+from vsr_plugins.text_encoders.pretrained_loading import LAYERS
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

@@ -4,9 +4,9 @@ from torch import nn
 from torchvision import models
 
 from vsr_cli.api import BuildContext, VsrError
-from vsr_plugins.visual_encoders.pretrained import ImagenetOptions, TorchvisionOptions
-from vsr_plugins.visual_encoders.pretrained.networks.torchvision import build, build_mobilenet_v2
-from vsr_plugins.visual_encoders.pretrained.style import WithStyle, levels_of
+from vsr_plugins.visual_encoders import ImagenetOptions, TorchvisionOptions
+from vsr_plugins.visual_encoders.style import WithStyle, levels_of
+from vsr_plugins.visual_encoders.torchvision_networks import build, build_mobilenet_v2
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from vsr_cli.api import BuildContext, HasAssets, VsrError
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.visual_encoders.pretrained import TimmOptions
-from vsr_plugins.visual_encoders.pretrained.networks.timm import build, preprocessing_of
+from vsr_plugins.visual_encoders import TimmOptions
+from vsr_plugins.visual_encoders.timm_networks import build, preprocessing_of
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vsr_cli.api import BuildContext, HasAssets, VsrError
-from vsr_plugins.visual_encoders.tiny import TinyCnnOptions, TinyTextOptions
-from vsr_plugins.visual_encoders.tiny.model import build_cnn, build_text
-from vsr_plugins.visual_encoders.tiny.vocabulary import SPECIAL_TOKENS, learn_vocabulary
+from vsr_plugins.text_encoders import TinyTextOptions
+from vsr_plugins.text_encoders.learned_vocabulary import SPECIAL_TOKENS, learn_vocabulary
+from vsr_plugins.text_encoders.tiny import TinyText
+from vsr_plugins.visual_encoders import TinyCnnOptions
+from vsr_plugins.visual_encoders.tiny import TinyCnn
 
 TEXTS = [
     "Mara opens the two boxes beside a wall.",
@@ -28,7 +30,7 @@ def context(width=16, texts=TEXTS, assets=None) -> BuildContext:
 
 def text_encoder(width=16, **options):
     torch.manual_seed(0)
-    return build_text(TinyTextOptions(**options), context(width))
+    return TinyText(TinyTextOptions(**options), context(width))
 
 
 def tokens(encoder, texts):
@@ -38,7 +40,7 @@ def tokens(encoder, texts):
 
 @pytest.mark.parametrize(("count", "width", "size", "given"), [(1, 8, 64, 64), (5, 16, 32, 96), (2, 7, 48, 40)])
 def test_cnn_shapes(count, width, size, given):
-    encoder = build_cnn(TinyCnnOptions(size=size), context(width))
+    encoder = TinyCnn(TinyCnnOptions(size=size), context(width))
     pixels = encoder.pixels(torch.randint(0, 256, (count, 3, given, given), dtype=torch.uint8))
     assert pixels.shape == (count, 3, size, size)
     assert pixels.dtype == torch.float32
@@ -46,7 +48,7 @@ def test_cnn_shapes(count, width, size, given):
 
 
 def test_cnn_pixels_lie_between_minus_one_and_one():
-    encoder = build_cnn(TinyCnnOptions(), context())
+    encoder = TinyCnn(TinyCnnOptions(), context())
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     images[1] = 255
     assert torch.equal(encoder.pixels(images)[0], torch.full((3, 64, 64), -1.0))
@@ -54,7 +56,7 @@ def test_cnn_pixels_lie_between_minus_one_and_one():
 
 
 def test_nothing_is_frozen():
-    cnn, text = build_cnn(TinyCnnOptions(), context()), text_encoder()
+    cnn, text = TinyCnn(TinyCnnOptions(), context()), text_encoder()
     pixels = torch.randn(2, 3, 64, 64)
     ids, mask = tokens(text, TEXTS)
     assert cnn.cache_key is None
@@ -65,7 +67,7 @@ def test_nothing_is_frozen():
 
 
 def test_gradients_reach_every_parameter():
-    cnn, text = build_cnn(TinyCnnOptions(size=32), context()), text_encoder()
+    cnn, text = TinyCnn(TinyCnnOptions(size=32), context()), text_encoder()
     cnn(torch.randn(2, 3, 32, 32)).square().sum().backward()
     text(*tokens(text, TEXTS)).square().sum().backward()
     for model in (cnn, text):
@@ -73,7 +75,7 @@ def test_gradients_reach_every_parameter():
 
 
 def test_cnn_tells_where_a_thing_stands():
-    encoder = build_cnn(TinyCnnOptions(), context())
+    encoder = TinyCnn(TinyCnnOptions(), context())
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     images[0, :, :16, :16] = 255
     images[1, :, 48:, 48:] = 255
@@ -149,7 +151,7 @@ def test_vocabulary_holds_berts_special_tokens_and_no_more_than_was_asked():
 
 def test_equal_texts_give_equal_vocabularies_in_every_process():
     code = (
-        "from vsr_plugins.visual_encoders.tiny.vocabulary import learn_vocabulary\n"
+        "from vsr_plugins.text_encoders.learned_vocabulary import learn_vocabulary\n"
         "texts = [f'word{i % 37} other{i % 11} Thing{i}' for i in range(300)]\n"
         "print(learn_vocabulary(texts, size=400, lowercase=False).tokenizer.to_str())"
     )
@@ -162,15 +164,15 @@ def test_equal_texts_give_equal_vocabularies_in_every_process():
 
 @pytest.mark.parametrize("texts", [[], ["", "  \n"], ["\u200b", "\u3164"]])
 def test_no_text_is_an_error(texts):
-    with pytest.raises(VsrError, match=r"no vocabulary can be learnt.*choose a dataset"):
-        build_text(TinyTextOptions(), context(texts=texts))
+    with pytest.raises(VsrError, match=r"the training split has no text.*choose a dataset"):
+        TinyText(TinyTextOptions(), context(texts=texts))
 
 
 def test_a_run_is_read_back_without_the_training_texts(tmp_path):
     encoder = text_encoder().eval()
     assert isinstance(encoder, HasAssets)
     encoder.save_assets(tmp_path)
-    again = build_text(TinyTextOptions(), context(texts=[], assets=tmp_path)).eval()
+    again = TinyText(TinyTextOptions(), context(texts=[], assets=tmp_path)).eval()
     again.load_state_dict(encoder.state_dict())
     assert torch.equal(again(*tokens(again, TEXTS)), encoder(*tokens(encoder, TEXTS)))
     assert (again.vocabulary.pad, again.vocabulary.bos, again.vocabulary.eos) == (0, 2, 3)

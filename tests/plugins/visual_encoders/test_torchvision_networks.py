@@ -10,9 +10,9 @@ from torchvision import models
 from vsr_cli.api import BuildContext, HasAssets, VsrError
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.visual_encoders.pretrained import ImagenetOptions, TorchvisionOptions
-from vsr_plugins.visual_encoders.pretrained.networks import torchvision as module
-from vsr_plugins.visual_encoders.pretrained.networks.torchvision import (
+from vsr_plugins.visual_encoders import ImagenetOptions, TorchvisionOptions
+from vsr_plugins.visual_encoders import torchvision_networks as module
+from vsr_plugins.visual_encoders.torchvision_networks import (
     build,
     build_mobilenet_v2,
     build_resnet50,

@@ -27,8 +27,8 @@ from transformers import (
 from vsr_cli.api import BuildContext, HasAssets, VsrError
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
-from vsr_plugins.visual_encoders.pretrained import HfVisionOptions
-from vsr_plugins.visual_encoders.pretrained.networks.transformers import build
+from vsr_plugins.visual_encoders import HfVisionOptions
+from vsr_plugins.visual_encoders.transformers_networks import build
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

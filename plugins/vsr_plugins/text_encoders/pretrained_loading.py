@@ -1,0 +1,189 @@
+"""Getting a pretrained encoder and its tokenizer from a folder or the hub."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from safetensors import SafetensorError
+
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code
+
+from . import DistilBertOptions, HfTextOptions
+from .pretrained_reading import SIGLIPS, Reading, find_reading
+from .pretrained_vocabulary import added_to, find_vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+"""What the libraries raise at a missing, broken or unknown model, or where there is no network."""
+LAYERS = {
+    "bert": "encoder",
+    "camembert": "encoder",
+    "distilbert": "transformer",
+    "electra": "encoder",
+    "roberta": "encoder",
+    "xlm-roberta": "encoder",
+}
+"""Kinds of model whose layers can be parted, and the module that holds them in `layer`.
+
+Their layers take states and an attention mask and no more, and their last layer's states are the result.
+"""
+POOLERS = ("pooler.", "head.")
+"""Layers over one state, for a model's own task."""
+
+
+def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary, Reading]:
+    """Load the model, pretrained or of random weights, its vocabulary, and how it is to be read.
+
+    Raises VsrError if one of them cannot be had, or if the file lacks some of the model's weights.
+    """
+    place = options.tokenizer or options.model
+    with quiet():
+        for source in dict.fromkeys((options.model, place)):
+            refuse_foreign_code(source)
+        try:
+            model = load_model(options)
+        except UNLOADABLE as error:
+            raise VsrError(
+                f"text encoder: cannot load {options.model} ({one_line(error)}); give the folder of a model with "
+                "safetensors weights by --set text.model=FOLDER, or let HF_HOME name a cache that holds it"
+            ) from error
+        try:
+            vocabulary = find_vocabulary(place)
+        except UNLOADABLE as error:
+            raise VsrError(
+                f"text encoder: cannot load the tokenizer of {place} ({one_line(error)}); give a folder or "
+                "tokenizer.json by --set text.tokenizer=FILE, or let HF_HOME name a cache that holds it"
+            ) from error
+        reading = find_reading(options, cast(Any, model.config))
+    return model, vocabulary, reading
+
+
+def load_model(options: HfTextOptions) -> PreTrainedModel:
+    """Load the encoder without its pooler; errors are those of the transformers library, or VsrError."""
+    from transformers import AutoConfig, DistilBertConfig
+
+    if options.weights == "random":
+        known = options.model == DistilBertOptions.model_fields["model"].default
+        # The library's defaults are that model's own configuration, so that nothing need be fetched.
+        return from_config(
+            DistilBertConfig()
+            if known
+            else text_half(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
+        )
+    config = text_half(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
+    model, report = class_of(config).from_pretrained(
+        options.model,
+        config=config,
+        dtype="float32",
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLERS))
+    if missing:
+        raise VsrError(
+            f"text encoder: {options.model} lacks weights of its own model ({len(missing)} tensors, "
+            f"the first is {missing[0]}); give a complete model by --set text.model=FOLDER"
+        )
+    return without_pooler(model)
+
+
+def text_half(config: Any) -> PreTrainedConfig:
+    """Return the configuration of the text half of a model of images and texts; any other is its own."""
+    half: PreTrainedConfig = config.text_config if hasattr(config, "vision_config") else config
+    return half
+
+
+def class_of(config: PreTrainedConfig) -> Any:
+    """Return the class that loads a model of this configuration."""
+    from transformers import AutoModel, Siglip2TextModel, SiglipTextModel
+
+    unlisted = {"siglip_text_model": SiglipTextModel, "siglip2_text_model": Siglip2TextModel}
+    return unlisted.get(config.model_type, AutoModel)
+
+
+def from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build an encoder of random weights."""
+    loader = class_of(config)
+    if hasattr(loader, "from_config"):
+        return without_pooler(loader.from_config(config, trust_remote_code=False))
+    return without_pooler(loader(config))
+
+
+def without_pooler(model: Any) -> PreTrainedModel:
+    """Drop the layer over one state that a model has for its own task, which nothing here reads."""
+    from torch import nn
+
+    if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
+        model.pooler = None  # what the model itself has if it is built without one
+    if model.config.model_type in SIGLIPS:
+        model.head = nn.Identity()
+    encoder: PreTrainedModel = model
+    return encoder
+
+
+def longest_input(model: PreTrainedModel) -> int | None:
+    """Say how many tokens a model can read at a time; None where there is no end to it."""
+    from torch import nn
+
+    embeddings = getattr(model, "embeddings", None)
+    for name in ("position_embeddings", "position_embedding"):
+        positions = getattr(embeddings, name, None)
+        if isinstance(positions, nn.Embedding):
+            # RoBERTa's positions start above that of padding.
+            return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+    most: int | None = getattr(model.config, "max_position_embeddings", None)
+    return most if most and most > 0 else None
+
+
+def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, options: HfTextOptions) -> None:
+    """Raise VsrError if the options do not suit the model."""
+    config = cast(Any, model.config)
+    frozen = options.frozen_layers
+    if config.is_encoder_decoder:
+        raise VsrError(
+            f"text encoder: {options.model} is not an encoder alone ({config.model_type}); "
+            "give an encoder by --set text.model=..."
+        )
+    if frozen != "all" and frozen != 0 and config.model_type not in LAYERS:
+        raise VsrError(
+            f"text encoder: a model of type {config.model_type} cannot be frozen in part "
+            f"(text.frozen_layers={frozen}); set text.frozen_layers=all or 0, "
+            f"or take one of {', '.join(LAYERS)}"
+        )
+    if frozen != "all" and not 0 <= frozen <= config.num_hidden_layers:
+        raise VsrError(
+            f"text encoder: cannot freeze {frozen} layers of {config.num_hidden_layers} "
+            f"({options.model}); set text.frozen_layers to 0..{config.num_hidden_layers} or all"
+        )
+    if options.layers == "spread" and frozen not in ("all", 0):
+        raise VsrError(
+            "text encoder: the states of several layers cannot be read where only some train "
+            f"(text.layers=spread, text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to "
+            "last"
+        )
+    known = cast(Any, model.get_input_embeddings()).num_embeddings
+    added = added_to(vocabulary)
+    read = 1 + max(index for index in vocabulary.tokenizer.get_vocab().values() if index not in added)
+    if read > known:
+        raise VsrError(
+            f"text encoder: the tokenizer has {read} tokens, the model {known} "
+            f"({options.tokenizer or options.model}); give the model's own by --set text.tokenizer=FILE"
+        )
+    if frozen in ("all", 0, config.num_hidden_layers):
+        return
+    if added:
+        raise VsrError(
+            f"text encoder: a model cannot be frozen in part with a tokenizer that has no padding or no first token "
+            f"({options.tokenizer or options.model}); set text.frozen_layers=all or 0, or give text.tokenizer=FILE"
+        )
+    longest = min(most for most in (options.length, reading.window, longest_input(model)) if most)
+    if options.length > longest:
+        raise VsrError(
+            f"text encoder: {options.model} reads at most {longest} tokens (text.length={options.length}), and longer "
+            f"texts are read in windows only where all layers are frozen, or none; set text.length to {longest} or "
+            "less, or text.frozen_layers to all"
+        )

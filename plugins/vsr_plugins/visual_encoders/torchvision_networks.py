@@ -1,0 +1,136 @@
+"""The classifiers of torchvision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import WeightsEnum
+
+from vsr_cli.api import BuildContext, VsrError, one_line
+
+from . import ImagenetOptions, TorchvisionOptions, VisualOptions
+from .preprocessing import Preprocessing
+from .pretrained import PretrainedEncoder
+from .weights import UNREADABLE, fill, read_weights
+
+CLASSES = 1000
+"""Of ImageNet: what a network's last layer gives."""
+DEFAULT = {"default": "DEFAULT", "imagenet": "DEFAULT"}
+"""Our names for the best weights that torchvision publishes."""
+UNOFFERED = "mnasnet"
+"""Refuses tensors that come without torchvision's own mark of their version, and a run keeps tensors alone."""
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Classifiers half way, which only ever served the training of GoogLeNet and Inception."""
+INCEPTION = {"aux_logits": False, "init_weights": False, "transform_input": True}
+"""How those two are built for their published weights, which expect other colours than ImageNet's mean."""
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""Names in DenseNet's published weights that its layers no longer have."""
+
+
+def build_resnet50(options: ImagenetOptions, context: BuildContext) -> PretrainedEncoder:
+    """Build ResNet-50 (He et al., 2016), as `build` does."""
+    return build_classifier("resnet50", options.weights, options=options, context=context)
+
+
+def build_mobilenet_v2(options: ImagenetOptions, context: BuildContext) -> PretrainedEncoder:
+    """Build MobileNetV2 (Sandler et al., 2018), as `build` does."""
+    return build_classifier("mobilenet_v2", options.weights, options=options, context=context)
+
+
+def build(options: TorchvisionOptions, context: BuildContext) -> PretrainedEncoder:
+    """Build a network on the chosen weights, or without any for a run that holds them.
+
+    Raises VsrError if torchvision has no such network, or the weights cannot be had or are not its own.
+    """
+    offered = [name for name in models.list_models(module=models) if not name.startswith(UNOFFERED)]
+    if options.architecture not in offered:
+        near = get_close_matches(options.architecture, offered, n=3) or offered
+        raise VsrError(
+            f"visual encoder torchvision: no such architecture ({options.architecture}); "
+            f"give one such as {', '.join(near)} by --set visual.architecture=NAME"
+        )
+    return build_classifier(options.architecture, options.weights, options=options, context=context)
+
+
+def build_classifier(
+    architecture: str, weights: str, *, options: VisualOptions, context: BuildContext
+) -> PretrainedEncoder:
+    """Build torchvision's network of this name; see `build`."""
+    published = models.get_model_weights(architecture)
+    names = [each.name for each in published]
+    chosen = DEFAULT.get(weights, weights)
+    entry = published[chosen] if chosen in (*names, "DEFAULT") else published.DEFAULT
+    preprocessing = Preprocessing.kept(context.assets) or preprocessing_of(entry, crop=options.crop)
+    structure: dict[str, Any] = INCEPTION if architecture in ("googlenet", "inception_v3") else {}
+    if architecture.startswith("vit_"):
+        structure = {"image_size": preprocessing.size}  # of its table of positions
+    network = models.get_model(architecture, weights=None, **structure)
+    classifier = without_classifier(network)
+    if context.assets is None and weights != "random":
+        tensors = (
+            download(entry) if chosen in (*names, "DEFAULT") else read_weights(Path(weights), names=["default", *names])
+        )
+        fill(
+            network,
+            {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in tensors.items()},
+            source=weights,
+            owner=f"torchvision's {architecture}",
+            aside=(classifier, *AUXILIARY),
+        )
+    return PretrainedEncoder(
+        network, preprocessing, structure={"network": architecture}, options=options, context=context
+    )
+
+
+def preprocessing_of(entry: WeightsEnum, *, crop: bool) -> Preprocessing:
+    """Say what pixels some published weights were trained on."""
+    theirs = entry.transforms()
+    (size,), (resize,) = theirs.crop_size, theirs.resize_size
+    return Preprocessing(
+        size=size,
+        resize=resize if crop else size,
+        mean=tuple(theirs.mean),
+        std=tuple(theirs.std),
+        interpolation=theirs.interpolation.value,
+    )
+
+
+def without_classifier(network: nn.Module) -> str:
+    """Take out the layer that gives a number a class, the last that does, and say how its tensors' names begin.
+
+    What comes before it in the network's own head stays: a normalisation, a hidden layer, the pooling.
+    """
+    *_, (name, _) = (
+        (name, module)
+        for name, module in network.named_modules()
+        if CLASSES in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
+    )
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, nn.Identity())
+    return f"{name}."
+
+
+def download(published: WeightsEnum) -> Mapping[str, Tensor]:
+    """Return the weights that torchvision publishes, from its cache or the network; raises VsrError."""
+    url: str = published.url
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
+    try:
+        # torch announces a download on stdout, which belongs to a command's results. Commands have fetched it by now.
+        with redirect_stdout(StringIO()):
+            tensors: Mapping[str, Tensor] = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except UNREADABLE as error:
+        raise VsrError(
+            f"visual encoder: cannot get the ImageNet weights {url} ({one_line(error)}); "
+            f"put that file at {cached}, or give a local one by --set visual.weights=PATH, "
+            "or take random weights on purpose by --set visual.weights=random"
+        ) from error
+    return tensors

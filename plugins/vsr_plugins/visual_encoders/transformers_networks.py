@@ -1,0 +1,168 @@
+"""The vision models of the transformers library, and the vision halves of its models of images and texts."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
+
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code
+
+from . import HfVisionOptions
+from .preprocessing import FILE, Preprocessing
+from .pretrained import PretrainedEncoder
+from .weights import UNREADABLE
+
+CONFIG = "config.json"
+CLASS_TOKENS = ("cls_token", "class_embedding")
+OTHER_TOKENS = ("register_tokens", "distillation_token")
+"""What the libraries call the states that stand before those of the patches."""
+RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+"""Pillow's numbers for them."""
+
+
+class PooledVision(nn.Module):
+    """A vision model of which one vector a picture is kept."""
+
+    def __init__(self, model: nn.Module, *, pooling: str) -> None:
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+        tokens = [parameter for name, parameter in model.named_parameters() if name.endswith(CLASS_TOKENS)]
+        self.has_class_token = bool(tokens)
+        tokens += [parameter for name, parameter in model.named_parameters() if name.endswith(OTHER_TOKENS)]
+        self.before_patches = sum(token.numel() // token.shape[-1] for token in tokens)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (N, H) from pixels (N, 3, size, size)."""
+        output = self.model(pixel_values=pixels)
+        if self.pooling == "pooler":
+            pooled: Tensor = output.pooler_output
+            return pooled.flatten(1)  # (N, H) or (N, H, 1, 1) -> (N, H)
+        states: Tensor = output.last_hidden_state
+        if self.pooling == "cls":
+            return states[:, 0]  # (N, P, H) -> (N, H)
+        if states.ndim == 4:
+            return states.mean((2, 3))  # (N, H, h, w) -> (N, H)
+        return states[:, self.before_patches :].mean(1)  # (N, P, H) -> (N, H)
+
+
+def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
+    """Build the encoder from a hub id or folder, or its structure from a run's assets.
+
+    Raises VsrError if the model or its preprocessing cannot be had, or the model has no such pooling.
+    """
+    preprocessing = Preprocessing.kept(context.assets)
+    if context.assets is None:
+        try:
+            with quiet(below=logging.CRITICAL):
+                refuse_foreign_code(options.model)
+                config, model = load_model(options)
+                processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
+        except UNREADABLE as error:
+            raise VsrError(
+                f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); give the folder of a "
+                "vision model with safetensors weights and a preprocessor_config.json by --set visual.model=FOLDER, or "
+                "let HF_HOME name a cache that holds it"
+            ) from error
+        preprocessing = preprocessing_of(processor, options=options)
+    else:
+        if preprocessing is None:
+            raise VsrError(
+                f"{context.assets / FILE}: there is no such file, and without it the run's visual encoder cannot be "
+                "built; restore it, or train anew"
+            )
+        refuse_foreign_code(context.assets)
+        config = AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False)
+        model = from_config(config)
+    network = PooledVision(without_pooler(model) if options.pooling != "pooler" else model, pooling=options.pooling)
+    if options.pooling == "cls" and not network.has_class_token:
+        raise VsrError(
+            f"visual encoder hf-vision: {options.model} has no class token ({config.model_type}); "
+            "set visual.pooling to pooler or mean"
+        )
+    facts = {
+        name: value
+        for name, value in sorted(config.to_dict().items())
+        # Where it came from and what wrote it change nothing that it computes.
+        if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
+    }
+    return PretrainedEncoder(
+        network,
+        preprocessing,
+        structure={"config": facts, "pooling": options.pooling},
+        options=options,
+        context=context,
+        assets={CONFIG: json.dumps(facts)},
+    )
+
+
+def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
+    """Load the vision model and its configuration; errors are those of the transformers library, or VsrError."""
+    config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
+    config = getattr(config, "vision_config", config)  # of a model of images and texts, that half
+    if options.weights == "random":
+        return config, from_config(config)
+    model, report = AutoModel.from_pretrained(
+        options.model,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if options.pooling != "pooler":
+        missing = [name for name in missing if not name.startswith("pooler.")]
+    if missing:
+        remedy = "set visual.pooling to cls or mean" if missing[0].startswith("pooler.") else "give a complete model"
+        raise VsrError(
+            f"visual encoder hf-vision: {options.model} lacks weights of its own model ({len(missing)} tensors, "
+            f"the first is {missing[0]}); {remedy}"
+        )
+    return config, model
+
+
+def from_config(config: PreTrainedConfig) -> nn.Module:
+    """Build a vision model of random weights."""
+    return cast(nn.Module, AutoModel.from_config(config, trust_remote_code=False))  # type: ignore[no-untyped-call]
+
+
+def without_pooler(model: Any) -> nn.Module:
+    """Drop the layer that makes the model's own pooled state, where it has one that may be left out."""
+    if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
+        model.pooler = None  # what the model itself has if it is built without one
+    return cast(nn.Module, model)
+
+
+def preprocessing_of(processor: Any, *, options: HfVisionOptions) -> Preprocessing:
+    """Say what pixels a model was trained on, from its image processor. Raises VsrError if they are no squares."""
+    resized, cut = (side(processor, name) for name in ("size", "crop_size"))
+    if not getattr(processor, "do_center_crop", False):
+        cut = None
+    size = cut or resized
+    if size is None:
+        raise VsrError(
+            f"visual encoder hf-vision: {options.model} does not say which squares it reads "
+            f"(size {processor.size}); take another model"
+        )
+    plain = not processor.do_normalize
+    return Preprocessing(
+        size=size,
+        resize=max(size, resized or size) if options.crop else size,
+        mean=(0.0,) * 3 if plain else tuple(processor.image_mean),
+        std=(1.0,) * 3 if plain else tuple(processor.image_std),
+        interpolation=RESAMPLING[int(processor.resample)],
+    )
+
+
+def side(processor: Any, name: str) -> int | None:
+    """Return the side of a square that a processor speaks of, in one of the library's ways. None if it is no square."""
+    sizes = dict(getattr(processor, name, None) or {})
+    sides = {sizes[key] for key in ("shortest_edge", "height", "width") if sizes.get(key)}
+    return int(sides.pop()) if len(sides) == 1 else None
