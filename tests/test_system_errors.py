@@ -47,9 +47,9 @@ def readers(folder):
         "json": lambda: read_json(folder / "a.json", what="settings"),
         "shard": lambda: map_shard(folder / "a.safetensors"),
         "weights": lambda: load_weights(folder / "a.safetensors"),
-        "picture": lambda: read_picture(folder / "1.jpg", where="1.jpg", size=32, resize="squash"),
+        "picture": lambda: read_picture(folder / "1.jpg", where="1.jpg", size=32, resize="stretch"),
         "digest": lambda: content_of(story),
-        "decoding": lambda: digitise(story, size=32, resize="squash"),
+        "decoding": lambda: digitise(story, size=32, resize="stretch"),
         "story": lambda: read_story(folder),
     }
 

@@ -45,7 +45,7 @@ def test_a_run_is_not_scored_on_pictures_that_were_fitted_otherwise(vsr, place, 
     assert answer.code == 2
     (error,) = answer.errors
     assert "by crop" in error
-    assert "prepare it with --resize squash" in error
+    assert "prepare it with --resize stretch" in error
 
 
 @pytest.mark.parametrize("resize", ["letterbox", "crop"])
@@ -85,7 +85,7 @@ def test_a_mistake_is_one_line_and_leaves_no_data(vsr, place, stories, tmp_path,
 
 @pytest.mark.parametrize(
     ("line", "names"),
-    [("--resize ", ["squash", "letterbox", "crop"]), ("--split b", ["block"]), ("--split t", ["train", "test"])],
+    [("--resize ", ["stretch", "letterbox", "crop"]), ("--split b", ["block"]), ("--split t", ["train", "test"])],
 )
 def test_the_shell_completes_what_they_take(vsr, empty, monkeypatch, line, names):
     words = f"vsr prepare {line}"

@@ -112,7 +112,7 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     settings["data"]["image_size"] = 64
     write_json(Path("runs/mine/config.json"), settings)
     (error,) = vsr(f"score theirs.jsonl --data {data} --run runs/mine").errors
-    assert "prepared at 32 pixels by squash, the run was trained at 64" in error
+    assert "prepared at 32 pixels by stretch, the run was trained at 64" in error
 
     Path("theirs.jsonl").write_text(json.dumps(theirs[0]) + "\n")
     missing = vsr(f"score theirs.jsonl --data {data}")

@@ -209,7 +209,7 @@ def test_a_smaller_target_decodes_a_jpeg_at_a_fraction() -> None:
     data = encode(quadrants().resize((1600, 1200)), "JPEG")
     array = decode(data, size=64)
     assert array.shape == (150, 200, 3)
-    whole, draft = (fit_image(decode_image(data, where="x", size=size), 64, "squash") for size in (None, 64))
+    whole, draft = (fit_image(decode_image(data, where="x", size=size), 64, "stretch") for size in (None, 64))
     assert np.abs(whole.astype(int) - draft).mean() < 1
 
 
@@ -280,7 +280,7 @@ def test_damage_gives_a_picture_or_our_error(data: bytes, flips: list[tuple[floa
     assert "\n" not in message
 
 
-FITS = ("squash", "letterbox", "crop")
+FITS = ("stretch", "letterbox", "crop")
 sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
@@ -323,7 +323,7 @@ def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
     image = Image.new("RGB", (64, 16), "red")
     image.paste("lime", (24, 0, 40, 16))  # the middle square
     assert {tuple(pixel) for pixel in fit_image(image, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
-    squashed = fit_image(image, 16, "squash")
+    squashed = fit_image(image, 16, "stretch")
     assert [tuple(squashed[8, x]) for x in (0, 8, 15)] == [(255, 0, 0), (0, 255, 0), (255, 0, 0)]
     upright = image.transpose(Image.Transpose.ROTATE_90)
     assert {tuple(pixel) for pixel in fit_image(upright, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
@@ -358,14 +358,14 @@ def test_no_bar_is_left_and_nothing_of_the_picture_lost_when_a_letterbox_is_undo
 def test_a_squash_is_stretched_back_without_loss_and_within_reason(
     shape: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    square = Image.fromarray(fit_image(hatched(*shape), 64, "squash"))
-    assert unfit_image(square, width=shape[0], height=shape[1], resize="squash").size == size
+    square = Image.fromarray(fit_image(hatched(*shape), 64, "stretch"))
+    assert unfit_image(square, width=shape[0], height=shape[1], resize="stretch").size == size
     assert max(size) <= LONGEST * 64
 
 
 def test_what_was_squashed_looks_right_again() -> None:
     image = hatched(96, 48)
-    back = unfit_image(Image.fromarray(fit_image(image, 48, "squash")), width=96, height=48, resize="squash")
+    back = unfit_image(Image.fromarray(fit_image(image, 48, "stretch")), width=96, height=48, resize="stretch")
     np.testing.assert_allclose(np.asarray(back)[:, :, :2], np.asarray(image)[:, :, :2], atol=6)
 
 
@@ -379,7 +379,7 @@ def test_a_crop_stays_a_square_when_it_is_undone() -> None:
 def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_picture(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="squash")
+    picture = read_picture(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="stretch")
     assert (picture.width, picture.height) == ((32, 24) if orientation < 5 else (24, 32))
     assert picture.pixels.shape == (16, 16, 3)
 
@@ -418,7 +418,7 @@ def drawn_stories(stories: int) -> list[list[Image.Image]]:
 
 
 def hashes(images: list[Image.Image]) -> np.ndarray:
-    return np.array([perceptual_hash(fit_image(image, 64, "squash")) for image in images], dtype=np.uint64)
+    return np.array([perceptual_hash(fit_image(image, 64, "stretch")) for image in images], dtype=np.uint64)
 
 
 def small(image: Image.Image, share: float) -> Image.Image:

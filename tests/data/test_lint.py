@@ -131,7 +131,7 @@ def test_targets_among_their_inputs_are_found_in_every_window(tmp_path):
 
 def test_the_target_of_a_padded_window_is_named_by_its_place_in_the_story(tmp_path):
     told = change(story("a", 3), 2, text="a, frame 0.")
-    listed = problems(tmp_path, told, options=["data.short=pad"])
+    listed = problems(tmp_path, told, options=["data.short_stories=pad"])
     assert ("target_text_in_context", "a", 2) in found(listed)
     target = next(problem for problem in listed if problem.code == "target_text_in_context")
     assert "that of frame 1" in target.detail

@@ -77,7 +77,7 @@ def contents(folder):
 
 
 def picture(encoded):
-    return read_picture(encoded, where="test", size=SIZE, resize="squash").pixels
+    return read_picture(encoded, where="test", size=SIZE, resize="stretch").pixels
 
 
 def test_what_is_kept_is_counted(tmp_path):
@@ -195,7 +195,7 @@ def test_sizes_are_those_of_the_pictures_in_the_source(tmp_path):
 
 
 def test_a_short_story_is_padded_on_demand_and_flagged(tmp_path):
-    prepared = prepare(tmp_path / "out", story("a", 3), options=["data.short=pad"])
+    prepared = prepare(tmp_path / "out", story("a", 3), options=["data.short_stories=pad"])
     windows = prepared.windows("train")
     assert windows.repeated.tolist() == [[False, False, True, True, False]]
     assert windows.text_rows[0].tolist() == [0, 1, 1, 1, 2]

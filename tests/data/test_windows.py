@@ -9,8 +9,8 @@ from vsr_cli.data.windows import Window, cut_windows, repeat_last
 REASONS = ("missing_text", "missing_image", "unreadable_image", "truncated_image", "image_too_large")
 
 
-def cut(problems, window="sliding", short="drop"):
-    return cut_windows(problems, window=window, short=short)
+def cut(problems, window="sliding", short="drop", context_frames=4):
+    return cut_windows(problems, context_frames=context_frames, window=window, short_stories=short)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,18 @@ def test_a_story_long_enough_is_never_padded():
 
 @pytest.mark.parametrize("count", range(1, 5))
 def test_filling_a_context_repeats_only_the_last_frame(count):
-    filled = repeat_last(range(count))
+    filled = repeat_last(range(count), 4)
     assert filled == (*range(count), *[count - 1] * (4 - count))
+
+
+@pytest.mark.parametrize("context_frames", [1, 2, 6])
+def test_other_context_lengths(context_frames):
+    length = context_frames + 1
+    found = cut([None] * 8, context_frames=context_frames)
+    assert [item.frames for item in found.windows] == [tuple(range(n, n + length)) for n in range(8 - context_frames)]
+    assert cut([None] * context_frames, context_frames=context_frames).dropped == ("story_too_short",)
+    padded = cut([None] * 2, "first", "pad", context_frames=context_frames).windows
+    assert padded == (Window((*[0] * context_frames, 1), padded=context_frames > 1),)
 
 
 @given(

@@ -20,7 +20,7 @@ from vsr_cli.config.resolve import Choice
 from vsr_cli.data.prepared import Frames, Windows, open_prepared
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation.baselines import between_stories
-from vsr_cli.evaluation.evaluate import check_image_size, evaluate
+from vsr_cli.evaluation.evaluate import check_preparation, evaluate
 from vsr_cli.evaluation.leakage import within
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.evaluation.storage import keep_evaluation
@@ -339,15 +339,15 @@ def test_the_signature_names_what_the_scores_depend_on(model, prepared):
     assert facts["mode"] == "free-running"
     assert (facts["split"], facts["stories"], facts["windows"], facts["window"]) == ("test", "3", "3", "first")
     assert facts["data"] == prepared.fingerprint[:12]
-    assert (facts["resize"], facts["splitby"], facts["splitseed"]) == ("squash", "auto", "0")
+    assert (facts["resize"], facts["splitby"], facts["splitseed"]) == ("stretch", "auto", "0")
     assert facts["decoding.method"] == "greedy"
 
 
-@pytest.mark.parametrize(("size", "resize"), [(96, "squash"), (32, "letterbox"), (96, "crop")])
+@pytest.mark.parametrize(("size", "resize"), [(96, "stretch"), (32, "letterbox"), (96, "crop")])
 def test_data_of_another_image_size_or_fit_is_refused_with_the_remedy(run, prepared, size, resize):
-    check_image_size(prepared, run.config())
+    check_preparation(prepared, run.config())
     with pytest.raises(VsrError) as error:
-        check_image_size(prepared, {"data": {"image_size": size, "resize": resize}})
+        check_preparation(prepared, {"data": {"image_size": size, "resize": resize, "context_frames": 4}})
     assert "prepared at 32 pixels by squash" in str(error.value)
     assert str(error.value).endswith(f"; prepare it with --resize {resize} --set data.image_size={size}")
 

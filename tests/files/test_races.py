@@ -169,7 +169,7 @@ def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeyp
     monkeypatch.setattr(prediction, "save_image", killed)
     frame = prediction.ContextFrame(1, prediction.Image.new("RGB", (8, 8)), None, "A text.", None)
     image = prediction.Image.new("RGB", (8, 8))
-    predicted = prediction.NextFrame("one", (frame,), "A text.", image, "squash")
+    predicted = prediction.NextFrame("one", (frame,), "A text.", image, "stretch")
     with pytest.raises(ZeroDivisionError):
         prediction.write_prediction(predicted, place, run=tmp_path, decoding=predict.GREEDY)
     assert not (place / "prediction.json").exists()

@@ -46,27 +46,29 @@ def model():
     return build_model(config, image_size=SIZE, training_texts=lambda: texts).eval()
 
 
-def predict(model, told: Story, resize: Resize = "squash"):
-    return predict_next(model, told, image_size=SIZE, resize=resize, decoding=Decoding(), device=torch.device("cpu"))
+def predict(model, told: Story, resize: Resize = "stretch"):
+    return predict_next(
+        model, told, context_frames=4, image_size=SIZE, resize=resize, decoding=Decoding(), device=torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize(("frames", "numbers"), [(1, [1]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (7, [4, 5, 6, 7])])
 def test_the_context_is_the_last_four_frames(frames, numbers):
-    context = read_context(story(frames), image_size=SIZE, resize="squash")
+    context = read_context(story(frames), context_frames=4, image_size=SIZE, resize="stretch")
     assert [frame.number for frame in context] == numbers
     assert [frame.text for frame in context] == [f"line {number}" for number in numbers]
     assert all(frame.pixels.shape == (SIZE, SIZE, 3) and frame.pixels.dtype == np.uint8 for frame in context)
     assert context[-1].image.size == (60, 40)
 
 
-@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
 def test_the_model_sees_a_picture_as_prepare_would_have_fitted_it(resize):
-    (frame,) = read_context(story(1), image_size=SIZE, resize=resize)
+    (frame,) = read_context(story(1), context_frames=4, image_size=SIZE, resize=resize)
     assert frame.image.size == (60, 40)
     np.testing.assert_array_equal(frame.pixels, fit_image(frame.image, SIZE, resize))
 
 
-@pytest.mark.parametrize(("resize", "shown"), [("squash", (48, 32)), ("letterbox", (32, 21)), ("crop", (32, 32))])
+@pytest.mark.parametrize(("resize", "shown"), [("stretch", (48, 32)), ("letterbox", (32, 21)), ("crop", (32, 32))])
 def test_the_square_is_shown_as_the_story_s_pictures_are(model, tmp_path, monkeypatch, resize, shown):
     drawn = []
     monkeypatch.setattr("vsr_cli.inference.predict.predicted_panel", lambda image, text: drawn.append(image) or text)
@@ -79,7 +81,14 @@ def test_the_square_is_shown_as_the_story_s_pictures_are(model, tmp_path, monkey
 def test_frames_before_the_context_may_be_bad():
     told = story(5)
     broken = Frame(image=b"no picture", text=None)
-    assert len(read_context(Story(id="ana", frames=(broken, *told.frames[1:])), image_size=SIZE, resize="squash")) == 4
+    assert (
+        len(
+            read_context(
+                Story(id="ana", frames=(broken, *told.frames[1:])), context_frames=4, image_size=SIZE, resize="stretch"
+            )
+        )
+        == 4
+    )
 
 
 def test_only_the_last_four_frames_matter(model):
@@ -115,7 +124,7 @@ def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
 def test_a_bad_frame_is_named_with_what_to_do(frame, notes, part):
     frames = (*story(2).frames, frame, story(1).frames[0])
     with pytest.raises(VsrError) as error:
-        read_context(Story(id="ana", frames=frames, notes=notes), image_size=SIZE, resize="squash")
+        read_context(Story(id="ana", frames=frames, notes=notes), context_frames=4, image_size=SIZE, resize="stretch")
     (line,) = str(error.value).splitlines()
     assert "story ana, frame 3" in line
     assert part in line
@@ -126,12 +135,12 @@ def test_a_picture_that_is_a_file_is_named_by_its_path(tmp_path):
     (tmp_path / "2.jpg").write_bytes(b"\xff\xd8\xff")
     told = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
     with pytest.raises(VsrError, match=r"2\.jpg"):
-        read_context(told, image_size=SIZE, resize="squash")
+        read_context(told, context_frames=4, image_size=SIZE, resize="stretch")
 
 
 def test_a_story_without_frames_is_refused():
     with pytest.raises(VsrError, match=r"01\.jpg"):
-        read_context(Story(id="ana", frames=()), image_size=SIZE, resize="squash")
+        read_context(Story(id="ana", frames=()), context_frames=4, image_size=SIZE, resize="stretch")
 
 
 @pytest.mark.parametrize("frames", [1, 4])
@@ -203,18 +212,18 @@ def test_names_that_differ_in_case_alone_do_not_share_a_folder(tmp_path):
 def test_a_text_that_shows_nothing_is_no_text():
     story = Story(id="s", frames=(Frame(image=b"x", text="\u200b\ufeff"),))
     with pytest.raises(VsrError, match="it has no text"):
-        read_context(story, image_size=32, resize="squash")
+        read_context(story, context_frames=4, image_size=32, resize="stretch")
 
 
 def test_what_was_noted_of_a_story_is_said_before_its_prediction(capfd):
     """Of the story as a whole and of the frames that are read; of very many the first."""
     strays = [Note(code="stray_file", detail=f"{name} is no frame of it") for name in ("README.txt", "cover.jpg")]
     early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))
-    tell_notes(story(6, notes=(*strays, early, late)))
+    tell_notes(story(6, notes=(*strays, early, late)), 4)
     assert capfd.readouterr().err.splitlines() == [
         "note: ana: README.txt is no frame of it",
         "note: ana: cover.jpg is no frame of it",
         "note: ana: frame 4",
     ]
-    tell_notes(story(6, notes=tuple(strays) * 9))
+    tell_notes(story(6, notes=tuple(strays) * 9), 4)
     assert capfd.readouterr().err.splitlines()[3:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]

@@ -206,7 +206,7 @@ def test_a_run_folder_alone_gives_the_model_back(model, config, context, frames,
     shutil.copy(config.parts["text"].options.tokenizer, tokenizer_file)
     options = config.parts["text"].options.model_copy(update={"tokenizer": str(tokenizer_file)})
     parts = {**config.parts, "text": replace(config.parts["text"], options=options)}
-    record = replace(config, parts=parts).record() | {"data": {"image_size": SIZE}}
+    record = replace(config, parts=parts).record() | {"data": {"image_size": SIZE, "context_frames": 4}}
     with created_run(tmp_path / "run", config=record, data=tmp_path, distributions={}) as run:
         pass
     save_assets(model, run.assets)

@@ -67,7 +67,7 @@ ENTITIES = (
 )
 
 
-def prepared(folder: Path, *, frames=7, resize="squash", name="a/b", who="char1"):
+def prepared(folder: Path, *, frames=7, resize="stretch", name="a/b", who="char1"):
     told = [Frame(image=png((20 * at, 90, 90)), text=TEXT, entities=ENTITIES) for at in range(frames)]
     told[2] = Frame(image=None, text="No picture here.")
     told[3] = Frame(image=png("green"), text=None)
@@ -131,7 +131,7 @@ def test_the_inner_of_two_entities_in_each_other_holds(tmp_path):
 @pytest.mark.parametrize(
     ("resize", "box", "expected"),
     [
-        ("squash", (30, 0, 60, 20), (150, 0, 300, 100)),
+        ("stretch", (30, 0, 60, 20), (150, 0, 300, 100)),
         ("letterbox", (0, 5, 6, 10), (0, 25, 30, 50)),
         # Of 60 x 20 the middle is shown, from 20 to 40.
         ("crop", (10, 0, 30, 20), (0, 0, 50, 100)),
@@ -179,7 +179,7 @@ def test_a_caption_is_drawn_in_its_colours(tmp_path):
     assert {INK, *colours.values()} <= pixels
 
 
-@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
 def test_a_page_shows_every_frame_and_says_what_is_not_there(tmp_path, resize):
     found = prepared(tmp_path, resize=resize)
     story = found.story("a/b")

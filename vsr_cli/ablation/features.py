@@ -29,7 +29,11 @@ def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: S
             continue
         # As in training, so that an encoder with random weights is the same as in the run of this seed.
         set_seed(config.training.seed)
-        sizes: dict[str, Any] = {"width": config.model.width, "image_size": prepared.image_size}
+        sizes: dict[str, Any] = {
+            "width": config.model.width,
+            "image_size": prepared.image_size,
+            "steps": prepared.context_frames,
+        }
         visual, text = (
             build_part(section, choice, training_texts=prepared.training_texts, **sizes)
             for section, choice in zip(("visual", "text"), choices, strict=True)

@@ -145,7 +145,7 @@ Resize = Annotated[
     str | None,
     typer.Option(
         "--resize",
-        metavar="squash|letterbox|crop",
+        metavar="stretch|letterbox|crop",
         help="How a picture becomes square.",
         autocompletion=_choices("resize"),
     ),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..api import Decoding
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES, FeatureOptions
+from ..config.schema import FeatureOptions
 from ..console import out as console
 from ..console import styled, warn
 from ..errors import VsrError
@@ -71,12 +71,12 @@ def _evaluate(
     found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding, folder: Path
 ) -> dict[str, Any]:
     from ..data.prepared import open_prepared
-    from ..evaluation.evaluate import check_image_size, evaluate
+    from ..evaluation.evaluate import check_preparation, evaluate
     from ..evaluation.storage import keep_evaluation
     from ..model.weights import choose_device
 
     prepared = open_prepared(data)
-    check_image_size(prepared, run.config())
+    check_preparation(prepared, run.config())
     checkpoint = run.weights_digest()
     model = load_checked(found, run, checkpoint)
     training, known = training_data(run, prepared)
@@ -254,7 +254,7 @@ def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
         pictures = list(map(shown, prepared.frames.images.gather(image_rows), image_rows))
         captions = [prepared.frames.texts[row] for row in evaluation.windows.text_rows[index]]
         start = int(evaluation.windows.starts[index]) + 1
-        row = [context_panel(start + k, pictures[k], captions[k]) for k in range(CONTEXT_FRAMES)]
+        row = [context_panel(start + k, pictures[k], captions[k]) for k in range(len(pictures) - 1)]
         row.append(true_panel(pictures[-1], captions[-1]))
         row.append(predicted_panel(shown(image, image_rows[-2]), text))
         rows.append(row)

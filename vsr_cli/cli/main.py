@@ -157,7 +157,7 @@ def prepare(
     flags = {
         "data.limit": limit,
         "data.window": window,
-        "data.short": short,
+        "data.short_stories": short,
         "data.resize": resize,
         "data.split": split,
         "data.group_csv": groups,

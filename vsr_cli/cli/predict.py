@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..api import Decoding, Rejected, Story
 from ..config.resolve import Layer, Resolver
-from ..config.schema import CONTEXT_FRAMES
 from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
@@ -48,7 +47,7 @@ def run_predict(
 
     device = choose_device("auto")
     trained_on = run.config()["data"]
-    image_size, resize = int(trained_on["image_size"]), trained_on["resize"]
+    context_frames = int(trained_on["context_frames"])
     model = load_model(run, found).to(device)
     place = out or run.folder / PREDICTIONS
     folders = output_folders([story.id for story in stories], place)
@@ -58,17 +57,25 @@ def run_predict(
     for story, folder in zip(stories, folders, strict=True):
         try:
             predicted = predict_next(
-                model, story, image_size=image_size, resize=resize, decoding=decoding, device=device
+                model,
+                story,
+                context_frames=context_frames,
+                image_size=int(trained_on["image_size"]),
+                resize=trained_on["resize"],
+                decoding=decoding,
+                device=device,
             )
         except VsrError as error:
             mistakes += error.lines
             continue
-        if len(predicted.context) < CONTEXT_FRAMES:
-            say(
-                f"note: {story.id} has {len(predicted.context)} frames, fewer than {CONTEXT_FRAMES}: "
-                "its last pair is repeated to fill the context"
+        if (count := len(story.frames)) != context_frames:
+            used = (
+                f"the last {context_frames} of them are the context"
+                if count > context_frames
+                else f"fewer than {context_frames}: the last one is repeated to fill the context"
             )
-        tell_notes(story)
+            say(f"note: {story.id} has {count} {'frame' if count == 1 else 'frames'}, {used}")
+        tell_notes(story, context_frames)
         busy = f"{folder}: another process is writing a prediction there; predict again, or name another --out"
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -84,9 +91,9 @@ def run_predict(
     return mistakes
 
 
-def tell_notes(story: Story) -> None:
+def tell_notes(story: Story, context_frames: int) -> None:
     """Say what was noted of a story as a whole, such as a file that is no frame of it, and of the frames read."""
-    first = len(story.frames) - CONTEXT_FRAMES
+    first = len(story.frames) - context_frames
     notes = [note.detail for note in story.notes if note.frame is None or note.frame >= first]
     for detail in notes[:NOTES]:
         say(f"note: {story.id}: {detail}")

@@ -105,7 +105,11 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     from ..training.allocator import tune_allocator
 
     tune_allocator()
-    sizes: dict[str, Any] = {"width": config.model.width, "image_size": config.data.image_size}
+    sizes: dict[str, Any] = {
+        "width": config.model.width,
+        "image_size": config.data.image_size,
+        "steps": config.data.context_frames,
+    }
     # Encoders of random weights are then those that a train command of the default seed builds.
     torch.manual_seed(TrainingOptions().seed)
     # Built before any story is read, so that weights which cannot be used cost no waiting.

@@ -87,10 +87,10 @@ def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[P
     Raises VsrError if the images of the split were fitted otherwise than the run's.
     """
     from ..evaluation.embeddings import place
-    from ..evaluation.evaluate import check_image_size
+    from ..evaluation.evaluate import check_preparation
     from ..model.weights import choose_device, load_model
 
-    check_image_size(prepared, run.config())
+    check_preparation(prepared, run.config())
     device = choose_device("auto")
     training, known = training_data(run, prepared)
     placed = place(

@@ -11,11 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ..api import Options, RandomSeed, TextObjective
 
-CONTEXT_FRAMES = 4
-"""K: a story is told in four frames, and the fifth is predicted."""
-
-
-Resize = Literal["squash", "letterbox", "crop"]
+Resize = Literal["stretch", "letterbox", "crop"]
 
 
 class DataOptions(Options):
@@ -23,14 +19,19 @@ class DataOptions(Options):
 
     image_size: int = Field(224, ge=16, le=1024, description="height and width of a prepared image, in pixels")
     resize: Resize = Field(
-        "squash", description="how a picture becomes square: all of it stretched, all of it with bars, or its middle"
+        "stretch",
+        description="how an image becomes square: stretch it, pad it with bars (letterbox), or crop to its center",
     )
+    context_frames: int = Field(4, ge=1, le=16, description="K: predict a frame from this many frames before it")
     window: Literal["first", "sliding", "last"] = Field(
-        "first", description="which five consecutive frames of a story: the first, every five, or the last"
+        "first",
+        description="which runs of context_frames + 1 frames of a story become windows: the first one, every one, or "
+        "the last one",
     )
-    short: Literal["drop", "pad"] = Field(
+    short_stories: Literal["drop", "pad"] = Field(
         "drop",
-        description="a story of two to four frames: leave it out, or repeat its last context frame to fill the context",
+        description="a story with fewer than context_frames + 1 frames: leave it out, or repeat its last context frame "
+        "to fill the context",
     )
     limit: int = Field(0, ge=0, description="how many stories to read; 0 reads all")
     markup: bool = Field(

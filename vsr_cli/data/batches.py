@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
-from ..config.schema import CONTEXT_FRAMES
 from .features import Features, RowsOf, text_rows, visual_rows
 from .prepared import Frames, Windows
 from .shards import Rows
@@ -34,10 +33,10 @@ class Contexts:
         features: Features,
         device: torch.device,
     ) -> None:
-        self._image_rows = windows.image_rows[:, :CONTEXT_FRAMES]
-        self._text_rows = windows.text_rows[:, :CONTEXT_FRAMES]
+        self._image_rows = windows.image_rows[:, :-1]
+        self._text_rows = windows.text_rows[:, :-1]
         self._story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)
-        self._real = ~windows.repeated[:, :CONTEXT_FRAMES]
+        self._real = ~windows.repeated[:, :-1]
         self._tokens = features.tokens
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
@@ -74,9 +73,9 @@ class Targets:
         device: torch.device,
         features: TargetFeatureSource | None = None,
     ) -> None:
-        self._image_rows = windows.image_rows[:, CONTEXT_FRAMES]
+        self._image_rows = windows.image_rows[:, -1]
         self._features = features
-        texts = [frames.texts[row] for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()]
+        texts = [frames.texts[row] for row in windows.text_rows[:, -1].tolist()]
         self._tokens: TokenBatch = decoder.tokenize(texts)
         self._images = taking(frames.images, self._image_rows, device)
         self._device = device
@@ -112,9 +111,9 @@ class TargetFeatureSource:
         features: Features,
         device: torch.device,
     ) -> None:
-        self._image_rows = windows.image_rows[:, CONTEXT_FRAMES]
-        self._text_rows = windows.text_rows[:, CONTEXT_FRAMES]
-        self._place = windows.starts + CONTEXT_FRAMES
+        self._image_rows = windows.image_rows[:, -1]
+        self._text_rows = windows.text_rows[:, -1]
+        self._place = windows.starts + windows.image_rows.shape[1] - 1
         self._token_mask = features.tokens.mask
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)

@@ -28,7 +28,7 @@ BARS = (124, 116, 104)
 convolution's own padding is. Black would say something: it looks like night, or like the bars of a film.
 """
 LONGEST = 8
-"""How many times as long as wide a squashed picture is stretched at most at its full width: one of 5000 x 1 would
+"""How many times as long as wide a stretched image is stretched at most at its full width: one of 5000 x 1 would
 need gigabytes.
 """
 
@@ -108,7 +108,7 @@ def read_picture(source: Path | bytes, *, where: str, size: int, resize: Resize)
 def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
     """Fit an RGB picture of any shape into a square (size, size, 3), with Pillow's bicubic filter.
 
-    squash stretches the whole of it to the square, letterbox keeps its proportions and fills up with `BARS`, crop
+    stretch resizes the whole of it to the square, letterbox keeps its proportions and fills up with `BARS`, crop
     takes the square in its middle. Pillow widens the filter by the scale where it shrinks, so the result is
     antialiased.
     """
@@ -118,12 +118,12 @@ def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8
 def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) -> Image.Image:
     """Undo `fit_image` for people, as far as that can be done.
 
-    `image` is a square that stands for a picture of `width` by `height`. squash is stretched back to these
+    `image` is a square that stands for a picture of `width` by `height`. stretch is resized back to these
     proportions, without loss up to `LONGEST`, letterbox loses its bars, and crop stays as it is.
     """
     assert image.width == image.height, image.size
     match resize:
-        case "squash":
+        case "stretch":
             ratio = max(width, height) / min(width, height)
             longer, shorter = min(ratio, LONGEST), min(ratio, LONGEST) / ratio
             sides = (longer, shorter) if width >= height else (shorter, longer)
@@ -175,7 +175,7 @@ def _fit(image: Image.Image, size: int, resize: Resize, *, measure: tuple[int, i
     assert image.mode == "RGB", image.mode
     assert size > 0
     match resize:
-        case "squash":
+        case "stretch":
             square = image.resize((size, size), Image.Resampling.BICUBIC)
         case "letterbox":
             left, top, right, bottom = _between_bars(*measure, size)

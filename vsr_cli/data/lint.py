@@ -97,7 +97,12 @@ def _lost(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Problem]:
             lacking += 1
             yield Problem(problem, story.id, index, f"frame {index + 1} has no {problem.removeprefix('missing_')}")
     if story.dropped is None:
-        dropped = cut_windows(problems, window=options["window"], short=options["short"]).dropped
+        dropped = cut_windows(
+            problems,
+            context_frames=options["context_frames"],
+            window=options["window"],
+            short_stories=options["short_stories"],
+        ).dropped
         if dropped:
             detail = f"{len(dropped)} windows, for {lacking} of its {len(problems)} frames"
             yield Problem("windows_dropped", story.id, None, detail)

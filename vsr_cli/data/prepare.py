@@ -152,7 +152,7 @@ def _prepare(
         counts = summary["counts"]
         if not any(counts["windows_kept"].values()) and not (windowless and counts["stories_read"]):
             work.made = 0
-            raise VsrError(_nothing_left(source, counts))
+            raise VsrError(_nothing_left(source, counts, config.data.context_frames))
     except VsrError:
         if old is None and not work.made and share == WHOLE:
             for path in out.iterdir():
@@ -336,11 +336,11 @@ def _sweep(out: Path, tables: str, keys: set[str]) -> None:
                 remove(path)
 
 
-def _nothing_left(source: str | None, counts: dict[str, Any]) -> str:
+def _nothing_left(source: str | None, counts: dict[str, Any], context_frames: int) -> str:
     where = source or "the dataset"
     if not counts["stories_read"]:
         return f"{where}: holds no story; see 'vsr prepare --help' for what a story folder looks like"
     return (
         f"{where}: no story is left of {counts['stories_read']} ({reasons_of(counts)}); "
-        "a window needs five frames with image and text each"
+        f"a window needs {context_frames + 1} frames with image and text each"
     )

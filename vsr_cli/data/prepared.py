@@ -8,7 +8,7 @@
         frames.arrow    one row a frame: story (its row), index, image_row, text_row, problem, entities
         images.arrow    one row a distinct picture: where its pixels are, its size in the source, digest, hash
         texts.arrow     one row a distinct text
-        windows.arrow   one row a window: story, split, the five frames' rows in frames.arrow, padded
+        windows.arrow   one row a window: story, split, its frames' rows in frames.arrow, padded
         problems.jsonl  every defect found, one JSON object a line
         chunks.json     the chunks that the rows of images.arrow point into; summary.json: counts
         checksums.json  the checksum of each of these files, which is compared when a file is opened
@@ -41,9 +41,8 @@ from ..system_errors import refuse_system_error
 from .chunks import Chunk
 from .shards import REMEDY, ChosenRows, MappedRows, Rows
 from .splits import SPLITS
-from .windows import WINDOW_FRAMES
 
-FORMAT = 3
+FORMAT = 4
 FINISHED, UNFINISHED = "finished", "unfinished"
 MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
@@ -133,7 +132,7 @@ class StoredStory:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows as arrays: W windows of F frames, F being five, or four where there is no target."""
+    """Windows as arrays: W windows of F = K + 1 frames, the last of them the target."""
 
     stories: Sequence[str]
     """The story of each window."""
@@ -178,6 +177,11 @@ class Prepared:
     def image_size(self) -> int:
         """H = W of the images, in pixels."""
         return int(self.manifest["data"]["image_size"])
+
+    @property
+    def context_frames(self) -> int:
+        """K: the number of frames in each window before its target."""
+        return int(self.manifest["data"]["context_frames"])
 
     @property
     def resize(self) -> Resize:
@@ -282,7 +286,8 @@ class Prepared:
         frames = self._table("frames.arrow")
         image_rows, text_rows = frames["image_row"].to_numpy(), frames["text_row"].to_numpy()
         index = frames["index"].to_numpy()
-        rows = table["frames"].combine_chunks().flatten().to_numpy().reshape(len(table), WINDOW_FRAMES)  # (W, 5)
+        rows = table["frames"].combine_chunks().flatten().to_numpy()
+        rows = rows.reshape(len(table), self.context_frames + 1)
         repeated = np.zeros(rows.shape, dtype=np.bool_)
         repeated[:, 1:] = rows[:, 1:] == rows[:, :-1]
         starts = index[rows[:, 0]].astype(np.int64)

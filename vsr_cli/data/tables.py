@@ -145,7 +145,12 @@ def _survey(chunks: Sequence[Chunk], options: DataOptions, groups: Mapping[str, 
 
 
 def _cut(record: Mapping[str, Any], options: DataOptions) -> Cut:
-    return cut_windows([frame["problem"] for frame in record["frames"]], window=options.window, short=options.short)
+    return cut_windows(
+        [frame["problem"] for frame in record["frames"]],
+        context_frames=options.context_frames,
+        window=options.window,
+        short_stories=options.short_stories,
+    )
 
 
 def _reason(

@@ -1,4 +1,4 @@
-"""Cutting stories into windows: four consecutive frames to read and the fifth to predict."""
+"""Windows: runs of K context frames and the target frame after them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.schema import CONTEXT_FRAMES
-
-WINDOW_FRAMES = CONTEXT_FRAMES + 1
-
 
 @dataclass(frozen=True)
 class Window:
-    """Five frames of a story by index, the last of them the target."""
+    """K + 1 frames of a story by index, the last of them the target."""
 
     frames: tuple[int, ...]
     padded: bool = False
@@ -22,7 +18,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Cut:
-    """The windows of one story, and for each one that was left out the reason."""
+    """The windows of one story, and the reason for each one that was dropped."""
 
     windows: tuple[Window, ...]
     dropped: tuple[str, ...]
@@ -31,19 +27,21 @@ class Cut:
 def cut_windows(
     problems: Sequence[str | None],
     *,
+    context_frames: int,
     window: Literal["first", "sliding", "last"],
-    short: Literal["drop", "pad"],
+    short_stories: Literal["drop", "pad"],
 ) -> Cut:
-    """Cut a story whose frames have these problems (None: the frame has an image and a text).
+    """Cut a story into windows, given the problem of each frame (None: it has an image and a text).
 
-    All five frames of a window have both halves; nothing is borrowed to fill one. A story of two to four frames
-    is left out, or with `short="pad"` becomes one window: its final frame is the target, and the one before it
-    is repeated until the context has four. The target is thus never among its inputs, as it is when a short
-    story is padded to five frames.
+    Every frame of a window has an image and a text. A story with fewer than K + 1 frames is dropped, or with
+    `short_stories="pad"` becomes one window: its last frame is the target, and the frame before it is repeated until
+    the context has K frames. So the target is never among its own inputs.
     """
-    candidates, too_short = _candidates(len(problems), window=window, short=short)
+    candidates = _candidates(len(problems), context_frames, window=window, short_stories=short_stories)
+    if not candidates:
+        return Cut((), ("story_too_short",))
     kept: list[Window] = []
-    dropped = list(too_short)
+    dropped: list[str] = []
     for candidate in candidates:
         reason = next((problems[frame] for frame in candidate.frames if problems[frame]), None)
         if reason is None:
@@ -53,17 +51,17 @@ def cut_windows(
     return Cut(tuple(kept), tuple(dropped))
 
 
-def _candidates(count: int, *, window: str, short: str) -> tuple[list[Window], list[str]]:
-    if count < WINDOW_FRAMES:
-        if short == "drop" or count < 2:
-            return [], ["story_too_short"]
-        return [Window((*repeat_last(range(count - 1)), count - 1), padded=True)], []
-    last_start = count - WINDOW_FRAMES
-    starts = {"first": [0], "last": [last_start], "sliding": list(range(last_start + 1))}[window]
-    return [Window(tuple(range(start, start + WINDOW_FRAMES))) for start in starts], []
+def _candidates(count: int, context_frames: int, *, window: str, short_stories: str) -> list[Window]:
+    last_start = count - context_frames - 1
+    if last_start >= 0:
+        starts = {"first": [0], "last": [last_start], "sliding": list(range(last_start + 1))}[window]
+        return [Window(tuple(range(start, start + context_frames + 1))) for start in starts]
+    if short_stories == "drop" or count < 2:
+        return []
+    return [Window((*repeat_last(range(count - 1), context_frames), count - 1), padded=True)]
 
 
-def repeat_last(frames: Sequence[int]) -> tuple[int, ...]:
-    """Repeat the last of one to four frames until there are four: the seed's rule for a short context."""
-    assert 1 <= len(frames) <= CONTEXT_FRAMES
-    return (*frames, *[frames[-1]] * (CONTEXT_FRAMES - len(frames)))
+def repeat_last(frames: Sequence[int], length: int) -> tuple[int, ...]:
+    """Repeat the last of some frames until there are `length` of them."""
+    assert 1 <= len(frames) <= length
+    return (*frames, *[frames[-1]] * (length - len(frames)))

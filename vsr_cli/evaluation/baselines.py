@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import TextDecoder
-from ..config.schema import CONTEXT_FRAMES
 from ..data.prepared import Frames, Windows
 from ..data.shards import ArrayRows, ChosenRows
 from ..model.spaces import Spaces, Vectors
@@ -30,7 +29,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class WindowVectors:
-    """The frames of the scored windows in the run's spaces, (W, 5, d) each."""
+    """The frames of the scored windows in the run's spaces, (W, K + 1, d) each."""
 
     visual: Vectors
     text: Vectors
@@ -42,12 +41,11 @@ class WindowVectors:
 
 def copy_last(frames: Frames, windows: Windows, truth: Truth, vectors: WindowVectors) -> Series:
     """Answer with the last frame of the context."""
-    last = CONTEXT_FRAMES - 1
     return Series(
         [texts[-1] for texts in truth.context_texts],
-        ChosenRows(frames.images, windows.image_rows[:, last]),
-        vectors.visual[:, last],
-        vectors.text[:, last],
+        ChosenRows(frames.images, windows.image_rows[:, -2]),
+        vectors.visual[:, -2],
+        vectors.text[:, -2],
     )
 
 
@@ -55,12 +53,12 @@ def nearest_context(training: Training, vectors: WindowVectors) -> Series:
     """Answer with what followed the most similar context of the training split."""
     nearest = training.nearest(vectors.visual, vectors.text)  # (W,)
     frames, windows = training.prepared.frames, training.windows.take(nearest)
-    forms = cleaned(frames.texts, windows.text_rows[:, CONTEXT_FRAMES])
+    forms = cleaned(frames.texts, windows.text_rows[:, -1])
     return Series(
-        [forms[row] for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()],
-        ChosenRows(frames.images, windows.image_rows[:, CONTEXT_FRAMES]),
-        training.visual[nearest, CONTEXT_FRAMES],
-        training.text[nearest, CONTEXT_FRAMES],
+        [forms[row] for row in windows.text_rows[:, -1].tolist()],
+        ChosenRows(frames.images, windows.image_rows[:, -1]),
+        training.visual[nearest, -1],
+        training.text[nearest, -1],
     )
 
 
@@ -115,12 +113,12 @@ def ceiling(
     spaces: Spaces | None,
 ) -> Ceiling:
     """Answer with the target, its text after a trip through the decoder's tokens. `spaces`: None if none asks."""
-    rows, back = np.unique(windows.text_rows[:, CONTEXT_FRAMES], return_inverse=True)
+    rows, back = np.unique(windows.text_rows[:, -1], return_inverse=True)
     tokens = decoder.tokenize([frames.texts[row] for row in rows.tolist()])
     written = [clean_text(text) for text in decoder.detokenize(torch.from_numpy(tokens.ids))]
     eos = decoder.tokenize([""]).ids[0, 0]
     longer = tokens.ids[np.arange(len(rows)), tokens.mask.sum(axis=1) - 1] != eos  # a text that is cut does not end
     texts = [written[at] for at in back.tolist()]
     text = spaces.written(texts) if spaces else None
-    series = Series(texts, truth.images, vectors.visual[:, CONTEXT_FRAMES], text)
+    series = Series(texts, truth.images, vectors.visual[:, -1], text)
     return Ceiling(series, float(longer[back].mean()))

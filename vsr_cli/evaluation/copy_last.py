@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..api import Metric, Sample
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared, Windows
@@ -34,7 +33,7 @@ def copy_last_text(prepared: Prepared, splits: Sequence[str], choices: Sequence[
     metrics: dict[str, Metric] = {choice.name: build(choice.provided, choice.options) for choice in choices}
     statistics: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
     chosen = {split: _chosen(prepared.windows(split)) for split in splits}
-    targets = [row for windows in chosen.values() for row in windows.text_rows[:, CONTEXT_FRAMES].tolist()]
+    targets = [row for windows in chosen.values() for row in windows.text_rows[:, -1].tolist()]
     metrics, _ = read_references(metrics, [clean_text(prepared.frames.texts[row]) for row in targets])
     with progress() as bar:
         task = bar.add_task("copying the last text", total=sum(map(len, chosen.values())))
@@ -66,9 +65,9 @@ def _samples(prepared: Prepared, windows: Windows) -> list[Sample]:
     return [
         Sample(
             story=story,
-            context_texts=tuple(row[:CONTEXT_FRAMES]),
-            predicted_text=row[CONTEXT_FRAMES - 1],
-            reference_text=row[CONTEXT_FRAMES],
+            context_texts=tuple(row[:-1]),
+            predicted_text=row[-2],
+            reference_text=row[-1],
             predicted_image=NO_IMAGE,
             reference_image=NO_IMAGE,
         )

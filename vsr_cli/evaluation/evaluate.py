@@ -217,9 +217,15 @@ def _facts(
     return facts
 
 
-def check_image_size(prepared: Prepared, run_config: Mapping[str, Any]) -> None:
-    """Raise VsrError if data's images were made to another size, or otherwise, than those a run was trained on."""
+def check_preparation(prepared: Prepared, run_config: Mapping[str, Any]) -> None:
+    """Raise VsrError if data has another image size, resize mode or context length than the run was trained on."""
     size, resize = int(run_config["data"]["image_size"]), run_config["data"]["resize"]
+    context_frames = int(run_config["data"]["context_frames"])
+    if prepared.context_frames != context_frames:
+        raise VsrError(
+            f"{prepared.folder}: prepared with context_frames={prepared.context_frames}, the run was trained with "
+            f"{context_frames}; prepare it with --set data.context_frames={context_frames}"
+        )
     if (prepared.image_size, prepared.resize) != (size, resize):
         raise VsrError(
             f"{prepared.folder}: prepared at {prepared.image_size} pixels by {prepared.resize}, the run was trained at "

@@ -14,7 +14,7 @@ import torch
 
 from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES, LEAKS, FeatureOptions
+from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
 from ..data.features import frozen_features
 from ..data.prepared import Prepared, Windows
@@ -105,8 +105,8 @@ def _training_windows(training: Prepared) -> Windows:
 
 
 def _padded(windows: Windows) -> Windows:
-    """Return every frame of the context the target's text, as repeating one text five times does."""
-    return replace(windows, text_rows=np.repeat(windows.text_rows[:, CONTEXT_FRAMES:], CONTEXT_FRAMES + 1, axis=1))
+    """Return every frame of the context the target's text, as repeating one text K + 1 times does."""
+    return replace(windows, text_rows=np.repeat(windows.text_rows[:, -1:], windows.text_rows.shape[1], axis=1))
 
 
 @torch.no_grad()
@@ -136,15 +136,15 @@ def _scored(
     form: Callable[[str], str] = marked_text if "markup" in still_open else clean_text
     frames, windows = answers.prepared.frames, answers.windows
     texts = [[frames.texts[row] for row in rows] for rows in windows.text_rows.tolist()]
-    references = [row[CONTEXT_FRAMES] for row in texts]
+    references = [row[-1] for row in texts]
     if "cut" in still_open:
         tokens = model.text_decoder.tokenize(references)
         references = model.text_decoder.detokenize(torch.from_numpy(tokens.ids))
     truth = Truth(
         stories=windows.stories,
-        context_texts=[tuple(map(form, row[:CONTEXT_FRAMES])) for row in texts],
+        context_texts=[tuple(map(form, row[:-1])) for row in texts],
         references=list(map(form, references)),
-        images=ChosenRows(frames.images, windows.image_rows[:, CONTEXT_FRAMES]),
+        images=ChosenRows(frames.images, windows.image_rows[:, -1]),
     )
     series = replace(answers.series, texts=list(map(form, answers.series.texts)))
     statistics = measure(metrics, {"model": series}, truth)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..api import Metric, SpaceMetric
-from ..config.schema import CONTEXT_FRAMES
 from ..data.prepared import Windows
 from .baselines import Unavailable
 from .bootstrap import resampled_scores, score_series
@@ -54,7 +53,7 @@ def prediction_lines(
         {
             "story": story,
             "start": start,
-            "context": list(range(start + 1, start + 1 + CONTEXT_FRAMES)),
+            "context": list(range(start + 1, start + windows.text_rows.shape[1])),
             "prediction": answers.texts[row],
             "reference": truth.references[row],
             "scores": {name: values[row] for name, values in scores.items()},

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..api import Comparison, Metric, ReadsReferences, Sample, SpaceMetric
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.prepared import Prepared, Windows
 from ..errors import PluginError, VsrError
@@ -140,22 +139,22 @@ def candidates(
 ) -> Candidates:
     """Find what the target of each kept window is ranked among, from all windows of a split.
 
-    `rows` are their frames' images or texts (W, 5). Left out are the story's own frames that stand in the window's
+    `rows` are their frames' images or texts (W, K + 1). Left out are the story's own frames that stand in the window's
     context or before it, and whatever is the same image or text as one of these.
     """
-    targets, target_of = np.unique(rows[:, CONTEXT_FRAMES], return_inverse=True)  # (C,), (W,)
+    targets, target_of = np.unique(rows[:, -1], return_inverse=True)  # (C,), (W,)
     number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]
     rivals = np.ones((len(kept), len(targets)), np.bool_)
     later = np.zeros_like(rivals)
     column = np.full(int(rows.max()) + 1, -1, np.int64)
     column[targets] = np.arange(len(targets))
-    place = starts[:, None] + np.arange(rows.shape[1])  # (W, 5), of each frame in its story
+    place = starts[:, None] + np.arange(rows.shape[1])  # (W, K + 1), of each frame in its story
     of_story = {story: np.flatnonzero(number == story) for story in np.unique(number[kept]).tolist()}
     for at, window in enumerate(kept.tolist()):
         own = of_story[int(number[window])]
-        before = place[own] < place[window, CONTEXT_FRAMES]  # (own, 5)
+        before = place[own] < place[window, -1]  # (own, K + 1)
         seen = column[rows[own][before]]
-        ahead = target_of[own][~before[:, CONTEXT_FRAMES]]
+        ahead = target_of[own][~before[:, -1]]
         later[at, ahead] = True
         gone = seen[seen >= 0]
         rivals[at, gone] = later[at, gone] = False
@@ -185,9 +184,9 @@ def measure_in_spaces(
         visual = metric.space == "visual"
         rows, frames = (windows.image_rows, vectors.visual) if visual else (windows.text_rows, vectors.text)
         among = candidates(rows, windows.starts, windows.stories, kept)
-        first = np.unique(rows[:, CONTEXT_FRAMES], return_index=True)[1]
-        targets = frames[first, CONTEXT_FRAMES]  # (C, d)
-        context = frames[kept, :CONTEXT_FRAMES].mean(axis=1)  # (W, d)
+        first = np.unique(rows[:, -1], return_index=True)[1]
+        targets = frames[first, -1]  # (C, d)
+        context = frames[kept, :-1].mean(axis=1)  # (W, d)
         answers = {each: answer.visual if visual else answer.text for each, answer in series.items()}
         answers = {**answers, "mean-context": context}
         origin = {each: np.zeros((), np.float32) for each in answers}

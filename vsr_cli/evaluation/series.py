@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Mention, Sample
-from ..config.schema import CONTEXT_FRAMES
 from ..data.prepared import Frames, Prepared, StoredFrame, Windows
 from ..data.shards import ChosenRows, Rows
 from ..model.spaces import Vectors
@@ -69,7 +68,7 @@ class Truth:
     images: Rows
     """The targets' pictures, (W, H, W, 3) uint8."""
     mentions: Sequence[Sequence[tuple[Mention, ...]]] | None = None
-    """(W, 5): of each frame; None where no metric asks."""
+    """(W, K + 1): of each frame; None where no metric asks."""
 
     def samples(self, series: Series, rows: NDArray[np.int64]) -> list[Sample]:
         """Return the answers to some windows beside the truth."""
@@ -96,17 +95,17 @@ def read_truth(frames: Frames, windows: Windows) -> Truth:
     texts = [[forms[row] for row in rows] for rows in windows.text_rows.tolist()]
     return Truth(
         stories=windows.stories,
-        context_texts=[tuple(row[:CONTEXT_FRAMES]) for row in texts],
-        references=[row[CONTEXT_FRAMES] for row in texts],
-        images=ChosenRows(frames.images, windows.image_rows[:, CONTEXT_FRAMES]),
+        context_texts=[tuple(row[:-1]) for row in texts],
+        references=[row[-1] for row in texts],
+        images=ChosenRows(frames.images, windows.image_rows[:, -1]),
     )
 
 
 def read_mentions(prepared: Prepared, windows: Windows) -> list[list[tuple[Mention, ...]]]:
-    """Look up what the source marks in each frame of some windows that are not padded, (W, 5)."""
+    """Look up what the source marks in each frame of some windows that are not padded, (W, K + 1)."""
     of_story = {name: [_mentions(frame) for frame in prepared.story(name).frames] for name in set(windows.stories)}
     return [
-        of_story[story][start : start + CONTEXT_FRAMES + 1]
+        of_story[story][start : start + windows.text_rows.shape[1]]
         for story, start in zip(windows.stories, windows.starts.tolist(), strict=True)
     ]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.schema import CONTEXT_FRAMES
 from ..data.features import Features
 from ..data.prepared import Prepared, Windows
 from ..model.spaces import Spaces, Vectors
@@ -24,7 +23,7 @@ class Training:
     prepared: Prepared
     windows: Windows
     visual: Vectors
-    """Of each frame, (T, 5, d)."""
+    """Of each frame, (T, K + 1, d)."""
     text: Vectors
 
     @property
@@ -48,13 +47,13 @@ class Training:
 
     def typical_text(self) -> int:
         """Return the row of the target's text that is nearest to the mean of all targets' texts."""
-        targets = unit(self.text[:, CONTEXT_FRAMES])
+        targets = unit(self.text[:, -1])
         at = int((targets @ targets.mean(axis=0)).argmax())
-        return int(self.windows.text_rows[at, CONTEXT_FRAMES])
+        return int(self.windows.text_rows[at, -1])
 
     def mean_image(self) -> NDArray[np.uint8]:
         """Return the mean of the targets' pictures, (H, W, 3)."""
-        rows = self.windows.image_rows[:, CONTEXT_FRAMES]
+        rows = self.windows.image_rows[:, -1]
         size = self.prepared.image_size
         total = np.zeros((size, size, 3))
         for start in range(0, len(rows), CHUNK):
@@ -64,7 +63,7 @@ class Training:
 
     def _contexts(self, visual: Vectors, text: Vectors) -> Vectors:
         halves = [
-            unit(vectors[:, :CONTEXT_FRAMES].mean(axis=1) - mean)
+            unit(vectors[:, :-1].mean(axis=1) - mean)
             for vectors, mean in ((visual, self.visual_mean), (text, self.text_mean))
         ]
         return np.concatenate(halves, axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..api import Decoding, Frame, Story, is_blank
-from ..config.schema import CONTEXT_FRAMES, Resize
+from ..config.schema import Resize
 from ..data.batches import Contexts
 from ..data.features import Features
 from ..data.images import decode_image, read_picture, unfit_image
@@ -56,14 +56,14 @@ class NextFrame:
     """How images were made square for the model."""
 
 
-def read_context(story: Story, *, image_size: int, resize: Resize) -> tuple[ContextFrame, ...]:
-    """Check and decode the last four frames of a story (fewer where it has fewer).
+def read_context(story: Story, *, context_frames: int, image_size: int, resize: Resize) -> tuple[ContextFrame, ...]:
+    """Check and decode the last `context_frames` frames of a story (fewer where it has fewer).
 
     Raises VsrError if one of them has no image, no text or an image that cannot be read.
     """
     if not story.frames:
         raise VsrError(f"{story.id}: a story without frames; add pairs such as 01.jpg and 01.txt")
-    first = max(0, len(story.frames) - CONTEXT_FRAMES)
+    first = max(0, len(story.frames) - context_frames)
     return tuple(_check(story, index, image_size, resize) for index in range(first, len(story.frames)))
 
 
@@ -85,15 +85,23 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
 
 
 def predict_next(
-    model: StoryModel, story: Story, *, image_size: int, resize: Resize, decoding: Decoding, device: torch.device
+    model: StoryModel,
+    story: Story,
+    *,
+    context_frames: int,
+    image_size: int,
+    resize: Resize,
+    decoding: Decoding,
+    device: torch.device,
 ) -> NextFrame:
-    """Predict the frame after a story's last one from its last four. Fewer are filled up by repeating the last.
+    """Predict the frame after a story's last one from its last K frames. A shorter story has its last one repeated.
 
-    `image_size` and `resize` are those of the data that `model` was trained on. It is in eval mode on `device`.
-    Raises VsrError as `read_context` does.
+    `context_frames` (K), `image_size` and `resize` are those of the data that `model` was trained on. It is in
+    eval mode on `device`. Raises VsrError as `read_context` does.
     """
-    context = read_context(story, image_size=image_size, resize=resize)
-    rows = np.asarray([repeat_last(range(len(context)))], dtype=np.int64)  # (1, K)
+    context = read_context(story, context_frames=context_frames, image_size=image_size, resize=resize)
+    # There is no target: its column, which Contexts does not read, repeats the last frame.
+    rows = np.asarray([repeat_last(range(len(context)), context_frames + 1)], dtype=np.int64)  # (1, K + 1)
     repeated = np.zeros(rows.shape, dtype=np.bool_)
     repeated[0, len(context) :] = True
     texts = [frame.text for frame in context]

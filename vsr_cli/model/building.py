@@ -13,7 +13,7 @@ from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
 from ..api.text_loss import PLAIN
 from ..config.experiment import TrainConfig
 from ..config.resolve import Choice
-from ..config.schema import CONTEXT_FRAMES
+from ..config.schema import DataOptions
 from ..errors import PluginError, VsrError
 from ..plugin.kinds import KIND_OF
 from ..plugin.loading import build
@@ -43,7 +43,7 @@ def build_part(
     vocabulary: Vocabulary | None = None,
     text_objective: TextObjective = PLAIN,
     assets: Path | None = None,
-    steps: int = CONTEXT_FRAMES,
+    steps: int = DataOptions.model_fields["context_frames"].default,
 ) -> Any:
     """Build one part of a model. Raises PluginError if it is not a module with its kind's methods."""
     context = BuildContext(
@@ -69,7 +69,7 @@ def build_model(
     image_size: int,
     training_texts: Callable[[], Iterable[str]] = tuple,
     assets: Path | None = None,
-    steps: int = CONTEXT_FRAMES,
+    steps: int = DataOptions.model_fields["context_frames"].default,
 ) -> StoryModel:
     """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow.
 

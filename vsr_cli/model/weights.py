@@ -82,17 +82,20 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
         distributions=run.facts()["distributions"].values(),
     )
     which = run.which_checkpoint(which)
-    return rebuild_model(run, config, image_size=int(record["data"]["image_size"]), which=which)
+    data = record["data"]
+    return rebuild_model(
+        run, config, image_size=int(data["image_size"]), steps=int(data["context_frames"]), which=which
+    )
 
 
-def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, which: str) -> StoryModel:
+def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, steps: int, which: str) -> StoryModel:
     """Build a run's model from its assets and load a checkpoint.
 
     Raises VsrError if the weights do not fit or are not finite.
     """
     run.verify(which)
     with no_network(str(run.folder)):
-        model = build_model(config, image_size=image_size, assets=run.assets)
+        model = build_model(config, image_size=image_size, steps=steps, assets=run.assets)
     checkpoint = run.checkpoint(which)
     state = load_weights(run.folder / FROZEN) | load_weights(checkpoint / WEIGHTS)
     expected = model.state_dict()

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..config.schema import CONTEXT_FRAMES
 from ..console import progress
 from ..data.images import unfit_image
 from ..data.prepared import Prepared, Windows
@@ -85,19 +84,18 @@ def _board(
 ) -> dict[str, Any]:
     texts = [clean_text(images.prepared.frames.texts[row]) for row in windows.text_rows[number].tolist()]
     shown = [images.stored(row) for row in windows.image_rows[number].tolist()]
-    last = CONTEXT_FRAMES - 1
     predicted, truth = prediction["prediction"], prediction["reference"]
     return {
         "story": prediction["story"],
         "start": prediction["start"],
-        "context": [[shown[k], texts[k]] for k in range(CONTEXT_FRAMES)],
+        "context": [[shown[k], texts[k]] for k in range(len(shown) - 1)],
         "truth": [shown[-1], shared_and_own(truth, predicted)],
         "predicted": [
             # In the proportions of the last image of the context.
-            images.predicted(evaluated.picture(number), like=int(windows.image_rows[number, last])),
+            images.predicted(evaluated.picture(number), like=int(windows.image_rows[number, -2])),
             shared_and_own(predicted, truth),
         ],
-        "copied": [shown[last], shared_and_own(texts[last], truth)],
+        "copied": [shown[-2], shared_and_own(texts[-2], truth)],
         "scores": {name: round(value, 4) for name, value in prediction["scores"].items() if _is_number(value)},
     }
 

@@ -62,7 +62,7 @@ def training_frames(
 def _distinct(windows: Windows) -> NDArray[np.int64]:
     """Return the story, image row and text row of each distinct frame of some windows, (F, 3), in their order."""
     story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)  # (W,)
-    places = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, 5)
+    places = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, K + 1)
     columns = [np.broadcast_to(story[:, None], places.shape), places, windows.image_rows, windows.text_rows]
     real = ~windows.repeated
     distinct: NDArray[np.int64] = np.unique(np.stack([column[real] for column in columns], axis=1), axis=0)

@@ -186,8 +186,13 @@ def train(
 def _build(config: TrainConfig, prepared: Prepared, run: Run, *, resuming: bool) -> StoryModel:
     """Build the model, from scratch or from the last checkpoint."""
     if resuming:
-        return rebuild_model(run, config, image_size=prepared.image_size, which="last")
-    return build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+        return rebuild_model(run, config, image_size=prepared.image_size, steps=prepared.context_frames, which="last")
+    return build_model(
+        config,
+        image_size=prepared.image_size,
+        steps=prepared.context_frames,
+        training_texts=prepared.training_texts,
+    )
 
 
 def _seen_alike(resuming: bool, run: Run, prepared: Prepared, accelerator: Accelerator) -> bool:

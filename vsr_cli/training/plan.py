@@ -154,7 +154,12 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     if not count:
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     set_seed(options.seed)
-    model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts)
+    model = build_model(
+        config,
+        image_size=prepared.image_size,
+        steps=prepared.context_frames,
+        training_texts=prepared.training_texts,
+    )
     model.to(accelerator.device)
     progress = Progress(
         windows_per_step=options.batch_size * options.gradient_accumulation_steps, windows_per_pass=options.batch_size

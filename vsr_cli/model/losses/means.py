@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...config.schema import CONTEXT_FRAMES
 from ...data.batches import Contexts, TargetFeatureSource, Targets
 from ...data.features import Features
 from ...data.prepared import Prepared
@@ -44,7 +43,7 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
     counts = {
         "text": targets.counts,
         **dict.fromkeys(("image", *model.image_errors), each),
-        "alignment": (~windows.repeated[:, :CONTEXT_FRAMES]).sum(axis=1),
+        "alignment": (~windows.repeated[:, :-1]).sum(axis=1),
     }
     if looked_for is not None:
         counts["next_frame"] = each
