@@ -319,12 +319,12 @@ def test_every_shape_fits_every_square(size: int, shape: tuple[int, int], fit: s
     assert fit_image(hatched(*shape), size, fit).shape == (size, size, 3)
 
 
-def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
+def test_stretch_keeps_all_of_a_picture_and_crop_its_middle() -> None:
     image = Image.new("RGB", (64, 16), "red")
     image.paste("lime", (24, 0, 40, 16))  # the middle square
     assert {tuple(pixel) for pixel in fit_image(image, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
-    squashed = fit_image(image, 16, "stretch")
-    assert [tuple(squashed[8, x]) for x in (0, 8, 15)] == [(255, 0, 0), (0, 255, 0), (255, 0, 0)]
+    stretched = fit_image(image, 16, "stretch")
+    assert [tuple(stretched[8, x]) for x in (0, 8, 15)] == [(255, 0, 0), (0, 255, 0), (255, 0, 0)]
     upright = image.transpose(Image.Transpose.ROTATE_90)
     assert {tuple(pixel) for pixel in fit_image(upright, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
 
@@ -355,7 +355,7 @@ def test_no_bar_is_left_and_nothing_of_the_picture_lost_when_a_letterbox_is_undo
 @pytest.mark.parametrize(
     ("shape", "size"), [((600, 400), (96, 64)), ((400, 600), (64, 96)), ((5, 5), (64, 64)), ((5000, 1), (512, 1))]
 )
-def test_a_squash_is_stretched_back_without_loss_and_within_reason(
+def test_a_stretched_image_is_resized_back_without_loss_and_within_reason(
     shape: tuple[int, int], size: tuple[int, int]
 ) -> None:
     square = Image.fromarray(fit_image(hatched(*shape), 64, "stretch"))
@@ -363,7 +363,7 @@ def test_a_squash_is_stretched_back_without_loss_and_within_reason(
     assert max(size) <= LONGEST * 64
 
 
-def test_what_was_squashed_looks_right_again() -> None:
+def test_what_was_stretched_looks_right_again() -> None:
     image = hatched(96, 48)
     back = unfit_image(Image.fromarray(fit_image(image, 48, "stretch")), width=96, height=48, resize="stretch")
     np.testing.assert_allclose(np.asarray(back)[:, :, :2], np.asarray(image)[:, :, :2], atol=6)

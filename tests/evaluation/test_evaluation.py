@@ -348,7 +348,7 @@ def test_data_of_another_image_size_or_fit_is_refused_with_the_remedy(run, prepa
     check_preparation(prepared, run.config())
     with pytest.raises(VsrError) as error:
         check_preparation(prepared, {"data": {"image_size": size, "resize": resize, "context_frames": 4}})
-    assert "prepared at 32 pixels by squash" in str(error.value)
+    assert "prepared at 32 pixels by stretch" in str(error.value)
     assert str(error.value).endswith(f"; prepare it with --resize {resize} --set data.image_size={size}")
 
 
