@@ -80,7 +80,7 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
     again = vsr(LINE)
     assert again.code == 0
     assert begun == []
-    assert "4 of 4 runs are done already" in again.err
+    assert "4 of 4 runs are already done" in again.err
     assert "not significant" in again.out
     other = vsr(f"{LINE} --seeds 3")
     assert other.code == 2
@@ -106,7 +106,7 @@ def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vs
     assert answer.code == 1
     result = json.loads(answer.out)
     assert result["failed"] == {"lstm_seed0": "lstm: is out of order; mend it"}
-    assert "failed lstm, seed 0, in 0:0" in answer.err
+    assert "failed  lstm, seed 0, in 0:0" in answer.err
     assert ": lstm: is out of order; mend it (log: ab/logs/lstm_seed0.log)" in answer.err
     base, gru = result["metrics"]["mse"]["scores"]
     assert base is None
@@ -121,7 +121,7 @@ def test_when_the_time_is_up_no_further_run_is_begun_and_that_is_said(vsr, here,
     assert answer.code == 0
     assert begun == []
     assert "not run, for want of time: gru_seed0, lstm_seed0, gru_seed1, lstm_seed1" in answer.err
-    assert "no run is done yet" in answer.out
+    assert "no run has finished yet" in answer.out
 
 
 def test_a_line_without_out_finds_its_folder_again_and_another_line_has_another(vsr, here, begun):
@@ -190,11 +190,11 @@ def wait_for(path: Path):
 def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     line = "ablate --temporal gru --seeds 1 --epochs 400 --metrics mse --out ab --data data/storyworld"
     killed = start(line)
-    wait_for(here / "ab/runs/as_given_seed0/checkpoints/last")
+    wait_for(here / "ab/runs/default_seed0/checkpoints/last")
     killed.kill()
     killed.communicate()
     # The cell's own process sees that its parent is gone, keeps what it has and ends.
-    facts, history = (here / "ab/runs/as_given_seed0" / name for name in ("run.json", "history.jsonl"))
+    facts, history = (here / "ab/runs/default_seed0" / name for name in ("run.json", "history.jsonl"))
     until = time.monotonic() + 60
     while json.loads(facts.read_text())["status"] == "running":
         assert time.monotonic() < until

@@ -117,6 +117,11 @@ def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
             (EMPTY,),
             "3.txt",
         ),
+        (
+            Frame(image=picture(1), text=None),
+            (Note(code="missing_text", detail="frame 3 has no text", frame=2),),
+            "frame 3: has no text;",
+        ),
         (Frame(image=b"<html>", text="x"), (), "JPEG, PNG or WebP"),
         (Frame(image=picture(1)[:60], text="x"), (), "frame 3"),
     ],

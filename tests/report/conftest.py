@@ -1,7 +1,6 @@
 """A hand-written evaluation of three stories, in the format of docs/explanation/evaluation.md."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import FORMAT
 from vsr_cli.runs.run import Run
 
-from .browser import CHROMIUM, Browser
+from .browser import CHROMIUM, opened_browser
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & `tick` | pipe"
 
@@ -143,11 +142,8 @@ def write(data):
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed here")
-    profile = tmp_path_factory.mktemp("profile")
-    opened = Browser(profile)
-    yield opened
-    opened.close()
-    shutil.rmtree(profile, ignore_errors=True)
+    with opened_browser() as opened:
+        yield opened

@@ -70,7 +70,8 @@ def read_context(story: Story, *, context_frames: int, image_size: int, resize: 
 def _check(story: Story, index: int, image_size: int, resize: Resize) -> ContextFrame:
     frame: Frame = story.frames[index]
     where = f"story {story.id}, frame {index + 1}"
-    notes = [note.detail for note in story.notes if note.frame == index]
+    named = f"frame {index + 1}"  # which some notes begin with, as `where` does
+    notes = [note.detail.removeprefix(named).lstrip(": ") for note in story.notes if note.frame == index]
     for half, what in ((frame.image, "image"), (frame.text and not is_blank(frame.text), "text")):
         if not half:
             reason = "; ".join(notes) or f"it has no {what}"
