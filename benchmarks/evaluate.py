@@ -1,9 +1,9 @@
-"""What an evaluation costs beside the forward passes that it cannot do without.
+"""The cost of an evaluation beyond its forward passes.
 
 Run as `python benchmarks/evaluate.py`. About 600 windows of storyworld are evaluated with the default metrics, by the
-tiny preset after one epoch. The rival is the bare forward passes: each frame through the encoders once, each window
-predicted free-running. Both are timed by the processor, after a first round that loads the libraries, in one process;
-the best of the rounds counts.
+tiny preset after one epoch. The baseline is the forward passes alone: each frame through the encoders once,
+each window predicted free-running. Both are measured in CPU time in one process, after a first round that loads the
+libraries; the best round counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STORIES = ["dataset.stories=500", "data.test=0.4", "data.validation=0.05"]
 
 
 def measured(evaluating: Callable[[], Any], forward: Callable[[], Any]) -> tuple[float, float]:
-    """Return the least seconds that each takes, the two in turn."""
+    """Return the shortest time of each in seconds, measured alternately."""
     seconds: dict[str, list[float]] = {"evaluating": [], "forward": []}
     for _ in range(1 + ROUNDS):
         for name, work in (("evaluating", evaluating), ("forward", forward)):

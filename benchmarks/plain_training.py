@@ -1,8 +1,8 @@
-"""The reference design and two ways to train it as one would write them in plain PyTorch: vsr's rivals in `train.py`.
+"""The reference design and two training loops in plain PyTorch, the baselines of `train.py`.
 
 ResNet-50 and DistilBERT of torchvision and transformers, random weights, to 256 dimensions; a linear fusion, a GRU, a
 GRU text decoder with the library's cross-entropy over the whole vocabulary, transposed convolutions with the mean
-squared error, and CLIP's loss. A test holds that its losses and gradients are vsr's.
+squared error, and CLIP's loss. A test checks that its losses and gradients equal those of vsr.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.2
 
 
 class PlainStory(nn.Module):
-    """Four pictures and texts in, the losses of the fifth out."""
+    """The reference design: the losses of the fifth image and text, from four."""
 
     def __init__(self, *, frozen_layers: int) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class PlainStory(nn.Module):
         self.resnet.eval()
         return self
 
-    def encode(self, pictures: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pooled features (N, 2048) and [CLS] states (N, 768) of pictures (N, 3, H, W) and texts (N, L)."""
-        pooled: Tensor = self.resnet((pictures - MEAN) / STD)
+    def encode(self, images: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pooled features (N, 2048) and [CLS] states (N, 768) of images (N, 3, H, W) and texts (N, L)."""
+        pooled: Tensor = self.resnet((images - MEAN) / STD)
         return pooled, self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
 
-    def losses(self, pooled: Tensor, states: Tensor, answer: Tensor, picture: Tensor) -> dict[str, Tensor]:
-        """Return the losses from what `encode` gave of B stories' contexts, their target ids (B, T) and pictures."""
+    def losses(self, pooled: Tensor, states: Tensor, answer: Tensor, image: Tensor) -> dict[str, Tensor]:
+        """Return the losses from the encodings of B stories' contexts, their target ids (B, T) and images."""
         image, text = self.see(pooled), self.read(states)  # (B*4, D)
         similarity = self.temperature.exp().clamp(max=100) * functional.normalize(image) @ functional.normalize(text).T
         pairs = torch.arange(len(similarity))
@@ -77,13 +77,18 @@ class PlainStory(nn.Module):
         summary = self.remember(frames)[0][:, -1]
         before = functional.pad(answer[:, :-1], (1, 0), value=BOS)
         written = self.write(self.embed(before), torch.tanh(self.start(summary))[None])[0]
-        told = functional.cross_entropy(self.head(written).flatten(0, 1), answer.flatten(), ignore_index=PAD)
-        drawn = functional.mse_loss(self.draw(self.first(summary).view(-1, 256, 7, 7)), picture)
-        return {"loss": told + drawn + 0.5 * alignment, "text": told, "image": drawn, "alignment": alignment}
+        text_loss = functional.cross_entropy(self.head(written).flatten(0, 1), answer.flatten(), ignore_index=PAD)
+        image_loss = functional.mse_loss(self.draw(self.first(summary).view(-1, 256, 7, 7)), image)
+        return {
+            "loss": text_loss + image_loss + 0.5 * alignment,
+            "text": text_loss,
+            "image": image_loss,
+            "alignment": alignment,
+        }
 
 
 def open_picture(image: bytes) -> Tensor:
-    """Decode and squash a picture as anyone would: (3, 224, 224) in [0, 1]."""
+    """Decode an image and stretch it to (3, 224, 224), in [0, 1]."""
     with Image.open(io.BytesIO(image)) as opened:
         pixels = np.asarray(opened.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     return torch.tensor(pixels).permute(2, 0, 1).float() / 255
@@ -113,7 +118,7 @@ def write_tokenizer(path: Path) -> None:
     """Write a WordPiece tokenizer of BERT's size, whose words are storyworld's and made-up ones."""
     special = ["[PAD]", *[f"[unused{number}]" for number in range(99)], "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1) if not chr(code).isupper()]
-    words = sorted({word for told in pairs(64) for _, text in told for word in _words(text) if len(word) > 1})
+    words = sorted({word for story in pairs(64) for _, text in story for word in _words(text) if len(word) > 1})
     pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *words]
     pieces += [f"word{number}" for number in range(WORDS - len(pieces))]
     tokenizer = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
@@ -129,27 +134,27 @@ def _words(text: str) -> list[str]:
 
 
 def pairs(count: int) -> list[list[tuple[bytes, str]]]:
-    """Draw and tell stories: of each, the first five (JPEG, text) pairs."""
-    told = build(StoryWorldOptions(stories=count, width=575, height=240)).read(None)
-    return [[(bytes(frame.image), frame.text) for frame in story.frames[: CONTEXT + 1]] for story in told]
+    """Generate stories: the first five (JPEG, text) pairs of each."""
+    stories = build(StoryWorldOptions(stories=count, width=575, height=240)).read(None)
+    return [[(bytes(frame.image), frame.text) for frame in story.frames[: CONTEXT + 1]] for story in stories]
 
 
 def plain(given: argparse.Namespace) -> dict[str, float]:
     """(a) Everything anew for every story."""
     model = PlainStory(frozen_layers=6 if given.frozen == "all" else 4).train()
     tokenizer = Tokenizer.from_file(str(given.folder / "tokenizer.json"))
-    told = pairs(given.rival_stories)
+    stories = pairs(given.baseline_stories)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
     def epoch() -> None:
-        for start in range(0, len(told), given.batch_size):
-            batch = told[start : start + given.batch_size]
-            pictures = torch.stack([torch.stack([open_picture(image) for image, _ in story]) for story in batch])
+        for start in range(0, len(stories), given.batch_size):
+            batch = stories[start : start + given.batch_size]
+            images = torch.stack([torch.stack([open_picture(image) for image, _ in story]) for story in batch])
             ids = context_ids(tokenizer, [text for story in batch for _, text in story[:4]])
             answer = target_ids(tokenizer, [story[4][1] for story in batch])
-            encoded = model.encode(pictures[:, :4].flatten(0, 1), ids, (ids != PAD).long())
-            losses = model.losses(*encoded, answer, pictures[:, 4])
+            encoded = model.encode(images[:, :4].flatten(0, 1), ids, (ids != PAD).long())
+            losses = model.losses(*encoded, answer, images[:, 4])
             optimizer.zero_grad()
             losses["loss"].backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -164,15 +169,15 @@ def loader(given: argparse.Namespace) -> dict[str, float]:
     tokenizer = Tokenizer.from_file(str(given.folder / "tokenizer.json"))
 
     class Stories(Dataset[Any]):
-        told = pairs(given.rival_stories)
+        stories = pairs(given.baseline_stories)
 
         def __len__(self) -> int:
-            return len(self.told)
+            return len(self.stories)
 
         def __getitem__(self, at: int) -> Any:
-            pictures = torch.stack([open_picture(image) for image, _ in self.told[at]])
-            texts = [text for _, text in self.told[at]]
-            return pictures, context_ids(tokenizer, texts[:4]), target_ids(tokenizer, texts[4:])[0]
+            images = torch.stack([open_picture(image) for image, _ in self.stories[at]])
+            texts = [text for _, text in self.stories[at]]
+            return images, context_ids(tokenizer, texts[:4]), target_ids(tokenizer, texts[4:])[0]
 
     accelerator = Accelerator(cpu=True)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -180,11 +185,11 @@ def loader(given: argparse.Namespace) -> dict[str, float]:
     model, optimizer, batches = accelerator.prepare(model, torch.optim.AdamW(trained, lr=1e-4), batches)
 
     def epoch() -> None:
-        for pictures, ids, answer in batches:
+        for images, ids, answer in batches:
             ids = ids.flatten(0, 1)
             with torch.set_grad_enabled(given.frozen != "all"):
-                encoded = model.encode(pictures[:, :4].flatten(0, 1), ids, (ids != PAD).long())
-            losses = model.losses(*encoded, answer, pictures[:, 4])
+                encoded = model.encode(images[:, :4].flatten(0, 1), ids, (ids != PAD).long())
+            losses = model.losses(*encoded, answer, images[:, 4])
             optimizer.zero_grad()
             accelerator.backward(losses["loss"])
             accelerator.clip_grad_norm_(trained, 1.0)
@@ -194,9 +199,9 @@ def loader(given: argparse.Namespace) -> dict[str, float]:
 
 
 def best_rate(epoch: Callable[[], None], given: argparse.Namespace) -> float:
-    """Go over the stories once to warm up; then give the best of some rounds, in stories a second."""
+    """Return stories per second of the best round, after one round to warm up."""
     epoch()
-    return given.rival_stories / min(timed(epoch) for _ in range(given.rounds))
+    return given.baseline_stories / min(timed(epoch) for _ in range(given.rounds))
 
 
 def timed(work: Callable[[], object]) -> float:

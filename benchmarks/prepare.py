@@ -1,9 +1,9 @@
-"""How `vsr prepare` grows: memory and speed at several numbers of stories, beside a plain loop over the same pictures.
+"""Memory and speed of `vsr prepare` by number of stories, next to a plain loop over the same images.
 
-Run as `python benchmarks/prepare.py`. The stories are storyworld's, in StoryReasoning's size of picture, drawn once and
-read from memory again and again under new names, so that what is measured is preparing and not drawing. Each count runs
-in a process of its own, whose peak memory is its own. The rival opens each picture with Pillow and resizes it, on one
-core, and keeps nothing: what a data loader does again in every epoch.
+Run as `python benchmarks/prepare.py`. The stories are those of storyworld, with images of StoryReasoning's size,
+generated once and read from memory repeatedly under new names, so that generating them is not measured. Each number of
+stories has a process of its own, because of its peak memory. The baseline opens and resizes each image with Pillow on
+one core, as a data loader does in every epoch.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-TALES = 64
-"""Stories that are drawn; each is told under as many names as are needed, with a picture of its own in each."""
+GENERATED = 64
+"""Number of generated stories; each is read under as many names as needed, with different image bytes."""
 WIDTH, HEIGHT = 480, 208
 
 
-class Retold:
-    """So many stories, made of a few: each copy has other texts and other bytes of pictures, so none is found again."""
+class RepeatedStories:
+    """Many stories made from a few: each copy has other texts and image bytes, so none is deduplicated."""
 
     def __init__(self, count: int) -> None:
         from vsr_plugins.datasets.storyworld import StoryWorldOptions
         from vsr_plugins.datasets.storyworld.reader import build
 
         self.count = count
-        self.tales = list(build(StoryWorldOptions(stories=TALES, width=WIDTH, height=HEIGHT)).read(None))
+        self.stories = list(build(StoryWorldOptions(stories=GENERATED, width=WIDTH, height=HEIGHT)).read(None))
 
     def read(self, source: str | None) -> Iterator[Any]:
         for number in range(self.count):
-            tale = self.tales[number % TALES]
+            story = self.stories[number % GENERATED]
             mark = number.to_bytes(4, "big")
             frames = tuple(
-                # A JPEG comment, right after the two bytes of the start: another file, the same picture.
+                # A JPEG comment, right after the two bytes of the start: another file, the same image.
                 replace(
                     frame,
                     image=frame.image[:2] + b"\xff\xfe\x00\x06" + mark + frame.image[2:],
                     text=f"{number}. {frame.text}",
                 )
-                for frame in tale.frames
+                for frame in story.frames
             )
-            yield replace(tale, id=f"tale-{number:06d}", frames=frames)
+            yield replace(story, id=f"story-{number:06d}", frames=frames)
 
     def describe(self, source: str | None) -> dict[str, str]:
-        return {"source": "retold"}
+        return {"source": "repeated"}
 
 
 def prepare(count: int, size: int) -> dict[str, float]:
@@ -72,14 +72,14 @@ def prepare(count: int, size: int) -> dict[str, float]:
         "data": {"image_size": size, "window": "sliding"},
     }
     config = resolve_prepare(registry(), preset="tiny", layers=[Layer("benchmark", chosen)])
-    told = Retold(count)
+    stories = RepeatedStories(count)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        prepared, _ = prepare_stories(config, told, None, Path(folder) / "out")
+        prepared, _ = prepare_stories(config, stories, None, Path(folder) / "out")
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
-        prepare_stories(config, told, None, Path(folder) / "out")
+        prepare_stories(config, stories, None, Path(folder) / "out")
         again = time.perf_counter() - started
         assert prepared is not None
         frames = prepared.manifest["counts"]["frames"]
@@ -88,14 +88,14 @@ def prepare(count: int, size: int) -> dict[str, float]:
 
 
 def plain_loop(count: int, size: int) -> dict[str, float]:
-    """Open and resize each picture of so many stories, one after the other."""
+    """Open and resize each image of so many stories, one after the other."""
     import numpy as np
     from PIL import Image
 
-    told = Retold(count)
+    stories = RepeatedStories(count)
     frames = 0
     started = time.perf_counter()
-    for story in told.read(None):
+    for story in stories.read(None):
         for frame in story.frames:
             with Image.open(io.BytesIO(frame.image)) as image:
                 np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
@@ -118,8 +118,8 @@ def in_a_process(what: str, count: int, size: int) -> dict[str, float]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--stories", type=int, nargs="+", default=[200, 2_000, 20_000])
-    arguments.add_argument("--size", type=int, default=64, help="of a prepared picture, in pixels")
-    arguments.add_argument("--rival-stories", type=int, default=400, help="how many the plain loop reads")
+    arguments.add_argument("--size", type=int, default=64, help="of a prepared image, in pixels")
+    arguments.add_argument("--baseline-stories", type=int, default=400, help="how many the plain loop reads")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--one", choices=["prepare", "plain"], help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -127,8 +127,8 @@ def main() -> None:
         measured = (prepare if given.one == "prepare" else plain_loop)(given.stories[0], given.size)
         print(json.dumps(measured))
         return
-    plain = in_a_process("plain", given.rival_stories, given.size)
-    rate = given.rival_stories / plain["seconds"]
+    plain = in_a_process("plain", given.baseline_stories, given.size)
+    rate = given.baseline_stories / plain["seconds"]
     rows = []
     for count in given.stories:
         measured = in_a_process("prepare", count, given.size)

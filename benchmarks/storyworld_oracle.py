@@ -153,8 +153,8 @@ def main() -> None:
     for column in ("reader", *(name for name, _ in metrics)):
         table.add_column(column)
     for seen, reader in ((4, "all four frames"), (3, "the last three"), (2, "the last two"), (0, "copies the last")):
-        told = samples(stories, seen)
-        scores = [metric.combine(metric.measure(told))[name] for name, metric in metrics]
+        rows = samples(stories, seen)
+        scores = [metric.combine(metric.measure(rows))[name] for name, metric in metrics]
         table.add_row(reader, *(f"{score:.4g}" for score in scores))
     console = Console()
     console.print(table)

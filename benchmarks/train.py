@@ -1,22 +1,21 @@
-"""How fast `vsr` trains beside two rivals on equal work: the reference design at its true sizes.
+"""Training speed of `vsr` and of two plain PyTorch loops: the reference design at full size.
 
-    (a) the seed's way, written straight: decode five pictures, run ResNet-50 and DistilBERT, for each story each epoch
-    (b) the same with what a Trainer adds: accelerate, a DataLoader of two workers that decode, no_grad where frozen
-    (c) vsr: its own commands `vsr prepare` and `vsr train`
+    (a) a plain loop: decode five images, run ResNet-50 and DistilBERT, for each story in each epoch
+    (b) the same with accelerate, a DataLoader with two workers, and no_grad where frozen
+    (c) `vsr prepare` and `vsr train`
 
-(a) and (b) are plain PyTorch (`plain_training.py`), (c) is the program; a test holds that losses and gradients are the
-same. Backbones have random weights, which is the same work, and are built from the libraries' own configurations. The
-stories are storyworld's in about StoryReasoning's size of picture. Everything runs in a process of its own, whose peak
-memory is its own (the DataLoader's workers come on top of what (b) shows), and rivals take turns: what else goes on on
-the machine meets all of them, and each one's best counts. The limit is the floating-point operations of a step of vsr's
-(matrix products and convolutions, forward and backward, as torch counts them) over the best rate at which this machine
-multiplied large matrices in the same turns and the same precision.
+(a) and (b) are in `plain_training.py`; a test checks that losses and gradients are the same. Backbones have random
+weights and the libraries' configurations. The stories are those of storyworld, with images of about StoryReasoning's
+size. Each measurement has a process of its own, because of its peak memory (without the DataLoader's workers in (b)).
+The three alternate, so that other load affects all of them, and the best turn of each counts. The limit is the number
+of floating-point operations of a step (matrix products and convolutions, forward and backward, counted by torch)
+divided by the highest rate at which this machine multiplied large matrices in the same turns and precision.
 
     python benchmarks/train.py                                              # all of it, 15 minutes on two idle cores
-    python benchmarks/train.py --turns 3 --stories 200 --rival-stories 32   # an hour, for figures to keep
+    python benchmarks/train.py --turns 3 --stories 200 --baseline-stories 32   # an hour, for published figures
     python benchmarks/train.py --frozen none                                # only how cost grows with the stories
 
-On a machine that others use, times are theirs as well: only ratios of one run say something there.
+On a shared machine, only the ratios within one run are meaningful.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ from rich.console import Console
 from rich.table import Table
 
 EPOCHS = 10
-"""That are projected, with what comes before them."""
-PICTURE = ["dataset.width=575", "dataset.height=240"]
-RIVALS = {"plain": "(a) the seed's loop", "loader": "(b) accelerate, DataLoader", "vsr": "(c) vsr"}
+"""Number of epochs that the projection covers, with all preparation."""
+IMAGE = ["dataset.width=575", "dataset.height=240"]
+BASELINES = {"plain": "(a) plain loop", "loader": "(b) accelerate, DataLoader", "vsr": "(c) vsr"}
 FROZEN = {"all": "all encoders frozen", "top-two": "DistilBERT's top two layers train"}
 
 
 def assignments(given: argparse.Namespace, *, training: bool) -> list[str]:
-    """Return what vsr is told by --set: the reference preset with random backbones."""
+    """Return the --set options: the reference preset with random backbones."""
     encoders = ["visual.weights=random", "text.weights=random", f"text.tokenizer={given.folder / 'tokenizer.json'}"]
     encoders.append(f"text.frozen_layers={'all' if given.frozen == 'all' else 4}")
     if training:
         # A checkpoint is written after each epoch, outside the time that the rate is measured in.
         return [*encoders, f"training.batch_size={given.batch_size}", f"training.epochs={given.epochs}"]
-    return [*encoders, *PICTURE, f"dataset.stories={given.stories}", "data.validation=0", "data.test=0"]
+    return [*encoders, *IMAGE, f"dataset.stories={given.stories}", "data.validation=0", "data.test=0"]
 
 
 def prepare(given: argparse.Namespace) -> dict[str, Any]:
@@ -83,24 +82,24 @@ def _sets(chosen: list[str]) -> list[str]:
 
 def command(words: list[str], cache: Path) -> dict[str, float]:
     """Run a command of vsr's to its end; give the seconds that it took and the peak of its memory."""
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         running = subprocess.Popen(
             [sys.executable, "-m", "vsr_cli", *words],
-            stdout=told,
-            stderr=told,
+            stdout=output,
+            stderr=output,
             env={**os.environ, "VSR_CACHE": str(cache)},
         )
         _, status, usage = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
         if running.returncode:
-            told.seek(0)
-            raise SystemExit(f"vsr {' '.join(words)}\n{told.read().decode(errors='replace')}")
+            output.seek(0)
+            raise SystemExit(f"vsr {' '.join(words)}\n{output.read().decode(errors='replace')}")
         return {"seconds": time.perf_counter() - started, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def limit(given: argparse.Namespace) -> dict[str, float]:
-    """Count the operations of a step of vsr's, and measure how fast this machine multiplies matrices."""
+    """Count the operations of a step of vsr, and measure how fast this machine multiplies matrices."""
     import numpy as np
     import torch
     from plain_training import timed
@@ -123,7 +122,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
         flags={},
         assignments=assignments(given, training=True),
     )
-    torch.manual_seed(config.training.seed)  # the random backbones whose features are kept
+    torch.manual_seed(config.training.seed)  # the random backbones whose features are cached
     model = build_model(config, image_size=prepared.image_size, training_texts=prepared.training_texts).train()
     device = torch.device("cpu")
     features = frozen_features(prepared, model.visual, model.text, device=device, options=config.features)
@@ -141,9 +140,9 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
 
 
 def grow(given: argparse.Namespace) -> dict[str, float]:
-    """Prepare and train on so many stories, with small pictures and parts, and give what that cost."""
+    """Prepare and train on this many stories with small images and components; return time and memory."""
     from plain_training import timed
-    from prepare import Retold
+    from prepare import RepeatedStories
 
     from vsr_cli.cli.settings import train_config
     from vsr_cli.cli.train import read_manifest, run_train
@@ -155,7 +154,7 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     layers = [preset_layer("tiny"), *parse_set(["data.window=first", "data.validation=0", "data.test=0"])]
     config = resolve_prepare(registry(), preset="tiny", layers=layers)
     data = given.folder / f"data-{given.stories}"
-    seconds = timed(lambda: prepare_stories(config, Retold(given.stories), None, data))
+    seconds = timed(lambda: prepare_stories(config, RepeatedStories(given.stories), None, data))
     training = train_config(
         registry(),
         manifest=read_manifest(data),
@@ -194,28 +193,28 @@ def in_a_process(what: str, given: argparse.Namespace, **changed: object) -> dic
 
 
 def compare(given: argparse.Namespace, frozen: str) -> list[dict[str, Any]]:
-    """Let the rivals take turns and keep each one's best, for each size of batch."""
+    """Measure all alternately and return the best of each, for each batch size."""
     best: dict[int, dict[str, dict[str, float]]] = {size: {} for size in given.batch_size}
     matmul_rate = 0.0
     for _ in range(given.turns):
         prepared = prepare(_with(given, frozen=frozen))
-        for size, rivals in best.items():
+        for size, baselines in best.items():
             # As many stories as fill whole batches, or the last one would be a smaller step than the others.
-            stories = math.ceil(given.rival_stories / size) * size
-            one = _with(given, frozen=frozen, batch_size=size, rival_stories=stories)
-            for rival in RIVALS:
-                measured = vsr(one, prepared) if rival == "vsr" else in_a_process(rival, one)
+            stories = math.ceil(given.baseline_stories / size) * size
+            one = _with(given, frozen=frozen, batch_size=size, baseline_stories=stories)
+            for baseline in BASELINES:
+                measured = vsr(one, prepared) if baseline == "vsr" else in_a_process(baseline, one)
                 matmul_rate = max(matmul_rate, measured.get("matmul_rate", 0.0))
-                if rival not in rivals or measured["rate"] > rivals[rival]["rate"]:
-                    rivals[rival] = measured
-    for rivals in best.values():
-        for rival, row in rivals.items():
+                if baseline not in baselines or measured["rate"] > baselines[baseline]["rate"]:
+                    baselines[baseline] = measured
+    for baselines in best.values():
+        for baseline, row in baselines.items():
             row["ten_epochs_seconds"] = EPOCHS * given.stories / row["rate"]
-            if rival == "vsr":
+            if baseline == "vsr":
                 row["ten_epochs_seconds"] += row["prepare_seconds"] + row["start_seconds"]
                 row["matmul_rate"] = matmul_rate
                 row["over_the_limit"] = matmul_rate / (row["story_flops"] * row["rate"])
-    return [{"frozen": frozen, "batch_size": size, "rivals": rivals} for size, rivals in best.items()]
+    return [{"frozen": frozen, "batch_size": size, "baselines": baselines} for size, baselines in best.items()]
 
 
 def _with(given: argparse.Namespace, **changed: object) -> argparse.Namespace:
@@ -228,24 +227,24 @@ def show(given: argparse.Namespace, result: dict[str, Any]) -> None:
     table = Table(title=f"{FROZEN[result['frozen']]}; batch {given.batch_size}, {os.cpu_count()} cores")
     for name in ("", "stories/s", "times (a)", "times (b)", "ten epochs, s", "times (a)", "peak MiB"):
         table.add_column(name, justify="right" if name else "left")
-    rivals = result["rivals"]
-    for rival, title in RIVALS.items():
-        row = rivals[rival]
+    baselines = result["baselines"]
+    for baseline, title in BASELINES.items():
+        row = baselines[baseline]
         table.add_row(
             title,
             f"{row['rate']:.2f}",
-            f"{row['rate'] / rivals['plain']['rate']:.1f}",
-            f"{row['rate'] / rivals['loader']['rate']:.1f}",
+            f"{row['rate'] / baselines['plain']['rate']:.1f}",
+            f"{row['rate'] / baselines['loader']['rate']:.1f}",
             f"{row['ten_epochs_seconds']:.0f}",
-            f"{rivals['plain']['ten_epochs_seconds'] / row['ten_epochs_seconds']:.1f}",
+            f"{baselines['plain']['ten_epochs_seconds'] / row['ten_epochs_seconds']:.1f}",
             f"{row['peak_mib']:.0f}",
         )
     console.print(table)
-    ours = rivals["vsr"]
+    ours = baselines["vsr"]
     console.print(
-        f"vsr's step takes {ours['over_the_limit']:.2f} times the limit: {ours['story_flops'] / 1e9:.2f} GFLOP a story "
-        f"at {ours['matmul_rate'] / 1e9:.0f} GFLOP/s. Ten epochs of {given.stories} stories are projected from the "
-        f"steady rates; vsr's with its prepare ({ours['prepare_seconds']:.0f} s, peak "
+        f"vsr's step takes {ours['over_the_limit']:.2f} times the limit: {ours['story_flops'] / 1e9:.2f} GFLOP "
+        f"per story at {ours['matmul_rate'] / 1e9:.0f} GFLOP/s. Ten epochs of {given.stories} stories are "
+        f"projected from the steady rates; vsr's with its prepare ({ours['prepare_seconds']:.0f} s, peak "
         f"{ours['prepare_peak_mib']:.0f} MiB) and its start ({ours['start_seconds']:.0f} s), measured.\n"
     )
 
@@ -254,7 +253,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--stories", type=int, default=96, help="that vsr prepares and trains on")
     arguments.add_argument(
-        "--rival-stories",
+        "--baseline-stories",
         type=int,
         default=8,
         help="that (a) and (b) go through in a round, at least; a batch is filled",
@@ -263,7 +262,7 @@ def main() -> None:
     arguments.add_argument("--epochs", type=int, default=3, help="of vsr; the first is left out of its rate")
     arguments.add_argument("--rounds", type=int, default=1, help="of (a) and (b) in a turn; the best counts")
     arguments.add_argument("--turns", type=int, default=1)
-    arguments.add_argument("--frozen", choices=[*FROZEN, "both", "none"], default="both", help="none: no rivals")
+    arguments.add_argument("--frozen", choices=[*FROZEN, "both", "none"], default="both", help="none: no baselines")
     arguments.add_argument(
         "--grow", type=int, nargs="*", default=[200, 2_000, 20_000], metavar="N", help="train on so many, in miniature"
     )
@@ -276,8 +275,8 @@ def main() -> None:
 
     if given.one:
         given.batch_size = given.batch_size[0]
-        rivals = {"plain": plain_training.plain, "loader": plain_training.loader}
-        measured = {**rivals, "limit": limit, "grow": grow}[given.one](given)
+        baselines = {"plain": plain_training.plain, "loader": plain_training.loader}
+        measured = {**baselines, "limit": limit, "grow": grow}[given.one](given)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"peak_mib": peak, **measured}))
         return

@@ -52,21 +52,21 @@ def ours(name):
 
 
 def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
-    rivals = load("plain_training")
-    rivals.write_tokenizer(tmp_path / "tokenizer.json")
+    baselines = load("plain_training")
+    baselines.write_tokenizer(tmp_path / "tokenizer.json")
     chosen = ["visual.weights=random", "text.weights=random", f"text.tokenizer={tmp_path / 'tokenizer.json'}"]
     config = resolve_train(registry(), preset="reference", layers=[preset_layer("reference"), *parse_set(chosen)])
     model = build_model(config, image_size=224).eval()
-    plain = rivals.PlainStory(frozen_layers=4).eval()
+    plain = baselines.PlainStory(frozen_layers=4).eval()
     plain.load_state_dict({name: model.state_dict()[ours(name)] for name in plain.state_dict()})
     assert {ours(name) for name in plain.state_dict()} == model.state_dict().keys()
 
-    told = rivals.pairs(2)
+    told = baselines.pairs(2)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    ids = rivals.context_ids(tokenizer, [text for story in told for _, text in story[:4]])
-    mask = (ids != rivals.PAD).long()
-    answer = rivals.target_ids(tokenizer, [story[4][1] for story in told])
-    pictures = torch.stack([torch.stack([rivals.open_picture(image) for image, _ in story]) for story in told])
+    ids = baselines.context_ids(tokenizer, [text for story in told for _, text in story[:4]])
+    mask = (ids != baselines.PAD).long()
+    answer = baselines.target_ids(tokenizer, [story[4][1] for story in told])
+    pictures = torch.stack([torch.stack([baselines.open_picture(image) for image, _ in story]) for story in told])
     theirs = plain.losses(*plain.encode(pictures[:, :4].flatten(0, 1), ids, mask), answer, pictures[:, 4])
     theirs["loss"].backward()
 
@@ -97,17 +97,17 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
 
 
 def test_it_compares_all_three_in_one_go():
-    words = ["--stories=4", "--rival-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
+    words = ["--stories=4", "--baseline-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
     ran = subprocess.run(
         [sys.executable, BENCHMARKS / "train.py", *words, "--grow", "20"], capture_output=True, text=True, check=True
     )
     told = json.loads(ran.stdout)
     assert [result["batch_size"] for result in told["results"]] == [2]
     for result in told["results"]:
-        rivals = result["rivals"]
-        assert rivals.keys() == {"plain", "loader", "vsr"}
-        assert all(row["rate"] > 0 and row["peak_mib"] > 100 for row in rivals.values())
-        ours = rivals["vsr"]
+        baselines = result["baselines"]
+        assert baselines.keys() == {"plain", "loader", "vsr"}
+        assert all(row["rate"] > 0 and row["peak_mib"] > 100 for row in baselines.values())
+        ours = baselines["vsr"]
         # Forward, and twice as much backward: of the head alone 30,522 words * 256 numbers * 2 operations * 32 tokens.
         head = 3 * 2 * 30_522 * 256 * 32
         assert head < ours["story_flops"] < 2 * head
