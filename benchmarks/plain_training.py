@@ -67,7 +67,7 @@ class PlainStory(nn.Module):
         pooled: Tensor = self.resnet((images - MEAN) / STD)
         return pooled, self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
 
-    def losses(self, pooled: Tensor, states: Tensor, answer: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def losses(self, pooled: Tensor, states: Tensor, answer: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the losses from the encodings of B stories' contexts, their target ids (B, T) and images."""
         image, text = self.see(pooled), self.read(states)  # (B*4, D)
         similarity = self.temperature.exp().clamp(max=100) * functional.normalize(image) @ functional.normalize(text).T
@@ -78,7 +78,7 @@ class PlainStory(nn.Module):
         before = functional.pad(answer[:, :-1], (1, 0), value=BOS)
         written = self.write(self.embed(before), torch.tanh(self.start(summary))[None])[0]
         text_loss = functional.cross_entropy(self.head(written).flatten(0, 1), answer.flatten(), ignore_index=PAD)
-        image_loss = functional.mse_loss(self.draw(self.first(summary).view(-1, 256, 7, 7)), image)
+        image_loss = functional.mse_loss(self.draw(self.first(summary).view(-1, 256, 7, 7)), target)
         return {
             "loss": text_loss + image_loss + 0.5 * alignment,
             "text": text_loss,
