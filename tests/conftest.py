@@ -136,10 +136,10 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Let something happen in the model's n-th training step: at_step(3, act), where act takes and gives the losses."""
     from vsr_cli.model.story_model import StoryModel
 
-    forward, calls, acts = StoryModel.forward, [], {}
+    forward, calls, acts = StoryModel.losses, [], {}
 
-    def changed(self, context, target):
-        losses = forward(self, context, target)
+    def changed(self, context, target, *more):
+        losses = forward(self, context, target, *more)
         if not self.training:
             return losses
         calls.append(None)
@@ -149,6 +149,6 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable:
         calls.clear()
         acts.clear()
         acts[step] = act
-        monkeypatch.setattr(StoryModel, "forward", changed)
+        monkeypatch.setattr(StoryModel, "losses", changed)
 
     return arrange

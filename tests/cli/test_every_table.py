@@ -201,7 +201,7 @@ def test_train_dry_run(shown):
         data=Path("data"),
         windows={"train": 5, "validation": 6},
         epochs=3,
-        steps_an_epoch=1_234_567,
+        steps_per_epoch=1_234_567,
         windows_per_step=4,
         device="cpu",
         precision="fp32",

@@ -336,7 +336,7 @@ def test_a_refused_training_leaves_no_run(place, vsr, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise VsrError("the model cannot be built")
 
-    monkeypatch.setattr("vsr_cli.training.loop.build_model", refuse)
+    monkeypatch.setattr("vsr_cli.training.setup.build_model", refuse)
     before = everything(Path("runs"))
     for out in ("", f"--out {tmp_path / 'run'}"):
         answer = vsr(f"train {out}")

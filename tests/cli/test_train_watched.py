@@ -21,7 +21,7 @@ def test_a_dry_run_says_what_training_would_take_and_leaves_nothing(place, vsr):
     assert files(place) == before
     plan = json.loads(record.out)
     assert plan["epochs"] == 7
-    assert plan["steps_an_epoch"] * plan["windows_per_step"] >= plan["windows"]["train"]
+    assert plan["steps_per_epoch"] * plan["windows_per_step"] >= plan["windows"]["train"]
     seconds = plan["seconds"]
     assert seconds["training"] == pytest.approx(seconds["features"] + 7 * seconds["epoch"])
     assert "all, 7 epochs" in shown.out
@@ -49,7 +49,7 @@ def test_an_interrupted_run_has_curves_too(place, vsr, at_step, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
         return losses
 
-    steps = json.loads(vsr("train --data data/storyworld --dry-run --json").out)["steps_an_epoch"]
+    steps = json.loads(vsr("train --data data/storyworld --dry-run --json").out)["steps_per_epoch"]
     at_step(steps + 1, interrupt)
     answer = vsr(f"train --data data/storyworld --epochs 3 --out {tmp_path / 'run'}")
     assert answer.code == 130

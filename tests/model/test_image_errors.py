@@ -3,19 +3,22 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
+from torch import nn
 from torchmetrics.functional.image.ssim import structural_similarity_index_measure
 from torchvision import models
 
 from vsr_cli.api import VsrError
 from vsr_cli.cli.train import resume_train
 from vsr_cli.config.schema import ObjectiveOptions
-from vsr_cli.model.losses.image_errors import build_image_errors, structural_similarity
 from vsr_cli.model.losses.perceptual import LAYERS
+from vsr_cli.model.losses.ssim import structural_similarity
+from vsr_cli.model.losses.term import ForwardPass, TermRequest, build_terms
 from vsr_cli.model.weights import frozen_names, load_model, load_weights
 from vsr_cli.plugin.discovery import registry
 
@@ -37,27 +40,46 @@ def perceptual(path, **more):
     return ObjectiveOptions(perceptual=1, perceptual_network="mobilenet_v2", perceptual_weights=str(path), **more)
 
 
-def test_only_what_has_a_weight_is_built():
-    assert list(build_image_errors(ObjectiveOptions(perceptual_weights="absent"), read_weights=True)) == []
-    assert list(build_image_errors(ObjectiveOptions(image=0, l1=1, ssim=0.1), read_weights=True)) == ["l1", "ssim"]
+def terms(objective, *, read_weights=True):
+    """Build the terms of an objective that need no parts."""
+    request = TermRequest(objective=objective, parts=None, width=8, image_size=32, steps=4, read_weights=read_weights)
+    return nn.ModuleDict(build_terms(request))
+
+
+def error(term, prediction, target):
+    outputs = ForwardPass(
+        parts=SimpleNamespace(image_decoder=None),
+        context=None,
+        target=SimpleNamespace(image=target),
+        narrative=None,
+        image=prediction,
+        gather=lambda rows: rows,
+    )
+    with torch.set_grad_enabled(prediction.requires_grad):
+        return term(outputs)
+
+
+def test_terms_without_a_weight_are_built_only_if_they_have_one_by_default():
+    assert list(terms(ObjectiveOptions(perceptual_weights="absent"))) == ["text", "image", "alignment"]
+    assert list(terms(ObjectiveOptions(image=0, l1=1, ssim=0.1))) == ["text", "image", "l1", "ssim", "alignment"]
 
 
 def test_l1_is_the_mean_absolute_error_and_ssim_what_is_lacking_of_it():
     one, other = images()
-    errors = build_image_errors(ObjectiveOptions(l1=3, ssim=0.5), read_weights=True)
-    assert torch.equal(errors["l1"](one, other), (one - other).abs().mean())
-    assert torch.equal(errors["ssim"](one, other), 1 - structural_similarity(one, other))
+    errors = terms(ObjectiveOptions(l1=3, ssim=0.5))
+    assert torch.equal(error(errors["l1"], one, other), (one - other).abs().mean())
+    assert torch.equal(error(errors["ssim"], one, other), 1 - structural_similarity(one, other))
 
 
 @pytest.mark.parametrize("term", ["l1", "ssim"])
 def test_each_error_is_0_for_the_target_itself_and_leads_to_it(term):
     one, other = images()
-    error = build_image_errors(ObjectiveOptions(**{term: 1}), read_weights=True)[term]
-    assert error(other, other).item() == pytest.approx(0, abs=1e-5)
+    built = terms(ObjectiveOptions(**{term: 1}))[term]
+    assert error(built, other, other).item() == pytest.approx(0, abs=1e-5)
     one.requires_grad_()
-    error(one, other).backward()
+    error(built, one, other).backward()
     nearer = one.detach() - one.grad / one.grad.abs().max() * 0.01
-    assert error(nearer, other) < error(one, other)
+    assert error(built, nearer, other) < error(built, one, other)
 
 
 @pytest.mark.parametrize("size", [16, 33])
@@ -77,20 +99,20 @@ def test_ssim_keeps_its_precision_in_mixed_precision():
 
 
 def test_the_perceptual_distance_is_0_for_the_target_and_its_network_does_not_train(weights):
-    errors = build_image_errors(perceptual(weights), read_weights=True).train()
+    distance = terms(perceptual(weights)).train()["perceptual"]
     one, other = images()
     one.requires_grad_()
-    errors["perceptual"](one, other).backward()
+    error(distance, one, other).backward()
     assert one.grad.abs().sum() > 0
-    assert errors["perceptual"](other, other).item() == pytest.approx(0, abs=1e-6)
-    assert not any(part.training for part in errors["perceptual"].network.modules())
-    assert frozen_names(errors) == errors.state_dict().keys()
+    assert error(distance, other, other).item() == pytest.approx(0, abs=1e-6)
+    assert not any(part.training for part in distance.network.modules())
+    assert frozen_names(distance) == distance.state_dict().keys()
 
 
 @pytest.mark.parametrize("network", LAYERS)
 def test_the_layers_that_are_compared_are_there(network):
     objective = ObjectiveOptions(perceptual=1, perceptual_network=network, perceptual_weights="unread")
-    distance = build_image_errors(objective, read_weights=False)["perceptual"]
+    distance = terms(objective, read_weights=False)["perceptual"]
     features = distance.network(torch.rand(1, 3, 32, 32))
     assert [maps.shape[-1] for maps in features.values()] == {
         "vgg16": [32, 16, 8, 4],
@@ -109,7 +131,7 @@ def test_weights_that_are_absent_broken_or_of_another_network_are_refused_in_one
         (other, r"not the weights of torchvision's mobilenet_v2"),
     ):
         with pytest.raises(VsrError, match=rf"{path.name}.*{said}.*objective\.perceptual_weights=FILE") as caught:
-            build_image_errors(perceptual(path), read_weights=True)
+            terms(perceptual(path))
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -147,8 +169,8 @@ def test_each_error_is_a_term_of_the_history_and_weighed_there(run):
 
 def test_a_run_holds_the_frozen_network_and_needs_its_file_no_more(run):
     kept = load_weights(run.folder / "frozen.safetensors")
-    network = load_model(run, registry()).image_errors["perceptual"].network.state_dict()
-    assert all(torch.equal(kept[f"image_errors.perceptual.network.{name}"], held) for name, held in network.items())
+    network = load_model(run, registry()).terms["perceptual"].network.state_dict()
+    assert all(torch.equal(kept[f"terms.perceptual.network.{name}"], held) for name, held in network.items())
     assert not [name for name in load_weights(run.checkpoint("best") / "model.safetensors") if "perceptual" in name]
     resume_train(registry(), run.folder, data=None, epochs=2)
     first, second = rows(run)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from vsr_cli.api import TargetFeatures, TrainingFrames, VsrError
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.losses.next_frame import FIRST_WEIGHTS, NextFrame, NextInSpace
+from vsr_cli.model.losses.term import ForwardPass
 from vsr_cli.training.fit_statistics import training_frames
 
 B, K, D, V, T = 5, 4, 8, 6, 7
@@ -91,24 +93,44 @@ def features(**given):
     )
 
 
-def loss_of(target, story):
+ENCODER = SimpleNamespace(cache_key="a frozen encoder, whose features are the vectors themselves")
+PARTS = SimpleNamespace(visual=ENCODER, text=ENCODER)
+
+
+def pass_of(target, story):
+    """Return a seeded term, and a forward pass with random contexts for it."""
     torch.manual_seed(3)
-    model = NextFrame(visual=V, text=T, width=D, steps=K).eval()
-    mask = torch.ones(B, K, dtype=torch.bool)
-    query = model(torch.randn(B, K, V), torch.randn(B, K, T), summary=torch.randn(B, D), mask=mask)
-    return model.loss(query, target.visual, target.text, story=story, target=target).item()
+    term = NextFrame(visual=V, text=T, width=D, steps=K).eval()
+    context = SimpleNamespace(
+        visual=torch.randn(B, K, V),
+        text=torch.randn(B, K, T),
+        text_mask=torch.ones(B, K, 3, dtype=torch.bool),
+        mask=torch.ones(B, K, dtype=torch.bool),
+        story=story,
+    )
+    outputs = ForwardPass(
+        parts=PARTS,
+        context=context,
+        target=SimpleNamespace(features=target),
+        narrative=SimpleNamespace(next=term.query(PARTS, context, torch.randn(B, D))),
+        image=None,
+        gather=lambda rows: rows,
+    )
+    return term, outputs
+
+
+def loss_of(target, story):
+    term, outputs = pass_of(target, story)
+    return term(outputs).item()
 
 
 def test_the_loss_is_that_of_choosing_ones_own_target_among_the_batch():
     torch.manual_seed(0)
     target = features()
-    torch.manual_seed(3)
-    model = NextFrame(visual=V, text=T, width=D, steps=K).eval()
-    visual, text, summary = torch.randn(B, K, V), torch.randn(B, K, T), torch.randn(B, D)
-    query = model(visual, text, summary=summary, mask=torch.ones(B, K, dtype=torch.bool))
+    query = pass_of(target, torch.arange(B))[1].narrative.next
     expected = [
-        -torch.log_softmax(10 * asked @ keys(vectors).T, dim=1).diagonal().mean()
-        for asked, keys, vectors in (
+        -torch.log_softmax(10 * queries @ keys(vectors).T, dim=1).diagonal().mean()
+        for queries, keys, vectors in (
             (query.visual, query.image_keys, target.visual),
             (query.text, query.text_keys, target.text),
         )
@@ -158,8 +180,8 @@ def test_a_rank_is_by_the_models_own_query(run, small_data):
 def test_without_a_weight_there_is_nothing_of_it(train_small, tmp_path):
     run = train_small(tmp_path / "run", "training.epochs=1")
     assert "next_frame" not in json.loads(run.history.read_text().splitlines()[0])["train"]
-    with pytest.raises(VsrError, match=r"best_metric: next is measured only where it has a weight"):
-        train_small(tmp_path / "other", "training.best_metric=next")
+    with pytest.raises(VsrError, match=r"best_metric: next_frame is measured only where it has a weight"):
+        train_small(tmp_path / "other", "training.best_metric=next_frame")
 
 
 def test_training_frames_are_whole_stories_in_order_and_each_frame_once(run, small_data):

@@ -8,8 +8,9 @@ from torch import nn
 from vsr_cli.api import Context, Decoding, Narrative, Target
 from vsr_cli.config.schema import ObjectiveOptions
 from vsr_cli.errors import PluginError, VsrError
-from vsr_cli.model.losses.image_errors import build_image_errors
-from vsr_cli.model.story_model import Parts, StoryModel
+from vsr_cli.model.losses.term import TermRequest, build_terms
+from vsr_cli.model.parts import Parts
+from vsr_cli.model.story_model import StoryModel
 
 B, K, D, L, T, H = 3, 4, 8, 5, 6, 16
 
@@ -77,7 +78,8 @@ def make_model(weights):
         text_decoder=Writer(),
         image_decoder=Painter(),
     )
-    return StoryModel(parts, weights, image_errors=build_image_errors(weights, read_weights=True))
+    request = TermRequest(objective=weights, parts=parts, width=D, image_size=H, steps=4, read_weights=True)
+    return StoryModel(parts, weights, build_terms(request))
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_the_terms_are_those_of_the_parts(model, context, target):
     losses, narrative = model(context, target), model.encode_context(context)
     assert torch.equal(losses["text"], model.text_decoder.loss(narrative, target.ids, target.mask))
     assert torch.equal(losses["image"], (model.image_decoder(narrative) - target.image).abs().mean())
-    assert torch.equal(losses["alignment"], model.alignment(narrative.visual, narrative.text, context=context))
+    assert torch.equal(losses["alignment"], model.terms["alignment"].loss(narrative.visual, narrative.text, context))
 
 
 def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
@@ -176,9 +178,7 @@ def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
 def test_errors_of_an_image_that_cannot_learn_are_refused_in_training_alone(context, target):
     model = make_model(ObjectiveOptions(l1=1.0, ssim=1.0))
     model.image_decoder.register_forward_hook(lambda _part, _given, image: image.detach())
-    words = (
-        r"^image decoder Painter: .* no gradient, .* objective\.l1 and objective\.ssim; leave that out, or choose .*$"
-    )
+    words = r"^image decoder Painter: .* no gradient, .* objective\.l1; set it to 0, or choose .*$"
     with pytest.raises(VsrError, match=words):
         model(context, target)
     with torch.no_grad():
@@ -188,8 +188,8 @@ def test_errors_of_an_image_that_cannot_learn_are_refused_in_training_alone(cont
 @pytest.mark.parametrize("term", ["text", "image", "alignment"])
 def test_a_weight_changes_only_the_sum(model, context, target, term):
     before = model(context, target)
-    old = getattr(model.weights, term)
-    model.weights = model.weights.model_copy(update={term: old + 10})
+    old = getattr(model.objective, term)
+    model.objective = model.objective.model_copy(update={term: old + 10})
     after = model(context, target)
     for name in ("text", "image", "alignment"):
         assert torch.equal(after[name], before[name])
@@ -198,20 +198,20 @@ def test_a_weight_changes_only_the_sum(model, context, target, term):
 
 @pytest.mark.parametrize(
     ("weights", "reached"),
-    [({"text": 1}, "text_decoder"), ({"image": 1}, "image_decoder"), ({"alignment": 1}, "alignment")],
+    [({"text": 1}, "text_decoder"), ({"image": 1}, "image_decoder"), ({"alignment": 1}, "terms.alignment")],
 )
 def test_a_term_of_no_weight_trains_nothing(model, context, target, weights, reached):
-    model.weights = ObjectiveOptions(**{"text": 0, "image": 0, "alignment": 0} | weights)
+    model.objective = ObjectiveOptions(**{"text": 0, "image": 0, "alignment": 0} | weights)
     model(context, target)["loss"].backward()
-    for part in ("text_decoder", "image_decoder", "alignment"):
-        gradients = [parameter.grad for parameter in getattr(model, part).parameters()]
+    for part in ("text_decoder", "image_decoder", "terms.alignment"):
+        gradients = [parameter.grad for parameter in model.get_submodule(part).parameters()]
         touched = any(gradient is not None and gradient.any() for gradient in gradients)
         assert touched == (part == reached)
 
 
 def test_nothing_in_the_code_path_of_a_prediction_takes_a_target():
     assert list(inspect.signature(StoryModel.predict).parameters) == ["self", "context", "decoding"]
-    assert list(inspect.signature(StoryModel.narrate).parameters) == ["self", "context"]
+    assert list(inspect.signature(StoryModel.encode_context).parameters) == ["self", "context"]
     held = {*Context.__dataclass_fields__, *Narrative.__dataclass_fields__}
     assert not held & {"target", "targets", "ids", "image", "reference"}
 

@@ -6,154 +6,34 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch.distributed import HashStore
 
-from vsr_cli.api import Context, VsrError
+from vsr_cli.api import VsrError
 from vsr_cli.cli.train import resume_train
-from vsr_cli.model.losses.alignment import Alignment
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
-from vsr_cli.training import distributed as processes
-from vsr_cli.training import loop, meeting
-from vsr_cli.training.heartbeat import OthersLost, SignsOfLife
-from vsr_cli.training.meeting import Meeting, SomeoneRanOut
+from vsr_cli.training import distributed
+from vsr_cli.training.distributed import lost_process
 
 PROGRAM = Path(__file__).with_name("train_together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def context(story, text_row, mask):
-    nothing = torch.empty(0)
-    return Context(
-        visual=nothing,
-        text=nothing,
-        text_ids=nothing,
-        text_mask=nothing,
-        mask=torch.tensor(mask),
-        last_image=nothing,
-        story=torch.tensor(story),
-        text_row=torch.tensor(text_row),
-    )
-
-
-# Three stories of two frames: one frame is padding, and two frames of story 7 have one text, in different processes.
-WHOLE = ([7, 8, 7], [[0, 1], [2, 3], [0, 4]], [[True, True], [True, False], [True, True]])
-SHARES = (slice(0, 2), slice(2, 3))
-
-
-def test_processes_that_share_a_batch_have_the_loss_and_gradient_of_the_whole(monkeypatch):
-    """Each process is played in turn, with what the other one would have brought to the meeting."""
-    generator = torch.Generator().manual_seed(1)
-    images, texts = (torch.randn(3, 2, 5, generator=generator, requires_grad=True) for _ in range(2))
-    alone = Alignment()
-    whole = alone(images, texts, context=context(*WHOLE))
-    whole.backward()
-    expected = [images.grad, texts.grad, alone.log_inverse_temperature.grad]
-
-    def share(module, rows, gather):
-        module.gather = gather
-        return module(images[rows], texts[rows], context=context(*(part[rows] for part in WHOLE)))
-
-    brought = [[], []]
-    for rows, own in zip(SHARES, brought, strict=True):
-        share(Alignment(), rows, lambda tensors, own=own: own.extend(tensors) or tensors)
-    counts = [len(own[0]) for own in brought]
-    assert counts == [3, 2]
-    images.grad = texts.grad = None
-    temperature = torch.zeros(())
-    for index, rows in enumerate(SHARES):
-        calls = iter(range(4))
-
-        def bring(padded, accelerator, calls=calls):
-            number = next(calls)
-            theirs = [own[number].detach() for own in brought]
-            assert torch.equal(padded[: counts[accelerator.process_index]], theirs[accelerator.process_index])
-            return torch.nn.utils.rnn.pad_sequence(theirs, batch_first=True)
-
-        monkeypatch.setattr(meeting, "exchange", lambda values, accelerator: [[0.0, float(count)] for count in counts])
-        monkeypatch.setattr(meeting, "gather_equal", bring)
-        module = Alignment()
-        loss = share(module, rows, Meeting(SimpleNamespace(process_index=index, num_processes=2)))
-        assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
-        (loss / 2).backward()
-        temperature += module.log_inverse_temperature.grad
-    for mine, its in zip([images.grad, texts.grad, temperature], expected, strict=True):
-        assert torch.allclose(mine, its, rtol=1e-5, atol=1e-7)
-
-
-def test_a_process_without_windows_takes_part_in_the_meeting(monkeypatch):
-    module, brought = Alignment(), []
-    module.gather = brought.extend
-    module.gather_without_frames(5)
-    assert [tuple(tensor.shape) for tensor in brought] == [(0, 5), (0, 5), (0,), (0,)]
-    assert [tensor.dtype for tensor in brought] == [torch.float32, torch.float32, torch.int64, torch.int64]
-
-
-def test_all_learn_at_the_meeting_that_one_ran_out_of_memory(monkeypatch):
-    monkeypatch.setattr(meeting, "exchange", lambda values, accelerator: [values, [1.0, 0.0]])
-    with pytest.raises(SomeoneRanOut):
-        Meeting(Accelerator(cpu=True)).hold(rows=3)
-
-
-def test_a_lost_connection_is_told_without_the_library_s_own_places():
-    text = "[/w/gloo/transport/tcp/pair.cc:545] Connection closed by peer [127.0.0.1]:4711. This is typically caused by"
-    with (
-        pytest.raises(OthersLost, match=r"^Connection closed by peer \[127\.0\.0\.1\]:4711$"),
-        processes._reaching_others(),
-    ):
-        raise RuntimeError(text)
-
-
-class Clock:
-    """A time that goes on when it is told to."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_processes_wait_for_one_that_is_at_work_and_not_for_one_that_is_gone():
-    store, clock = HashStore(), Clock()
-    first, second, third = (SignsOfLife(store, index=index, count=3, limit=60, clock=clock) for index in range(3))
-    first.come()
-    for _ in range(10):  # the second works for nine minutes, and the third has come long ago
-        for each in (third, second, first):
-            each.look()
-        third.come() if not clock.now else None
-        assert not first.is_complete()
-        clock.now += 59
-    second.come()
-    for each in (second, third, first, second, third):
-        each.look()
-    assert all(each.is_complete() for each in (first, second, third))
-
-    first.come()
-    third.come()
-    for seconds in (0, 59, 2):
-        assert not first.is_complete()
-        clock.now += seconds
-        for each in (third, first):
-            each.look()
-    for each in (first, third):
-        with pytest.raises(OthersLost, match=r"process 1 has given no sign for 1 minutes"):
-            each.is_complete()
-
-
-def test_a_store_that_does_not_answer_is_noticed():
-    clock = Clock()
-    signs = SignsOfLife(HashStore(), index=1, count=2, limit=60, clock=clock)
-    signs.look()
-    signs.come()
-    clock.now += 61
-    with pytest.raises(OthersLost, match="the first process has not answered for 1 minutes"):
-        signs.is_complete()
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            "[/w/gloo/transport/tcp/pair.cc:545] Connection closed by peer [127.0.0.1]:4711. This is typically due to",
+            "Connection closed by peer [127.0.0.1]:4711",
+        ),
+        ("mat1 and mat2 shapes cannot be multiplied", None),
+    ],
+)
+def test_an_error_about_a_lost_process_is_recognized(error, reason):
+    assert lost_process(RuntimeError(error)) == reason
 
 
 @pytest.mark.slow
@@ -177,10 +57,10 @@ def test_a_process_that_hangs_ends_the_training_after_the_timeout(small_data, se
     ],
 )
 def test_processes_that_see_other_folders_are_refused(train_small, tmp_path, monkeypatch, other, says):
-    def answered(value, accelerator):
-        return [value, other(*value)]
+    def gathered(values):
+        return [*values, other(*values[0])] if isinstance(values[0], tuple) else values
 
-    monkeypatch.setattr(loop, "exchange_objects", answered)
+    monkeypatch.setattr(distributed, "gather_object", gathered)
     with pytest.raises(VsrError, match=says):
         train_small(tmp_path / "run")
 

@@ -62,15 +62,15 @@ def test_weights_that_overflow_in_the_last_step_are_named_and_never_stored(train
 def test_a_validation_loss_that_is_not_finite_is_named_and_never_best(train_small, tmp_path, monkeypatch):
     from vsr_cli.model.story_model import StoryModel
 
-    forward, epochs = StoryModel.forward, []
+    forward, epochs = StoryModel.losses, []
 
-    def broken(self, context, target):
-        losses = forward(self, context, target)
+    def broken(self, context, target, *more):
+        losses = forward(self, context, target, *more)
         if not self.training:
             epochs.append(None)
         return losses if self.training or len(epochs) < 2 else losses | {"text": losses["text"] * math.nan}
 
-    monkeypatch.setattr(StoryModel, "forward", broken)
+    monkeypatch.setattr(StoryModel, "losses", broken)
     with pytest.raises(VsrError, match="the text validation loss is nan at epoch 2"):
         train_small(tmp_path / "run", "training.epochs=3")
     run = Run(tmp_path / "run")
@@ -160,7 +160,7 @@ def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
 def test_the_first_component_that_gives_what_is_not_finite_is_blamed_even_if_it_did_so_once(
     train_small, tmp_path, monkeypatch, part, name
 ):
-    from vsr_cli.training import loop
+    from vsr_cli.training import setup
 
     calls = []
 
@@ -171,14 +171,14 @@ def test_the_first_component_that_gives_what_is_not_finite_is_blamed_even_if_it_
         steps, summary = result if isinstance(result, tuple) else (result, None)
         return steps * math.nan if summary is None else (steps, summary * math.nan)
 
-    build = loop.build_model
+    build = setup.build_model
 
     def built(*of, **by):
         model = build(*of, **by)
         getattr(model, part).register_forward_hook(spoil)
         return model
 
-    monkeypatch.setattr(loop, "build_model", built)
+    monkeypatch.setattr(setup, "build_model", built)
     words = (
         rf"loss is nan at epoch 1, step 3, and {name} \(vsr-cli .*\) is the first to give numbers that are not finite"
     )

@@ -90,7 +90,7 @@ def test_every_parameter_is_counted_in_one_part(plan, settings, small_data):
 def test_steps_and_memory_are_counted(plan, small_data):
     windows = len(open_prepared(small_data).windows("train"))
     assert (plan.windows["train"], plan.windows_per_step, plan.epochs) == (windows, 4, 3)
-    assert plan.steps_an_epoch == -(-windows // 4)
+    assert plan.steps_per_epoch == -(-windows // 4)
     trained = 4 * sum(part.trained for part in plan.parts)
     assert plan.memory.gradients == trained
     assert plan.memory.weights >= trained
@@ -113,7 +113,7 @@ def test_times_add_up():
         data=Path("data"),
         windows={"train": 30, "validation": 10},
         epochs=4,
-        steps_an_epoch=3,
+        steps_per_epoch=3,
         windows_per_step=10,
         device="cpu",
         precision="fp32",

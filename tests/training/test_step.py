@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from vsr_cli.api import VsrError
-from vsr_cli.config.schema import FeatureOptions
+from vsr_cli.config.schema import FeatureOptions, TrainingOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.losses.means import open_split
@@ -18,9 +18,8 @@ from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.training import loop, validation
-from vsr_cli.training.meeting import Meeting
 from vsr_cli.training.progress import Progress
-from vsr_cli.training.step import Measurer
+from vsr_cli.training.step import StepRunner
 
 WINDOWS = np.arange(13)
 both_precisions = pytest.mark.both_precisions
@@ -72,15 +71,30 @@ def measure(run, small_data, precision):
 
     def measured(windows_per_pass, *, alignment=0.0):
         model = load_model(run, registry(), which="last").train()
-        model.weights = model.weights.model_copy(update={"alignment": alignment})
+        model.objective = model.objective.model_copy(update={"alignment": alignment})
         features = frozen_features(
             prepared, model.visual, model.text, device=torch.device("cpu"), options=FeatureOptions()
         )
         split = open_split(model, prepared, "train", features, device=torch.device("cpu"))
         progress = Progress(windows_per_step=len(WINDOWS), windows_per_pass=windows_per_pass)
-        measurer = Measurer(model, 16, accelerator, progress, Meeting(accelerator))
-        losses = measurer.measure(split, WINDOWS)
-        return losses, {name: item.grad for name, item in model.named_parameters()}, progress
+        # The gradient of a step as its optimizer gets it.
+        gradients = {}
+        optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=0.0)
+        optimizer.register_step_pre_hook(
+            lambda *_: gradients.update({name: item.grad for name, item in model.named_parameters()})
+        )
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        options = TrainingOptions(max_grad_norm=0)
+        runner = StepRunner(
+            model=model,
+            wrapped=wrapped,
+            optimizer=optimizer,
+            accelerator=accelerator,
+            options=options,
+            progress=progress,
+        )
+        losses = runner.run(split, WINDOWS, rate=1.0)
+        return losses, gradients, progress
 
     return measured
 
@@ -105,28 +119,28 @@ def test_several_passes_give_the_gradient_of_one(measure, windows_per_pass, tole
 @both_precisions
 def test_one_pass_gives_the_losses_of_the_model_itself(measure, monkeypatch):
     seen = {}
-    forward = StoryModel.forward
+    forward = StoryModel.losses
 
-    def kept(self, context, target):
-        losses = forward(self, context, target)
+    def kept(self, context, target, *more):
+        losses = forward(self, context, target, *more)
         seen.update({name: float(loss.detach()) for name, loss in losses.items()})
         return losses
 
-    monkeypatch.setattr(StoryModel, "forward", kept)
+    monkeypatch.setattr(StoryModel, "losses", kept)
     assert measure(13, alignment=0.5)[0] == pytest.approx(seen, rel=1e-6)
 
 
 @both_precisions
 def test_the_alignment_of_several_passes_is_their_mean_over_frames(measure, monkeypatch):
     parts = []
-    forward = StoryModel.forward
+    forward = StoryModel.losses
 
-    def kept(self, context, target):
-        losses = forward(self, context, target)
+    def kept(self, context, target, *more):
+        losses = forward(self, context, target, *more)
         parts.append((int(context.mask.sum()), float(losses["alignment"].detach())))
         return losses
 
-    monkeypatch.setattr(StoryModel, "forward", kept)
+    monkeypatch.setattr(StoryModel, "losses", kept)
     losses = measure(5, alignment=0.5)[0]
     assert len(parts) == 3
     assert losses["alignment"] == pytest.approx(np.average([loss for _, loss in parts], weights=[n for n, _ in parts]))
@@ -147,8 +161,8 @@ def refuse_above(monkeypatch, size, error):
     """Let batches above a size run out of memory half way through; gives the sizes that are tried."""
     sizes = []
 
-    def forward(self, context, target, *, whole=StoryModel.forward):
-        losses = whole(self, context, target)
+    def forward(self, context, target, *more, whole=StoryModel.losses):
+        losses = whole(self, context, target, *more)
         sizes.append(len(context.story))
         if len(context.story) > size:
             if losses["text"].requires_grad:
@@ -156,7 +170,7 @@ def refuse_above(monkeypatch, size, error):
             raise error
         return losses
 
-    monkeypatch.setattr(StoryModel, "forward", forward)
+    monkeypatch.setattr(StoryModel, "losses", forward)
     return sizes
 
 
@@ -171,7 +185,7 @@ def test_what_does_not_fit_is_halved_with_the_same_gradient(measure, monkeypatch
     assert losses["text"] == pytest.approx(whole["text"], rel=tolerance.loss)
     assert_same_gradients({name: item for name, item in gradient.items() if "alignment" not in name}, added, tolerance)
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("13 windows do not fit in memory at once: from here on they are worked through 4 at a time")
+    assert said.startswith("out of memory with 13 windows in one pass: from now on a pass has 4")
 
 
 def test_a_single_window_that_does_not_fit_is_one_line(measure, monkeypatch):

@@ -14,15 +14,14 @@ from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
 from vsr_cli.cli.train import resume_train, run_train
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.config.schema import FeatureOptions, TrainingOptions
+from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.model.building import build_part
+from vsr_cli.model.parts import build_part
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
-from vsr_cli.training.schedule import rate_share
 from vsr_plugins.visual_encoders.pretrained import PretrainedEncoder
 
 
@@ -129,20 +128,6 @@ def test_a_run_folder_is_never_overwritten(train_small, run):
     with pytest.raises(VsrError, match="nothing is overwritten"):
         train_small(run.folder)
     assert (run.folder / "run.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("cosine", 0.0)])
-def test_the_rate_rises_over_the_warm_up_and_then_follows_its_schedule(schedule, last):
-    options = TrainingOptions(warmup_ratio=0.1, schedule=schedule)
-
-    def rate(step):
-        return rate_share(options, step=step, steps=100)
-
-    assert [rate(step) for step in range(10)] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert rate(10) == pytest.approx(1.0)
-    assert rate(100) == pytest.approx(last)
-    after = [rate(step) for step in range(10, 101)]
-    assert after == sorted(after, reverse=True)
 
 
 def test_that_texts_are_cut_is_said_where_the_encoder_is_chosen_and_not_again(train_small, tmp_path, capfd):

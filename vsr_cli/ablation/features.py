@@ -9,7 +9,7 @@ from ..config.experiment import TrainConfig
 from ..data.features import frozen_features
 from ..data.prepared import Prepared
 from ..files.strict_json import to_json
-from ..model.building import build_part
+from ..model.parts import build_part
 from ..model.weights import choose_device
 
 

@@ -86,7 +86,7 @@ def show_plan(plan: Plan) -> None:
     times = [
         *computing,
         ("a step", f"{plan.step_seconds:.3g} s"),
-        (f"an epoch of {plan.steps_an_epoch} steps, and its validation", clock(plan.epoch_seconds)),
+        (f"an epoch of {plan.steps_per_epoch} steps, and its validation", clock(plan.epoch_seconds)),
         (f"all, {plan.epochs} epochs", clock(plan.training_seconds)),
     ]
     _table(Column("", [name for name, _ in times], justify="left"), Column("", [time for _, time in times]))

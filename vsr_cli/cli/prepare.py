@@ -100,9 +100,9 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
     from ..data.workers import company
-    from ..model.building import build_part
+    from ..model.parts import build_part
     from ..model.weights import choose_device
-    from ..training.allocator import tune_allocator
+    from ..training.memory import tune_allocator
 
     tune_allocator()
     sizes: dict[str, Any] = {

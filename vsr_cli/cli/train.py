@@ -153,15 +153,12 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
         from ..data.prepared import open_prepared
         from ..report.epochs import TrainingDisplay
         from ..training.distributed import precision_of, report_once, same_run, start
-        from ..training.heartbeat import watching_each_other
         from ..training.loop import train
         from ..training.trackers import tracking
 
         stack.enter_context(report_once())
         accelerator = start(config.training)
-        places = {"index": accelerator.process_index, "count": accelerator.num_processes}
-        stack.enter_context(watching_each_other(**places, minutes=config.training.timeout_minutes))
-        run = same_run(run, accelerator)
+        run = same_run(run)
         stack.enter_context(_saying_how_to_go_on(run))
         if is_main():
             run.update(device=str(accelerator.device), precision=precision_of(accelerator))
@@ -219,8 +216,8 @@ def _draw_curves(run: Run) -> None:
 
 @contextmanager
 def _saying_how_to_go_on(run: Run) -> Iterator[None]:
+    from ..training.distributed import lost_process
     from ..training.graceful_shutdown import Interrupted
-    from ..training.heartbeat import OthersLost
 
     command = f"vsr train --resume {run.folder}"
     try:
@@ -232,10 +229,12 @@ def _saying_how_to_go_on(run: Run) -> Iterator[None]:
         if run.checkpoint("last").is_dir():
             say(f"stopped at once; go on from the last checkpoint with: {command}")
         raise
-    except OthersLost as error:
+    except RuntimeError as error:
+        if not (reason := lost_process(error)):
+            raise
         raise VsrError(
-            f"{run.folder}: another process of this training has ended or cannot be reached ({error}); "
-            f"go on from the last checkpoint with '{command}'"
+            f"{run.folder}: another process of this training has ended or cannot be reached ({reason}); "
+            f"resume from the last checkpoint with '{command}'"
         ) from error
 
 

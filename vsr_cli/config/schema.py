@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -90,39 +90,38 @@ class FeatureOptions(Options):
     limit: float = Field(20.0, ge=0, description="GiB that the cache of all features may take; beyond, none is added")
 
 
-class ObjectiveOptions(Options):
-    """The weight of each term of the loss, and what the terms are made of."""
+def loss_weight(default: float, description: str) -> Any:
+    """Return the field of a loss term's weight, which also puts the term into `LOSS_TERMS`."""
+    return Field(default, ge=0, description=description, json_schema_extra={"loss_term": True})
 
-    text: float = Field(1.0, ge=0, description="the text decoder's own loss, mostly the cross-entropy of the next text")
+
+class ObjectiveOptions(Options):
+    """The loss terms and their weights, and the options of the terms.
+
+    Each `loss_weight` field is one term, computed by the module of its name in `vsr_cli.model.losses`.
+    """
+
+    text: float = loss_weight(1.0, "the text decoder's own loss, usually the cross-entropy of the next text")
     label_smoothing: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of each target token's probability that goes to all tokens alike, in training",
+        0.0, ge=0, lt=1, description="share of each target token's probability spread over all tokens, in training"
     )
     unlikelihood: float = Field(
-        0.0,
-        ge=0,
-        description="weight within text, in training, of not writing again what stands earlier in the target",
+        0.0, ge=0, description="weight within text, in training, of not repeating earlier tokens of the target"
     )
-    image: float = Field(1.0, ge=0, description="the image decoder's own loss, mostly the mean squared error")
-    l1: float = Field(0.0, ge=0, description="mean absolute error of the next image, which blurs less")
-    ssim: float = Field(0.0, ge=0, description="1 - SSIM of the next image, the error of local structure")
-    perceptual: float = Field(
-        0.0, ge=0, description="distance of the next image from the true one in a frozen network's features"
-    )
+    image: float = loss_weight(1.0, "the image decoder's own loss, usually the mean squared error")
+    l1: float = loss_weight(0.0, "mean absolute error of the next image, which blurs less")
+    ssim: float = loss_weight(0.0, "1 - SSIM of the next image, the error of local structure")
+    perceptual: float = loss_weight(0.0, "distance of the next image from the true one in a frozen network's features")
     perceptual_network: Literal["vgg16", "resnet50", "mobilenet_v2"] = Field(
-        "vgg16", description="the network of torchvision whose features perceptual compares"
+        "vgg16", description="the torchvision network whose features perceptual compares"
     )
     perceptual_weights: str | None = Field(
         None,
         validate_default=True,
         description="the .safetensors, .pt or .pth file of its weights, with torchvision's names",
     )
-    alignment: float = Field(0.5, ge=0, description="contrastive loss between each frame's image and text")
-    next_frame: float = Field(
-        0.0, ge=0, description="contrastive loss of the next image and text among those of the batch; 0 leaves it out"
-    )
+    alignment: float = loss_weight(0.5, "contrastive loss between each frame's image and text")
+    next_frame: float = loss_weight(0.0, "contrastive loss of the next image and text among those of the batch")
 
     @field_validator("perceptual_weights")
     @classmethod
@@ -135,22 +134,36 @@ class ObjectiveOptions(Options):
         return path
 
     @model_validator(mode="after")
-    def _something_is_learned(self) -> Self:
-        terms = ("text", "image", "l1", "ssim", "perceptual", "alignment", "next_frame")
-        if not any(getattr(self, term) for term in terms):
+    def _some_weight_is_positive(self) -> Self:
+        if not any(self.weights.values()):
             raise PydanticCustomError(
-                "no_objective", f"all weights are 0, so nothing would be learned; set one of {', '.join(terms)}"
+                "no_objective", f"all weights are 0, so nothing would be learned; set one of {', '.join(LOSS_TERMS)}"
             )
         return self
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss term."""
+        return {name: getattr(self, name) for name in LOSS_TERMS}
+
+    @property
+    def computed_terms(self) -> tuple[str, ...]:
+        """The terms that are computed: those with a weight, and those that have one by default, to be monitored."""
+        defaults = type(self).model_fields
+        return tuple(name for name, weight in self.weights.items() if weight or defaults[name].default)
+
+    @property
     def text_objective(self) -> TextObjective:
-        """What the text decoder is told of it."""
+        """The options of the text decoder's loss."""
         return TextObjective(label_smoothing=self.label_smoothing, unlikelihood=self.unlikelihood)
 
 
-ONLY_IF_WEIGHED = ("l1", "ssim", "perceptual", "next_frame")
-"""The terms of the loss that are not even computed where they have no weight."""
+LOSS_TERMS = tuple(name for name, field in ObjectiveOptions.model_fields.items() if field.json_schema_extra)
+"""The names of all loss terms, in the order in which they are computed."""
+if TYPE_CHECKING:
+    LossName = str
+else:
+    LossName = Literal[("loss", *LOSS_TERMS)]
 
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 """The experiment trackers that accelerate knows."""
@@ -167,9 +180,7 @@ class TrainingOptions(Options):
     warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises from zero")
     schedule: Literal["constant", "cosine"] = Field("constant", description="the rate after the warm-up")
     max_grad_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    best_metric: Literal["loss", "text", "image", "l1", "ssim", "perceptual", "alignment", "next_frame"] = Field(
-        "loss", description="the validation loss that decides which checkpoint is the best"
-    )
+    best_metric: LossName = Field("loss", description="the validation loss that decides which checkpoint is the best")
     patience: int = Field(0, ge=0, description="epochs without a better one after which training ends; 0: never")
     checkpoint_minutes: float = Field(
         10, ge=0, description="minutes between checkpoints within an epoch; 0 writes one after each step"

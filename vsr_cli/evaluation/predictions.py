@@ -98,7 +98,7 @@ def answer(
         measure_in_spaces(metrics, there, everything, found.kept, vectors=placed.vectors, means=means),
         top.truncated,
         held_out_losses(model, open_split(model, prepared, split, placed.features, device=device)),
-        model.weights.model_dump(),
+        model.objective.weights,
         {
             "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
             **{f"space.{name}": value for name, value in spaces.signature.items()},

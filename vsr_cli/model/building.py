@@ -1,4 +1,4 @@
-"""From a configuration to a model, on a first build and when a run is read back."""
+"""Building the model of a configuration, when training starts and when a run is loaded."""
 
 from __future__ import annotations
 
@@ -6,61 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from ..api import BuildContext, HasAssets, TextObjective, Vocabulary
-from ..api.text_loss import PLAIN
+from ..api import HasAssets
 from ..config.experiment import TrainConfig
-from ..config.resolve import Choice
 from ..config.schema import DataOptions
-from ..errors import PluginError, VsrError
+from ..errors import VsrError
 from ..plugin.kinds import KIND_OF
-from ..plugin.loading import build
-from .losses.image_errors import build_image_errors
-from .losses.next_frame import NextFrame
-from .story_model import Parts, StoryModel
-from .vectors import image_vectors, text_vectors
-
-PROMISES: dict[str, tuple[str, ...]] = {
-    "visual": ("cache_key", "pixels", "frozen", "forward"),
-    "text": ("cache_key", "vocabulary", "tokenize", "frozen", "forward"),
-    "fusion": ("forward",),
-    "temporal": ("forward",),
-    "text_decoder": ("tokenize", "detokenize", "loss", "generate"),
-    "image_decoder": ("forward", "loss"),
-}
-"""What a built part must have; `vsr_cli.api.contracts` says what each is for."""
-
-
-def build_part(
-    section: str,
-    choice: Choice,
-    *,
-    width: int,
-    image_size: int,
-    training_texts: Callable[[], Iterable[str]],
-    vocabulary: Vocabulary | None = None,
-    text_objective: TextObjective = PLAIN,
-    assets: Path | None = None,
-    steps: int = DataOptions.model_fields["context_frames"].default,
-) -> Any:
-    """Build one part of a model. Raises PluginError if it is not a module with its kind's methods."""
-    context = BuildContext(
-        width=width,
-        steps=steps,
-        image_size=image_size,
-        training_texts=training_texts,
-        vocabulary=vocabulary,
-        text_objective=text_objective,
-        assets=assets / section if assets else None,
-    )
-    part = build(choice.provided, choice.options, context)
-    missing = [name for name in PROMISES[section] if not hasattr(part, name)]
-    if not isinstance(part, nn.Module) or missing:
-        lacks = f"lacks {', '.join(missing)}" if missing else "is not a torch.nn.Module"
-        raise PluginError(f"{choice.provided.described}: what it builds {lacks}; report it to its authors")
-    return part
+from .losses.term import TermRequest, build_terms
+from .parts import PROMISES, Parts, build_part
+from .story_model import StoryModel
 
 
 def build_model(
@@ -71,9 +24,9 @@ def build_model(
     assets: Path | None = None,
     steps: int = DataOptions.model_fields["context_frames"].default,
 ) -> StoryModel:
-    """Build the model of a configuration. With `assets` (a run's) nothing is fetched and weights are to follow.
+    """Build the model of a configuration. With the `assets` of a run nothing is downloaded or read but those.
 
-    Raises VsrError if a part cannot be built, or does without an objective that it needs or with one that it ignores.
+    Raises VsrError if a part cannot be built, needs an objective without a weight, or ignores one that has a weight.
     """
     text_objective = config.objective.text_objective
     options: dict[str, Any] = {
@@ -92,41 +45,35 @@ def build_model(
     if asking and not config.objective.next_frame:
         choice = config.parts[asking[0]]
         raise VsrError(
-            f"{KIND_OF[asking[0]].title} '{choice.name}': chooses by the objective 'next_frame', which has no weight; "
+            f"{KIND_OF[asking[0]].title} '{choice.name}': needs the objective 'next_frame', which has no weight; "
             "add --set objective.next_frame=1"
         )
     if not text_objective.is_plain and getattr(built["text_decoder"], "objective", None) != text_objective:
         raise VsrError(
-            f"text decoder '{config.parts['text_decoder'].name}': its loss takes neither objective.label_smoothing nor "
-            f"objective.unlikelihood (given: {text_objective.label_smoothing} and {text_objective.unlikelihood}); set "
+            f"text decoder '{config.parts['text_decoder'].name}': its loss supports neither objective.label_smoothing "
+            f"nor objective.unlikelihood (got {text_objective.label_smoothing} and {text_objective.unlikelihood}); set "
             "both to 0, or choose another, e.g. --text-decoder gru"
         )
     parts = Parts(**built)
-    next_frame = _build_next_frame(parts, config, image_size, steps) if config.objective.next_frame else None
-    image_errors = build_image_errors(config.objective, read_weights=assets is None)
+    request = TermRequest(
+        objective=config.objective,
+        parts=parts,
+        width=config.model.width,
+        image_size=image_size,
+        steps=steps,
+        read_weights=assets is None,
+    )
     return StoryModel(
         parts,
         config.objective,
-        image_errors=image_errors,
-        next_frame=next_frame,
+        build_terms(request),
         names={section: choice.provided.described for section, choice in config.parts.items()},
         watched=not all(choice.provided.is_shipped for choice in config.parts.values()),  # those are checked
     )
 
 
-@torch.no_grad()
-def _build_next_frame(parts: Parts, config: TrainConfig, image_size: int, steps: int) -> NextFrame:
-    """Build the objective `next_frame` for the spaces of these encoders, whose widths only they know."""
-    tokens = parts.text.tokenize([""])
-    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
-    grey = torch.full((1, 3, image_size, image_size), 128, dtype=torch.uint8)
-    visual = image_vectors(parts.visual, parts.visual.frozen(parts.visual.pixels(grey)))  # (1, d)
-    text = text_vectors(parts.text, parts.text.frozen(ids, mask), mask)  # (1, d)
-    return NextFrame(visual=visual.shape[1], text=text.shape[1], width=config.model.width, steps=steps)
-
-
 def save_assets(model: StoryModel, assets: Path) -> None:
-    """Write what each part needs beside weights, into a folder of its own."""
+    """Write what each part needs beside its weights, such as a vocabulary, into one folder per part."""
     for section in PROMISES:
         part = getattr(model, section)
         folder = assets / section

@@ -1,7 +1,7 @@
-"""The checkpoints of a run: the best weights, and the last ones with all that it takes to go on from them.
+"""The checkpoints of a run: the best weights, and the last ones with all that resuming needs.
 
-Going on is exact: what comes after a checkpoint is the same to the bit whether or not the process that wrote it lived
-on (on the CPU, with the same number of threads).
+Resuming is bit-exact on the CPU with the same number of threads. accelerate's `save_state` is not used: it
+pickles the optimizer's and the random states, and loading a pickle may run code.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import VsrError
-from ..files.atomic import replacing_folder, write_json
+from ..files.atomic import read_json, replacing_folder, write_json, writing
 from ..files.checksums import write_checksums
 from ..model.losses.means import LossMeans
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
 from ..runs.history import EpochRow
 from ..runs.run import WEIGHTS, Run
-from .distributed import exchange_objects
+from ..system_errors import refuse_system_error
 from .finite import FiniteChecks
+from .graceful_shutdown import Interrupted, StopRequest
 from .progress import Progress
-from .state_files import load_nested, save_nested
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,9 @@ class Checkpoints:
     finite: FiniteChecks
 
     def save_last(self, progress: Progress, row: EpochRow | None = None) -> None:
-        """Write the last checkpoint, with the row of the epoch that has just ended, if one has.
+        """Write the last checkpoint, with the row of the epoch if one has just ended. All processes call it together.
 
-        All processes call it together. Raises VsrError if a weight is not finite or the checkpoint cannot be written;
-        the one before is then still there.
+        Raises VsrError if a weight is not finite or the checkpoint cannot be written; the previous one then remains.
         """
         self.finite.weights(self.optimizer, epoch=progress.epoch)
         scaler = self.accelerator.scaler
@@ -54,11 +57,26 @@ class Checkpoints:
             "progress": asdict(progress),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
-            "random": exchange_objects(random_state(self.accelerator.device), self.accelerator),
+            "random": gather_object([random_state(self.accelerator.device)]),
         }
         if self.accelerator.is_main_process:
             with self._writing("last", row) as folder:
                 save_nested(folder, "state", state)
+
+    def save_if(self, progress: Progress, request: StopRequest, *, due: bool) -> bool:
+        """Write the last checkpoint if it is due or a process was asked to stop, and return whether it was due.
+
+        All processes call it together. Raises Interrupted if a process was asked to stop.
+        """
+        accelerator = self.accelerator
+        flags = accelerator.gather(torch.tensor([[request.signal, int(due)]], device=accelerator.device)).tolist()
+        signal, due = max(signal for signal, _ in flags), bool(flags[0][1])  # the main process's clock counts
+        if signal or due:
+            self.save_last(progress)
+        if signal:
+            accelerator.end_training()
+            raise Interrupted(signal, epoch=progress.epoch, step=progress.step)
+        return due
 
     def save_best(self, row: EpochRow) -> None:
         """Write the best checkpoint. Raises VsrError as `save_last` does."""
@@ -79,7 +97,7 @@ class Checkpoints:
             progress = Progress(**state["progress"], losses=losses)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise VsrError(f"{folder}: its state does not fit this version of vsr ({error}); train anew") from error
-        # A process that was not there before keeps the random numbers that its seed gives.
+        # An additional process continues with the random numbers of its seed.
         if self.accelerator.process_index < len(state["random"]):
             set_random_state(state["random"][self.accelerator.process_index], self.accelerator.device)
         return progress
@@ -98,12 +116,12 @@ class Checkpoints:
             reason = " ".join(str(error.__cause__ or error).split())
             raise VsrError(
                 f"{place}: the checkpoint cannot be written ({reason}); "
-                f"free some space, then go on with 'vsr train --resume {self.run.folder}'"
+                f"free some space, then continue with 'vsr train --resume {self.run.folder}'"
             ) from error
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of every generator of random numbers that training may draw from."""
+    """Return the state of every random number generator that training may use."""
     version, numbers, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return {
@@ -115,7 +133,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Set the generators to what `random_state` gave."""
+    """Restore what `random_state` returned."""
     version, numbers, gauss = state["python"]
     name, keys, *rest = state["numpy"]
     random.setstate((version, tuple(numbers.tolist()), gauss))
@@ -123,3 +141,59 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if device.type != "cpu" and state["device"] is not None:
         torch.get_device_module(device).set_rng_state(state["device"])
+
+
+def save_nested(folder: Path, name: str, value: Any) -> None:
+    """Write a nested state to NAME.safetensors, its tensors, and NAME.json, all else; neither file can hold code.
+
+    JSON has no tuples and no keys that are numbers: they are written as {"$tuple": [...]} and {"$items": [[key, value],
+    ...]}, and a tensor as {"$tensor": its name in the safetensors file}.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _encode(value, tensors)
+    path = folder / f"{name}.safetensors"
+    with writing(path):
+        save_file(tensors, path)
+    write_json(folder / f"{name}.json", tree)
+
+
+def load_nested(folder: Path, name: str) -> Any:
+    """Read what `save_nested` wrote, tensors on the CPU. Raises VsrError if a file is missing or damaged."""
+    path = folder / f"{name}.safetensors"
+    tree = read_json(folder / f"{name}.json", what="the state of a training run")
+    try:
+        return _decode(tree, load_file(path))
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        refuse_system_error(error, path)
+        raise VsrError(f"{path}: cannot be read as the state of a training run ({error}); train anew") from error
+
+
+def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"$tensor": name}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _encode(item, tensors) for key, item in value.items()}
+        return {"$items": [[key, _encode(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, tuple):
+        return {"$tuple": [_encode(item, tensors) for item in value]}
+    if isinstance(value, list):
+        return [_encode(item, tensors) for item in value]
+    assert value is None or isinstance(value, bool | int | float | str), f"cannot be written as JSON: {type(value)}"
+    return value
+
+
+def _decode(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(tree, list):
+        return [_decode(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$tensor" in tree:
+        return tensors[tree["$tensor"]].clone()  # which otherwise is a view of the file, long after it is replaced
+    if "$tuple" in tree:
+        return tuple(_decode(item, tensors) for item in tree["$tuple"])
+    if "$items" in tree:
+        return {key: _decode(item, tensors) for key, item in tree["$items"]}
+    return {key: _decode(item, tensors) for key, item in tree.items()}

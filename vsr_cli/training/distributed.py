@@ -1,73 +1,77 @@
-"""What the processes of one training tell each other. One process alone is the usual case, and tells itself.
+"""Training in several processes by accelerate: joining them, waiting for each other, and naming a lost one.
 
-Every process takes a share of each step's windows, computes its part of the step's gradient, and adds the parts up
-before the optimizer's step, so that all hold the same weights at all times. Processes wait for each other in the
-functions of this module and nowhere else, least of all inside a backward pass: one that runs out of memory can then
-say so at the next of these places, and none is left waiting for it (docs/decisions/0010).
+A single process is the usual case, where all of this does nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast, gather_object
-from torch import Tensor, nn
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    InitProcessGroupKwargs,
+    gather_object,
+)
+from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional
 
 from ..config.schema import TrainingOptions
 from ..console import err
 from ..data.chunks import Share
-from ..data.workers import WorkerGroup
+from ..data.prepared import Prepared
+from ..data.workers import LONGEST_WAIT, WorkerGroup
 from ..distributed_env import is_main, process_count
 from ..errors import PluginError, VsrError
+from ..model.losses.term import Gather
 from ..model.weights import choose_device
 from ..plugin.faults import naming_faults
 from ..runs.run import Run
-from .heartbeat import OthersLost, open_store, shares_store, wait_for_others
 
-LONGEST_WAIT = timedelta(hours=3)
-"""For the others, where they share no store: the main process may have features to compute first."""
-BUCKET_BYTES = 32 * 2**20
-"""Of gradients that are sent as one: few messages, and little memory beside the gradients themselves."""
 SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MULTI_NPU")
 
 
 def start(options: TrainingOptions) -> Accelerator:
-    """Join the processes that a launcher has started, if any. Raises VsrError if this is no way to share the work."""
+    """Join the processes of a launcher, if any. Raises VsrError if they cannot work together, or not in this way."""
     device = choose_device(options.device)
     accelerator = Accelerator(
         mixed_precision=_precision(options, device),
         cpu=device.type == "cpu",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_longest_wait(options))],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=timedelta(minutes=options.timeout_minutes)),
+            # A component may leave some of its parameters unused.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+        ],
     )
     if accelerator.distributed_type not in [DistributedType[name] for name in SUPPORTED]:
         raise VsrError(
-            f"distributed training: {accelerator.distributed_type} is not supported; launch plain processes, "
-            "e.g. 'torchrun --nproc-per-node 2 -m vsr_cli train'"
+            f"distributed training: {accelerator.distributed_type} is not supported, since it divides the weights that "
+            "checkpoints store whole; launch plain processes, e.g. 'torchrun --nproc-per-node 2 -m vsr_cli train'"
         )
     count = accelerator.num_processes
     if count != process_count():
         raise VsrError(
-            f"distributed training: the launcher speaks of {process_count()} processes, but {count} "
+            f"distributed training: the launcher started {process_count()} processes, but {count} "
             f"can work together on {device.type}; start them with torchrun or 'accelerate launch', on cuda or cpu"
         )
     return accelerator
 
 
-def _longest_wait(options: TrainingOptions) -> timedelta:
-    """Return how long a message between processes may take; all of them come to it at about the same time."""
-    return timedelta(minutes=options.timeout_minutes) if shares_store() else LONGEST_WAIT
-
-
 def _precision(options: TrainingOptions, device: torch.device) -> str:
-    """Return the precision by the name that accelerate has for it. Raises VsrError if the device does not have it."""
+    """Return accelerate's name of the precision. Raises VsrError if the device does not support it."""
     if options.precision == "fp16" and device.type == "cpu":
         raise VsrError("training.precision: a CPU does not train in fp16; use bf16, fp32 or auto")
     if options.precision in ("bf16", "fp16"):
@@ -78,136 +82,109 @@ def _precision(options: TrainingOptions, device: torch.device) -> str:
 
 
 def precision_of(accelerator: Accelerator) -> str:
-    """Return the name that `training.precision` has for what products are taken in."""
+    """Return the precision of matrix products, by its name in `training.precision`."""
     return "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
 
 
-def same_run(run: Run | None, accelerator: Accelerator) -> Run:
-    """Return every process the run that the main one has opened. Raises OthersLost."""
-    folder = exchange_objects(str(run.folder) if run else None, accelerator)[0]
+def same_run(run: Run | None) -> Run:
+    """Return in every process the run that the main one has opened."""
+    folder = gather_object([str(run.folder) if run else None])[0]
     assert folder, "the main process opens the run"
     return Run(Path(folder))
+
+
+def resumes_everywhere(run: Run, prepared: Prepared) -> bool:
+    """Return whether the run has a checkpoint to resume from. Raises VsrError if processes see different folders."""
+    seen = gather_object([(run.checkpoint("last").is_dir(), prepared.fingerprint)])
+    for index, (has_checkpoint, fingerprint) in enumerate(seen):
+        if fingerprint != seen[0][1]:
+            raise VsrError(f"{prepared.folder}: process {index} has other data there than the main one; copy it anew")
+        if has_checkpoint != seen[0][0]:
+            raise VsrError(f"{run.folder}: process {index} does not see this folder; resume where all machines do")
+    return bool(seen[0][0])
 
 
 @contextmanager
 def main_process_first(accelerator: Accelerator) -> Iterator[None]:
     """Run a block in the main process first, then in the first of each machine, then in all the others.
 
-    What is downloaded, computed or written by it is then there for those that come later.
+    The others find what it has downloaded, computed or written.
     """
     turn = 0 if accelerator.is_main_process else 1 if accelerator.is_local_main_process else 2
     for _ in range(turn):
-        meet(accelerator)
+        wait_for_everyone(accelerator)
     yield
     for _ in range(2 - turn):
-        meet(accelerator)
+        wait_for_everyone(accelerator)
 
 
-def company_of(accelerator: Accelerator) -> WorkerGroup:
-    """Return the processes as those that compute features together."""
+def worker_group(accelerator: Accelerator) -> WorkerGroup:
+    """Return the processes as the workers that compute features together."""
     local = Share(accelerator.local_process_index, int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
     share = Share(accelerator.process_index, accelerator.num_processes)
-
-    return WorkerGroup(share, local, wait=lambda: meet(accelerator))
-
-
-def meet(accelerator: Accelerator) -> None:
-    """Wait until all processes have come here, for hours where one of them has that much to do. Raises OthersLost."""
-    wait_for_others()
-    exchange([0.0], accelerator)
+    return WorkerGroup(share, local, wait=lambda: wait_for_everyone(accelerator))
 
 
-def exchange(values: Sequence[float], accelerator: Accelerator) -> list[list[float]]:
-    """Tell all processes some numbers (n,), and learn everyone's: (processes, n). Raises OthersLost."""
-    if accelerator.num_processes == 1:
-        return [list(values)]
-    own = torch.tensor([values], dtype=torch.float64, device=accelerator.device)
-    with _reaching_others():
-        everyones: list[list[float]] = accelerator.gather(own).tolist()
-    return everyones
+def wait_for_everyone(accelerator: Accelerator) -> None:
+    """Wait until all processes arrive here, for hours if one of them downloads or computes that long.
 
-
-def gather_equal(own: Tensor, accelerator: Accelerator) -> Tensor:
-    """Return everyone's tensors (processes, *F), of which each process has one of the same shape. Raises OthersLost."""
-    with _reaching_others():
-        everyones: Tensor = accelerator.gather(own.contiguous()[None])
-    return everyones
-
-
-def exchange_objects(value: Any, accelerator: Accelerator) -> list[Any]:
-    """Tell all processes something, and learn what each of them tells. Raises OthersLost."""
-    with _reaching_others():
-        everyones: list[Any] = gather_object([value])
-    return everyones
-
-
-def copy_main(module: nn.Module, accelerator: Accelerator) -> None:
-    """Make a module's weights and buffers those of the main process. Raises OthersLost."""
+    A process that ends breaks its connections, which the others notice at once; only one that hangs is waited for.
+    """
     if accelerator.num_processes > 1:
-        meet(accelerator)
-        with _reaching_others():
-            broadcast(list(module.state_dict().values()))
+        torch.distributed.barrier(group=_patient_group())
 
 
-def add_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
-    """Replace each process's gradient by the sum of all. Raises OthersLost."""
-    if accelerator.num_processes == 1:
-        return
-    parameters = list(parameters)
-    # A process without windows in this step has no gradients; a parameter that nobody used keeps having none.
-    used = exchange([float(parameter.grad is not None) for parameter in parameters], accelerator)
-    bucket: list[nn.Parameter] = []
-    for parameter, users in zip(parameters, zip(*used, strict=True), strict=True):
-        if not any(users):
-            continue
-        if bucket and (parameter.dtype != bucket[0].dtype or _bytes(bucket) + parameter.nbytes > BUCKET_BYTES):
-            _add_bucket(bucket, accelerator)
-            bucket = []
-        bucket.append(parameter)
-    if bucket:
-        _add_bucket(bucket, accelerator)
+@cache
+def _patient_group() -> Any:
+    return torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
 
 
-def _bytes(bucket: list[nn.Parameter]) -> int:
-    return sum(parameter.nbytes for parameter in bucket)
+def gather_windows(windows: int, share: int, processes: int) -> Gather:
+    """Return the function that concatenates the rows of a pass of so many windows, divided into shares, with gradients.
+
+    The last processes may have fewer windows than a share, or one that does not count: rows beyond `windows` are cut.
+    """
+    if processes == 1:
+        return lambda rows: rows
+
+    def gather(rows: Tensor) -> Tensor:
+        padded = functional.pad(rows, (0, 0) * (rows.dim() - 1) + (0, share - len(rows)))  # (share, *F)
+        with warnings.catch_warnings():
+            # Its successor is in a private module, under another name in each version of torch.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.cat(all_gather(padded))[:windows]
+
+    return gather
 
 
-def _add_bucket(bucket: list[nn.Parameter], accelerator: Accelerator) -> None:
-    own = [torch.zeros_like(item) if item.grad is None else item.grad for item in bucket]
-    flat = torch.cat([gradient.reshape(-1) for gradient in own])
-    with _reaching_others():
-        flat = accelerator.reduce(flat, "sum")
-    for item, gradient in zip(bucket, flat.split([item.numel() for item in bucket]), strict=True):
-        item.grad = gradient.view_as(item)
-
-
-@contextmanager
-def _reaching_others() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # of which torch.distributed's own errors are kinds
-        first = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
-        raise OthersLost(first or type(error).__name__) from error
+def lost_process(error: RuntimeError) -> str | None:
+    """Return what an error says about the connection to another process, None if it is about something else."""
+    if not re.search(r"gloo/|NCCL|c10d|ProcessGroup|TCPStore", f"{type(error).__name__} {error}"):
+        return None
+    first = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
+    return first or type(error).__name__
 
 
 @contextmanager
 def report_once() -> Iterator[None]:
-    """Of several processes that meet an error, let the first one tell of it and no other."""
+    """Let the first of several processes that meet an error report it, and no other."""
     try:
         with naming_faults():
             yield
     except (VsrError, PluginError, OSError):
         if process_count() > 1:
-            err.quiet = not _is_first_to_speak()
+            err.quiet = not _is_first_to_report()
             # The launcher may be ending all processes already, since one of them is gone.
             signal.signal(signal.SIGTERM, signal.SIG_IGN if not err.quiet else signal.SIG_DFL)
         raise
 
 
-def _is_first_to_speak() -> bool:
-    """Ask the store through which the processes found each other: the launcher keeps it while they end."""
+def _is_first_to_report() -> bool:
+    """Ask the store through which the processes found each other, which the launcher keeps open while they end."""
     key = f"vsr-error-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:
-        return bool(open_store(seconds=5.0).add(key, 1) == 1)
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(*address, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
+        return bool(store.add(key, 1) == 1)
     except (KeyError, ValueError, RuntimeError):
         return is_main()

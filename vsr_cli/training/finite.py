@@ -1,8 +1,8 @@
-"""Numbers that are no longer finite are reported where they first appear, before they reach a weight or a file.
+"""Checks that losses, gradients and weights are finite, which name the component where NaN or infinity first appears.
 
 An infinite gradient makes every weight NaN at the next optimizer step; an infinite weight makes every later loss NaN.
-So the order is: losses, gradient, weights after the epoch's last step, validation losses. All processes see the same
-numbers, so that all stop at the same place.
+So the order is: losses, gradient, weights after the epoch's last step, validation losses. All processes check the same
+numbers, and stop at the same step.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from ..model.finite import first_not_finite, traced_not_finite, weight_not_finit
 from ..model.story_model import StoryModel
 from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
 from ..runs.run import Run
-
-LOSS_OF = {"text": "text_decoder", "image": "image_decoder"}
-"""The part that computes a term of the loss by itself."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,8 @@ class FiniteChecks:
         """Name the component whose output was the first that is not finite, as far as that can be told."""
         section = traced_not_finite(self.model.trace or ())
         if section is None:  # what all others gave is finite
-            section = next((LOSS_OF[name] for name in broken if name in LOSS_OF), None)
+            computed_by = (self.model.terms[name].computed_by for name in broken if name in self.model.terms)
+            section = next(filter(None, computed_by), None)
         return f", and {self.model.names[section]} is the first to give numbers that are not finite" if section else ""
 
     def _stop(self, what: str, when: str) -> None:

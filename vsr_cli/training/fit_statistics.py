@@ -1,4 +1,4 @@
-"""What is taken from the training frames themselves, once, before the first step."""
+"""Fitting the parts that compute statistics of the training frames, such as a mean, before the first step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOST = 20_000
 def fit_to_training(
     model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device, windows: Windows | None = None
 ) -> None:
-    """Fit whatever of a model asks for the training frames: those of some windows (None: of all training windows)."""
-    parts = (model.next_frame, model.text_decoder, model.image_decoder)
+    """Fit the parts and loss terms that have a `fit` to the frames of some windows (None: all training windows)."""
+    parts = (*model.terms.values(), model.text_decoder, model.image_decoder)
     fitted = [part for part in parts if isinstance(part, FitsTraining)]
     if not fitted:
         return

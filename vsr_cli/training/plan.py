@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -24,17 +23,15 @@ from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model
 from ..model.losses.held_out import BATCH, batch_losses
-from ..model.losses.means import Split, open_split
+from ..model.losses.means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
-from .compiling import compiled
 from .distributed import precision_of
 from .fit_statistics import fit_to_training
-from .meeting import Meeting
-from .optimizer import clip_gradient, gradient_norm, make_optimizer
+from .optimizer import make_optimizer
 from .plan_features import FeatureNeed, plan_features
 from .progress import Progress, in_parts, shuffled
-from .step import Measurer
+from .step import StepRunner, compiled
 
 TIMED_STEPS = 4
 """At least, and more while they take less than TIMED_SECONDS together. A first one, which is slower, does not count."""
@@ -93,7 +90,7 @@ class Plan:
     windows: Mapping[str, int]
     """By split."""
     epochs: int
-    steps_an_epoch: int
+    steps_per_epoch: int
     windows_per_step: int
     device: str
     precision: str
@@ -113,7 +110,7 @@ class Plan:
     @property
     def epoch_seconds(self) -> float:
         """With its validation, without its checkpoints."""
-        return self.steps_an_epoch * self.step_seconds + self.validation_seconds
+        return self.steps_per_epoch * self.step_seconds + self.validation_seconds
 
     @property
     def training_seconds(self) -> float:
@@ -126,7 +123,7 @@ class Plan:
             "data": str(self.data),
             "windows": dict(self.windows),
             "epochs": self.epochs,
-            "steps_an_epoch": self.steps_an_epoch,
+            "steps_per_epoch": self.steps_per_epoch,
             "windows_per_step": self.windows_per_step,
             "device": self.device,
             "precision": self.precision,
@@ -172,29 +169,30 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     fit_to_training(model, prepared, features, device=accelerator.device, windows=sampled)
     training = open_split(model, prepared, "train", features, device=accelerator.device)
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = accelerator.prepare(make_optimizer(model, options, alone=True))
-    trial = _Trial(
-        measurer=Measurer(model, config.model.width, accelerator, progress, Meeting(accelerator)),
-        split=training,
+    wrapped, optimizer = accelerator.prepare(model, make_optimizer(model, options))
+    runner = StepRunner(
+        model=model,
+        wrapped=wrapped,
         optimizer=optimizer,
-        trained=trained,
-        clip=options.max_grad_norm,
+        accelerator=accelerator,
+        options=options,
+        progress=progress,
     )
-    with compiled(model, wanted=options.compile):
+    take = partial(runner.run, training, rate=1.0)
+    with compiled(model, enabled=options.compile):
         model.train()
-        kept_for_backward = _kept_for_backward(trial, steps[0][: progress.windows_per_pass])
-        step_seconds = _typical_seconds(trial.device, [partial(trial.take, step) for step in steps])
-        memory = _memory(trial, steps[0], kept_for_backward)
+        saved = _saved_for_backward(model, partial(take, steps[0][: progress.windows_per_pass]))
+        step_seconds = _typical_seconds(accelerator.device, [partial(take, step) for step in steps])
+        memory = _memory(runner, partial(take, steps[0]), saved)
         model.eval()
         batch = np.concatenate(steps)[:BATCH]
-        batch_seconds = _typical_seconds(trial.device, [partial(batch_losses, model, training, batch)])
+        batch_seconds = _typical_seconds(accelerator.device, [partial(batch_losses, model, training, batch)])
     held_out = len(prepared.windows("validation"))
     return Plan(
         data=prepared.folder,
         windows={"train": count, "validation": held_out},
         epochs=options.epochs,
-        steps_an_epoch=progress.steps_an_epoch(count),
+        steps_per_epoch=progress.steps_per_epoch(count),
         windows_per_step=progress.windows_per_step,
         device=str(accelerator.device),
         precision=precision_of(accelerator),
@@ -205,30 +203,6 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         step_seconds=step_seconds,
         validation_seconds=batch_seconds * held_out / len(batch),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trial:
-    """Takes steps as training does, of which nothing is kept."""
-
-    measurer: Measurer
-    split: Split
-    optimizer: Optimizer
-    trained: Sequence[nn.Parameter]
-    clip: float
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.measurer.accelerator.device
-        return device
-
-    def take(self, indices: NDArray[np.int64]) -> None:
-        self.measurer.measure(self.split, indices)
-        norm = gradient_norm(self.trained)
-        if self.clip:
-            clip_gradient(self.trained, norm, largest=self.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 def _typical_seconds(device: torch.device, works: Sequence[Callable[[], object]]) -> float:
@@ -245,33 +219,33 @@ def _typical_seconds(device: torch.device, works: Sequence[Callable[[], object]]
     return median(times)
 
 
-def _kept_for_backward(trial: _Trial, indices: NDArray[np.int64]) -> int:
-    """Take a first step in one pass, and add up what its forward pass keeps for the backward pass, in bytes."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in trial.measurer.model.parameters()}
-    kept: dict[int, int] = {}
+def _saved_for_backward(model: StoryModel, take_step: Callable[[], object]) -> int:
+    """Take a first step in one pass, and return the bytes that its forward pass saves for the backward pass."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        trial.take(indices)
-    return sum(kept.values())
+        take_step()
+    return sum(saved.values())
 
 
-def _memory(trial: _Trial, indices: NDArray[np.int64], kept_for_backward: int) -> Memory:
-    """Return what a step holds; where the device keeps count of its memory, the sum is what was in use at the peak."""
-    model = trial.measurer.model
+def _memory(runner: StepRunner, take_step: Callable[[], object], saved_for_backward: int) -> Memory:
+    """Return the memory of a step; on a GPU, which counts its memory, the sum is the peak of a step that is taken."""
+    model, device = runner.model, runner.accelerator.device
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    gradients = sum(parameter.nbytes for parameter in trial.trained)
-    optimizer = _optimizer_bytes(trial.optimizer)
-    activations = kept_for_backward
-    if trial.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(trial.device)
-        trial.take(indices)
-        peak = torch.cuda.max_memory_allocated(trial.device)
+    gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    optimizer = _optimizer_bytes(runner.optimizer)
+    activations = saved_for_backward
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        take_step()
+        peak = torch.cuda.max_memory_allocated(device)
         activations = max(0, peak - weights - gradients - optimizer)
     return Memory(weights=weights, gradients=gradients, optimizer=optimizer, activations=activations)
 

@@ -37,7 +37,7 @@ class Progress:
     history_bytes: int = 0
     """Length of history.jsonl."""
 
-    def steps_an_epoch(self, windows: int) -> int:
+    def steps_per_epoch(self, windows: int) -> int:
         """Return the number of steps in which that many windows are seen once."""
         return math.ceil(windows / self.windows_per_step)
 

@@ -1,113 +1,135 @@
-"""The losses and the gradient of one step, over as many forward passes and processes as it takes.
+"""One training step: forward and backward passes over its windows, clipping, and the optimizer's update.
 
-A step's windows are worked through in passes. Each loss is a mean: of the text over tokens, of the image over
-windows, of the alignment over frames. A pass counts as much as its part of what the step's mean is over, so that the
-gradient is that of all the step's windows at once, however they are cut. One thing does change with the cut: the
-alignment loss knows the frames of its own pass alone as negatives.
+The windows of a step are processed in passes, and each pass is shared by the processes. A loss is a mean over items:
+tokens, images or frames. Each pass of each process is weighted by its share of the step's items, so the gradient is
+that of all windows at once, however they are divided. One thing depends on the division: contrastive terms see only the
+windows of the same pass as negatives.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from ..config.schema import TrainingOptions
 from ..console import say
 from ..errors import VsrError
 from ..model.losses.means import Split
+from ..model.parts import PROMISES
 from ..model.story_model import StoryModel
-from .allocator import ONE_WINDOW_IS_TOO_MUCH, ran_out_of_memory
-from .distributed import exchange
-from .meeting import Meeting, SomeoneRanOut
+from .distributed import gather_windows
+from .finite import FiniteChecks
+from .memory import halve_to_fit
+from .optimizer import set_rate
 from .progress import Progress, in_parts
 
-ONE_LOSS_OF_ALL = ("alignment",)
-"""Losses that each process computes of all processes' windows, rather than of its own."""
 
-
-@dataclass(frozen=True)
-class Measurer:
-    """Measures a model's losses, and their gradient, on some windows."""
+@dataclass(frozen=True, kw_only=True)
+class StepRunner:
+    """Runs training steps of a model; the loop and `vsr train --dry-run` share it."""
 
     model: StoryModel
-    width: int
-    """D, of the model's embeddings."""
+    wrapped: nn.Module
+    """The model as accelerate prepared it: in several processes DistributedDataParallel, which averages gradients."""
+    optimizer: Optimizer
     accelerator: Accelerator
+    options: TrainingOptions
     progress: Progress
-    meeting: Meeting
+    checks: FiniteChecks | None = None
 
-    def measure(self, split: Split, indices: NDArray[np.int64]) -> dict[str, float]:
-        """Return the losses of the windows with these indices, the same on every process.
+    def run(self, split: Split, windows: NDArray[np.int64], *, rate: float) -> dict[str, float]:
+        """Train on the windows with these indices (n,), at `rate` times the learning rate; return their mean losses.
 
-        Each process then holds its part of the gradient; the parts are yet to be added up. Where a pass does not fit
-        memory, all is done again in passes of half the size. Raises VsrError if one window does not fit.
+        The losses are those of all processes. Raises VsrError if a window does not fit in memory, or if the losses or
+        the gradient are not finite.
         """
-        size = self.progress.windows_per_pass
-        self.model.trace = []  # of this step, should it not come to finite numbers
-        values = self._attempt(split, indices)
-        while values is None:
-            self.model.zero_grad(set_to_none=True)
-            clear_device_cache(garbage_collection=True)
-            if self.progress.windows_per_pass <= self.accelerator.num_processes:
-                raise VsrError(ONE_WINDOW_IS_TOO_MUCH)
-            self.progress.windows_per_pass = math.ceil(self.progress.windows_per_pass / 2)
-            values = self._attempt(split, indices)
-        if self.progress.windows_per_pass < size:
+        before = self.progress.windows_per_pass
+        losses, self.progress.windows_per_pass = halve_to_fit(
+            lambda size: self._backward(split, windows, size), before, processes=self.accelerator.num_processes
+        )
+        if self.progress.windows_per_pass < before:
             say(
-                f"{size} windows do not fit in memory at once: from here on they are worked through "
-                f"{self.progress.windows_per_pass} at a time, with the same gradient but for the alignment loss, which "
-                "has fewer negatives"
+                f"out of memory with {before} windows in one pass: from now on a pass has "
+                f"{self.progress.windows_per_pass}, with the same gradient except for contrastive losses, which have "
+                "fewer negatives"
             )
-        return values
+        at = {"epoch": self.progress.epoch, "step": self.progress.step + 1}
+        if self.checks:
+            self.checks.losses(losses, **at)
+        self.accelerator.unscale_gradients(self.optimizer)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in trainable if parameter.grad is not None])
+        if self.checks:
+            self.checks.gradient(norm, self.accelerator, **at)
+        if 0 < self.options.max_grad_norm < norm:  # most steps need no clipping
+            nn.utils.clip_grads_with_norm_(trainable, self.options.max_grad_norm, norm)
+        set_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return losses
 
-    def _attempt(self, split: Split, indices: NDArray[np.int64]) -> dict[str, float] | None:
-        """Go over the windows once; None where some process ran out of memory."""
-        passes: list[Tensor] = []
-        ran_out = False
-        try:
-            for everyones in in_parts(indices, self.progress.windows_per_pass):
-                measured = self._pass(split, indices, everyones)
-                passes += [measured] if measured is not None else []
-        except SomeoneRanOut:
-            return None
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-            # Another attempt starts outside of this block, since the error holds on to what was computed.
-            ran_out = True
-        try:
-            self.meeting.hold(ran_out=ran_out)
-        except SomeoneRanOut:
-            return None
-        names = ("loss", *split.counts)
-        own = torch.stack(passes).sum(0).tolist() if passes else [0.0] * len(names)
-        everyones_values = exchange(own, self.accelerator)
-        return {name: sum(column) for name, column in zip(names, zip(*everyones_values, strict=True), strict=True)}
+    def _backward(self, split: Split, windows: NDArray[np.int64], windows_per_pass: int) -> dict[str, float]:
+        """Compute the gradient of the step's windows, and return their mean losses, of all processes together."""
+        self.model.zero_grad(set_to_none=True)  # an attempt that ran out of memory has left some
+        self.model.trace = []
+        passes = list(in_parts(windows, windows_per_pass))
+        losses = []
+        for number, part in enumerate(passes, start=1):
+            # The processes' gradients are averaged once, in the last pass.
+            with nullcontext() if number == len(passes) else self.accelerator.no_sync(self.wrapped):
+                losses.append(self._pass(split, part, windows))
+        values = self.accelerator.reduce(torch.stack(losses).sum(0), "sum").tolist()
+        return dict(zip(("loss", *split.counts), values, strict=True))
 
-    def _pass(self, split: Split, step: NDArray[np.int64], everyones: NDArray[np.int64]) -> Tensor | None:
-        """Go forward and backward over this process's windows of one pass.
-
-        Gives its part of the step's losses, (losses,); None where there is no window for it.
-        """
+    def _pass(self, split: Split, windows: NDArray[np.int64], step: NDArray[np.int64]) -> Tensor:
+        """Run this process's share of one pass forward and backward; return its part of the step's losses."""
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
-        own = np.array_split(everyones, processes)[index]
-        sharing = min(processes, len(everyones))
-        if not len(own):
-            self.model.alignment.gather_without_frames(self.width)
-            return None
-        with self.accelerator.autocast():
-            losses = self.model(split.contexts.batch(own), split.targets.batch(own))
-        weights = self.model.weights.model_dump()
+        share = math.ceil(len(windows) / processes)
+        own = windows[index * share : (index + 1) * share]
+        # A process for which no window is left takes part in the collectives with one that does not count.
+        batch = own if len(own) else windows[:1]
+        gather = gather_windows(len(windows), share, processes)
+        losses = self.wrapped(split.contexts.batch(batch), split.targets.batch(batch), gather)
         parts: dict[str, Tensor] = {}
         for name, counts in split.counts.items():
-            counted = counts[everyones].sum() / sharing if name in ONE_LOSS_OF_ALL else counts[own].sum()
-            parts[name] = losses[name] * float(counted / counts[step].sum())
+            # Every process computes the same contrastive loss of all windows of the pass, and counts its fraction.
+            contrastive = self.model.terms[name].contrastive
+            items = counts[windows].sum() / processes if contrastive else counts[own].sum()
+            parts[name] = losses[name] * float(items / counts[step].sum())
+        weights = self.model.objective.weights
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        self.accelerator.backward(total)
+        self.accelerator.backward(total * processes)  # the parts add up, and DistributedDataParallel averages
         return torch.stack([part.detach().float() for part in (total, *parts.values())])
+
+
+@contextmanager
+def compiled(model: StoryModel, *, enabled: bool) -> Iterator[None]:
+    """Compile each part of a model when it is first called in the block, and again for new shapes.
+
+    Only forward passes are compiled, not, say, a text decoder's loss. Raises VsrError if the compiler fails.
+    """
+    if not enabled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    for section in PROMISES:
+        getattr(model, section).compile()
+    try:
+        yield
+    except TorchDynamoException as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise VsrError(
+            f"training.compile: torch's compiler failed ({lines[0] if lines else type(error).__name__}); on a CPU it "
+            "needs a C++ compiler and Python's headers (on Debian: g++ and python3-dev); install them, or leave "
+            "--compile out"
+        ) from error

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from ..console import say
-from ..errors import VsrError
-from ..model.losses.alignment import Alignment
 from ..model.losses.held_out import batch_losses, held_out_batches
 from ..model.losses.means import LossMeans, Split
 from ..model.story_model import StoryModel
-from .allocator import ONE_WINDOW_IS_TOO_MUCH, ran_out_of_memory
-from .distributed import exchange
+from .memory import halve_to_fit
 from .progress import Progress, in_parts
 
 
@@ -28,63 +24,40 @@ def validate(
     accelerator: Accelerator,
     *,
     progress: Progress,
-    after_batch: Callable[[], None],
+    after_batch: Callable[[], object],
 ) -> dict[str, float]:
-    """Return the mean losses over a split, teacher-forced, the same on every process; nothing where the split is empty.
+    """Return the mean losses over a split, teacher-forced, the same on every process; {} if the split is empty.
 
-    Each process measures whole batches of its own, so that the number of processes changes nothing. All call
-    `after_batch` together. Raises VsrError if a single window does not fit in memory.
+    Each process takes whole batches, so the number of processes changes nothing. All call `after_batch` together.
+    Raises VsrError if a single window does not fit in memory.
     """
     model.eval()
-    found = LossMeans()
+    own = LossMeans()
     batches = held_out_batches(len(split))
-    with _own_frames_alone(model.alignment):
-        for first in range(0, len(batches), accelerator.num_processes):
-            for indices in batches[first : first + accelerator.num_processes][accelerator.process_index :][:1]:
-                _add(found, model, split, indices, progress=progress)
-            after_batch()
-    names = list(split.counts)
-    own = [*(found.sums.get(name, 0.0) for name in names), *(found.counts.get(name, 0.0) for name in names)]
-    added = [math.fsum(column) for column in zip(*exchange(own, accelerator), strict=True)]
-    whole = LossMeans(
-        sums=dict(zip(names, added[: len(names)], strict=True)),
-        counts=dict(zip(names, added[len(names) :], strict=True)),
-    )
-    return whole.means(model.weights.model_dump())
+    for first in range(0, len(batches), accelerator.num_processes):
+        for indices in batches[first : first + accelerator.num_processes][accelerator.process_index :][:1]:
+            _add(own, model, split, indices, progress=progress)
+        after_batch()
+    everyones: list[LossMeans] = gather_object([own])
+    whole = LossMeans()
+    for name in split.counts:
+        whole.sums[name] = math.fsum(means.sums.get(name, 0.0) for means in everyones)
+        whole.counts[name] = math.fsum(means.counts.get(name, 0.0) for means in everyones)
+    return whole.means(model.objective.weights)
 
 
-def _add(found: LossMeans, model: StoryModel, split: Split, indices: NDArray[np.int64], *, progress: Progress) -> None:
-    """Add the losses of a batch, in parts where it does not fit in memory as a whole."""
-    parts = list(in_parts(indices, progress.windows_validated))
-    while parts:
-        part, failed = parts[0], False
-        try:
-            found.add(batch_losses(model, split, part), split, part)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-            # Another attempt starts outside of this block, since the error holds on to what was computed.
-            failed = True
-        if not failed:
-            parts.pop(0)
-            continue
-        clear_device_cache(garbage_collection=True)
-        if len(part) == 1:
-            raise VsrError(ONE_WINDOW_IS_TOO_MUCH)
-        progress.windows_validated = math.ceil(len(part) / 2)
+def _add(means: LossMeans, model: StoryModel, split: Split, indices: NDArray[np.int64], *, progress: Progress) -> None:
+    """Add the losses of a batch, in parts if it does not fit in memory."""
+
+    def measure(size: int) -> list[tuple[NDArray[np.int64], dict[str, float]]]:
+        return [(part, batch_losses(model, split, part)) for part in in_parts(indices, size)]
+
+    before = progress.windows_validated
+    measured, progress.windows_validated = halve_to_fit(measure, before)
+    if progress.windows_validated < before:
         say(
-            f"{len(part)} windows do not fit in memory at once: validation goes on with {progress.windows_validated}, "
-            "which leaves the alignment loss fewer negatives than 'vsr evaluate' has"
+            f"out of memory with {before} windows in one pass: validation continues with {progress.windows_validated}, "
+            "which leaves contrastive losses fewer negatives than in 'vsr evaluate'"
         )
-        parts = list(in_parts(np.concatenate(parts), progress.windows_validated))
-
-
-@contextmanager
-def _own_frames_alone(alignment: Alignment) -> Iterator[None]:
-    """Let the alignment loss be of the frames of this process, whatever the others do."""
-    together = alignment.gather
-    alignment.gather = lambda own: own
-    try:
-        yield
-    finally:
-        alignment.gather = together
+    for part, losses in measured:
+        means.add(losses, split, part)

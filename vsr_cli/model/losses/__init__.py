@@ -1,1 +1,1 @@
-"""The terms of the training loss, one file per term."""
+"""The terms of the training loss: one module per `loss_weight` field of `ObjectiveOptions`, with the field's name."""

@@ -32,9 +32,8 @@ def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
 @torch.no_grad()
 def batch_losses(model: StoryModel, split: Split, indices: NDArray[np.int64]) -> dict[str, float]:
     """Return the mean losses of the windows with these indices, in single precision whatever the model trains in."""
-    losses = {
-        name: float(loss) for name, loss in model(split.contexts.batch(indices), split.targets.batch(indices)).items()
-    }
+    batch = split.contexts.batch(indices), split.targets.batch(indices)
+    losses = {name: float(loss) for name, loss in model.losses(*batch).items()}
     if model.trace is not None and all(map(math.isfinite, losses.values())):
         model.trace.clear()  # what remains of a split names the component that was the first to return NaN
     return losses

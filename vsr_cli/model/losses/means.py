@@ -1,6 +1,7 @@
-"""What each loss is a mean over, by which the losses of batches are put together in training and in evaluation alike.
+"""Mean losses over many batches, for training and evaluation.
 
-A mean of the batches' means would depend on how windows are batched: a text loss is a mean over *tokens*.
+Each batch's loss is weighted by the number of items that it is a mean over: a mean of the batches' means would depend
+on how windows are batched, since a text loss is a mean over *tokens*.
 """
 
 from __future__ import annotations
@@ -21,43 +22,37 @@ from ..story_model import StoryModel
 
 @dataclass(frozen=True)
 class Split:
-    """The windows of one split, ready to be made into batches."""
+    """The windows of one split, as batches of contexts and targets."""
 
     contexts: Contexts
     targets: Targets
     counts: Mapping[str, NDArray[np.int64]]
-    """What each loss is a mean over, (W,): the tokens, images and frames of each window."""
+    """The number of items of each window that each loss is a mean over, (W,), such as tokens or frames."""
 
     def __len__(self) -> int:
         return len(self.contexts)
 
 
 def open_split(model: StoryModel, prepared: Prepared, split: str, features: Features, *, device: torch.device) -> Split:
-    """Return all windows of a split for the losses of a model that is on `device`."""
+    """Return all windows of a split, for a model that is on `device`."""
     windows = prepared.windows(split)
     frames = prepared.frames
     encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": features, "device": device}
-    looked_for = TargetFeatureSource(frames, windows, **encoded) if model.next_frame is not None else None
-    targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=looked_for)
-    each = np.ones(len(windows), dtype=np.int64)
-    counts = {
-        "text": targets.counts,
-        **dict.fromkeys(("image", *model.image_errors), each),
-        "alignment": (~windows.repeated[:, :-1]).sum(axis=1),
-    }
-    if looked_for is not None:
-        counts["next_frame"] = each
+    needed = any(term.needs_target_features for term in model.terms.values())
+    target_features = TargetFeatureSource(frames, windows, **encoded) if needed else None
+    targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=target_features)
+    counts = {name: term.counts(windows, targets) for name, term in model.terms.items()}
     return Split(Contexts(frames, windows, **encoded), targets, counts)
 
 
 @dataclass(kw_only=True)
 class LossMeans:
-    """The mean losses of some windows. Its fields are plain numbers, so that a checkpoint can hold them."""
+    """Mean losses, accumulated over windows. The fields are plain numbers, so that a checkpoint can store them."""
 
     sums: dict[str, float] = field(default_factory=dict)
-    """Each loss times what it is a mean over, added up."""
+    """The sum of each loss over its items."""
     counts: dict[str, float] = field(default_factory=dict)
-    """What each is a mean over, added up."""
+    """The number of items of each loss."""
 
     def add(self, losses: Mapping[str, float], split: Split, indices: NDArray[np.int64]) -> None:
         """Add the mean losses of a split's windows with these indices (n,)."""
@@ -67,6 +62,6 @@ class LossMeans:
             self.counts[name] = self.counts.get(name, 0.0) + count
 
     def means(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return "loss", the weighted sum, and its terms; nothing where there was no window."""
+        """Return "loss", the weighted sum, and its terms; an empty dictionary if there was no window."""
         terms = {name: total / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
         return {"loss": sum(weights[name] * term for name, term in terms.items()), **terms} if terms else {}

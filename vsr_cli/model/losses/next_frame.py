@@ -1,4 +1,4 @@
-"""Which image and which text come next, as a choice among candidates: the contrastive objective `next_frame`."""
+"""The loss term `next_frame`: contrastive, of the next image and the next text among candidates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...api import NextQuery, TargetFeatures, TrainingFrames
+from ...api import Context, NextQuery, TrainingFrames
+from ..parts import Parts
+from ..vectors import image_vectors, text_vectors
+from .term import ForwardPass, LossTerm, TermRequest
 
 SHRINKAGE = 1.0
 """How much of the mean variance is added in every direction before the scatter within stories is taken as known."""
@@ -81,20 +84,23 @@ class NextInSpace(nn.Module):
         weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return functional.normalize(torch.einsum("bk,bkd->bd", weights, self.keys(context)), dim=-1)
 
-    def loss(self, query: Tensor, keys: Tensor, wrong: Tensor) -> Tensor:
+    def loss(self, query: Tensor, keys: Tensor, negatives: Tensor) -> Tensor:
         """Return the mean cross-entropy, a scalar in nats, of each window's own key among all (B, d).
 
         InfoNCE, van den Oord et al. 2018, "Representation learning with contrastive predictive coding", equation 4.
-        `wrong` (B, B) is False where a key is no wrong answer to a query, though it is not its own.
+        `negatives` (B, B) is False where another window's key is not a wrong answer to a query.
         """
         scores = self.log_scale.exp().clamp(max=LARGEST_SCALE) * query @ keys.T  # (B, B)
         own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-        scores = scores.masked_fill(~(wrong | own), -torch.inf)
+        scores = scores.masked_fill(~(negatives | own), -torch.inf)
         return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
-class NextFrame(nn.Module):
-    """The next image and the next text, each in its own space."""
+class NextFrame(LossTerm):
+    """The next image and the next text, each in the frozen space of its encoder."""
+
+    contrastive = True
+    needs_target_features = True
 
     def __init__(self, *, visual: int, text: int, width: int, steps: int) -> None:
         super().__init__()
@@ -102,9 +108,9 @@ class NextFrame(nn.Module):
         self.text = NextInSpace(text, width=width, steps=steps)
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Take from the training frames what needs no gradient. Done once, before the first step.
+        """Compute from the training frames what needs no gradient, once, before the first step.
 
-        A space that moves while its encoder trains keeps its origin and its metric as they are.
+        A space that changes while its encoder trains keeps its initial mean and metric.
         """
         for space, vectors, moves in (
             (self.visual, frames.visual, frames.visual_trains),
@@ -113,30 +119,53 @@ class NextFrame(nn.Module):
             if not moves:
                 space.fit(vectors(), frames.story)
 
-    def forward(self, visual: Tensor, text: Tensor, *, summary: Tensor, mask: Tensor) -> NextQuery:
-        """Say what is looked for, from the context's vectors (B, K, d) in both spaces, its mask and the summary."""
+    def query(self, parts: Parts, context: Context, summary: Tensor) -> NextQuery:
+        """Return the query for the next frame, from the contexts and the temporal model's summary (B, D)."""
+        size = context.mask.shape  # (B, K)
+        visual = image_vectors(parts.visual, context.visual.flatten(0, 1)).reshape(*size, -1)  # (B, K, d)
+        text = text_vectors(parts.text, context.text.flatten(0, 1), context.text_mask.flatten(0, 1))
+        text = text.reshape(*size, -1)  # (B, K, d)
         with torch.autocast(summary.device.type, enabled=False):
             summary = summary.float()
             return NextQuery(
-                visual=self.visual.query(visual.float(), summary, mask),
-                text=self.text.query(text.float(), summary, mask),
+                visual=self.visual.query(visual.float(), summary, context.mask),
+                text=self.text.query(text.float(), summary, context.mask),
                 image_keys=self.visual.keys,
                 text_keys=self.text.keys,
             )
 
-    def loss(self, query: NextQuery, visual: Tensor, text: Tensor, *, story: Tensor, target: TargetFeatures) -> Tensor:
-        """Return the mean of both spaces' losses, a scalar, for the targets' vectors (B, d) in each.
+    def forward(self, outputs: ForwardPass) -> Tensor:
+        """Return the mean of both spaces' losses over windows (of all processes), a scalar in nats.
 
-        The other windows' targets of a batch are the wrong answers, but for those that are the same picture or text,
-        and those that stand in a window's own context or before it, which evaluation does not let stand for it either.
+        Negatives are the targets of the batch's other windows, except the same image or text, and targets at or before
+        the window's own context in its story, which evaluation does not use as candidates either.
         """
-        later = (story[:, None] != story) | (target.place[:, None] < target.place)
+        parts, query, target, gather = outputs.parts, outputs.narrative.next, outputs.target.features, outputs.gather
+        assert query is not None
+        assert target is not None
+        visual = image_vectors(parts.visual, target.visual)  # (B, d)
+        text = text_vectors(parts.text, target.text, target.text_mask)  # (B, d)
+        story, place = gather(outputs.context.story), gather(target.place)  # (B,)
+        later = (story[:, None] != story) | (place[:, None] < place)  # (B, B)
         with torch.autocast(query.visual.device.type, enabled=False):
-            losses = [
-                space.loss(asked, space.keys(vectors.float()), later & (rows[:, None] != rows))
-                for space, asked, vectors, rows in (
-                    (self.visual, query.visual, visual, target.image_row),
-                    (self.text, query.text, text, target.text_row),
-                )
-            ]
+            losses = []
+            for space, queries, vectors, own_rows in (
+                (self.visual, query.visual, visual, target.image_row),
+                (self.text, query.text, text, target.text_row),
+            ):
+                rows = gather(own_rows)
+                negatives = later & (rows[:, None] != rows)
+                losses.append(space.loss(gather(queries), gather(space.keys(vectors.float())), negatives))
         return (losses[0] + losses[1]) / 2
+
+
+@torch.no_grad()
+def build(request: TermRequest) -> NextFrame:
+    """Build the term for the frozen spaces of the encoders, whose widths are those of one sample's features."""
+    parts, size = request.parts, request.image_size
+    tokens = parts.text.tokenize([""])
+    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+    gray = torch.full((1, 3, size, size), 128, dtype=torch.uint8)
+    visual = image_vectors(parts.visual, parts.visual.frozen(parts.visual.pixels(gray)))  # (1, d)
+    text = text_vectors(parts.text, parts.text.frozen(ids, mask), mask)  # (1, d)
+    return NextFrame(visual=visual.shape[1], text=text.shape[1], width=request.width, steps=request.steps)

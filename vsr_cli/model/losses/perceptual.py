@@ -1,4 +1,4 @@
-"""The distance of two images in the features of a frozen network."""
+"""The loss term `perceptual`: the distance of the generated image from the true one in a frozen network's features."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from ...api import read_tensors
-from ...config.schema import ObjectiveOptions
 from ...errors import VsrError
+from .term import ForwardPass, LossTerm, TermRequest
 
 LAYERS = {
     "vgg16": ("features.3", "features.8", "features.15", "features.22"),
@@ -26,7 +26,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's colours, as all three networks expect them."""
 
 
-class Perceptual(nn.Module):
+class Perceptual(LossTerm):
     """The squared distance of unit feature vectors, the mean over places and then over layers.
 
     Zhang et al. (2018), "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", equation 1 with all
@@ -43,32 +43,36 @@ class Perceptual(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> Perceptual:
-        """Set the mode of what trains, which is nothing: the network keeps to its running statistics."""
+        """Set the training mode; the frozen network stays in eval mode, with its running statistics."""
         super().train(mode)
         self.network.eval()
         return self
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the distance, a scalar, of two images (B, 3, H, W) in [0, 1]; gradients reach the first."""
+    def forward(self, outputs: ForwardPass) -> Tensor:
+        """Return the mean distance over windows, a scalar."""
+        return self.distance(outputs.differentiable_image("perceptual"), outputs.target.image)
+
+    def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the mean distance of images (B, 3, H, W) in [0, 1], a scalar; gradients reach the first argument."""
         with torch.no_grad():
-            wanted = self.network((target - self.mean) / self.std)
-        found = self.network((prediction - self.mean) / self.std)
+            target_maps = self.network((target - self.mean) / self.std)
+        maps = self.network((prediction - self.mean) / self.std)
         distances = []
-        for layer in wanted:
-            one, other = (functional.normalize(maps[layer].float(), dim=1) for maps in (found, wanted))  # (B, C, h, w)
-            distances.append((one - other).square().sum(dim=1).mean())
+        for layer in target_maps:
+            one, other = (functional.normalize(each[layer].float(), dim=1) for each in (maps, target_maps))
+            distances.append((one - other).square().sum(dim=1).mean())  # (B, C, h, w) -> ()
         return torch.stack(distances).mean()
 
 
-def build_perceptual(objective: ObjectiveOptions, *, read_weights: bool) -> Perceptual:
-    """Build the distance on the weights that the objective names, or without any for a run that holds them.
+def build(request: TermRequest) -> Perceptual:
+    """Build the term with the weights that the objective names, or without any for a stored run, which contains them.
 
     Raises VsrError if the weights cannot be read or are not the network's.
     """
+    objective = request.objective
     network = models.get_model(objective.perceptual_network, weights=None)
-    layers = LAYERS[objective.perceptual_network]
-    extractor = create_feature_extractor(network, return_nodes=list(layers))
-    if read_weights:
+    extractor = create_feature_extractor(network, return_nodes=list(LAYERS[objective.perceptual_network]))
+    if request.read_weights:
         assert objective.perceptual_weights is not None, "the options check it"
         load_weights(extractor, Path(objective.perceptual_weights), network=objective.perceptual_network)
     return Perceptual(extractor)

@@ -1,12 +1,12 @@
-"""The errors of the drawn image that a model can be trained on beside what its image decoder makes of them itself."""
+"""The loss term `ssim`: 1 - SSIM of the generated image, the error of local structure."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ...config.schema import ObjectiveOptions
+from .term import ForwardPass, LossTerm, TermRequest
 
 WINDOW, SIGMA = 11, 1.5
 """Pixels: the Gaussian window of Wang et al. (2004)."""
@@ -14,36 +14,23 @@ MEAN_STABILITY, VARIANCE_STABILITY = 0.01**2, 0.03**2
 """Their constants C1 and C2, for pixels in [0, 1]."""
 
 
-def build_image_errors(objective: ObjectiveOptions, *, read_weights: bool) -> nn.ModuleDict:
-    """Build the errors that have a weight, by their names: each gives a scalar from two images (B, 3, H, W) in [0, 1].
+class StructuralError(LossTerm):
+    """1 - SSIM."""
 
-    With `read_weights` the frozen network of `perceptual` is filled from its file; a run that is read back holds its
-    weights. Raises VsrError if the file cannot be read.
-    """
-    errors: dict[str, nn.Module] = {}
-    if objective.l1:
-        errors["l1"] = nn.L1Loss()
-    if objective.ssim:
-        errors["ssim"] = StructuralError()
-    if objective.perceptual:
-        from .perceptual import build_perceptual  # brings torchvision, which takes a second to import
-
-        errors["perceptual"] = build_perceptual(objective, read_weights=read_weights)
-    return nn.ModuleDict(errors)
+    def forward(self, outputs: ForwardPass) -> Tensor:
+        """Return the mean over windows, a scalar in [0, 2]."""
+        return 1 - structural_similarity(outputs.differentiable_image("ssim"), outputs.target.image)
 
 
-class StructuralError(nn.Module):
-    """1 - SSIM, the error of local structure."""
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the error, a scalar in [0, 2], of two images (B, 3, H, W) in [0, 1]."""
-        return 1 - structural_similarity(prediction, target)
+def build(request: TermRequest) -> StructuralError:
+    """Build the term."""
+    return StructuralError()
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean over images, colours and pixels of SSIM (Wang et al., 2004), a scalar in [-1, 1].
+    """Return the mean over images, colors and pixels of SSIM (Wang et al., 2004), a scalar in [-1, 1].
 
-    Both are (B, 3, H, W) in [0, 1] with H and W of at least 6 pixels. They are mirrored at their borders, as by the
+    Both are (B, 3, H, W) in [0, 1] with H and W of at least 6 pixels, and are mirrored at their borders as by the
     metric `ssim`.
     """
     # Variances are small differences of large numbers: in half precision little would be left of them.
@@ -61,7 +48,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def gaussian(size: int, *, device: torch.device) -> Tensor:
-    """Return the matrix (size, size) that blurs columns of so many pixels: a product is faster than a convolution."""
+    """Return the matrix (size, size) that blurs columns of that many pixels; a product is faster than a convolution."""
     distance = torch.arange(WINDOW, device=device) - WINDOW // 2
     shares = torch.softmax(-(distance**2) / (2 * SIGMA**2), dim=0)  # (11,)
     mirrored = functional.pad(torch.eye(size, device=device), [WINDOW // 2] * 2, mode="reflect")  # (size, size + 10)

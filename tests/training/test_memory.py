@@ -7,7 +7,7 @@ import pytest
 COUNT_FAULTS = """
 import resource, sys
 import numpy as np
-from vsr_cli.training.allocator import tune_allocator
+from vsr_cli.training.memory import tune_allocator
 
 if sys.argv[1] == "keep":
     tune_allocator()

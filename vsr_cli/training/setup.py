@@ -1,0 +1,89 @@
+"""What training starts from: the model, new or from a checkpoint, and its splits with their features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+
+from ..config.experiment import TrainConfig
+from ..data.features import frozen_features, warn_truncated_texts
+from ..data.prepared import Prepared
+from ..errors import VsrError
+from ..model.building import build_model, save_assets
+from ..model.losses.means import Split, open_split
+from ..model.story_model import StoryModel
+from ..model.weights import parameter_counts, rebuild_model, save_weights
+from ..runs.run import FROZEN, Run
+from .distributed import main_process_first, resumes_everywhere, worker_group
+from .fit_statistics import fit_to_training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What training starts from."""
+
+    model: StoryModel
+    training: Split
+    validation: Split
+    resuming: bool
+    """Whether the model's weights are those of the run's last checkpoint."""
+
+
+def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accelerator) -> Setup:
+    """Build the model or load it from the last checkpoint, compute the features, and open the splits.
+
+    Writes what a run stores once: assets and frozen weights. Raises VsrError if there is nothing to train on.
+    """
+    _check(config, prepared)
+    device = accelerator.device
+    resuming = resumes_everywhere(run, prepared)
+    with main_process_first(accelerator):
+        if resuming:
+            model = rebuild_model(
+                run, config, image_size=prepared.image_size, steps=prepared.context_frames, which="last"
+            )
+        else:
+            model = build_model(
+                config,
+                image_size=prepared.image_size,
+                steps=prepared.context_frames,
+                training_texts=prepared.training_texts,
+            )
+        model.to(device)
+    features = frozen_features(
+        prepared,
+        model.visual,
+        model.text,
+        device=device,
+        options=config.features,
+        splits=("train", "validation"),
+        company=worker_group(accelerator),
+    )
+    if not resuming:
+        if config.parts["text"].record() != prepared.manifest["text"]:  # 'vsr prepare' has warned of that encoder's
+            warn_truncated_texts(features.tokens)
+        fit_to_training(model, prepared, features, device=device)
+        if accelerator.is_main_process:
+            save_assets(model, run.assets)
+            save_weights(model, run.folder / FROZEN, frozen=True)
+            run.update(parameters=parameter_counts(model))
+            run.record_checksums()
+    training, validation = (
+        open_split(model, prepared, split, features, device=device) for split in ("train", "validation")
+    )
+    return Setup(model=model, training=training, validation=validation, resuming=resuming)
+
+
+def _check(config: TrainConfig, prepared: Prepared) -> None:
+    """Raise VsrError if there is nothing to train on, or the watched loss is not measured."""
+    options = config.training
+    if not len(prepared.windows("train")):
+        raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
+    if options.patience and not len(prepared.windows("validation")):
+        raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
+    if options.best_metric not in ("loss", *config.objective.computed_terms):
+        raise VsrError(
+            f"training.best_metric: {options.best_metric} is measured only where it has a weight; "
+            f"add --set objective.{options.best_metric}=1"
+        )
