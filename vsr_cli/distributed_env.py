@@ -39,13 +39,15 @@ def share_processor() -> None:
 
     By default, waiting OpenMP threads spin for milliseconds while another program keeps one of them from running, which
     makes training several times slower (docs/explanation/speed.md). The number of threads never depends on the load:
-    sums round differently with another number, and a run would not be repeatable. Both settings are read when torch is
-    imported; variables that the user has set are respected.
+    sums round differently with another number, and a run would not be repeatable. The variables are read when torch is
+    imported; those that the user has set are respected.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
     if usable_cores() < _cores_by_affinity():  # which is all that OpenMP looks at
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    if process_count() > 1:  # or each process warns of DistributedDataParallel's search for unused parameters
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def usable_cores() -> int:

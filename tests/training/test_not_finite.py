@@ -155,7 +155,7 @@ def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [("fusion", "fusion 'concat' of plugin concat"), ("temporal", "temporal model 'gru' of plugin recurrent")],
+    [("fusion", "fusion 'concat' of plugin fusions"), ("temporal", "temporal model 'gru' of plugin temporal_models")],
 )
 def test_the_first_component_that_gives_what_is_not_finite_is_blamed_even_if_it_did_so_once(
     train_small, tmp_path, monkeypatch, part, name

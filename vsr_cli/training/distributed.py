@@ -152,7 +152,7 @@ def gather_windows(windows: int, share: int, processes: int) -> Gather:
         with warnings.catch_warnings():
             # Its successor is in a private module, under another name in each version of torch.
             warnings.simplefilter("ignore", FutureWarning)
-            return torch.cat(all_gather(padded))[:windows]
+            return torch.cat(all_gather(padded))[:windows]  # type: ignore[no-untyped-call]
 
     return gather
 
