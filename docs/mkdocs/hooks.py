@@ -54,10 +54,18 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def cli() -> str:
     """Return the page of all commands."""
     command = typer.main.get_command(app)
+    command.commands = {name: each for name, each in command.commands.items() if not each.hidden}
+    for each in [*command.commands.values(), *(e for c in command.commands.values() for e in commands_of(c))]:
+        each.short_help = (each.help or "").partition("\n")[0]  # in full, where click cuts it off
     page = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="vsr"), name="vsr", title="Commands")
     return page.replace(
         "# Commands\n", "# Commands\n\nFor everyone who types a command. The same text as `--help`.\n", 1
     )
+
+
+def commands_of(command: Any) -> list[Any]:
+    """Return the subcommands of a command."""
+    return list(getattr(command, "commands", {}).values())
 
 
 def settings() -> str:
