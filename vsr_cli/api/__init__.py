@@ -26,7 +26,6 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code
-from .hub import HubSource, HubStream
 from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
@@ -74,8 +73,6 @@ __all__ = [
     "Fusion",
     "HasAssets",
     "HasSurvey",
-    "HubSource",
-    "HubStream",
     "ImageDecoder",
     "Mention",
     "Metric",

@@ -33,7 +33,11 @@ def readable(place: Place) -> Iterator[None]:
     datasets_logging.set_verbosity(logging.CRITICAL)
     hub_logging.set_verbosity(logging.CRITICAL)
     try:
-        yield
+        if place.stream is not None:
+            with place.stream.source.errors():
+                yield
+        else:
+            yield
     except (pa.ArrowException, DatasetsError, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise VsrError(f"{place}: cannot be read as a dataset ({reason}); check its files and `config`") from error
@@ -80,8 +84,7 @@ def _builder(place: Place, config: str | None, **options: Any) -> tuple[Any, lis
             raise VsrError(
                 f"{path}: the path holds one of * ? [, which the datasets library takes for a pattern; rename"
             )
-        storage_options = None if place.stream is None else place.stream.storage_options
-        builder = load_dataset_builder(path, config, storage_options=storage_options, **options)
+        builder = load_dataset_builder(path, config, **options)
     elif config is not None:
         raise VsrError(f"{path}: one file has no configurations; leave out `config`, or give its folder")
     else:

@@ -9,7 +9,9 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsr_cli.api import HubStream, VsrError, image_suffixes
+from vsr_cli.api import VsrError, image_suffixes
+
+from ..hub_source import HubStream
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 FILES = [

@@ -11,7 +11,6 @@ from typing import Any
 from vsr_cli.api import (
     Dataset,
     Frame,
-    HubSource,
     NoFile,
     Note,
     Rejected,
@@ -24,6 +23,7 @@ from vsr_cli.api import (
     tidy_text,
 )
 
+from ..hub_source import HubSource
 from . import HubOptions
 from .opening import open_splits, readable
 from .places import FILES, Place, fetched_place, local_place, streamed_place
@@ -95,7 +95,7 @@ class HubDataset:
         """Return the commit that will be read, of a dataset of the hub."""
         if self._local(source) is not None:
             return Survey()
-        return Survey(state=self._hub(str(source)).settled_commit())
+        return Survey(state=self._hub(str(source)).resolve_commit())
 
     def _local(self, source: str | None) -> Place | None:
         return local_place(source, streaming=self.options.streaming)
@@ -113,7 +113,7 @@ class HubDataset:
 
     def _from_hub(self, hub_id: str) -> Place:
         hub = self._hub(hub_id)
-        return streamed_place(hub.stream()) if self.options.streaming else fetched_place(hub.fetched())
+        return streamed_place(hub.stream()) if self.options.streaming else fetched_place(hub.download())
 
     def _stories(self, place: Place, splits: Mapping[str, Iterable[Row]]) -> Iterator[Story | Rejected]:
         make = _from_lists if self.options.layout == "stories" else _from_frames

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vsr_cli.api import HubStream, VsrError
+from vsr_cli.api import VsrError
+
+from ..hub_source import HubStream
 
 HUB_ID = "daniel3303/StoryReasoning"
 FILES = "data/*.parquet"
@@ -67,9 +69,7 @@ class TableFile:
         from pyarrow.dataset import ParquetFragmentScanOptions
 
         columns = self.columns()
-        address, options = str(Path(self.name).absolute()), None
-        if self.stream is not None:
-            address, options = self.stream.url(self.name), self.stream.storage_options
+        address = str(Path(self.name).absolute()) if self.stream is None else self.stream.url(self.name)
         with self._readable(DatasetsError):
             table = load_dataset(
                 "parquet",
@@ -78,7 +78,6 @@ class TableFile:
                 split=self.split,
                 streaming=True,
                 trust_remote_code=False,
-                storage_options=options,
                 columns=columns,
                 batch_size=ROWS_AT_ONCE,
                 # Read ahead, pyarrow holds on to all of a file that it has read.
@@ -94,6 +93,10 @@ class TableFile:
     def _readable(self, *kinds: type[Exception]) -> Iterator[None]:
         import pyarrow as pa
 
+        if self.stream is not None:
+            with self.stream.source.errors():
+                yield
+            return
         try:
             yield
         except (pa.ArrowException, OSError, ValueError, TypeError, *kinds) as error:

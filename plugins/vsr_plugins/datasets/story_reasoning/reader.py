@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vsr_cli.api import Dataset, Entity, Frame, HubSource, Note, Rejected, Story, Survey, own_name
+from vsr_cli.api import Dataset, Entity, Frame, Note, Rejected, Story, Survey, own_name
 
+from ..hub_source import HubSource
 from . import StoryReasoningOptions
 from .chain_of_thought import parse_analysis
 from .files import ANALYSIS, FILES, HUB_ID, LAYOUT, TableFile, files_in, files_of, local_folder
@@ -49,7 +50,7 @@ class StoryReasoning:
         elif self.options.streaming:
             return _stories(files_of(self._hub(source).stream()))
         else:
-            files = files_in(self._hub(source).fetched())
+            files = files_in(self._hub(source).download())
         for file in files:
             file.columns()
         return _stories(files)
@@ -80,7 +81,7 @@ class StoryReasoning:
         if (folder := self._local(source)) is not None:
             return Survey(stories=_rows(files_in(folder)))
         hub = self._hub(source)
-        state = hub.settled_commit()
+        state = hub.resolve_commit()
         cached = None if self.options.streaming else hub.cached()
         return Survey(stories=None if cached is None else _rows(files_in(cached)), state=state)
 
