@@ -66,8 +66,8 @@ class HubSource:
     def download(self) -> Path:
         """Return the folder of the files, named after the commit; download what the cache lacks.
 
-        After an interruption the next call downloads the files that are still missing. If the Hub cannot be reached, a complete cached copy is
-        used.
+        After an interruption the next call downloads the files that are still missing. If the Hub cannot be reached,
+        a complete cached copy is used.
         """
         from huggingface_hub import snapshot_download
 
