@@ -210,7 +210,7 @@ def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 143
-    assert "kept   as given, seed 0" in said
+    assert "stopped default, seed 0" in said
     assert "interrupted, and all is kept; go on with: vsr ablate" in said
     assert json.loads(facts.read_text())["status"] == "interrupted"
     assert len(json.loads(facts.read_text())["resumed"]) == 1

@@ -62,14 +62,14 @@ def test_the_context_is_the_last_four_frames(frames, numbers):
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
-def test_the_model_sees_a_picture_as_prepare_would_have_fitted_it(resize):
+def test_the_model_sees_the_image_as_prepared_data_has_it(resize):
     (frame,) = read_context(story(1), context_frames=4, image_size=SIZE, resize=resize)
     assert frame.image.size == (60, 40)
     np.testing.assert_array_equal(frame.pixels, fit_image(frame.image, SIZE, resize))
 
 
 @pytest.mark.parametrize(("resize", "shown"), [("stretch", (48, 32)), ("letterbox", (32, 21)), ("crop", (32, 32))])
-def test_the_square_is_shown_as_the_story_s_pictures_are(model, tmp_path, monkeypatch, resize, shown):
+def test_the_predicted_image_is_shown_in_the_storys_proportions(model, tmp_path, monkeypatch, resize, shown):
     drawn = []
     monkeypatch.setattr("vsr_cli.inference.predict.predicted_panel", lambda image, text: drawn.append(image) or text)
     monkeypatch.setattr("vsr_cli.inference.predict.draw_storyboard", lambda rows: Image.new("RGB", (1, 1)))
@@ -78,7 +78,7 @@ def test_the_square_is_shown_as_the_story_s_pictures_are(model, tmp_path, monkey
     assert Image.open(tmp_path / "out/image.png").size == (SIZE, SIZE)
 
 
-def test_frames_before_the_context_may_be_bad():
+def test_frames_before_the_context_may_be_invalid():
     told = story(5)
     broken = Frame(image=b"no picture", text=None)
     assert (
@@ -126,7 +126,7 @@ def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
         (Frame(image=picture(1)[:60], text="x"), (), "frame 3"),
     ],
 )
-def test_a_bad_frame_is_named_with_what_to_do(frame, notes, part):
+def test_an_invalid_frame_is_one_line_with_a_remedy(frame, notes, part):
     frames = (*story(2).frames, frame, story(1).frames[0])
     with pytest.raises(VsrError) as error:
         read_context(Story(id="ana", frames=frames, notes=notes), context_frames=4, image_size=SIZE, resize="stretch")
@@ -136,7 +136,7 @@ def test_a_bad_frame_is_named_with_what_to_do(frame, notes, part):
     assert ";" in line
 
 
-def test_a_picture_that_is_a_file_is_named_by_its_path(tmp_path):
+def test_an_image_file_is_named_by_its_path(tmp_path):
     (tmp_path / "2.jpg").write_bytes(b"\xff\xd8\xff")
     told = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
     with pytest.raises(VsrError, match=r"2\.jpg"):
@@ -153,7 +153,7 @@ def test_the_text_is_no_longer_than_the_decoder_s_limit(model, frames):
     assert len(predict(model, story(frames)).text.split()) <= LENGTH
 
 
-def test_equal_stories_give_equal_files(model, tmp_path):
+def test_equal_stories_produce_equal_files(model, tmp_path):
     for name in ("a", "b"):
         write_prediction(predict(model, story(4)), tmp_path / name, run=tmp_path / "run", decoding=Decoding())
     for name in ("image.png", "storyboard.png"):
@@ -171,7 +171,7 @@ def test_the_record_is_what_prediction_json_says(model, tmp_path):
 
 
 @given(st.lists(st.one_of(st.text(max_size=300), st.sampled_from(["", ".", "..", "../../x", "/etc", "a/b", "~"]))))
-def test_every_story_gets_a_folder_of_its_own_directly_under_out(tmp_path_factory, ids):
+def test_every_story_has_its_own_folder_directly_under_out(tmp_path_factory, ids):
     out = tmp_path_factory.getbasetemp() / "out"
     folders = output_folders(ids, out)
     assert len(set(folders)) == len(ids)
@@ -182,12 +182,12 @@ def test_every_story_gets_a_folder_of_its_own_directly_under_out(tmp_path_factor
         assert 0 < len(folder.name.encode("utf-8", "surrogatepass")) <= 255
 
 
-def test_names_that_are_plain_stay_as_they_are(tmp_path):
+def test_safe_names_are_unchanged(tmp_path):
     names = [folder.name for folder in output_folders(["story-1", "été 2", "story-1", "a.b", ".."], tmp_path)]
     assert names == ["story-1", "été_2", "story-1_2", "a.b", "story"]
 
 
-def test_names_never_exceed_what_systems_take_and_long_ones_stay_apart(tmp_path):
+def test_long_names_are_truncated_and_stay_distinct(tmp_path):
     long = ["\u0928\u092e\u0938\u094d\u0924\u0947" * 90 + end for end in ("1", "2")]
     names = [file_name(story) for story in long]
     assert len(set(names)) == 2
@@ -199,7 +199,7 @@ def test_names_never_exceed_what_systems_take_and_long_ones_stay_apart(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in [*names, "x" * 251])
 
 
-def test_names_keep_every_script_s_letters_and_their_marks():
+def test_names_keep_letters_and_marks_of_every_script():
     assert file_name("\u0939\u093f\u0928\u094d\u0926\u0940") == "\u0939\u093f\u0928\u094d\u0926\u0940"
     assert file_name("e\u0301t\u00e9") == "\u00e9t\u00e9"
     assert [file_name(name) for name in ("CON", "nul.txt", "a/b\\c", "console")] == [
@@ -214,13 +214,13 @@ def test_names_that_differ_in_case_alone_do_not_share_a_folder(tmp_path):
     assert [folder.name for folder in output_folders(["A", "a"], tmp_path)] == ["A", "a_2"]
 
 
-def test_a_text_that_shows_nothing_is_no_text():
+def test_an_invisible_text_counts_as_missing():
     story = Story(id="s", frames=(Frame(image=b"x", text="\u200b\ufeff"),))
     with pytest.raises(VsrError, match="it has no text"):
         read_context(story, context_frames=4, image_size=32, resize="stretch")
 
 
-def test_what_was_noted_of_a_story_is_said_before_its_prediction(capfd):
+def test_notes_on_a_story_are_logged_before_its_prediction(capfd):
     """Of the story as a whole and of the frames that are read; of very many the first."""
     strays = [Note(code="stray_file", detail=f"{name} is no frame of it") for name in ("README.txt", "cover.jpg")]
     early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))

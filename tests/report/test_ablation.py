@@ -1,4 +1,4 @@
-"""What the runs of an ablation come to, on evaluations written by hand."""
+"""The result of an ablation, on hand-written evaluations."""
 
 import pytest
 from PIL import Image
@@ -25,7 +25,7 @@ def ablation(tmp_path):
 
 @pytest.fixture
 def make(write, ablation):
-    """Write the runs of an ablation: make(["plain", "strong"], seeds=3) gives its plan and outcome."""
+    """Write the runs of an ablation: make(["plain", "strong"], seeds=3) returns its plan and outcome."""
 
     def made(labels, *, seeds, lacking=()):
         cells = [Cell(f"{label}_seed{seed}", at, seed, {}) for seed in range(seeds) for at, label in enumerate(labels)]
@@ -49,7 +49,7 @@ def make(write, ablation):
     return made
 
 
-def test_what_is_better_and_worse_is_told_and_what_is_alike_is_not(make, ablation):
+def test_verdicts_on_better_equal_and_worse_combinations(make, ablation):
     found = results(registry(), *arranged(make(["plain", "strong", "alike", "weak"], seeds=3), ablation))
     words = {name: [score.get("verdict") for score in metric["scores"]] for name, metric in found["metrics"].items()}
     assert words == {name: [None, BETTER, NOT_SIGNIFICANT, WORSE] for name in ("bleu", "mse")}
@@ -63,12 +63,12 @@ def test_what_is_better_and_worse_is_told_and_what_is_alike_is_not(make, ablatio
     assert strong["baselines"] == {"copy-last": {"value": 3.0, "significantly_better": 3}}
 
 
-def test_the_same_runs_give_the_same_numbers(make, ablation):
+def test_results_are_reproducible(make, ablation):
     arranged_once = arranged(make(["plain", "strong"], seeds=2), ablation)
     assert results(registry(), *arranged_once) == results(registry(), *arranged_once)
 
 
-def test_a_combination_that_lacks_its_first_seed_is_told_by_the_others(make, ablation):
+def test_a_combination_without_its_first_seed_is_compared_by_the_others(make, ablation):
     plan, outcome = make(["plain", "strong"], seeds=3, lacking=["plain_seed0"])
     found = results(registry(), plan, ablation, outcome)
     assert [len(combination["seeds"]) for combination in found["combinations"]] == [2, 3]
@@ -86,7 +86,7 @@ def test_without_the_base_nothing_is_compared(make, ablation):
     assert "it broke" in markdown(found)
 
 
-def test_tables_fit_a_terminal_and_the_picture_is_drawn(make, ablation, tmp_path):
+def test_tables_fit_a_terminal_and_the_chart_is_drawn(make, ablation, tmp_path):
     from rich.console import Console
 
     found = results(registry(), *arranged(make(["plain", "strong", "weak"], seeds=3), ablation))
@@ -106,7 +106,7 @@ def test_tables_fit_a_terminal_and_the_picture_is_drawn(make, ablation, tmp_path
     assert Image.open(tmp_path / "a.png").size[0] > 800
 
 
-def test_one_seed_is_said_to_be_one(make, ablation):
+def test_a_single_seed_is_noted(make, ablation):
     found = results(registry(), *arranged(make(["plain", "strong"], seeds=1), ablation))
     assert any("with one seed" in note for note in notes(found))
 

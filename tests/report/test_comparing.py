@@ -1,4 +1,4 @@
-"""Evaluations beside each other."""
+"""The comparison of evaluations."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ FOLDER = "evaluations/test"
 
 
 def settle(place):
-    """Write into an evaluation's result what its own statistics come to, as `vsr evaluate` does."""
+    """Write the scores of an evaluation's statistics into its result, as `vsr evaluate` does."""
     result = json.loads((place / FOLDER / "result.json").read_text())
     metrics, _ = build_metrics(resolve_metrics(registry(), ["bleu", "mse"], []))
     statistics = load_file(place / FOLDER / "statistics.safetensors")
@@ -63,7 +63,7 @@ def compared(*places, assignments=()):
     return run_compare(registry(), places, "test", list(assignments))
 
 
-def test_differences_are_told_in_the_metric_s_direction(weak, strong, alike):
+def test_verdicts_follow_the_metrics_direction(weak, strong, alike):
     found = compared(weak, strong, alike)
     words = {name: [score.get("verdict") for score in cell["scores"]] for name, cell in found["metrics"].items()}
     assert words == {name: [None, BETTER, NOT_SIGNIFICANT] for name in ("bleu", "mse")}
@@ -72,7 +72,7 @@ def test_differences_are_told_in_the_metric_s_direction(weak, strong, alike):
     assert turned["mse"]["scores"][1]["difference"] > 0
 
 
-def test_the_difference_is_that_of_the_scores_within_its_interval_and_turns_with_the_order(weak, strong):
+def test_the_difference_lies_in_its_interval_and_depends_on_the_order(weak, strong):
     first, second = compared(weak, strong)["metrics"]["bleu"]["scores"]
     other, _ = compared(strong, weak)["metrics"]["bleu"]["scores"]
     assert second["difference"] == second["value"] - first["value"]
@@ -80,7 +80,7 @@ def test_the_difference_is_that_of_the_scores_within_its_interval_and_turns_with
     assert (other["value"], other["ci95"]) == (second["value"], second["ci95"])
 
 
-def test_pairing_sees_a_small_difference_that_the_scores_own_intervals_hide(weak, tmp_path, write):
+def test_a_paired_difference_can_be_significant_with_overlapping_intervals(weak, tmp_path, write):
     slightly = write(tmp_path / "slightly", seed=0, skill=3)
     statistics = load_file(slightly / FOLDER / "statistics.safetensors")
     statistics["mse/model"] = statistics["mse/model"] - 0.0005
@@ -90,11 +90,11 @@ def test_pairing_sees_a_small_difference_that_the_scores_own_intervals_hide(weak
     assert second["verdict"] == BETTER
 
 
-def test_the_settings_that_differ_are_shown_and_no_others(weak, strong):
+def test_only_settings_that_differ_are_listed(weak, strong):
     assert compared(weak, strong)["configurations"] == {"training.seed": [0, 1]}
 
 
-def test_what_one_has_not_measured_is_not_compared_and_named(weak, strong):
+def test_a_metric_missing_in_one_run_is_not_compared(weak, strong):
     rewrite(strong, "result.json", lambda text: text.replace('"mse": {', '"mse": {"unavailable": "gone", '))
     found = compared(weak, strong)
     assert list(found["metrics"]) == ["bleu"]
@@ -102,12 +102,12 @@ def test_what_one_has_not_measured_is_not_compared_and_named(weak, strong):
     assert str(weak) in found["not_compared"]["meteor"]
 
 
-def test_a_metric_measured_in_another_form_is_not_compared(weak, strong):
+def test_a_metric_with_another_signature_is_not_compared(weak, strong):
     rewrite(strong, "result.json", lambda text: text.replace("metric:bleu|nrefs:1", "metric:bleu|nrefs:1|case:lc"))
     assert "measured otherwise" in compared(weak, strong)["not_compared"]["bleu"]
 
 
-def test_options_other_than_those_of_the_evaluation_are_found_out(weak, strong):
+def test_metric_options_other_than_in_the_evaluation_are_refused(weak, strong):
     rewrite(strong, "result.json", lambda text: text.replace('"bleu": {"value": ', '"bleu": {"value": 1'))
     with pytest.raises(VsrError, match=r"its bleu was measured with other options.*--set metrics\.bleu\.KEY=VALUE"):
         compared(weak, strong)
@@ -127,7 +127,7 @@ def test_options_other_than_those_of_the_evaluation_are_found_out(weak, strong):
         ("statistics.safetensors", None, "cannot be read"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(weak, strong, name, change, said):
+def test_incomparable_evaluations_are_refused_in_one_line(weak, strong, name, change, said):
     if change is None:
         (strong / FOLDER / name).write_bytes(b"no tensors")
         seal(strong / FOLDER)
@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(weak, strong, name, chan
     assert "\n" not in str(caught.value)
 
 
-def test_one_alone_and_the_same_twice_are_refused(weak):
+def test_a_single_run_and_a_repeated_run_are_refused(weak):
     with pytest.raises(VsrError, match="only one is named"):
         compared(weak)
     with pytest.raises(VsrError, match="is named twice"):
@@ -169,7 +169,7 @@ class InSpace:
         (("trained-embedding", "trained-embedding"), ("a", "a"), False),
     ],
 )
-def test_distances_in_unlike_spaces_are_not_compared(weak, strong, spaces, encoders, compared_there):
+def test_scores_in_different_spaces_are_not_compared(weak, strong, spaces, encoders, compared_there):
     for place, space, encoder in zip((weak, strong), spaces, encoders, strict=True):
         rewrite(place, "result.json", lambda text, kind=space: text.replace("|data:", f"|space.visual:{kind}|data:"))
         write_json(place / "config.json", {"visual": {"name": encoder}, "training": {}})

@@ -88,14 +88,14 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_every_colour_is_its_own_and_stands_out_from_the_paper():
+def test_colours_are_distinct_and_have_enough_contrast():
     colours = [colour_of(number) for number in range(200)]
     assert len(set(colours)) == len(colours)
     assert min((luminance(PAPER) + 0.05) / (luminance(colour) + 0.05) for colour in colours) >= 4.5
     assert colours[: len(COLOURS)] == list(COLOURS)
 
 
-def test_ids_have_colours_in_the_order_of_their_appearance_and_names_of_their_own(tmp_path):
+def test_ids_have_colours_in_order_of_appearance_and_names(tmp_path):
     story = prepared(tmp_path).story("a/b")
     assert colours_of(story) == {"char1": colour_of(0), "char2": colour_of(1), "lm1": colour_of(2)}
     # A name in the analysis, none where words stand for two, else the text's own words.
@@ -104,7 +104,7 @@ def test_ids_have_colours_in_the_order_of_their_appearance_and_names_of_their_ow
     assert list(boxes_of(story, 1)) == list(boxes_of(story, 99)) == []
 
 
-def test_each_kind_of_word_is_written_in_its_own_way_and_in_its_id_s_colour(tmp_path):
+def test_each_kind_of_mention_has_its_style_and_colour(tmp_path):
     story = prepared(tmp_path).story("a/b")
     colours = colours_of(story)
     styles = dict(zip(range(len(TEXT)), styles_of(story.frames[0], colours), strict=True))
@@ -117,7 +117,7 @@ def test_each_kind_of_word_is_written_in_its_own_way_and_in_its_id_s_colour(tmp_
     assert their == [colours["char1"]] * 2 + [colours["char2"]] * 3
 
 
-def test_the_inner_of_two_entities_in_each_other_holds(tmp_path):
+def test_the_inner_of_nested_entities_wins(tmp_path):
     frame = prepared(tmp_path).story("a/b").frames[0]
     colours = {"out": "#000001", "in": "#000002"}
     inner, outer = entity("object", ("in",), "opens"), entity("object", ("out",), "Mara opens their")
@@ -138,12 +138,12 @@ def test_the_inner_of_two_entities_in_each_other_holds(tmp_path):
         ("crop", (0, 0, 20, 20), None),
     ],
 )
-def test_a_box_stays_with_what_it_is_round(resize, box, expected):
+def test_a_box_follows_the_resizing(resize, box, expected):
     shown = (100, 100) if resize == "crop" else (300, 100)
     assert place_box(box, (60, 20), resize=resize, shown=shown) == expected
 
 
-def test_a_box_is_drawn_round_its_place_with_its_label_inside_the_picture():
+def test_a_box_and_its_label_are_drawn_inside_the_image():
     picture = Image.new("RGB", (100, 80), "white")
     drawn = outline(picture, [("char12", (70, 40, 98, 70))], {"char12": "#1565c0"})
     marked = np.argwhere((np.asarray(drawn) == (0x15, 0x65, 0xC0)).all(axis=-1))
@@ -156,7 +156,7 @@ def test_a_box_is_drawn_round_its_place_with_its_label_inside_the_picture():
 @pytest.mark.parametrize(
     "text", ["One two three. " * 12, "x" * 500, "a " + "y" * 300 + " b", "  spaces \n\n and\tlines  ", ""]
 )
-def test_captions_are_broken_to_the_width_and_keep_every_letter(text):
+def test_captions_fit_the_width_and_lose_no_letter(text):
     caption = break_caption(text, [PLAIN] * len(text), width=PANEL_WIDTH)
     lines = [text[start:end] for start, end in caption.lines]
     assert "".join("".join(lines).split()) == "".join(text.split())
@@ -164,7 +164,7 @@ def test_captions_are_broken_to_the_width_and_keep_every_letter(text):
     assert caption.height == LINE * len(lines)
 
 
-def test_an_endless_text_is_cut():
+def test_a_very_long_text_is_truncated():
     caption = break_caption("z" * 100_000, [PLAIN] * 100_000, width=PANEL_WIDTH)
     assert len(caption.text) == LONGEST + 2
     assert caption.text.endswith("…")
@@ -180,7 +180,7 @@ def test_a_caption_is_drawn_in_its_colours(tmp_path):
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
-def test_a_page_shows_every_frame_and_says_what_is_not_there(tmp_path, resize):
+def test_a_story_image_shows_every_frame_and_what_is_missing(tmp_path, resize):
     found = prepared(tmp_path, resize=resize)
     story = found.story("a/b")
     page = draw_story(found, story)
@@ -194,6 +194,6 @@ def test_a_page_shows_every_frame_and_says_what_is_not_there(tmp_path, resize):
     json.dumps(story.analysis)
 
 
-def test_names_of_several_lines_are_drawn_in_one(tmp_path):
+def test_multi_line_names_are_drawn_on_one_line(tmp_path):
     found = prepared(tmp_path, name="a\nstory", who="some\nbody")
     assert draw_story(found, found.story("a\nstory")).width > 5 * PANEL_WIDTH

@@ -16,7 +16,7 @@ LOSSES = {"loss": 7.0, "text": 6.0, "image": 0.5, "alignment": 1.0}
 
 
 def terminal(monkeypatch, *, width=100, height=24):
-    """Make the display believe that it writes to a terminal of a size."""
+    """Simulate a terminal of a size."""
     environment = {"TERM": "xterm"}
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height, _environ=environment)
     monkeypatch.setattr(module, "err", console)
@@ -24,7 +24,7 @@ def terminal(monkeypatch, *, width=100, height=24):
 
 
 def clock(monkeypatch, step):
-    """Let each look at the clock take so many seconds."""
+    """Advance the clock by so many seconds at each call."""
     ticks = itertools.count(0.0, step)
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
 
@@ -67,7 +67,7 @@ def test_the_running_epoch_is_the_last_row_with_its_losses_so_far(monkeypatch):
         assert [line.split()[0] for line in seen(shown)] == ["epoch", "1/3", "2/3"]
 
 
-def test_the_time_left_is_that_of_the_steps_which_this_process_takes(monkeypatch):
+def test_the_time_left_counts_the_steps_of_this_process(monkeypatch):
     terminal(monkeypatch)
     with TrainingDisplay(watched="loss") as shown:
         clock(monkeypatch, 10.0)
@@ -88,7 +88,7 @@ def test_the_epochs_before_a_resumption_are_shown(monkeypatch):
     assert "4.0000" in lines[3]
 
 
-def test_what_stays_on_the_terminal_is_the_finished_epochs(monkeypatch):
+def test_finished_epochs_stay_on_the_terminal(monkeypatch):
     written = terminal(monkeypatch)
     with contextlib.suppress(KeyboardInterrupt), TrainingDisplay(watched="loss") as shown:
         begun(shown)
@@ -103,7 +103,7 @@ def test_what_stays_on_the_terminal_is_the_finished_epochs(monkeypatch):
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 10), (40, 24), (34, 8)])
-def test_what_is_drawn_fits_the_terminal(monkeypatch, width, height):
+def test_the_live_table_fits_the_terminal(monkeypatch, width, height):
     terminal(monkeypatch, width=width, height=height)
     with TrainingDisplay(watched="loss") as shown:
         begun(shown, epochs=50)
@@ -117,7 +117,7 @@ def test_what_is_drawn_fits_the_terminal(monkeypatch, width, height):
         assert any(line.split()[0] == "1/50" for line in lines)  # the best one
 
 
-def test_a_log_has_one_line_an_epoch(monkeypatch):
+def test_a_log_has_one_line_per_epoch(monkeypatch):
     console = Console(file=io.StringIO(), width=60)
     monkeypatch.setattr(module, "err", console)
     lines = []

@@ -1,4 +1,4 @@
-"""Texts of every script in images: which font each letter has, what is warned of, how lines break and run."""
+"""Texts of every script in images: choice of fonts, warnings, line breaks and directions."""
 
 import sys
 from pathlib import Path
@@ -55,7 +55,7 @@ def make_font(path: Path, letters: str, *, width: int = 1000) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_system_fonts(monkeypatch):
-    """Let the system have no fonts, whatever the machine has."""
+    """Hide the fonts of the system."""
 
     def clear():
         name_font(None)
@@ -76,7 +76,7 @@ def warnings(monkeypatch) -> list[str]:
     return lines
 
 
-def test_each_script_without_a_font_is_warned_of_once_in_one_line(warnings):
+def test_each_script_without_a_font_causes_one_warning(warnings):
     draw_storyboard([[context_panel(1, WHITE, "हिन्दी 我们 हम 🦊 ก 我")] * 2])
     assert len(warnings) == 4
     named = ("Devanagari (e.g. ह, U+0939)", "Chinese", "emoji (e.g. 🦊", "Thai")
@@ -84,14 +84,14 @@ def test_each_script_without_a_font_is_warned_of_once_in_one_line(warnings):
     assert all("--font FILE" in line and "fonts-noto" in line and "\n" not in line for line in warnings)
 
 
-def test_what_dejavu_has_is_drawn_without_a_word(warnings):
+def test_letters_of_dejavu_cause_no_warning(warnings):
     draw_storyboard([[context_panel(1, WHITE, "Ève, Ελληνικά, русский, עברית, العربية… → ½ \x07")]])
     assert warnings == []
     assert font_of("é", "-Bold", "") == (base_font("-Bold"), 0)
 
 
 @pytest.mark.parametrize("where", ["named", "folder"])
-def test_a_font_of_the_system_or_a_named_one_is_taken_for_what_it_has(tmp_path, warnings, monkeypatch, where):
+def test_a_system_font_or_a_named_one_draws_the_letters_it_has(tmp_path, warnings, monkeypatch, where):
     path = make_font(tmp_path / "NotoSansDevanagari-Regular.ttf", "हन")
     other = make_font(tmp_path / "Other.ttf", "ก")
     (tmp_path / "damaged.ttf").write_bytes(b"\0\1\0\0 damaged")
@@ -111,7 +111,7 @@ def test_a_font_of_the_system_or_a_named_one_is_taken_for_what_it_has(tmp_path, 
     assert [line for line in warnings if "Devanagari" in line] == []
 
 
-def test_a_named_font_that_is_none_is_one_line(tmp_path):
+def test_a_named_file_that_is_no_font_is_one_line(tmp_path):
     (tmp_path / "x.ttf").write_bytes(b"text")
     for path in (tmp_path / "x.ttf", tmp_path / "none.ttf", tmp_path):
         with pytest.raises(VsrError, match=r"--font .* is not a readable font") as caught:
@@ -125,7 +125,7 @@ def test_scripts_have_their_names():
     ]  # fmt: skip
 
 
-def test_charts_take_the_fonts_too(tmp_path, warnings):
+def test_charts_use_the_same_fonts(tmp_path, warnings):
     import matplotlib as mpl
 
     name_font(make_font(tmp_path / "Own.ttf", "我"))
@@ -152,7 +152,7 @@ class Counting:
 @pytest.mark.parametrize(
     "text", ["我们在公园里看见一只小狗" * 5000, "a" * 60_000, "\u0301" * 60_000, "ส" * 9000, "ab " * 9000]
 )
-def test_the_work_of_wrapping_does_not_grow_with_what_is_not_shown(text):
+def test_wrapping_does_not_measure_text_that_is_not_shown(text):
     font = Counting()
     assert len(storyboard._wrap(text, font)) == LONGEST_CAPTION
     assert font.measured < 40 * LONGEST_CAPTION * PANEL_WIDTH / 10
@@ -167,7 +167,7 @@ def test_breaking_a_whole_text_is_linear(length):
     assert font.measured < 20 * length
 
 
-def test_a_name_that_is_too_long_is_truncated_with_little_work():
+def test_a_long_name_is_truncated_efficiently():
     font = Counting()
     assert _truncated("x" * 100_000, font, 50) == "xxxx…"  # type: ignore[arg-type]
     assert _truncated("short", font, 50) == "short"  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def test_no_letter_is_lost_and_lines_fit(text, width):
     assert all(end - start <= width or len(clusters(text[start:end])) == 1 for start, end in lines)
 
 
-def test_captions_in_styles_are_broken_anywhere_in_chinese():
+def test_styled_chinese_captions_break_anywhere():
     text = "我们" * 50_000
     caption = break_caption(text, [PLAIN] * len(text), width=PANEL_WIDTH)
     assert len(caption.text) == LONGEST + 2
@@ -210,7 +210,7 @@ def visual(text: str) -> list[str]:
     return [run.text for run in runs_of(text, [0] * len(text), [""], size=12, rtl=is_rtl(text))]
 
 
-def test_runs_stand_in_the_order_in_which_they_are_seen(monkeypatch):
+def test_runs_are_in_visual_order(monkeypatch):
     monkeypatch.setattr(fonts, "has_raqm", lambda: True)
     monkeypatch.setattr("vsr_cli.report.text_layout.has_raqm", lambda: True)
     assert visual("one שתים three") == ["one ", "שתים", " three"]
@@ -221,7 +221,7 @@ def test_runs_stand_in_the_order_in_which_they_are_seen(monkeypatch):
     assert not is_rtl("1: one אחת")
 
 
-def test_without_raqm_letters_are_put_in_order_and_it_is_said_once(monkeypatch, warnings):
+def test_without_raqm_letters_are_reordered_with_one_warning(monkeypatch, warnings):
     for module in (fonts, sys.modules["vsr_cli.report.text_layout"]):
         monkeypatch.setattr(module, "has_raqm", lambda: False)
     assert visual("אב ג") == ["ג בא"]
@@ -231,7 +231,7 @@ def test_without_raqm_letters_are_put_in_order_and_it_is_said_once(monkeypatch, 
     draw_storyboard([[context_panel(1, WHITE, "אב ג 我 ab")]])
 
 
-def test_a_line_from_right_to_left_ends_at_the_right():
+def test_a_right_to_left_line_is_right_aligned():
     def columns(text: str) -> np.ndarray:
         board = np.asarray(draw_storyboard([[context_panel(1, WHITE, text)]]).convert("L"))
         return np.flatnonzero((board[250:] < 128).any(axis=0))

@@ -61,7 +61,7 @@ def unmarked(tmp_path: Path):
     return run_prepare(config, str(tmp_path / "stories"), tmp_path / "data")
 
 
-def test_where_nothing_is_marked_the_metric_is_unavailable_and_says_what_helps(unmarked) -> None:
+def test_without_annotations_the_metric_is_unavailable_with_a_remedy(unmarked) -> None:
     windows = unmarked.windows("test")
     truth = read_truth(unmarked.frames, windows)
     metrics, _ = build_metrics(choices("entity-f1", "mse"))
@@ -70,7 +70,7 @@ def test_where_nothing_is_marked_the_metric_is_unavailable_and_says_what_helps(u
     assert "marks no entities; prepare stories that do" in unavailable["entity-f1"]
 
 
-def test_nothing_is_looked_up_where_no_metric_asks(unmarked) -> None:
+def test_mentions_are_not_read_unless_a_metric_needs_them(unmarked) -> None:
     windows = unmarked.windows("test")
     truth = read_truth(unmarked.frames, windows)
     assert part_by_mentions(build_metrics(choices("mse"))[0], unmarked, windows, truth)[2] is truth

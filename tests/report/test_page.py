@@ -1,4 +1,4 @@
-"""The page of `vsr report`: what stands in it, and how it behaves in a real browser."""
+"""The HTML page of `vsr report`: its content, and its behavior in a real browser."""
 
 import json
 import re

@@ -72,7 +72,7 @@ def test_predictions_that_copy_the_last_text_score_exactly_the_baseline(lines, p
     assert result["windows"] == len(lines) - result["leaks"]["left_out"]
 
 
-def test_the_order_of_the_lines_does_not_matter(lines, prepared, write_lines):
+def test_the_order_of_lines_does_not_matter(lines, prepared, write_lines):
     before = scored(write_lines(lines), prepared)
     after = scored(write_lines(lines[::-1]), prepared)
     assert after.result == before.result
@@ -80,19 +80,19 @@ def test_the_order_of_the_lines_does_not_matter(lines, prepared, write_lines):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_predictions_that_vsr_evaluate_wrote_are_read_and_so_is_a_mark(lines, prepared, write_lines, encoding):
+def test_predictions_of_vsr_evaluate_and_a_byte_order_mark_are_read(lines, prepared, write_lines, encoding):
     own = [{"story": e["story"], "start": e["window"], "prediction": e["text"], "reference": "x"} for e in lines]
     path = write_lines(own)
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     assert scored(path, prepared).result == scored(write_lines(lines), prepared).result
 
 
-def test_stories_are_found_however_their_names_are_composed(tmp_path):
+def test_story_names_match_in_any_unicode_form(tmp_path):
     (tmp_path / "theirs.jsonl").write_text(json.dumps({"story": "e\u0301", "window": 0, "text": "x"}) + "\n")
     assert read_given(tmp_path / "theirs.jsonl", [("\u00e9", 0)]).texts == {("\u00e9", 0): "x"}
 
 
-def test_true_pictures_have_no_error_and_are_kept(lines, prepared, write_lines, tmp_path):
+def test_target_images_have_no_error_and_are_stored(lines, prepared, write_lines, tmp_path):
     path = write_lines(with_pictures(lines, prepared, tmp_path))
     place, result = run_score(
         registry(), path, prepared.folder, "test", choices("mse", "bleu"), out=tmp_path / "out", allow_missing=False
@@ -101,7 +101,7 @@ def test_true_pictures_have_no_error_and_are_kept(lines, prepared, write_lines, 
     assert len(list((place / "evaluations/test/predictions").iterdir())) == result["windows"]
 
 
-def test_without_pictures_a_metric_of_pictures_is_unavailable_and_one_of_texts_is_not(lines, prepared, write_lines):
+def test_without_images_only_image_metrics_are_unavailable(lines, prepared, write_lines):
     metrics = scored(write_lines(lines), prepared, "mse", "bleu", "ssim").result["metrics"]
     assert list(metrics) == ["mse", "bleu", "ssim"]
     assert metrics["mse"]["unavailable"].startswith("mse: it looks at pictures, and ")
@@ -109,9 +109,7 @@ def test_without_pictures_a_metric_of_pictures_is_unavailable_and_one_of_texts_i
     assert "value" in metrics["bleu"]
 
 
-def test_without_texts_a_metric_of_texts_is_unavailable_and_one_of_pictures_is_not(
-    lines, prepared, write_lines, tmp_path
-):
+def test_without_texts_only_text_metrics_are_unavailable(lines, prepared, write_lines, tmp_path):
     pictured = with_pictures(lines, prepared, tmp_path)
     path = write_lines([{key: value for key, value in line.items() if key != "text"} for line in pictured])
     metrics = scored(path, prepared, "mse", "bleu").result["metrics"]
@@ -119,7 +117,7 @@ def test_without_texts_a_metric_of_texts_is_unavailable_and_one_of_pictures_is_n
     assert metrics["mse"]["value"] == 0
 
 
-def test_a_missing_window_is_counted_and_allowed_only_when_asked(lines, prepared, write_lines):
+def test_a_missing_window_is_counted_and_needs_allow_missing(lines, prepared, write_lines):
     path = write_lines(lines[:-2])
     total = scored(write_lines(lines), prepared).result["windows"]
     path = write_lines(lines[:-2])
@@ -130,7 +128,7 @@ def test_a_missing_window_is_counted_and_allowed_only_when_asked(lines, prepared
     assert "|missing:2|" in result["signature"]
 
 
-def test_a_window_that_leaks_is_not_scored_and_need_not_be_predicted(lines, prepared, write_lines, data):
+def test_a_leaking_window_is_not_scored_and_needs_no_prediction(lines, prepared, write_lines, data):
     windows = prepared.windows("test")
     text_rows = windows.text_rows.copy()
     text_rows[0, 4] = text_rows[0, 1]
@@ -166,7 +164,7 @@ def line(**changes):
         (lambda lines: [{key: each[key] for key in ("story", "window")} for each in lines], "neither a text nor an"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line(lines, prepared, write_lines, change, said):
+def test_an_error_in_the_file_is_one_line(lines, prepared, write_lines, change, said):
     path = write_lines(change(lines))
     with pytest.raises(VsrError, match=said) as caught:
         scored(path, prepared)
@@ -174,7 +172,7 @@ def test_a_mistake_in_the_file_is_one_line(lines, prepared, write_lines, change,
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_json_or_no_text_is_one_line(prepared, tmp_path):
+def test_a_file_that_is_not_json_or_not_text_is_one_line(prepared, tmp_path):
     path = tmp_path / "theirs.jsonl"
     for content, said in ((b"{'story': 1}\n", "line 1: is not JSON"), (b"\xff\xfe\n", "is not UTF-8")):
         path.write_bytes(content)
@@ -184,7 +182,7 @@ def test_what_is_no_json_or_no_text_is_one_line(prepared, tmp_path):
         scored(tmp_path / "absent.jsonl", prepared)
 
 
-def test_a_damaged_picture_is_one_line_and_nothing_is_written(lines, prepared, write_lines, tmp_path):
+def test_a_damaged_image_is_one_line_and_nothing_is_written(lines, prepared, write_lines, tmp_path):
     path = write_lines(with_pictures(lines, prepared, tmp_path))
     (tmp_path / "pictures/3.png").write_bytes(b"no picture")
     with pytest.raises(VsrError, match=r"3\.png"):
@@ -192,7 +190,7 @@ def test_a_damaged_picture_is_one_line_and_nothing_is_written(lines, prepared, w
     assert not (tmp_path / "out").exists()
 
 
-def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lines, tmp_path):
+def test_external_scores_can_be_compared_and_reported(lines, prepared, write_lines, tmp_path):
     path = write_lines(lines)
     copied, _ = run_score(
         registry(), path, prepared.folder, "test", choices(), out=tmp_path / "copied", allow_missing=False
@@ -213,7 +211,7 @@ def test_scores_stand_in_a_comparison_and_in_a_report(lines, prepared, write_lin
     assert page.exists()
 
 
-def test_a_run_and_other_things_are_not_written_into(write_lines, lines, prepared, tmp_path):
+def test_existing_folders_are_not_overwritten(write_lines, lines, prepared, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/thesis.txt").write_text("mine")
 

@@ -1,4 +1,4 @@
-"""Storyboards: frames in a row, each over its text, whatever the pictures' and the texts' sizes."""
+"""Storyboard images, for images and texts of any size."""
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +45,7 @@ def test_a_story_is_four_frames_and_the_predicted_one_side_by_side():
     assert board.width == 2 * MARGIN + 5 * PANEL_WIDTH + 4 * GAP
 
 
-def test_only_the_predicted_panel_and_the_true_one_are_marked():
+def test_only_the_predicted_and_the_actual_panel_are_marked():
     plain = colours(draw_storyboard([[context_panel(1, GREEN, "x")]]))
     assert rgb(ACCENT) not in plain
     assert rgb(TRUTH) not in plain
@@ -56,7 +56,7 @@ def test_only_the_predicted_panel_and_the_true_one_are_marked():
     assert rgb(TRUTH) in colours(draw_storyboard([[true_panel(GREEN, "x")]]))
 
 
-def test_pictures_keep_their_proportions_and_tall_ones_are_shown_narrower():
+def test_images_keep_their_proportions_and_tall_ones_are_narrower():
     assert storyboard.panel_size(Image.new("RGB", (600, 400))) == (PANEL_WIDTH, 200)
     assert storyboard.panel_size(Image.new("RGB", (10, 10))) == (PANEL_WIDTH, PANEL_WIDTH)
     width, height = storyboard.panel_size(Image.new("RGB", (100, 1000)))
@@ -66,7 +66,7 @@ def test_pictures_keep_their_proportions_and_tall_ones_are_shown_narrower():
     assert storyboard.panel_size(Image.new("RGB", (1, 5000)))[0] == 1
 
 
-def test_extreme_pictures_make_no_extreme_board():
+def test_extreme_images_make_no_extreme_storyboard():
     sizes = [(1, 4000), (4000, 1), (1, 1), (700, 900), (3, 2)]
     row = [context_panel(index, Image.new("RGB", size), "x") for index, size in enumerate(sizes)]
     assert draw_storyboard([row]).height < 600
@@ -86,20 +86,20 @@ def test_rows_of_different_lengths_fit_on_one_board():
 
 
 @pytest.mark.parametrize("caption", ["", "   ", "\n\t\n"])
-def test_an_empty_caption_leaves_white_below_the_picture(caption):
+def test_an_empty_caption_leaves_blank_space(caption):
     board = draw_storyboard([[context_panel(1, GREEN, caption)]])
     below = MARGIN + 23 + 200 + 8
     assert colours(board.crop((0, below, board.width, board.height))) == {rgb(PAPER)}
 
 
-def test_a_word_longer_than_a_panel_is_broken_and_nothing_of_it_is_lost():
+def test_a_word_wider_than_a_panel_is_broken_without_loss():
     word = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
     lines = storyboard._wrap(f"the {word} again", FONT)
     assert "".join(lines).replace(" ", "") == f"the{word}again"
     assert max(map(FONT.getlength, lines)) <= PANEL_WIDTH
 
 
-def test_a_very_long_caption_is_cut_and_says_so():
+def test_a_very_long_caption_ends_with_an_ellipsis():
     lines = storyboard._wrap("and then they walked on " * 200, FONT)
     assert len(lines) == LONGEST_CAPTION
     assert lines[-1] == "…"
@@ -107,7 +107,7 @@ def test_a_very_long_caption_is_cut_and_says_so():
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=300))
-def test_whatever_the_text_its_lines_fit_the_panel(text):
+def test_lines_of_any_text_fit_the_panel(text):
     lines = storyboard._wrap(text, FONT)
     assert 1 <= len(lines) <= LONGEST_CAPTION
     assert max(map(FONT.getlength, lines)) <= PANEL_WIDTH
@@ -116,7 +116,7 @@ def test_whatever_the_text_its_lines_fit_the_panel(text):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "CMYK"])
-def test_pictures_of_any_mode_are_drawn(mode):
+def test_images_of_any_mode_are_drawn(mode):
     draw_storyboard([[context_panel(1, GREEN.convert(mode), "x")]])
 
 
@@ -127,7 +127,7 @@ def test_equal_panels_make_equal_bytes(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
-def test_a_picture_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 

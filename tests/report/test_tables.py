@@ -1,4 +1,4 @@
-"""Tables on narrow terminals: numbers are never cut, names never vanish, nothing sticks out."""
+"""Tables on narrow terminals: numbers never break, names never vanish, nothing exceeds the width."""
 
 import io
 import re
@@ -42,7 +42,7 @@ def table(columns, **further):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("count", [1, 3, 7])
-def test_no_number_is_cut_and_no_name_vanishes(width, count):
+def test_numbers_never_break_and_names_never_vanish(width, count):
     lines = drawn(fitting_table(table(count), width=width), width)
     words = " ".join(lines).split()
     for number in NUMBERS:
@@ -53,7 +53,7 @@ def test_no_number_is_cut_and_no_name_vanishes(width, count):
     assert "significant" in squeezed(lines)
 
 
-def test_columns_that_matter_less_go_first_and_sentences_wrap_before_any_goes():
+def test_sentences_wrap_first_then_columns_are_dropped_by_rank():
     columns = [
         Column("name", ["first"], justify="left"),
         Column("value", ["1.25"]),
@@ -71,7 +71,7 @@ def test_columns_that_matter_less_go_first_and_sentences_wrap_before_any_goes():
         assert "vectors" in lines
 
 
-def test_a_row_that_fits_no_line_takes_several_with_everything_in_it():
+def test_a_row_too_wide_for_a_line_takes_several():
     columns = [*table(7, rank=1), Column("started", ["2026-11-29", "", "2026-11-28"], rank=3, justify="left")]
     columns += [Column(f"n{number}", ["1234567890"] * 3) for number in range(6)]
     lines = drawn(fitting_table(columns, width=60, styles=["bold"]), 60)
@@ -82,7 +82,7 @@ def test_a_row_that_fits_no_line_takes_several_with_everything_in_it():
     assert "started:" not in "".join(lines[lines.index("b") : lines.index(NAMES[2])])
 
 
-def test_cells_of_several_lines_and_styles_stay_as_they_are():
+def test_multi_line_and_styled_cells_are_unchanged():
     columns = [
         Column("metric", [Text("bleu", "bold")], justify="left"),
         Column("model", [Text("45.69\n40.1..50.2")]),
@@ -95,7 +95,7 @@ def test_cells_of_several_lines_and_styles_stay_as_they_are():
     assert stacked == ["bleu", "  model: 45.69", "  40.1..50.2", "  copy-last: 12.01 ▲"]
 
 
-def test_a_wide_table_is_parted_and_each_part_has_the_names():
+def test_a_wide_table_is_split_and_each_part_has_the_names():
     names, columns = (
         Column("", ["stories", "words"], justify="left"),
         [Column(f"s{n}", ["1,234", "9"]) for n in range(9)],
@@ -112,7 +112,7 @@ def test_a_wide_table_is_parted_and_each_part_has_the_names():
     st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8),
     st.integers(24, 130),
 )
-def test_whatever_the_names_and_numbers_are_all_of_them_are_there(names, numbers, width):
+def test_any_names_and_numbers_are_complete(names, numbers, width):
     columns = [Column("name", names, justify="left")]
     columns += [Column(f"c{at}", [str(number)] * len(names)) for at, number in enumerate(numbers)]
     lines = drawn(fitting_table(columns, width=width), width)

@@ -76,7 +76,7 @@ def copied(run: Run, place: Path) -> Run:
     return Run(Path(shutil.copytree(run.folder, place)))
 
 
-def test_damage_in_any_file_of_a_run_is_a_line_that_names_it_or_changes_nothing(whole, tmp_path):
+def test_damage_in_any_file_is_one_line_that_names_it_or_changes_nothing(whole, tmp_path):
     place = tmp_path / "run"
     run = copied(whole, place)
     expected = observed(run)
@@ -110,7 +110,7 @@ def test_a_damaged_state_or_weight_stops_a_resumption_and_names_the_best_checkpo
         resume_train(registry(), run.folder, data=None, epochs=9)
 
 
-def test_a_history_that_is_shorter_than_its_checkpoint_knows_is_not_filled_up(whole, tmp_path):
+def test_a_history_shorter_than_at_its_checkpoint_is_refused(whole, tmp_path):
     run = copied(whole, tmp_path / "run")
     run.history.write_bytes(run.history.read_bytes()[:-40])
     run.update(status="interrupted", epochs_trained=0)
@@ -126,7 +126,7 @@ def test_a_frozen_weight_or_asset_without_its_checksum_is_refused(whole, tmp_pat
         load_model(run, registry())
 
 
-def test_what_is_read_twice_is_compared_once(whole, monkeypatch):
+def test_a_file_is_verified_once_per_process(whole, monkeypatch):
     load_model(whole, registry())
     monkeypatch.setattr(checksums, "_digest", pytest.fail)
     assert isinstance(load_model(whole, registry()), torch.nn.Module)

@@ -1,4 +1,4 @@
-"""What `vsr runs` knows of runs, from folders that are written here and were never trained."""
+"""Summaries and histories of runs, from generated folders."""
 
 import fcntl
 import io
@@ -72,7 +72,7 @@ def test_the_best_epoch_is_that_of_the_loss_which_the_run_watches(tmp_path):
     assert (found.best_epoch, found.best_validation) == (1, 4.0)
 
 
-def test_runs_come_newest_first_and_what_is_no_run_is_passed_over(tmp_path):
+def test_runs_are_listed_newest_first_without_other_entries(tmp_path):
     write_run(tmp_path / "z-older", started="2026-03-01T10:00:00")
     write_run(tmp_path / "a-newer", started="2026-03-02T10:00:00")
     (tmp_path / "notes").mkdir()
@@ -115,7 +115,7 @@ def test_a_damaged_run_is_listed_last_with_the_reason(tmp_path, name, content, s
     assert said in damaged.problem
 
 
-def test_an_epoch_that_was_being_written_is_not_read(tmp_path):
+def test_an_incomplete_last_epoch_is_ignored(tmp_path):
     folder = write_run(tmp_path / "a", started="2026-03-01T10:00:00", rows=[row(1)])
     with (folder / "history.jsonl").open("a") as lines:
         lines.write(json.dumps(row(2))[:40])
@@ -123,7 +123,7 @@ def test_an_epoch_that_was_being_written_is_not_read(tmp_path):
     assert read_history(folder / "absent.jsonl") == []
 
 
-def test_a_run_that_says_it_is_running_was_killed_unless_a_process_holds_it(tmp_path):
+def test_a_running_run_without_a_process_was_killed(tmp_path):
     folder = write_run(tmp_path / "a", started="2026-03-01T10:00:00", status="running")
     assert summarise(folder).status == "killed"
     handle = os.open(folder, os.O_RDONLY)
@@ -133,7 +133,7 @@ def test_a_run_that_says_it_is_running_was_killed_unless_a_process_holds_it(tmp_
     assert summarise(folder).status == "killed"
 
 
-def test_the_parts_that_differ_are_named_and_the_temporal_model_always(tmp_path):
+def test_differing_parts_include_the_temporal_model_always(tmp_path):
     write_run(tmp_path / "a", started="1", config=recorded())
     assert differing_parts(summaries(tmp_path)) == ["temporal"]
     write_run(tmp_path / "b", started="2", config=recorded(**{"visual.name": "resnet50"}))
@@ -142,7 +142,7 @@ def test_the_parts_that_differ_are_named_and_the_temporal_model_always(tmp_path)
     assert differing_parts(summaries(tmp_path)) == ["visual", "temporal"]
 
 
-def test_changes_are_what_neither_the_preset_nor_a_component_says_by_itself():
+def test_changes_are_settings_beyond_preset_and_defaults():
     assert changes(registry(), recorded()) == []
     config = recorded("temporal.layers=2", "training.epochs=7", **{"temporal.name": "lstm"})
     assert [(change.setting, change.value, change.preset) for change in changes(registry(), config)] == [
@@ -152,7 +152,7 @@ def test_changes_are_what_neither_the_preset_nor_a_component_says_by_itself():
     ]
 
 
-def test_changes_can_be_told_without_the_plugin_or_the_preset():
+def test_changes_are_found_without_plugin_or_preset():
     config = recorded("temporal.layers=2", **{"temporal.name": "lstm"})
     told = {change.setting: change.value for change in changes(Registry(provided=()), config)}
     assert told["temporal.layers"] == 2
@@ -162,7 +162,7 @@ def test_changes_can_be_told_without_the_plugin_or_the_preset():
     assert "temporal.hidden" not in told
 
 
-def test_evaluations_are_found_and_a_damaged_one_is_told_of(tmp_path):
+def test_evaluations_are_listed_and_a_damaged_one_is_reported(tmp_path):
     folder = write_run(tmp_path / "a", started="1")
     baseline = {"value": 2.5, "verdict": "significantly better"}
     bleu = {"value": 3.5, "scale": "0..100", "baselines": {"copy-last": baseline}}
@@ -205,7 +205,7 @@ def test_the_best_epoch_is_marked_and_the_first_of_equals():
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 100])
-def test_a_table_is_no_wider_than_its_terminal_and_keeps_what_matters(width):
+def test_the_epoch_table_fits_and_keeps_the_main_columns(width):
     rows = [row(epoch, 5.0 - epoch) for epoch in (1, 2, 3)]
     lines = lines_of(epoch_table(rows, epochs=3, best=rows[2], width=width), width)
     assert len(lines) == 4
@@ -224,7 +224,7 @@ def test_a_long_history_keeps_its_ends_and_its_best_epoch():
     assert "40/100" in epochs
 
 
-def test_a_history_line_of_another_kind_is_a_mistake_that_names_the_line(tmp_path):
+def test_an_invalid_history_line_is_an_error_with_its_number(tmp_path):
     run = Run(tmp_path)
     path = run.history
     run.append_history(row(1))
@@ -233,7 +233,7 @@ def test_a_history_line_of_another_kind_is_a_mistake_that_names_the_line(tmp_pat
         read_history(path)
 
 
-def test_a_line_that_is_gone_or_changed_in_one_digit_is_noticed(tmp_path):
+def test_a_missing_or_changed_history_line_is_noticed(tmp_path):
     run = Run(tmp_path)
     for epoch in (1, 2, 3):
         run.append_history(row(epoch))
@@ -269,7 +269,7 @@ def test_a_line_that_is_gone_or_changed_in_one_digit_is_noticed(tmp_path):
         (SystemExit(7), "failed", "ended with exit code 7"),
     ],
 )
-def test_a_run_that_did_not_finish_records_why_and_shows_it(tmp_path, capsys, error, status, problem):
+def test_a_failed_run_records_and_shows_the_reason(tmp_path, capsys, error, status, problem):
     run = Run(write_run(tmp_path / "runs" / "a", started="1", status="running"))
     with pytest.raises(type(error)), run.recording_failure():
         raise error
@@ -281,7 +281,7 @@ def test_a_run_that_did_not_finish_records_why_and_shows_it(tmp_path, capsys, er
     assert capsys.readouterr().out.count(problem) == 2
 
 
-def test_of_a_killed_run_the_reason_is_that_no_process_trains_it(tmp_path):
+def test_the_reason_of_a_killed_run(tmp_path):
     found = summarise(write_run(tmp_path / "a", started="1", status="running"))
     assert found.status == "killed"
     assert "no process is training it" in found.problem

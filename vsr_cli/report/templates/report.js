@@ -73,11 +73,12 @@
     card.tabIndex = -1;
     const title = make("h3", "", board.story);
     title.dir = "auto";
-    title.append(make("span", "", `frames ${board.start + 1} to ${board.start + 5}`));
+    title.append(make("span", "", `frames ${board.start + 1} to ${board.start + board.context.length + 1}`));
     for (const name of Object.keys(data.metrics)) {
       if (name in board.scores) title.append(make("span", "", `${name} ${+board.scores[name].toPrecision(3)}`));
     }
     const context = make("div", "context");
+    context.style.setProperty("--columns", Math.min(4, board.context.length));
     board.context.forEach(([image, text], k) =>
       context.append(frame("", `frame ${board.start + 1 + k}`, image, plain(text))));
     const targets = make("div", "targets");

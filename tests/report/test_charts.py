@@ -1,4 +1,4 @@
-"""The curves of a run, drawn from a history that is written here."""
+"""The loss curves of a run, drawn from a generated history."""
 
 import pytest
 from PIL import Image
@@ -40,7 +40,7 @@ def rewrite(run, rows):
 
 @pytest.fixture
 def panels():
-    """Draw a run and give what is drawn, by the panels' titles."""
+    """Draw a run and return the panels by title."""
 
     def draw(run):
         rows = read_history(run.history)
@@ -50,7 +50,7 @@ def panels():
     return draw
 
 
-def test_a_picture_is_written_and_written_anew(tmp_path):
+def test_the_chart_is_written_and_replaced(tmp_path):
     run = write_history(tmp_path / "run", 2)
     path = draw_curves(run)
     first = path.read_bytes()
@@ -61,7 +61,7 @@ def test_a_picture_is_written_and_written_anew(tmp_path):
     assert [each.name for each in run.folder.glob(".*")] == []
 
 
-def test_every_loss_and_the_rate_have_a_panel_with_training_and_validation(tmp_path, panels):
+def test_every_loss_and_the_learning_rate_have_a_panel(tmp_path, panels):
     drawn = panels(write_history(tmp_path / "run", 5))
     assert list(drawn) == ["loss (weighted sum)", "text", "image", "alignment", "learning rate at the end of the epoch"]
     train, held, *_ = drawn["text"].lines
@@ -79,7 +79,7 @@ def test_the_best_epoch_is_marked_in_every_loss(tmp_path, panels):
         assert "at the best epoch" in drawn[name].get_title("right")
 
 
-def test_a_loss_that_fell_steeply_is_drawn_by_its_logarithm(tmp_path, panels):
+def test_a_steep_loss_has_a_log_scale(tmp_path, panels):
     run = write_history(tmp_path / "run", 3, held_out=False)
     rows = read_history(run.history)
     for row, loss in zip(rows, (9.0, 1.0, 0.9), strict=True):
@@ -92,18 +92,18 @@ def test_a_loss_that_fell_steeply_is_drawn_by_its_logarithm(tmp_path, panels):
 
 
 @pytest.mark.parametrize("epochs", [1, 100])
-def test_without_a_validation_split_the_training_is_drawn_alone(tmp_path, panels, epochs):
+def test_without_a_validation_split_only_training_is_drawn(tmp_path, panels, epochs):
     run = write_history(tmp_path / "run", epochs, held_out=False)
     assert len(panels(run)["text"].lines) == 1
     assert draw_curves(run).is_file()
 
 
-def test_before_the_first_epoch_has_ended_there_is_nothing_to_draw(tmp_path):
+def test_before_the_first_epoch_there_is_no_chart(tmp_path):
     assert draw_curves(write_history(tmp_path / "run", 0)) is None
     assert not (tmp_path / "run" / "curves.png").exists()
 
 
-def test_a_loss_that_came_later_is_drawn_from_there(tmp_path, panels):
+def test_a_loss_that_starts_later_is_drawn_from_there(tmp_path, panels):
     run = write_history(tmp_path / "run", 3)
     rows = read_history(run.history)
     rows[2]["train"]["rhyme"] = 0.25

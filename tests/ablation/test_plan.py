@@ -1,4 +1,4 @@
-"""What an ablation varies, and the cells that come of it."""
+"""The axes, combinations and cells of an ablation."""
 
 import pytest
 
@@ -21,14 +21,14 @@ AXES = [
 ]
 
 
-def test_all_together_and_one_at_a_time():
+def test_product_and_one_at_a_time():
     every = [label_of(values, AXES) for values in combinations(AXES, one_at_a_time=False)]
     assert every == [f"{name} model.width={width}" for name in ("gru", "lstm", "mean") for width in (8, 16)]
     single = [label_of(values, AXES) for values in combinations(AXES, one_at_a_time=True)]
     assert single == ["gru model.width=8", "lstm model.width=8", "mean model.width=8", "gru model.width=16"]
 
 
-def test_with_nothing_that_varies_there_is_one_combination():
+def test_without_variation_there_is_one_combination():
     axes = part_axes({"temporal": ["gru"], "fusion": []})
     assert [label_of(values, axes) for values in combinations(axes, one_at_a_time=True)] == ["default"]
     assert combinations([], one_at_a_time=False) == [{}]
@@ -52,7 +52,7 @@ def test_a_grid_is_read_as_typed():
         ("training.seed=1,2", "use --seeds N"),
     ],
 )
-def test_what_can_be_no_axis_is_one_line(word, said):
+def test_an_invalid_axis_is_one_line(word, said):
     with pytest.raises(VsrError, match=said) as caught:
         grid_axes([word])
     assert "\n" not in str(caught.value)
@@ -79,7 +79,7 @@ def test_folders_have_names_of_their_own():
     assert all("/" not in cell.name for cell in made)
 
 
-def test_combinations_that_come_to_the_same_are_refused():
+def test_equal_combinations_are_refused():
     with pytest.raises(VsrError, match="b: has the same settings as a"):
         make_cells([Combination("a", {}), Combination("b", {})], [settings(1), settings(1)], 1)
 
