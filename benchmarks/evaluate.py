@@ -49,7 +49,8 @@ def main() -> None:
     from vsr_cli.data.batches import Contexts
     from vsr_cli.data.features import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
-    from vsr_cli.evaluation.predicting import predict_all
+    from vsr_cli.evaluation.model_predictions import Part
+    from vsr_cli.evaluation.predictions import predict_all
     from vsr_cli.model.spaces import Spaces
     from vsr_cli.model.weights import choose_device, load_model
 
@@ -71,15 +72,17 @@ def main() -> None:
                 prepared, **encoders, device=device, options=FeatureOptions(), splits=["test", "train"]
             )
             contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
-            predict_all(model, contexts, Decoding(), what="predicting")
+            predict_all(model, contexts, Decoding(), description="predicting")
             spaces = Spaces(model, device)
             for split in ("test", "train"):
                 rows = prepared.windows(split)
                 spaces.images(prepared.frames.images, rows.image_rows, kept=features.visual)
                 spaces.texts(features.tokens, rows.text_rows, kept=features.text)
 
+        part = Part(prepared, prepared, lambda: model)
+
         def evaluating() -> None:
-            evaluate(model, prepared, "test", choices, decoding=Decoding(), device=device)
+            evaluate([part], prepared, "test", choices, decoding=Decoding(), device=device)
 
         torch.set_num_threads(1)
         whole, bare = measured(evaluating, forward)

@@ -15,7 +15,7 @@ from vsr_cli.data.images import read_picture
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
 from vsr_cli.data.story_encoding import content_of, digitise
 from vsr_cli.errors import VsrError
-from vsr_cli.evaluation import predicting
+from vsr_cli.evaluation import predictions
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.model.weights import load_weights
 from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
@@ -137,9 +137,9 @@ def test_predictions_that_do_not_fit_tmpdir_name_it(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert (predicting._laid_out((2, 3)) == 0).all()
-    monkeypatch.setattr(predicting.os, "posix_fallocate", refuse)
+    assert (predictions._temporary_array((2, 3)) == 0).all()
+    monkeypatch.setattr(predictions.os, "posix_fallocate", refuse)
     with pytest.raises(OSError, match="No space") as raised:
-        predicting._laid_out((2, 3))
+        predictions._temporary_array((2, 3))
     assert f"{tmp_path}: No space left on device; free some space" in describe_os_error(raised.value)
     assert "TMPDIR" in describe_os_error(raised.value)

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from vsr_cli import console
-from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
+from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 
 WIDTHS = (60, 80, 120)
 LONG = "2026-11-29_16-47-00_attention-gru-with-a-long-name"

@@ -14,8 +14,8 @@ from vsr_cli.data.prepare import prepare_stories
 from vsr_cli.data.splits import SPLITS
 from vsr_cli.data.statistics import measure, summary
 from vsr_cli.data.words import count_words_and_marks, tokens_by, words_of
-from vsr_cli.evaluation import copy_last as copying
-from vsr_cli.evaluation.copy_last import copy_last_text
+from vsr_cli.evaluation import baselines
+from vsr_cli.evaluation.baselines import copy_last_scores
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.dataset_charts import draw_statistics
 
@@ -191,7 +191,7 @@ def test_what_is_no_tokenizer_is_one_line(tmp_path, content):
 
 def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):
     found = prepared(tmp_path, A, T, story("b", "x y z w.", "a b c.", "d e f.", "g h i j.", "g h i j k."))
-    scores = copy_last_text(found, SPLITS, resolve_metrics(registry(), ["bleu", "rouge"], []))
+    scores = copy_last_scores(found, SPLITS, resolve_metrics(registry(), ["bleu", "rouge"], []))
     assert scores["test"] is None, "its only target is among its inputs"
     assert scores["validation"] is None
     assert scores["train"] == scores["all"]
@@ -201,9 +201,9 @@ def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):
 
 
 def test_of_many_windows_some_are_scored(tmp_path, monkeypatch):
-    monkeypatch.setattr(copying, "MOST", 4)
+    monkeypatch.setattr(baselines, "MOST_COPIED", 4)
     found = prepared(tmp_path, story("a", *(f"Word {number} comes." for number in range(20))))
-    scores = copy_last_text(found, SPLITS, resolve_metrics(registry(), ["bleu"], []))
+    scores = copy_last_scores(found, SPLITS, resolve_metrics(registry(), ["bleu"], []))
     assert scores["all"]["windows"] == 4
 
 

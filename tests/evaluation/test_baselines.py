@@ -9,25 +9,30 @@ from hypothesis import strategies as st
 
 from vsr_cli.data.prepared import Windows
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation.baselines import Unavailable, between_stories, shuffled
-from vsr_cli.evaluation.scoring import candidates
-from vsr_cli.evaluation.series import Series
-from vsr_cli.evaluation.training_neighbors import Training
+from vsr_cli.evaluation.baselines import (
+    central_text,
+    mean_image,
+    nearest_contexts,
+    shuffled_context,
+    windows_of_other_stories,
+)
+from vsr_cli.evaluation.embeddings import TrainingWindows, Unavailable, WindowVectors, candidates
+from vsr_cli.evaluation.predictions import Predictions
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
 def test_every_window_is_answered_as_one_of_another_story(sizes):
     stories = [f"s{number}" for number, size in enumerate(sizes) for _ in range(size)]
-    others = between_stories(stories)
+    others = windows_of_other_stories(stories)
     assert all(stories[other] != story for story, other in zip(stories, others, strict=True))
     if 2 * max(sizes) <= len(stories):
         assert sorted(others) == list(range(len(stories)))
-    assert (others == between_stories(stories)).all()
+    assert (others == windows_of_other_stories(stories)).all()
 
 
 def test_one_story_has_no_other():
-    series = Series(["a", "b"], ArrayRows(np.zeros((2, 1, 1, 3), np.uint8)))
-    found = shuffled(series, ["s", "s"])
+    series = Predictions(["a", "b"], ArrayRows(np.zeros((2, 1, 1, 3), np.uint8)))
+    found = shuffled_context(series, ["s", "s"])
     assert isinstance(found, Unavailable)
     assert "prepare more stories" in found.reason
 
@@ -38,7 +43,8 @@ def training(visual, text, rows=None):
     windows = Windows([f"s{n}" for n in range(count)], rows, rows, np.zeros((count, 5), bool), np.zeros(count, int))
     images = np.arange(rows.max() + 1, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     prepared = SimpleNamespace(image_size=2, frames=SimpleNamespace(images=ArrayRows(images)))
-    return Training(prepared, windows, np.asarray(visual, np.float32), np.asarray(text, np.float32))
+    vectors = WindowVectors(np.asarray(visual, np.float32), np.asarray(text, np.float32))
+    return TrainingWindows(prepared, windows, vectors)
 
 
 def test_the_nearest_context_is_found_whatever_its_target():
@@ -49,19 +55,19 @@ def test_the_nearest_context_is_found_whatever_its_target():
     ours = [array[asked] + 0.01 * rng.normal(size=(4, 5, array.shape[-1])) for array in (visual, text)]
     for array in ours:
         array[:, 4] = 100  # the target is not looked at
-    assert found.nearest(*(array.astype(np.float32) for array in ours)).tolist() == asked
+    assert nearest_contexts(found, WindowVectors(*(array.astype(np.float32) for array in ours))).tolist() == asked
 
 
-def test_the_typical_text_is_nearest_to_the_mean_of_the_targets():
+def test_the_central_text_is_nearest_to_the_mean_of_the_targets():
     text = np.zeros((4, 5, 2))
     text[:, 4] = [[1, 0], [1, 1], [0, 1], [-1, 0.2]]
     text[:, :4] = [[-9, -9]]  # contexts do not matter
-    assert training(np.zeros((4, 5, 1)), text).typical_text() == 2 * 5 + 4
+    assert central_text(training(np.zeros((4, 5, 1)), text)) == 2 * 5 + 4
 
 
 def test_the_mean_image_is_of_the_targets():
     found = training(np.zeros((3, 5, 1)), np.zeros((3, 5, 1)))
-    assert (found.mean_image() == (4 + 9 + 14) / 3).all()
+    assert (mean_image(found) == (4 + 9 + 14) / 3).all()
 
 
 def test_a_target_is_ranked_among_all_targets_but_the_past_of_its_own_story():

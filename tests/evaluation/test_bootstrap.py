@@ -5,19 +5,21 @@ import pytest
 
 from vsr_cli.api import VsrError
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.evaluation.bootstrap import (
+from vsr_cli.evaluation.scoring import build_metrics, check_available
+from vsr_cli.evaluation.significance import (
+    LEAST_STORIES,
     UNLIMITED,
     difference_range,
     interval,
+    lead_over,
+    mean_over_seeds,
     resampled_scores,
     resampled_windows,
     score_range,
     score_series,
 )
-from vsr_cli.evaluation.scoring import build_metrics, check_available
-from vsr_cli.evaluation.significance import lead_over, mean_over_seeds
-from vsr_cli.evaluation.verdicts import BETTER, LEAST_STORIES, NOT_SIGNIFICANT, WORSE
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 
 
 class Mean:

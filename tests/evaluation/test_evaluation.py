@@ -19,11 +19,12 @@ from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import Choice
 from vsr_cli.data.prepared import Frames, Windows, open_prepared
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation.baselines import between_stories
+from vsr_cli.evaluation.baselines import windows_of_other_stories
 from vsr_cli.evaluation.evaluate import check_preparation, evaluate
-from vsr_cli.evaluation.leakage import within
+from vsr_cli.evaluation.leakage import leaks_within
+from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.evaluation.normalize import clean_text
-from vsr_cli.evaluation.storage import keep_evaluation
+from vsr_cli.evaluation.storage import store_evaluation
 from vsr_cli.files.atomic import read_json
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
@@ -84,8 +85,14 @@ def metrics(*names):
     return resolve_metrics(registry(), names, [])
 
 
+def evaluated(model, prepared, choices, split="test"):
+    return evaluate(
+        [Part(prepared, prepared, lambda: model)], prepared, split, choices, decoding=Decoding(), device=CPU
+    )
+
+
 def scored(model, prepared, *names):
-    return evaluate(model, prepared, "test", metrics(*names), decoding=Decoding(), device=CPU)
+    return evaluated(model, prepared, metrics(*names))
 
 
 def outcome(evaluation):
@@ -154,7 +161,7 @@ def made_windows():
 
 def test_a_target_among_its_inputs_and_padding_are_leaks():
     texts = [f"text {row}" for row in range(30)]
-    found = {reason: np.flatnonzero(hit).tolist() for reason, hit in within(made_windows(), texts).items()}
+    found = {reason: np.flatnonzero(hit).tolist() for reason, hit in leaks_within(made_windows(), texts).items()}
     assert found == {"target_text_in_context": [1, 3], "target_image_in_context": [2, 3], "padded": [4]}
 
 
@@ -162,14 +169,14 @@ def test_a_target_that_is_an_input_but_for_its_tags_is_a_leak():
     texts = [f"text {row}" for row in range(30)]
     texts[4] = "<gdo 1>Text</gdo> \u201c2\u201d"
     texts[2] = 'Text "2"'
-    assert np.flatnonzero(within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
+    assert np.flatnonzero(leaks_within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
 
 
 def test_a_target_that_stands_in_another_window_is_no_leak():
     windows = made_windows().take(np.asarray([0, 5]))
     image_rows = windows.image_rows.copy()
     image_rows[0, 4] = image_rows[1, 0]
-    assert not within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()
+    assert not leaks_within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()
 
 
 def test_a_leaking_window_is_in_no_score_and_in_no_prediction(model, prepared):
@@ -217,7 +224,7 @@ def test_the_baseline_is_the_last_frame_scored_by_hand(model, prepared, name):
 def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model, prepared, data):
     found = scored(model, prepared, "rouge", "mse")
     windows = found.windows
-    others = between_stories(windows.stories)
+    others = windows_of_other_stories(windows.stories)
     image_rows, text_rows = windows.image_rows.copy(), windows.text_rows.copy()
     image_rows[:, :4], text_rows[:, :4] = image_rows[others, :4], text_rows[others, :4]
     swapped = with_windows(open_prepared(data), replace(windows, image_rows=image_rows, text_rows=text_rows))
@@ -245,7 +252,7 @@ def test_the_upper_bound_is_the_target_cut_to_the_decoder_s_length_and_reference
 def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, prepared):
     result = scored(model, prepared, "mse").result
     block = result["teacher_forced"]
-    windows = evaluate(model, prepared, "test", metrics("mse"), decoding=Decoding(), device=CPU).windows
+    windows = scored(model, prepared, "mse").windows
     texts = [prepared.frames.texts[row] for row in windows.text_rows[:, 4]]
     assert block["tokens"] == model.text_decoder.tokenize(texts).mask.sum()
     assert block["perplexity"] == pytest.approx(np.exp(block["losses"]["text"]))
@@ -265,7 +272,7 @@ def test_every_score_carries_the_whole_signature(model, prepared):
 def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     found = scored(model, prepared, "bleu", "mse", "mrr-image")
     folder = tmp_path / "evaluations/test"
-    keep_evaluation(folder, found, {"run": "", "data": "", **found.result})
+    store_evaluation(folder, found, {"run": "", "data": "", **found.result})
     stored = read_json(folder / "result.json", what="a result")
     assert stored == {"format": FORMAT, "run": "", "data": "", **found.result}
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
@@ -324,7 +331,7 @@ def test_a_metric_that_cannot_run_is_a_cell_with_its_remedy_beside_the_others(mo
     )
     needy = Choice(Provided("metrics", component, "needy", "nobody 1.0"), Options())
     before, after = metrics("mse", "bleu")
-    result = evaluate(model, prepared, "test", [before, needy, after], decoding=Decoding(), device=CPU).result
+    result = evaluated(model, prepared, [before, needy, after]).result
     assert list(result["metrics"]) == ["mse", "needy", "bleu"]
     assert result["metrics"]["needy"] == {
         "unavailable": "metric needy: its word list is not here (words.txt); get it with 'fetch words'"

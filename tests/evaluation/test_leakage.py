@@ -57,7 +57,7 @@ def change(prepared, split, **arrays):
 
 def found(prepared, split="test", training=None):
     result = audit(prepared, split, training=training or prepared)
-    assert len(result.kept) + len(result.leaks) == len(prepared.windows(split))
+    assert len(result.scored) + len(result.leaks) == len(prepared.windows(split))
     return result
 
 

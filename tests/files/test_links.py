@@ -14,10 +14,10 @@ from vsr_cli.cli.train import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.cache_maintenance import kept_features, prune, remove_damaged
 from vsr_cli.errors import VsrError
-from vsr_cli.evaluation.folder import alone_in_evaluation
 from vsr_cli.files.links import refuse_links
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs.results import lock_evaluation
 from vsr_cli.runs.run import Run
 
 
@@ -101,7 +101,7 @@ def test_a_dangling_link_counts(tmp_path):
     (tmp_path / "evaluations").symlink_to(tmp_path / "absent")
 
     def act() -> None:
-        with alone_in_evaluation(tmp_path / "evaluations" / "test"):
+        with lock_evaluation(tmp_path / "evaluations" / "test"):
             raise AssertionError("it went on")
 
     refused(act, tmp_path / "evaluations", tmp_path)

@@ -6,11 +6,11 @@ from PIL import Image
 from vsr_cli.ablation.plan import Ablation, Cell, Combination, Plan
 from vsr_cli.ablation.results import results
 from vsr_cli.ablation.running import Outcome
-from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.files.atomic import write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.ablation import markdown, notes, tables
 from vsr_cli.report.charts import draw_ablation
+from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.runs.run import FORMAT
 
 from .test_comparing import settle

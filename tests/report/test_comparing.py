@@ -12,10 +12,9 @@ from vsr_cli.cli.compare import run_compare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.evaluation.comparison import in_one_space
 from vsr_cli.evaluation.scoring import build_metrics
-from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.files.atomic import write_json
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.runs.results import open_evaluated
+from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE, open_evaluated
 
 from .conftest import seal
 

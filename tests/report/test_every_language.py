@@ -14,9 +14,8 @@ from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.data.prepared import Prepared, open_prepared
-from vsr_cli.evaluation.external_predictions import read_given
-from vsr_cli.evaluation.score import score_given, windows_of
-from vsr_cli.evaluation.upper_bound import upper_bound_caution
+from vsr_cli.evaluation.external_predictions import read_external, score_external, windows_of
+from vsr_cli.evaluation.scoring import upper_bound_caution
 from vsr_cli.plugin.discovery import registry
 
 WORDS = {
@@ -61,8 +60,8 @@ def score(prepared: Prepared, folder: Path, *, assignments: Sequence[str] = ()) 
     path = folder / "theirs.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     choices = resolve_metrics(registry(), METRICS, parse_set(assignments))
-    given = read_given(path, windows_of(prepared, "test"))
-    return score_given(given, prepared, "test", choices, allow_missing=False).result
+    given = read_external(path, windows_of(prepared, "test"))
+    return score_external(given, prepared, "test", choices, allow_missing=False).result
 
 
 def test_the_targets_themselves_score_highest_and_copying_does_not(told: SimpleNamespace) -> None:
@@ -101,7 +100,7 @@ def test_words_are_counted_in_every_language(told: SimpleNamespace) -> None:
 
 def test_only_a_bound_that_is_far_from_the_highest_score_is_warned_of() -> None:
     metric = SimpleNamespace(perfect=100.0)
-    assert upper_bound_caution("m", metric, {"upper_bound": 90.5}) is None
-    assert upper_bound_caution("m", metric, {"upper_bound": None}) is None
-    assert upper_bound_caution("m", SimpleNamespace(), {"upper_bound": 0.0}) is None
-    assert "only 89 of 100" in str(upper_bound_caution("m", metric, {"upper_bound": 89.0}))
+    assert upper_bound_caution("m", metric, 90.5) is None
+    assert upper_bound_caution("m", metric, None) is None
+    assert upper_bound_caution("m", SimpleNamespace(), 0.0) is None
+    assert "only 89 of 100" in str(upper_bound_caution("m", metric, 89.0))

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from vsr_cli.evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories, verdict
+from vsr_cli.evaluation.significance import few_stories, verdict
 from vsr_cli.report.formatting import legend, marks, short
 from vsr_cli.report.markdown import chosen_examples, markdown, plain
-from vsr_cli.runs.results import open_evaluated
+from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE, open_evaluated
 
 
 @pytest.fixture

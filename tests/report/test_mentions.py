@@ -9,9 +9,10 @@ from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.evaluate import evaluate
+from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.evaluation.normalize import clean_text
-from vsr_cli.evaluation.scoring import build_metrics, part_by_mentions
-from vsr_cli.evaluation.series import read_mentions, read_truth
+from vsr_cli.evaluation.predictions import load_mentions
+from vsr_cli.evaluation.scoring import open_task
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 
@@ -23,7 +24,7 @@ def choices(*names: str):
 def test_mentions_are_those_of_the_windows_own_frames(small_data: Path) -> None:
     prepared = open_prepared(small_data)
     windows = prepared.windows("train")
-    mentions = read_mentions(prepared, windows)
+    mentions = load_mentions(prepared, windows)
     assert [len(frames) for frames in mentions] == [5] * len(windows)
     for frames, rows in zip(mentions, windows.text_rows.tolist(), strict=True):
         for found, row in zip(frames, rows, strict=True):
@@ -34,9 +35,10 @@ def test_mentions_are_those_of_the_windows_own_frames(small_data: Path) -> None:
 
 def test_entities_are_scored_beside_baselines_and_upper_bound(small_data: Path, train_small, tmp_path: Path) -> None:
     run = train_small(tmp_path / "run", "training.epochs=1")
+    prepared = open_prepared(small_data)
     found = evaluate(
-        load_model(run, registry()),
-        open_prepared(small_data),
+        [Part(prepared, prepared, lambda: load_model(run, registry()))],
+        prepared,
         "test",
         choices("entity-f1"),
         decoding=Decoding(),
@@ -62,15 +64,10 @@ def unmarked(tmp_path: Path):
 
 
 def test_without_annotations_the_metric_is_unavailable_with_a_remedy(unmarked) -> None:
-    windows = unmarked.windows("test")
-    truth = read_truth(unmarked.frames, windows)
-    metrics, _ = build_metrics(choices("entity-f1", "mse"))
-    usable, unavailable, _ = part_by_mentions(metrics, unmarked, windows, truth)
-    assert list(usable) == ["mse"]
-    assert "marks no entities; prepare stories that do" in unavailable["entity-f1"]
+    task = open_task(unmarked, "test", unmarked.windows("test"), choices("entity-f1", "mse"))
+    assert list(task.metrics) == ["mse"]
+    assert "marks no entities; prepare stories that do" in task.unavailable["entity-f1"]
 
 
-def test_mentions_are_not_read_unless_a_metric_needs_them(unmarked) -> None:
-    windows = unmarked.windows("test")
-    truth = read_truth(unmarked.frames, windows)
-    assert part_by_mentions(build_metrics(choices("mse"))[0], unmarked, windows, truth)[2] is truth
+def test_mentions_are_loaded_only_for_a_metric_that_reads_them(unmarked) -> None:
+    assert open_task(unmarked, "test", unmarked.windows("test"), choices("mse")).references.mentions is None

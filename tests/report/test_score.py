@@ -13,8 +13,7 @@ from vsr_cli.cli.report import run_report
 from vsr_cli.cli.score import run_score
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.evaluation.external_predictions import read_given
-from vsr_cli.evaluation.score import score_given, windows_of
+from vsr_cli.evaluation.external_predictions import read_external, score_external, windows_of
 from vsr_cli.plugin.discovery import registry
 
 
@@ -58,8 +57,8 @@ def choices(*names):
 
 
 def scored(path, prepared, *names, allow_missing=False):
-    given = read_given(path, windows_of(prepared, "test"))
-    return score_given(given, prepared, "test", choices(*names), allow_missing=allow_missing)
+    given = read_external(path, windows_of(prepared, "test"))
+    return score_external(given, prepared, "test", choices(*names), allow_missing=allow_missing)
 
 
 def test_predictions_that_copy_the_last_text_score_exactly_the_baseline(lines, prepared, write_lines):
@@ -89,7 +88,7 @@ def test_predictions_of_vsr_evaluate_and_a_byte_order_mark_are_read(lines, prepa
 
 def test_story_names_match_in_any_unicode_form(tmp_path):
     (tmp_path / "theirs.jsonl").write_text(json.dumps({"story": "e\u0301", "window": 0, "text": "x"}) + "\n")
-    assert read_given(tmp_path / "theirs.jsonl", [("\u00e9", 0)]).texts == {("\u00e9", 0): "x"}
+    assert read_external(tmp_path / "theirs.jsonl", [("\u00e9", 0)]).texts == {("\u00e9", 0): "x"}
 
 
 def test_target_images_have_no_error_and_are_stored(lines, prepared, write_lines, tmp_path):

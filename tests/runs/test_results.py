@@ -15,9 +15,9 @@ from vsr_cli.cli.report import run_report
 from vsr_cli.cli.train import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation import storage as keeping
+from vsr_cli.evaluation import storage
 from vsr_cli.evaluation.evaluate import Evaluation
-from vsr_cli.evaluation.storage import keep_evaluation
+from vsr_cli.evaluation.storage import store_evaluation
 from vsr_cli.files import atomic
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.plugin.discovery import registry
@@ -47,7 +47,7 @@ def made(values, *, says="a fox", **changed):
 
 
 def keep(folder, evaluation, **options):
-    return keep_evaluation(folder, evaluation, evaluation.result, **options)
+    return store_evaluation(folder, evaluation, evaluation.result, **options)
 
 
 def state(folder):
@@ -68,7 +68,7 @@ def folder(tmp_path):
 def test_another_metric_is_added_and_the_same_one_replaced(folder, capsys):
     keep(folder, made({"bleu": 1, "rouge": 2}))
     assert keep(folder, made({"meteor": 3}))["metrics"].keys() == {"bleu", "rouge", "meteor"}
-    assert "keeping what is stored of bleu, rouge" in capsys.readouterr().err
+    assert "keeping the stored scores of bleu, rouge" in capsys.readouterr().err
     keep(folder, made({"rouge": 4, "mse": 5}))
     assert state(folder) == {"bleu": 1, "rouge": 4, "meteor": 3, "mse": 5}
 
@@ -135,7 +135,7 @@ def in_a_process(act):
 
 STEPS = (
     (Path, "rename"), (Path, "replace"), (Path, "chmod"), (Path, "mkdir"), (Path, "open"), (shutil, "rmtree"),
-    (atomic.tempfile, "mkdtemp"), (keeping, "write_checksums"),
+    (atomic.tempfile, "mkdtemp"), (storage, "write_checksums"),
 )  # fmt: skip
 
 

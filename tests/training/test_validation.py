@@ -16,6 +16,7 @@ from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.evaluate import evaluate
+from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.model.losses.held_out import BATCH, held_out_batches
 from vsr_cli.model.losses.means import LossMeans, open_split
 from vsr_cli.model.story_model import StoryModel
@@ -76,7 +77,8 @@ def test_the_validation_loss_of_history_is_that_of_evaluate(run, model, data):
     (row,) = read_history(run.history)
     choices = resolve_metrics(registry(), ["mse"], [])
     prepared = open_prepared(data)
-    found = evaluate(model, prepared, "validation", choices, decoding=Decoding(), device=CPU).result
+    parts = [Part(prepared, prepared, lambda: model)]
+    found = evaluate(parts, prepared, "validation", choices, decoding=Decoding(), device=CPU).result
     block = found["teacher_forced"]
     assert block["windows"] == len(prepared.windows("validation")) > BATCH
     assert set(row["validation"]) == {"loss", "text", "image", "alignment", "next_frame"}

@@ -13,13 +13,21 @@ from ..api import Metric, SpaceMetric
 from ..api.metrics import score_range
 from ..config.experiment import resolve_metrics
 from ..config.resolve import parse_set
-from ..evaluation.bootstrap import interval, resampled_scores
 from ..evaluation.comparison import check_alike, in_one_space, shared_metrics, stored_statistics
 from ..evaluation.scoring import build_metrics
-from ..evaluation.significance import LEVEL, SEED, holm, lead_over, mean_over_seeds, resamples_for
-from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE, few_stories
+from ..evaluation.significance import (
+    LEVEL,
+    SEED,
+    few_stories,
+    holm,
+    interval,
+    lead_over,
+    mean_over_seeds,
+    resampled_scores,
+    resamples_for,
+)
 from ..plugin.registry import Registry
-from ..runs.results import Evaluated, open_evaluated
+from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE, Evaluated, open_evaluated
 from ..runs.run import Run
 from ..runs.summary import summarise
 from .plan import Ablation, Cell, Plan

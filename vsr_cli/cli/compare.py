@@ -46,7 +46,7 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
         shared_metrics,
     )
     from ..evaluation.scoring import build_metrics, check_available
-    from ..evaluation.verdicts import few_stories
+    from ..evaluation.significance import few_stories
     from ..runs.results import open_evaluated
 
     evaluations = [open_evaluated(place, split) for place in places]

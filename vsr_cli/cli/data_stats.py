@@ -33,7 +33,7 @@ def run_stats(
     from ..data.splits import SPLITS
     from ..data.statistics import measure, summary
     from ..data.words import WORDS_AND_MARKS, count_words_and_marks, tokens_by
-    from ..evaluation.copy_last import copy_last_text
+    from ..evaluation.baselines import copy_last_scores
     from ..report.dataset_charts import draw_statistics
 
     # All that can be wrong is looked at before any story is read.
@@ -43,7 +43,7 @@ def run_stats(
     with open_stories(found, source, **options) as opened:
         measures = measure(opened.prepared, count_tokens)
         numbers = summary(measures)
-        copied = copy_last_text(opened.prepared, SPLITS, metrics)
+        copied = copy_last_scores(opened.prepared, SPLITS, metrics)
         numbers = {name: {**of, "copy_last": copied[name]} for name, of in numbers.items()}
         picture = picture or opened.prepared.folder / STATISTICS
         counted = f"tokens of {tokenizer}" if tokenizer else "words and punctuation marks"

@@ -17,11 +17,10 @@ from ..config.schema import FeatureOptions
 from ..console import out as console
 from ..console import styled, warn
 from ..errors import VsrError
-from ..evaluation.folder import alone_in_evaluation
 from ..plugin.registry import Registry
 from ..report.formatting import legend, marks, verdict_mark
 from ..report.tables import Cell, Column, fitting_table
-from ..runs.results import STORYBOARDS, evaluations_of
+from ..runs.results import STORYBOARDS, evaluations_of, lock_evaluation
 from ..runs.run import Run
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run_evaluate(
     writes the same evaluation.
     """
     folder = evaluation_folder(run.folder, split, decoding)
-    with alone_in_evaluation(folder):
+    with lock_evaluation(folder):
         return _evaluate(found, run, data, split, metrics, decoding=decoding, folder=folder)
 
 
@@ -72,28 +71,28 @@ def _evaluate(
 ) -> dict[str, Any]:
     from ..data.prepared import open_prepared
     from ..evaluation.evaluate import check_preparation, evaluate
-    from ..evaluation.storage import keep_evaluation
+    from ..evaluation.model_predictions import Part
+    from ..evaluation.storage import store_evaluation
     from ..model.weights import choose_device
 
     prepared = open_prepared(data)
     check_preparation(prepared, run.config())
     checkpoint = run.weights_digest()
     model = load_checked(found, run, checkpoint)
-    training, known = training_data(run, prepared)
+    training, cautions = training_data(run, prepared)
     evaluation = evaluate(
-        model,
+        [Part(prepared, training, lambda: model)],
         prepared,
         split,
         metrics,
         decoding=decoding,
         device=choose_device("auto"),
         feature_options=FeatureOptions(**run.config()["features"]),
-        training=training,
         checkpoint=checkpoint,
-        known=known,
+        cautions=cautions,
     )
     result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    stored = keep_evaluation(folder, evaluation, result, draw=partial(draw_shown, prepared, evaluation))
+    stored = store_evaluation(folder, evaluation, result, draw=partial(draw_shown, prepared, evaluation))
     warn_of_lasting(evaluation.result, stored)
     return stored
 

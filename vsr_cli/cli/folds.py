@@ -25,13 +25,13 @@ from ..config.schema import DataOptions, FeatureOptions
 from ..console import say
 from ..distributed_env import process_count
 from ..errors import VsrError
-from ..evaluation.folder import alone_in_evaluation
 from ..files.atomic import read_json, remove, write_json
 from ..files.links import refuse_links
 from ..files.locks import alone_in
 from ..files.strict_json import to_json
 from ..plugin.registry import Registry
 from ..runs.opening import RUNS
+from ..runs.results import lock_evaluation
 from ..runs.run import FOLDS, Run, now
 from .evaluate import draw_shown, evaluation_folder, load_checked, warn_of_lasting
 from .settings import flag_layers
@@ -168,9 +168,9 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Score what the runs predict, each of its own fold, as one, and store it as the evaluation of a run is stored."""
     from ..data.prepared import open_prepared
-    from ..evaluation.evaluate import evaluate_parts
-    from ..evaluation.predictions import Part
-    from ..evaluation.storage import keep_evaluation
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.model_predictions import Part
+    from ..evaluation.storage import store_evaluation
     from ..model.weights import choose_device
 
     digests = [run.weights_digest() for run in runs]
@@ -179,8 +179,8 @@ def _evaluate(
         own = open_prepared(Path(run.facts()["data"]))
         parts.append(Part(own, own, partial(load_checked, found, run, digest)))
     place = evaluation_folder(folder, HELD_OUT, decoding)
-    with alone_in_evaluation(place):
-        evaluation = evaluate_parts(
+    with lock_evaluation(place):
+        evaluation = evaluate(
             parts,
             pooled,
             HELD_OUT,
@@ -191,6 +191,6 @@ def _evaluate(
             checkpoint=hashlib.sha256(" ".join(digests).encode()).hexdigest()[: len(digests[0])],
         )
         result = {"run": str(folder), "data": str(pooled.folder), "folds": len(runs), **evaluation.result}
-        stored = keep_evaluation(place, evaluation, result, draw=partial(draw_shown, pooled, evaluation))
+        stored = store_evaluation(place, evaluation, result, draw=partial(draw_shown, pooled, evaluation))
     warn_of_lasting(evaluation.result, stored)
     return stored

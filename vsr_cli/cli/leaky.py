@@ -12,10 +12,10 @@ from ..config.schema import LEAKS, FeatureOptions
 from ..console import out as console
 from ..console import styled
 from ..errors import VsrError, nearest
-from ..evaluation.folder import alone_in_evaluation
 from ..files.atomic import write_json
 from ..plugin.registry import Registry
 from ..report.tables import Column, fitting_table
+from ..runs.results import lock_evaluation
 from ..runs.run import Run
 from .evaluate import evaluation_folder, training_data
 
@@ -54,7 +54,7 @@ def run_leaky(
 ) -> dict[str, Any]:
     """Score a run as the seed did, step by step, and keep that apart from results. `held_out` is the result beside."""
     folder = leaky_folder(run, split, decoding)
-    with alone_in_evaluation(folder):
+    with lock_evaluation(folder):
         record = _leaky_record(found, run, data, split, metrics, leaks=leaks, decoding=decoding, held_out=held_out)
         write_json(folder / FILE, record, seal=False)
     return record

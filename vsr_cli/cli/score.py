@@ -13,16 +13,15 @@ from ..config.schema import FeatureOptions
 from ..console import out as console
 from ..console import warn
 from ..errors import VsrError
-from ..evaluation.folder import alone_in_evaluation
 from ..files.atomic import is_empty
 from ..plugin.registry import Registry
-from ..runs.results import evaluations_of
+from ..runs.results import evaluations_of, lock_evaluation
 from ..runs.run import Run
 from .evaluate import score_table, training_data, warn_of_lasting
 
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
-    from ..evaluation.embeddings import Placed
+    from ..evaluation.embeddings import EmbeddedSplit
 
 SCORES = Path("scores")
 
@@ -48,7 +47,7 @@ def run_score(
         raise VsrError(f"--out {place}: holds something else than scores; name another folder, nothing is overwritten")
     if (place / "run.json").exists():
         raise VsrError(f"--out {place}: is a run, whose own evaluations stand there; name another folder")
-    with alone_in_evaluation(evaluations_of(place) / split):
+    with lock_evaluation(evaluations_of(place) / split):
         result = _score(found, file, data, split, choices, place=place, allow_missing=allow_missing, run=run)
     return place, result
 
@@ -65,35 +64,36 @@ def _score(
     run: Run | None,
 ) -> dict[str, Any]:
     from ..data.prepared import open_prepared
-    from ..evaluation.external_predictions import read_given
-    from ..evaluation.score import score_given, windows_of
-    from ..evaluation.storage import keep_evaluation
+    from ..evaluation.external_predictions import read_external, score_external, windows_of
+    from ..evaluation.storage import store_evaluation
 
     prepared = open_prepared(data)
-    given = read_given(file, windows_of(prepared, split))
-    placed, known = _place(found, run, prepared, split) if run else (None, [])
-    evaluation = score_given(given, prepared, split, choices, allow_missing=allow_missing, placed=placed, known=known)
+    external = read_external(file, windows_of(prepared, split))
+    embedded, cautions = _embed(found, run, prepared, split) if run else (None, [])
+    evaluation = score_external(
+        external, prepared, split, choices, allow_missing=allow_missing, embedded=embedded, cautions=cautions
+    )
     result = {"run": str(file), "data": str(data), **evaluation.result}
     if run:
         result["baselines_from"] = str(run.folder)
-    stored = keep_evaluation(evaluations_of(place) / split, evaluation, result)
+    stored = store_evaluation(evaluations_of(place) / split, evaluation, result)
     warn_of_lasting(evaluation.result, stored)
     return stored
 
 
-def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[Placed, list[str]]:
-    """Place a split in a run's spaces. Also return what is wrong with the data that the run learned from.
+def _embed(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[EmbeddedSplit, list[str]]:
+    """Embed a split by a run's encoders. Also return the cautions about the run's training data.
 
-    Raises VsrError if the images of the split were fitted otherwise than the run's.
+    Raises VsrError if the split was prepared with other sizes than the run's data.
     """
-    from ..evaluation.embeddings import place
+    from ..evaluation.embeddings import embed_split
     from ..evaluation.evaluate import check_preparation
     from ..model.weights import choose_device, load_model
 
     check_preparation(prepared, run.config())
     device = choose_device("auto")
-    training, known = training_data(run, prepared)
-    placed = place(
+    training, cautions = training_data(run, prepared)
+    embedded = embed_split(
         load_model(run, found).to(device).eval(),
         prepared,
         split,
@@ -101,7 +101,7 @@ def _place(found: Registry, run: Run, prepared: Prepared, split: str) -> tuple[P
         device=device,
         options=FeatureOptions(**run.config()["features"]),
     )
-    return placed, known
+    return embedded, cautions
 
 
 def show_score(place: Path, split: str) -> None:

@@ -1,124 +1,179 @@
-"""The baselines that every score stands beside, and its ceiling."""
+"""Baselines and the upper bound: what every score is compared with, on the same windows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import TextDecoder
-from ..data.prepared import Frames, Windows
+from ..api import Metric, TextDecoder
+from ..config.resolve import Choice
+from ..data.lint import target_in_context
+from ..data.prepared import Frames, Prepared, Windows
 from ..data.shards import ArrayRows, ChosenRows
-from ..model.spaces import Spaces, Vectors
+from ..data.statistics import ALL
+from ..model.spaces import Vectors
+from ..plugin.loading import build
+from .embeddings import EmbeddedSplit, TrainingWindows, Unavailable, WindowVectors, unit
 from .normalize import clean_text
-from .series import Series, Truth, cleaned
-from .training_neighbors import Training
+from .predictions import Predictions, References, load_references, normalized_texts
+from .scoring import measure, read_references
 
 SHUFFLE_SEED = 0
+CHUNK = 256
+MOST_COPIED = 2000
+"""Windows per split for `copy_last_scores`, evenly chosen: enough for three digits, within seconds."""
 
 
-@dataclass(frozen=True)
-class Unavailable:
-    """Why a baseline cannot be had, and what to do."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class WindowVectors:
-    """The frames of the scored windows in the run's spaces, (W, K + 1, d) each."""
-
-    visual: Vectors
-    text: Vectors
-
-    def take(self, rows: NDArray[np.int64]) -> WindowVectors:
-        """Return those of some windows."""
-        return WindowVectors(self.visual[rows], self.text[rows])
-
-
-def copy_last(frames: Frames, windows: Windows, truth: Truth, vectors: WindowVectors) -> Series:
-    """Answer with the last frame of the context."""
-    return Series(
-        [texts[-1] for texts in truth.context_texts],
+def copy_last(references: References, frames: Frames, windows: Windows, vectors: WindowVectors | None) -> Predictions:
+    """Predict the last frame of the context."""
+    return Predictions(
+        [texts[-1] for texts in references.context_texts],
         ChosenRows(frames.images, windows.image_rows[:, -2]),
-        vectors.visual[:, -2],
-        vectors.text[:, -2],
+        vectors.visual[:, -2] if vectors else None,
+        vectors.text[:, -2] if vectors else None,
     )
 
 
-def nearest_context(training: Training, vectors: WindowVectors) -> Series:
-    """Answer with what followed the most similar context of the training split."""
-    nearest = training.nearest(vectors.visual, vectors.text)  # (W,)
-    frames, windows = training.prepared.frames, training.windows.take(nearest)
-    forms = cleaned(frames.texts, windows.text_rows[:, -1])
-    return Series(
-        [forms[row] for row in windows.text_rows[:, -1].tolist()],
-        ChosenRows(frames.images, windows.image_rows[:, -1]),
-        training.visual[nearest, -1],
-        training.text[nearest, -1],
-    )
+def training_baselines(embedded: EmbeddedSplit, rows: NDArray[np.int64]) -> dict[str, Predictions | Unavailable]:
+    """Predict some of the split's windows (n,) from the training windows alone."""
+    training = embedded.training_windows
+    if isinstance(training, Unavailable):
+        return {"nearest-neighbor": training, "mean": training}
+    frames, vectors = training.prepared.frames, training.vectors
+    nearest = nearest_contexts(training, embedded.vectors.take(rows))  # (n,)
+    windows = training.windows.take(nearest)
+    texts = normalized_texts(frames.texts, windows.text_rows[:, -1])
+    central = frames.texts[central_text(training)]
+    image = ArrayRows(mean_image(training)[None])
+    spaces = embedded.spaces
+    mean = Predictions([clean_text(central)], image, spaces.images(image, np.array([0])), spaces.written([central]))
+    return {
+        "nearest-neighbor": Predictions(
+            [texts[row] for row in windows.text_rows[:, -1].tolist()],
+            ChosenRows(frames.images, windows.image_rows[:, -1]),
+            vectors.visual[nearest, -1],
+            vectors.text[nearest, -1],
+        ),
+        "mean": mean.take(np.zeros(len(rows), np.int64)),
+    }
 
 
-def typical(training: Training, spaces: Spaces, count: int) -> Series:
-    """Answer every window with the most typical training text and the mean training image."""
-    text = training.prepared.frames.texts[training.typical_text()]
-    image = ArrayRows(training.mean_image()[None])
-    one = Series([clean_text(text)], image, spaces.images(image, np.array([0])), spaces.written([text]))
-    return one.take(np.zeros(count, np.int64))
+def nearest_contexts(training: TrainingWindows, vectors: WindowVectors) -> NDArray[np.int64]:
+    """Return, for each window (W,), the training window with the nearest context.
+
+    A context is the mean of its frames' vectors minus the training mean, with equal weight for images and texts.
+    """
+    means = training.means
+
+    def contexts(of: WindowVectors) -> Vectors:
+        halves = [
+            unit(each[:, :-1].mean(axis=1) - means[space]) for space, each in (("visual", of.visual), ("text", of.text))
+        ]
+        return np.concatenate(halves, axis=1)
+
+    ours, theirs = contexts(vectors), contexts(training.vectors)
+    parts = [(ours[start : start + CHUNK] @ theirs.T).argmax(axis=1) for start in range(0, len(ours), CHUNK)]
+    return np.concatenate(parts).astype(np.int64)
 
 
-def shuffled(model: Series, stories: Sequence[str]) -> Series | Unavailable:
-    """Answer each window as the model answers one of another story, drawn once and for all.
+def central_text(training: TrainingWindows) -> int:
+    """Return the row of the target text nearest to the mean of all target texts."""
+    targets = unit(training.vectors.text[:, -1])
+    return int(training.windows.text_rows[int((targets @ targets.mean(axis=0)).argmax()), -1])
 
-    That is the model with its contexts shuffled between stories: an answer depends on the context alone.
+
+def mean_image(training: TrainingWindows) -> NDArray[np.uint8]:
+    """Return the mean of the target images, (H, W, 3)."""
+    rows = training.windows.image_rows[:, -1]
+    size = training.prepared.image_size
+    total = np.zeros((size, size, 3))
+    for start in range(0, len(rows), CHUNK):
+        total += training.prepared.frames.images.gather(rows[start : start + CHUNK]).sum(axis=0, dtype=np.float64)
+    mean: NDArray[np.uint8] = (total / len(rows)).round().astype(np.uint8)
+    return mean
+
+
+def shuffled_context(model: Predictions, stories: Sequence[str]) -> Predictions | Unavailable:
+    """Predict for each window what the model predicts for one of another story, in one fixed shuffle.
+
+    A prediction depends on the context alone, so this is the model with its contexts shuffled between stories.
     """
     if len(set(stories)) < 2:
-        return Unavailable("there is only one story, so there is no other to take contexts from; prepare more stories")
-    return model.take(between_stories(stories))
+        return Unavailable("shuffled-context: there is only one story; prepare more stories")
+    return model.take(windows_of_other_stories(stories))
 
 
-def between_stories(stories: Sequence[str], *, seed: int = SHUFFLE_SEED) -> NDArray[np.int64]:
-    """Return each window (W,) the row of one of another story. No row comes twice unless one story has over half."""
+def windows_of_other_stories(stories: Sequence[str], *, seed: int = SHUFFLE_SEED) -> NDArray[np.int64]:
+    """Return, for each window (W,), the row of one of another story; no row twice unless one story has over half."""
     number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]  # (W,)
     counts = np.bincount(number)
     random = np.random.default_rng(seed)
-    place = random.permutation(len(counts))  # of each story in a row of all
-    order = np.lexsort((random.permutation(len(number)), place[number]))  # (W,), story by story
+    position = random.permutation(len(counts))  # of each story in a sequence of all
+    order = np.lexsort((random.permutation(len(number)), position[number]))  # (W,), story by story
     others = np.empty_like(order)
-    others[order] = np.roll(order, -int(counts.max()))  # moved on by the longest, no window meets its own story
-    for row in np.flatnonzero(number[others] == number).tolist():  # but where one story has over half of them
+    others[order] = np.roll(order, -int(counts.max()))  # shifted by the longest, no window meets its own story
+    for row in np.flatnonzero(number[others] == number).tolist():  # except where one story has over half of them
         others[row] = random.choice(np.flatnonzero(number != number[row]))
     return others
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """The targets themselves, cut as the decoder would have to cut them."""
+def upper_bound(
+    decoder: TextDecoder, frames: Frames, windows: Windows, references: References
+) -> tuple[Predictions, float]:
+    """Predict the target itself, its text encoded and decoded by the decoder's tokens, which may truncate it.
 
-    series: Series
-    truncated: float
-    """The share of the references that are longer than the decoder can write."""
-
-
-def ceiling(
-    decoder: TextDecoder,
-    frames: Frames,
-    windows: Windows,
-    truth: Truth,
-    *,
-    vectors: WindowVectors,
-    spaces: Spaces | None,
-) -> Ceiling:
-    """Answer with the target, its text after a trip through the decoder's tokens. `spaces`: None if none asks."""
+    Also return the share of references that are longer than the decoder can write.
+    """
     rows, back = np.unique(windows.text_rows[:, -1], return_inverse=True)
     tokens = decoder.tokenize([frames.texts[row] for row in rows.tolist()])
-    written = [clean_text(text) for text in decoder.detokenize(torch.from_numpy(tokens.ids))]
+    decoded = [clean_text(text) for text in decoder.detokenize(torch.from_numpy(tokens.ids))]
     eos = decoder.tokenize([""]).ids[0, 0]
-    longer = tokens.ids[np.arange(len(rows)), tokens.mask.sum(axis=1) - 1] != eos  # a text that is cut does not end
-    texts = [written[at] for at in back.tolist()]
-    text = spaces.written(texts) if spaces else None
-    series = Series(texts, truth.images, vectors.visual[:, -1], text)
-    return Ceiling(series, float(longer[back].mean()))
+    truncated = tokens.ids[np.arange(len(rows)), tokens.mask.sum(axis=1) - 1] != eos
+    return Predictions([decoded[index] for index in back.tolist()], references.images), float(truncated[back].mean())
+
+
+def copy_last_scores(prepared: Prepared, splits: Sequence[str], choices: Sequence[Choice]) -> dict[str, Any]:
+    """Score copying the last text, by text metrics, in each split and in all: {split: {"windows": n, name: score}}.
+
+    As in an evaluation, windows whose target is in their context and padded ones are left out. A split without
+    windows is None, and so is the score of a metric that cannot read the texts.
+    """
+    chosen = {split: _copied_windows(prepared.windows(split)) for split in splits}
+    bounds = np.cumsum([0, *map(len, chosen.values())]).tolist()
+    parts = {split: slice(*bounds[at : at + 2]) for at, split in enumerate(splits)} | {ALL: slice(0, bounds[-1])}
+    metrics: dict[str, Metric] = {choice.name: build(choice.provided, choice.options) for choice in choices}
+    statistics: dict[str, NDArray[np.float64]] = {}
+    if bounds[-1]:
+        texts = np.concatenate([windows.text_rows for windows in chosen.values()])
+        stories = [story for windows in chosen.values() for story in windows.stories]
+        everything = Windows(
+            stories, np.zeros_like(texts), texts, np.zeros(texts.shape, np.bool_), np.zeros(len(texts), np.int64)
+        )
+        no_images = ArrayRows(np.empty((1, 0, 0, 3), np.uint8))  # text metrics read none
+        frames = Frames(no_images, prepared.frames.texts)
+        references = load_references(frames, everything)
+        metrics, _ = read_references(metrics, references.texts)
+        series = {"copy-last": copy_last(references, frames, everything, None)}
+        statistics = {name: of["copy-last"] for name, of in measure(metrics, series, references).items()}
+
+    def score(name: str, part: slice) -> float | None:
+        return round(metrics[name].combine(statistics[name][part])[name], 4) if name in statistics else None
+
+    return {
+        split: {"windows": part.stop - part.start, **{choice.name: score(choice.name, part) for choice in choices}}
+        if part.stop > part.start
+        else None
+        for split, part in parts.items()
+    }
+
+
+def _copied_windows(windows: Windows) -> Windows:
+    leaks = target_in_context(windows.text_rows) | target_in_context(windows.image_rows)
+    rows = np.flatnonzero(~(leaks | windows.repeated.any(axis=1)))
+    if len(rows) > MOST_COPIED:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_COPIED).round().astype(np.int64)]
+    return windows.take(rows)

@@ -13,7 +13,7 @@ from ..api import Metric, SpaceMetric
 from ..api.metrics import score_range
 from ..errors import VsrError
 from ..runs.results import Evaluated
-from .bootstrap import compared, interval, resampled_scores
+from .significance import compared, interval, resampled_scores
 
 FROZEN = "frozen-features"
 """What a signature says of a space that did not train."""

@@ -1,4 +1,8 @@
-"""The protocol: free-running predictions on a held-out split, scored beside their baselines and their ceiling."""
+"""The evaluation pipeline: predictions in; statistics of metrics, baselines, intervals and verdicts out.
+
+`evaluate` scores a run, or the runs of a cross-validation as one; `external_predictions.score_external` scores a file.
+Both end in `finish`, which knows nothing of where the predictions came from.
+"""
 
 from __future__ import annotations
 
@@ -19,60 +23,35 @@ from ..config.schema import FeatureOptions
 from ..data.prepared import Prepared, Windows
 from ..data.shards import Rows
 from ..errors import VsrError
-from ..model.losses.means import LossMeans
-from ..model.story_model import StoryModel
-from ..runs.results import SHORT
+from ..runs.results import FORMAT, SHORT
 from .baselines import SHUFFLE_SEED
-from .bootstrap import RESAMPLES, SEED
+from .embeddings import Statistics
 from .leakage import Audit, Leak, audit
-from .metric_results import metric_cells, prediction_lines
-from .predictions import Part, answer, joined
-from .scoring import Statistics, build_metrics, check_available, measure, part_by_mentions
-from .series import Series, read_truth
-from .verdicts import HELD_OUT_ONCE, MORE_STORIES, few_stories
+from .model_predictions import Part, Predicted, join_parts, predict_part
+from .predictions import Predictions
+from .scoring import Task, check_available, measure, metric_results, open_task, prediction_lines
+from .significance import HELD_OUT_ONCE, MORE_STORIES, RESAMPLES, SEED, few_stories
+
+TEXT_NORMALIZATION = "normalized-3"
+"""In signatures: the version of `clean_text`."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out: the result as JSON has it, and all that it was made of."""
+    """The result as JSON has it, and all that it was computed from."""
 
     result: dict[str, Any]
     predictions: list[dict[str, Any]]
-    """One of each scored window, as a line of predictions.jsonl has it."""
+    """One per scored window, as a line of predictions.jsonl."""
     statistics: Statistics
     leaks: Sequence[Leak]
     windows: Windows
     """The scored windows."""
     images: Rows
-    """The predicted pictures, (W, H, W, 3) uint8; (0, ...) where none are predicted."""
+    """The predicted images, (W, H, W, 3) uint8; (0, ...) where none are predicted."""
 
 
 def evaluate(
-    model: StoryModel,
-    prepared: Prepared,
-    split: str,
-    choices: Sequence[Choice],
-    *,
-    decoding: Decoding,
-    device: torch.device,
-    feature_options: FeatureOptions | None = None,
-    training: Prepared | None = None,
-    checkpoint: str | None = None,
-    known: Sequence[str] = (),
-) -> Evaluation:
-    """Predict every window of a split and score the predictions beside their baselines and their ceiling.
-
-    `training` is the data that the model was trained on, where baselines and leaks are looked for (None: `prepared`);
-    `checkpoint` is the digest of the model's weights, to which the result then belongs; `known` is what the caller
-    knows against the scores. Raises VsrError if the split holds no window, or none that is not a leak, or if no metric
-    can run.
-    """
-    part = Part(prepared, training or prepared, lambda: model)
-    how: dict[str, Any] = {"decoding": decoding, "device": device, "feature_options": feature_options}
-    return evaluate_parts([part], prepared, split, choices, **how, checkpoint=checkpoint, known=known)
-
-
-def evaluate_parts(
     parts: Sequence[Part],
     prepared: Prepared,
     split: str,
@@ -82,139 +61,124 @@ def evaluate_parts(
     device: torch.device,
     feature_options: FeatureOptions | None = None,
     checkpoint: str | None = None,
-    known: Sequence[str] = (),
+    cautions: Sequence[str] = (),
 ) -> Evaluation:
-    """Score what several models answer, each to the windows of its part, as one model's answers are scored.
+    """Predict every window of a split, each by the model of its part, and score them with baselines and upper bound.
 
     `prepared` has the windows of all parts in this split; the parts hold the same stories in other splits. Each part
-    has baselines of its own training data; ranks are among the targets of the part. Raises VsrError as `evaluate`.
+    has baselines of its own training data; ranks are among the targets of the part. `checkpoint` is the digest of the
+    weights, to which the result belongs; `cautions` are the caller's. Raises VsrError if the split holds no window, or
+    none that is not a leak, or if no metric can run.
     """
     audits = [audit(part.prepared, split, training=part.training) for part in parts]
-    found = _together(audits)
+    found = _joined_audit(audits)
     if not len(found.leaks) < sum(len(part.prepared.windows(split)) for part in parts):
         left_out = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
         raise VsrError(
             f"{prepared.folder}: no window of the {split} split can be scored"
             f"{f' (left out: {left_out})' if left_out else ''}; prepare more stories or choose another --split"
         )
-    scored = [(part, each) for part, each in zip(parts, audits, strict=True) if len(each.kept)]
+    scored = [(part, each.scored) for part, each in zip(parts, audits, strict=True) if len(each.scored)]
     everything = prepared.windows(split)
-    order, rows = _places(everything, [part.prepared.windows(split).take(each.kept) for part, each in scored])
-    windows = everything.take(rows)
-    metrics, unavailable = build_metrics(choices)
-    metrics, unmarked, truth = part_by_mentions(metrics, prepared, windows, read_truth(prepared.frames, windows))
-    unavailable |= unmarked
-    check_available(metrics, unavailable)
-    in_spaces = {name: metric for name, metric in metrics.items() if isinstance(metric, SpaceMetric)}
-    others = {name: metric for name, metric in metrics.items() if not isinstance(metric, SpaceMetric)}
+    order, rows = _order(everything, [part.prepared.windows(split).take(own) for part, own in scored])
+    task = open_task(prepared, split, everything.take(rows), choices)
+    check_available(task.metrics, task.unavailable)
+    in_spaces = {name: metric for name, metric in task.metrics.items() if isinstance(metric, SpaceMetric)}
     how: dict[str, Any] = {"decoding": decoding, "device": device, "options": feature_options or FeatureOptions()}
-    answers = [answer(part, split, each, in_spaces, **how) for part, each in scored]
-    together = joined(answers, [len(each.kept) for _, each in scored], order)
-    series = together.series
-    there = {name: each for name, each in series.items() if isinstance(each, Series)}
-    statistics = measure(others, there, truth) | together.in_spaces
+    predicted = join_parts([predict_part(part, split, own, in_spaces, **how) for part, own in scored], order)
 
-    stories = len(set(windows.stories))
-    facts = _facts(prepared, split, parts, together.facts, decoding) | {"stories": stories, "windows": len(windows)}
+    fingerprints = [part.training.fingerprint for part in parts]
+    folds = len(parts) > 1
+    facts = signature_facts(
+        task,
+        mode="free-running",
+        counts={"folds": len(parts)} if folds else {},
+        training=hashlib.sha256("|".join(fingerprints).encode()).hexdigest() if folds else fingerprints[0],
+        model={**{f"decoding.{name}": value for name, value in decoding.facts().items()}, **predicted.facts},
+    )
     if checkpoint is not None:
         facts["checkpoint"] = checkpoint[:SHORT]
-    cells: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in unavailable.items()}
-    cells |= metric_cells(metrics, statistics, windows.stories, series=series, signature=signature(facts))
-    # As training validates: over all windows of the split, also those that are left out of the scores.
-    whole = {"stories": len(set(everything.stories)), "windows": len(everything)}
-    result = {
-        "signature": signature(facts),
+    # As in validation: over all windows of the split, including those that are not scored.
+    whole = {"stories": len(set(everything.stories)), "windows": len(everything), "mode": "teacher-forced"}
+    record = {
         "checkpoint": checkpoint,
-        "split": split,
-        "held_out": split != "train",
-        "stories": stories,
-        "windows": len(windows),
-        "cautions": [*cautions(split, stories, remedy=HELD_OUT_ONCE if len(parts) == 1 else MORE_STORIES), *known],
+        "cautions": [*caution(task, MORE_STORIES if folds else HELD_OUT_ONCE), *cautions],
         "decoding": decoding.facts(),
-        "truncated_references": together.truncated,
         "leaks": found.record(),
-        "metrics": {choice.name: cells[choice.name] for choice in choices},
         "teacher_forced": {
-            **_teacher_forced(together.losses, together.weights),
+            **_teacher_forced(predicted),
             "windows": len(everything),
-            "signature": signature({**facts, **whole, "mode": "teacher-forced"}),
+            "signature": signature({**facts, **whole}),
         },
     }
-    model = series["model"]
-    assert isinstance(model, Series)
-    lines = prediction_lines(windows, model, truth, metrics=metrics, statistics=statistics)
-    return Evaluation(result, lines, statistics, found.leaks, windows, model.images)
+    return finish(task, choices, predicted, facts=facts, record=record, leaks=found.leaks)
 
 
-def _together(audits: Sequence[Audit]) -> Audit:
-    """Return what several audits found in all; which windows are kept is for each to say."""
-    first, *others = audits
-    if not others:
-        return first
-    counts = {reason: sum(each.counts[reason] for each in audits) for reason in first.counts}
-    return Audit(first.kept[:0], counts, [leak for each in audits for leak in each.leaks])
-
-
-def _places(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return in which order the windows of some parts stand in a split, and which of the split's windows they are."""
-    place = {key: row for row, key in enumerate(zip(everything.stories, everything.starts.tolist(), strict=True))}
-    rows = [place[key] for part in parts for key in zip(part.stories, part.starts.tolist(), strict=True)]
-    assert len(set(rows)) == len(rows), "a window is in two parts"
-    order = np.argsort(np.asarray(rows, np.int64), kind="stable")
-    return order, np.asarray(rows, np.int64)[order]
-
-
-def _teacher_forced(means: LossMeans, weights: Mapping[str, float]) -> dict[str, Any]:
-    """Return the mean losses, and the perplexity per token of the run's own vocabulary."""
-    losses = means.means(weights)
-    return {
-        "losses": losses,
-        "perplexity": math.exp(losses["text"]) if losses["text"] < 700 else None,  # beyond, no float holds it
-        "tokens": int(means.counts["text"]),
+def finish(
+    task: Task,
+    choices: Sequence[Choice],
+    predicted: Predicted,
+    *,
+    facts: Mapping[str, object],
+    record: Mapping[str, Any],
+    leaks: Sequence[Leak],
+) -> Evaluation:
+    """Measure the predictions by all metrics and assemble the result, to which `record` adds its fields."""
+    available = {name: each for name, each in predicted.series.items() if isinstance(each, Predictions)}
+    others = {name: metric for name, metric in task.metrics.items() if not isinstance(metric, SpaceMetric)}
+    statistics = measure(others, available, task.references) | predicted.in_spaces
+    signed = signature(facts)
+    results = metric_results(task, predicted.series, statistics, signature=signed)
+    result = {
+        "format": FORMAT,
+        "signature": signed,
+        "split": task.split,
+        "held_out": task.split != "train",
+        "stories": len(set(task.windows.stories)),
+        "windows": len(task.windows),
+        "truncated_references": predicted.truncated,
+        "metrics": {choice.name: results[choice.name] for choice in choices},
+        **record,
     }
+    lines = prediction_lines(task, available["model"], statistics)
+    return Evaluation(result, lines, statistics, leaks, task.windows, available["model"].images)
 
 
-def cautions(split: str, stories: int, *, remedy: str = HELD_OUT_ONCE) -> list[str]:
-    """Return what speaks against the scores of so many stories of a split, a sentence each."""
-    learned = "these are stories of the train split: what learned from them scores better there than on any others"
-    few = few_stories(stories, remedy=remedy)
-    return [*([learned] if split == "train" else []), *([few] if few else [])]
+def caution(task: Task, remedy: str) -> list[str]:
+    """Return what limits the scores of a split, a sentence each."""
+    learned = "these are stories of the train split: the model scores better on them than on any others"
+    few = few_stories(len(set(task.windows.stories)), remedy=remedy)
+    return [*([learned] if task.split == "train" else []), *([few] if few else [])]
 
 
 def signature(facts: Mapping[str, object]) -> str:
-    """Write facts as sacreBLEU does."""
+    """Return facts in the format of sacreBLEU's signatures."""
     return "|".join(f"{name}:{value}" for name, value in facts.items())
 
 
-def _facts(
-    prepared: Prepared, split: str, parts: Sequence[Part], of_model: Mapping[str, object], decoding: Decoding
+def signature_facts(
+    task: Task, *, mode: str, counts: Mapping[str, int], training: str, model: Mapping[str, object]
 ) -> dict[str, object]:
-    """Name everything that the scores depend on besides the model and the metric."""
-    data = prepared.manifest["data"]
-    folds = {"folds": len(parts)} if len(parts) > 1 else {}
-    learned = [part.training.fingerprint for part in parts]
-    training = learned[0] if len(parts) == 1 else hashlib.sha256("|".join(learned).encode()).hexdigest()
-    facts: dict[str, object] = {
+    """Return everything that the scores depend on besides the metric: data, protocol, and the facts of the model."""
+    data = task.prepared.manifest["data"]
+    return {
         "vsr": __version__,
-        "mode": "free-running",
-        "split": split,
-        **folds,
-        "stories": None,
-        "windows": None,
+        "mode": mode,
+        "split": task.split,
+        "stories": len(set(task.windows.stories)),
+        "windows": len(task.windows),
+        **counts,
         "window": data["window"],
-        "resize": prepared.resize,
-        "data": prepared.fingerprint[:12],
+        "resize": task.prepared.resize,
+        "data": task.prepared.fingerprint[:12],
         "splitby": data["split"],
         "splitseed": data["seed"],
         "training": training[:12],
-        "text": "normalized-3",
-        "maxlength": of_model["maxlength"],
-        **{f"decoding.{name}": value for name, value in decoding.facts().items()},
+        "text": TEXT_NORMALIZATION,
+        **model,
         "shuffleseed": SHUFFLE_SEED,
-        **{name: value for name, value in of_model.items() if name != "maxlength"},
         "bootstrap": f"stories-{RESAMPLES}-seed{SEED}",
     }
-    return facts
 
 
 def check_preparation(prepared: Prepared, run_config: Mapping[str, Any]) -> None:
@@ -231,3 +195,29 @@ def check_preparation(prepared: Prepared, run_config: Mapping[str, Any]) -> None
             f"{prepared.folder}: prepared at {prepared.image_size} pixels by {prepared.resize}, the run was trained at "
             f"{size} by {resize}; prepare it with --resize {resize} --set data.image_size={size}"
         )
+
+
+def _joined_audit(audits: Sequence[Audit]) -> Audit:
+    """Return what several audits found in total; which windows are scored is in each of them."""
+    if len(audits) == 1:
+        return audits[0]
+    counts = {reason: sum(each.counts[reason] for each in audits) for reason in audits[0].counts}
+    return Audit(audits[0].scored[:0], counts, [leak for each in audits for leak in each.leaks])
+
+
+def _order(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order that sorts the parts' windows as in the split, and their rows in the split in that order."""
+    position = {key: row for row, key in enumerate(zip(everything.stories, everything.starts.tolist(), strict=True))}
+    rows = [position[key] for part in parts for key in zip(part.stories, part.starts.tolist(), strict=True)]
+    assert len(set(rows)) == len(rows), "a window is in two parts"
+    order = np.argsort(np.asarray(rows, np.int64), kind="stable")
+    return order, np.asarray(rows, np.int64)[order]
+
+
+def _teacher_forced(predicted: Predicted) -> dict[str, Any]:
+    """Return the mean losses, and the perplexity per token of the run's own vocabulary; None where there is none."""
+    assert predicted.losses is not None
+    losses = predicted.losses.means(predicted.weights)
+    finite = predicted.models_text and losses["text"] < 700  # beyond, no float holds it
+    tokens = int(predicted.losses.counts["text"])
+    return {"losses": losses, "perplexity": math.exp(losses["text"]) if finite else None, "tokens": tokens}

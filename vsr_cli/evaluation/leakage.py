@@ -1,4 +1,4 @@
-"""The audit before scoring: windows whose score would say nothing, since their answer was to be had elsewhere."""
+"""The leakage audit before scoring: windows whose target is among their inputs or was seen in training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..data.prepared import Prepared, Windows
 from .normalize import clean_text
 
 LEARNED_FROM = ("train", "validation")
-"""The splits that shaped a model: its weights, and the choice of the epoch that is kept."""
+"""The splits that shaped a model: its weights, and the choice of the best epoch."""
 THUMBNAIL = 32
 SAME = 4.0
-"""How far the thumbnails of pictures with like hashes may differ that show the same, root mean square in steps of 255.
+"""The largest root mean square difference (0 to 255) between thumbnails of near duplicates.
 
-Hashes alone call drawings alike that share a backdrop: of 171 targets of storyworld, 157 have a like one in training,
-11 within this bound; in real stories, all but one of 56 pairs with like hashes are within 2.
+Hashes alone match drawings that share a backdrop: of 171 targets of storyworld, 157 have a match in training, 11 within
+this bound; in real stories, all but one of 56 matching pairs are within 2.
 """
 
 
@@ -34,52 +34,51 @@ class Leak:
     start: int
     reasons: tuple[str, ...]
     detail: str
-    """Where the answer stands besides; empty where the reason says it."""
+    """Where else the target is; empty where the reason says it."""
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as in JSON."""
         return {"story": self.story, "start": self.start, "reasons": list(self.reasons), "detail": self.detail}
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Which windows are scored, and what is the matter with the others."""
+    """Which windows are scored, and why the others are left out."""
 
-    kept: NDArray[np.int64]
+    scored: NDArray[np.int64]
     """The rows of the windows that are scored."""
     counts: Mapping[str, int]
-    """How many windows each reason hits; one window may be hit by several."""
+    """The number of windows by reason; a window may have several."""
     leaks: Sequence[Leak]
 
     def record(self) -> dict[str, int]:
-        """Return the counts by name, and last how many windows are left out."""
+        """Return the counts by name, and last the number of windows that are left out."""
         return {**self.counts, "left_out": len(self.leaks)}
 
 
 def audit(prepared: Prepared, split: str, *, training: Prepared | None) -> Audit:
-    """Find the windows of a split whose target is among their inputs or was learned from, and padded ones.
+    """Find the windows of a split whose target is among their inputs or was seen in training, and padded ones.
 
-    `training` is the data that the model learned from (None: it is not there to compare with). A target was learned
-    from if its story is in the training or validation split there, or a picture that shows the same: with a like hash
-    (see `lint.NEAR`) and like pixels (see `SAME`).
+    `training` is the training data (None: not available for comparison). A target was seen if its story is in the
+    training or validation split there, or a near duplicate of its image: by hash (`lint.NEAR`) and pixels (`SAME`).
     """
     windows = prepared.windows(split)
-    found = dict(within(windows, prepared.frames.texts))
+    found = dict(leaks_within(windows, prepared.frames.texts))
     details: dict[int, str] = {}
-    # Of the split that a model learned from, every target was learned from; that is said of the whole result.
+    # In the train split every target was seen; `held_out` in the result says so.
     learned = [name for name in LEARNED_FROM if name != split] if training is not None and split != "train" else []
     in_training, alike = np.zeros(len(windows), np.bool_), np.zeros(len(windows), np.bool_)
     for name in learned:
         assert training is not None
         seen = training.windows(name)
         in_training |= np.isin(np.asarray(windows.stories, dtype=object), sorted(set(seen.stories)))
-        for window, story in _alike(prepared, windows, training, seen).items():
+        for window, story in _near_duplicates(prepared, windows, training, seen).items():
             alike[window] = True
-            details.setdefault(window, f"its picture is like one of {story}, in {name}")
+            details.setdefault(window, f"its image is a near duplicate of one of {story}, in {name}")
     found |= {"story_in_training": in_training, "near_duplicate_across_splits": alike}
     left_out = np.logical_or.reduce(list(found.values()))
     return Audit(
-        kept=np.flatnonzero(~left_out),
+        scored=np.flatnonzero(~left_out),
         counts={reason: int(hit.sum()) for reason, hit in found.items()},
         leaks=[
             Leak(
@@ -93,10 +92,10 @@ def audit(prepared: Prepared, split: str, *, training: Prepared | None) -> Audit
     )
 
 
-def within(windows: Windows, texts: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Say of windows whether the target's text or picture is among their inputs, or they are padded: (W,) each.
+def leaks_within(windows: Windows, texts: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Return by reason which windows have the target's text or image among their inputs, or are padded: (W,) each.
 
-    Texts are compared in their one form, so that a text and the same without its tags are equal.
+    Texts are compared normalized, so that a text and the same without its tags are equal.
     """
     rows, back = np.unique(windows.text_rows, return_inverse=True)
     forms: dict[str, int] = {}
@@ -108,8 +107,8 @@ def within(windows: Windows, texts: Sequence[str]) -> dict[str, NDArray[np.bool_
     }
 
 
-def _alike(prepared: Prepared, windows: Windows, other: Prepared, seen: Windows) -> dict[int, str]:
-    """Return the windows whose target's picture is like one of those seen, each with a story that has it."""
+def _near_duplicates(prepared: Prepared, windows: Windows, other: Prepared, seen: Windows) -> dict[int, str]:
+    """Return the windows whose target image is a near duplicate of a seen one, each with a story that has it."""
     targets, window_of = np.unique(windows.image_rows[:, -1], return_inverse=True)
     rows, first = np.unique(seen.image_rows, return_index=True)
     pairs = near_duplicates(prepared.image_facts.hash[targets], other.image_facts.hash[rows], distance=NEAR)

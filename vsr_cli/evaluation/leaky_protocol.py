@@ -24,21 +24,20 @@ from ..model.losses.held_out import BATCH
 from ..model.story_model import StoryModel
 from .leakage import audit
 from .normalize import clean_text, marked_text
-from .predicting import predict_all
+from .predictions import Predictions, References, predict_all
 from .scoring import build_metrics, measure, reads_mentions
-from .series import Series, Truth
 
 TRAINING_WINDOWS = 10
-"""How many training windows the seed scored itself on."""
+"""The number of training windows on which the reference design was scored."""
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """What a model answers to some windows while some leaks are open, its texts as it wrote them."""
+class _Leaky:
+    """What a model predicts for some windows while some leaks are open; texts are not normalized."""
 
     prepared: Prepared
     windows: Windows
-    series: Series
+    predictions: Predictions
 
 
 def leaky_steps(
@@ -55,10 +54,9 @@ def leaky_steps(
 ) -> list[dict[str, Any]]:
     """Score one model with all `leaks` open, then with one after the other closed, in the order of `LEAKS`.
 
-    The last step is scored as every evaluation is. Gives of each step which leaks are open, which one has just been
-    closed, its windows and stories, the scores by metric, and the first window's texts. Metrics of spaces or of
-    entities have no scores here, nor have those that cannot run. Raises VsrError if the decoder cannot be told the
-    text up to each place, or training windows are asked for and not there.
+    The last step is scored like every evaluation. A step states the open leaks, the one just closed, the numbers of
+    windows and stories, the scores by metric, and the first window's texts. Metrics in embedding spaces or of entities
+    have no scores here. Raises VsrError if the decoder cannot be teacher-forced, or there are no training windows.
     """
     metrics = {
         name: metric
@@ -66,30 +64,32 @@ def leaky_steps(
         if not isinstance(metric, SpaceMetric) and not reads_mentions(metric)
     }
     model.to(device).eval()
-    kept = prepared.windows(split).take(audit(prepared, split, training=training).kept)
-    answered: dict[frozenset[str], _Answers] = {}
+    held_out = prepared.windows(split).take(audit(prepared, split, training=training).scored)
+    predicted: dict[frozenset[str], _Leaky] = {}
     steps = []
     for closed, still_open in _closing(leaks):
         source = frozenset(still_open) & {"training", "padding", "teacher-forcing"}
-        if source not in answered:
-            data, windows = (training, _training_windows(training)) if "training" in source else (prepared, kept)
+        if source not in predicted:
+            data, windows = (training, _training_windows(training)) if "training" in source else (prepared, held_out)
             if "padding" in source:
                 windows = _padded(windows)
             splits = ["train" if "training" in source else split]
             encoders: dict[str, Any] = {"visual": model.visual, "text": model.text}
             features = frozen_features(data, **encoders, device=device, options=feature_options, splits=splits)
             contexts = Contexts(data.frames, windows, **encoders, features=features, device=device)
-            series = predict_all(model, contexts, decoding, what=f"predicting, {len(source)} leaks open", form=str)
+            predictions = predict_all(
+                model, contexts, decoding, description=f"predicting, {len(source)} leaks open", normalize=str
+            )
             if "teacher-forcing" in source:
                 targets = Targets(data.frames, windows, decoder=model.text_decoder, device=device)
-                series = replace(series, texts=_told(model, contexts, targets))
-            answered[source] = _Answers(data, windows, series)
-        steps.append({"open": still_open, "closed": closed, **_scored(model, answered[source], metrics, still_open)})
+                predictions = replace(predictions, texts=_teacher_forced(model, contexts, targets))
+            predicted[source] = _Leaky(data, windows, predictions)
+        steps.append({"open": still_open, "closed": closed, **_scored(model, predicted[source], metrics, still_open)})
     return steps
 
 
 def _closing(leaks: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
-    """Yield the leak that has just been closed, and those still open."""
+    """Yield the leak that was just closed, and those still open."""
     still_open = [name for name in LEAKS if name in leaks]
     yield None, still_open
     while still_open:
@@ -105,52 +105,51 @@ def _training_windows(training: Prepared) -> Windows:
 
 
 def _padded(windows: Windows) -> Windows:
-    """Return every frame of the context the target's text, as repeating one text K + 1 times does."""
+    """Return windows with the target's text in every frame, as if one text were repeated five times."""
     return replace(windows, text_rows=np.repeat(windows.text_rows[:, -1:], windows.text_rows.shape[1], axis=1))
 
 
 @torch.no_grad()
-def _told(model: StoryModel, contexts: Contexts, targets: Targets) -> list[str]:
-    """Return the likeliest token at each place of each target, told all of the target that stands before it."""
+def _teacher_forced(model: StoryModel, contexts: Contexts, targets: Targets) -> list[str]:
+    """Return the most likely token at each position of each target, given the target before it."""
     decoder = model.text_decoder
     if not isinstance(decoder, ScoresEveryPlace):
-        what = "the run's text decoder cannot be told the text up to each place"
+        what = "the run's text decoder cannot be teacher-forced"
         raise VsrError(f"--protocol leaky: {what}; leave the leak 'teacher-forcing' out of --leaks")
     eos = int(decoder.tokenize([""]).ids[0, 0])
     texts: list[str] = []
     for start in range(0, len(contexts), BATCH):
         indices = np.arange(start, min(start + BATCH, len(contexts)))
         target = targets.batch(indices)
-        ids = decoder.logits(model.encode_context(contexts.batch(indices)), target.ids).argmax(
-            dim=-1
-        )  # (B, T, V) -> (B, T)
-        # An end that is guessed too early ends nothing here: the next place is told the truth all the same.
+        logits = decoder.logits(model.encode_context(contexts.batch(indices)), target.ids)
+        ids = logits.argmax(dim=-1)  # (B, T, V) -> (B, T)
+        # An end that is predicted too early does not end the text: the next position sees the target all the same.
         guessed = target.mask & (ids != eos)
         texts += [decoder.detokenize(row[written][None])[0] for row, written in zip(ids, guessed, strict=True)]
     return texts
 
 
 def _scored(
-    model: StoryModel, answers: _Answers, metrics: Mapping[str, Metric], still_open: Sequence[str]
+    model: StoryModel, leaky: _Leaky, metrics: Mapping[str, Metric], still_open: Sequence[str]
 ) -> dict[str, Any]:
-    form: Callable[[str], str] = marked_text if "markup" in still_open else clean_text
-    frames, windows = answers.prepared.frames, answers.windows
+    normalize: Callable[[str], str] = marked_text if "markup" in still_open else clean_text
+    frames, windows = leaky.prepared.frames, leaky.windows
     texts = [[frames.texts[row] for row in rows] for rows in windows.text_rows.tolist()]
-    references = [row[-1] for row in texts]
+    targets = [row[-1] for row in texts]
     if "cut" in still_open:
-        tokens = model.text_decoder.tokenize(references)
-        references = model.text_decoder.detokenize(torch.from_numpy(tokens.ids))
-    truth = Truth(
+        tokens = model.text_decoder.tokenize(targets)
+        targets = model.text_decoder.detokenize(torch.from_numpy(tokens.ids))
+    references = References(
         stories=windows.stories,
-        context_texts=[tuple(map(form, row[:-1])) for row in texts],
-        references=list(map(form, references)),
+        context_texts=[tuple(map(normalize, row[:-1])) for row in texts],
+        texts=list(map(normalize, targets)),
         images=ChosenRows(frames.images, windows.image_rows[:, -1]),
     )
-    series = replace(answers.series, texts=list(map(form, answers.series.texts)))
-    statistics = measure(metrics, {"model": series}, truth)
+    predictions = replace(leaky.predictions, texts=list(map(normalize, leaky.predictions.texts)))
+    statistics = measure(metrics, {"model": predictions}, references)
     return {
         "windows": len(windows),
         "stories": len(set(windows.stories)),
         "scores": {name: metric.combine(statistics[name]["model"])[name] for name, metric in metrics.items()},
-        "example": {"prediction": series.texts[0], "reference": truth.references[0]},
+        "example": {"prediction": predictions.texts[0], "reference": references.texts[0]},
     }

@@ -1,4 +1,4 @@
-"""The one form in which a predicted text and its reference are compared."""
+"""Text normalization: the form in which predicted texts and references are compared."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DROPPED = regex.compile(
 
 LETTER = r"[\p{L}\p{M}\p{N}_]"
 HAN = r"\p{Script=Han}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f"
-"""In a set. BERT's tokenizer sets each apart, so that spaces beside them tell nothing."""
+"""In a set. BERT's tokenizer splits off each, so that spaces beside them carry no information."""
 MARK = r"!-/:-@\[-`{-~\p{P}\u166d\U000111c9"
 """In a set: punctuation (the last two are so to BERT), and all of ASCII that is neither letter, digit nor space."""
 TOKEN = regex.compile(rf"[^\s{MARK}{HAN}]+|[{MARK}{HAN}]")
-"""A word, a punctuation character or a Chinese character, as BERT's tokenizer parts them."""
+"""A word, a punctuation character or a Chinese character, as BERT's tokenizer splits them."""
 
 WIDE = r"[\u3001-\u303f\u30fb\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef&&\p{P}]"
 """Chinese and Japanese punctuation: its white space is part of the character."""
@@ -55,7 +55,7 @@ TIDY = (
     (regex.compile(rf"(?<={LETTER}) ([-/]) (?={LETTER})"), r"\1"),  # "well - known" -> "well-known"
     (regex.compile(r'" ?([^"]*?) ?"'), r'"\1"'),  # '" Go ! "' -> '"Go!"'
 )
-"""Spaces taken out beside punctuation, where writing has none. None is put in, and none between two words."""
+"""Spaces removed beside punctuation, where written text has none. None is added, and none removed between two words."""
 TIDY_BEYOND_ASCII = (
     (regex.compile(rf"(?<={LETTER}) ([{JOINING}]) (?={LETTER})"), r"\1"),
     (regex.compile(rf" (?={CLOSING})|(?<={OPENING}) ", regex.VERSION1), ""),
@@ -63,18 +63,18 @@ TIDY_BEYOND_ASCII = (
     # A space stays between a Chinese character and a word of a script with spaces: "手机" beside "Bob" or "3".
     (regex.compile(rf"(?<=[{HAN}]) (?!{SPACED})|(?<!{SPACED}) (?=[{HAN}])", regex.VERSION1), ""),
 )
-"""The same for other scripts, in which no ASCII character alone is changed."""
+"""The same for other scripts; no rule changes plain ASCII."""
 
 
 def clean_text(text: str) -> str:
-    """Return the normalized form in which texts are compared: apply it to predictions and references alike.
+    """Return the normalized text: apply it to predictions and references alike.
 
-    Tags go, typographic quotes and dashes become ASCII, invisible characters go, Unicode is composed (NFC), and spacing
-    is made a function of the words and punctuation alone: the text is parted as BERT's tokenizer parts it and joined
-    again by fixed rules. So a text and what a WordPiece tokenizer decodes of it come out alike in every script
-    ("don ' t" is "don't", "我 们 。" is "我们。"), but for what the tokenizer itself drops: case, accents, unknown
-    words. Where that loses a distinction it is lost on both sides: a dash written as " - " becomes a hyphen, quoting or
-    plural possessive apostrophes stand free ("the dogs ' bones"), and joined emoji are written one by one.
+    Tags and invisible characters are removed, typographic quotes and dashes become ASCII, Unicode is composed (NFC),
+    and spacing becomes a function of words and punctuation alone: the text is split as BERT's tokenizer does and joined
+    again by fixed rules. So a text and what a WordPiece tokenizer decodes of it normalize alike in every script
+    ("don ' t" is "don't", "我 们 。" is "我们。"), except for what the tokenizer itself drops: case, accents, unknown
+    words. Distinctions that this loses are lost on both sides: a dash written as " - " becomes a hyphen, quoting or
+    plural possessive apostrophes are set apart ("the dogs ' bones"), and joined emoji are written one by one.
 
     `clean_text(clean_text(x)) == clean_text(x)`; the time is linear in the length.
     """
@@ -82,7 +82,7 @@ def clean_text(text: str) -> str:
 
 
 def marked_text(text: str) -> str:
-    """Return the form of a text with its tags left in: no result is of texts in this form."""
+    """Return the normalized text with its tags left in; only the leaky protocol uses it."""
     spaced = " ".join(TOKEN.findall(_plain(text)))
     for pattern, replacement in TIDY if spaced.isascii() else (*TIDY, *TIDY_BEYOND_ASCII):
         spaced = pattern.sub(replacement, spaced)
@@ -94,8 +94,8 @@ def _plain(text: str) -> str:
 
 
 def _without_tags(text: str) -> str:
-    """Leave out tags; nothing takes their place, since they stand around words. What then closes to a tag goes too."""
-    pieces: list[list[str]] = [[]]  # the last is what a bracket has opened or closed last, in parts
+    """Remove tags, without a space in their place, since they enclose words. Tags that this creates are removed too."""
+    pieces: list[list[str]] = [[]]  # the last piece begins at the last bracket
     for part in re.split("([<>])", text):
         if part == ">" and TAG.fullmatch("".join([*pieces[-1], part])):
             pieces.pop()

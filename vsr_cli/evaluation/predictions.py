@@ -1,152 +1,201 @@
-"""What models and their baselines answer to windows: all of a score that needs a model, whose turn comes once."""
+"""Free-running predictions of windows, and the references that they are scored against."""
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Decoding, SpaceMetric
-from ..config.schema import FeatureOptions
+from ..api import Decoding, Mention, NextQuery, Sample
+from ..console import progress
 from ..data.batches import Contexts
-from ..data.prepared import Prepared
-from ..data.shards import JoinedRows
-from ..model.losses.held_out import held_out_losses
-from ..model.losses.means import LossMeans, open_split
-from ..model.spaces import Spaces, Vectors
+from ..data.features import to_array
+from ..data.prepared import Frames, Prepared, Windows
+from ..data.shards import ArrayRows, ChosenRows, Rows
+from ..model.losses.held_out import BATCH
+from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
-from .baselines import Unavailable, ceiling, copy_last, shuffled
-from .embeddings import place
-from .leakage import Audit
-from .predicting import predict_all
-from .scoring import Statistics, measure_in_spaces
-from .series import Series, read_truth
-from .training_neighbors import Training
+from ..system_errors import SCRATCH
+from .normalize import clean_text
 
 
 @dataclass(frozen=True)
-class Part:
-    """The windows that one model answers: a whole split, or one of the folds that together are all stories."""
+class Queries:
+    """The query by which a model ranks candidates after each of W windows, and the keys of candidates."""
 
-    prepared: Prepared
-    training: Prepared
-    """The data that the model was trained on, where baselines and leaks are looked for."""
-    load: Callable[[], StoryModel]
+    visual: Vectors
+    """(W, e)."""
+    text: Vectors
+    """(W, f)."""
+    image_keys: Callable[[Vectors], Vectors]
+    """Maps vectors of candidate images in the run's visual space (C, d) to keys (C, e)."""
+    text_keys: Callable[[Vectors], Vectors]
+
+    def take(self, rows: NDArray[np.int64]) -> Queries:
+        """Return those of some windows."""
+        return replace(self, visual=self.visual[rows], text=self.text[rows])
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model and its baselines answer to W windows, and what the model says of them besides."""
+class Predictions:
+    """A text and an image for each of W windows: by the model, a baseline or the upper bound."""
 
-    series: Mapping[str, Series | Unavailable]
-    in_spaces: Statistics
-    """What was measured in the model's own spaces, where other models' answers have no place."""
-    truncated: float
-    """The share of the references that are longer than the decoder can write."""
-    losses: LossMeans
-    """Teacher-forced, over all windows of the part, also those that are left out of the scores."""
-    weights: Mapping[str, float]
-    """Of the losses in their sum."""
-    facts: Mapping[str, object]
-    """What a signature says of the model."""
+    texts: Sequence[str]
+    """(W,), normalized."""
+    images: Rows
+    """(W, H, W, 3) uint8."""
+    visual: Vectors | None = None
+    """The images in the run's visual space, (W, d); None where no metric needs them."""
+    text: Vectors | None = None
+    queries: Queries | None = None
+    """Of a model that has learned to rank candidates."""
+
+    def take(self, rows: NDArray[np.int64]) -> Predictions:
+        """Return, for each of `rows`, what is predicted for that window."""
+        return Predictions(
+            [self.texts[row] for row in rows.tolist()],
+            ChosenRows(self.images, rows),
+            None if self.visual is None else self.visual[rows],
+            None if self.text is None else self.text[rows],
+            None if self.queries is None else self.queries.take(rows),
+        )
 
 
-def answer(
-    part: Part,
-    split: str,
-    found: Audit,
-    metrics: Mapping[str, SpaceMetric],
-    *,
+@dataclass(frozen=True)
+class References:
+    """The contexts and targets of W windows. Only scoring reads them."""
+
+    stories: Sequence[str]
+    context_texts: Sequence[tuple[str, ...]]
+    """Normalized."""
+    texts: Sequence[str]
+    """Of the targets, normalized."""
+    images: Rows
+    """Of the targets, (W, H, W, 3) uint8."""
+    mentions: Sequence[Sequence[tuple[Mention, ...]]] | None = None
+    """Of each frame, (W, K + 1); None where no metric needs them."""
+
+    def samples(self, predictions: Predictions, rows: NDArray[np.int64]) -> list[Sample]:
+        """Pair the predictions of some windows with their references."""
+        predicted, true = predictions.images.gather(rows), self.images.gather(rows)
+        mentions = [self.mentions[row] if self.mentions else [()] for row in rows.tolist()]
+        return [
+            Sample(
+                story=self.stories[row],
+                context_texts=self.context_texts[row],
+                predicted_text=predictions.texts[row],
+                reference_text=self.texts[row],
+                predicted_image=predicted[index],
+                reference_image=true[index],
+                context_mentions=tuple(mentions[index][:-1]),
+                reference_mentions=mentions[index][-1],
+            )
+            for index, row in enumerate(rows.tolist())
+        ]
+
+
+def load_references(frames: Frames, windows: Windows) -> References:
+    """Return the references of some windows."""
+    normalized = normalized_texts(frames.texts, windows.text_rows)
+    texts = [[normalized[row] for row in rows] for rows in windows.text_rows.tolist()]
+    return References(
+        stories=windows.stories,
+        context_texts=[tuple(row[:-1]) for row in texts],
+        texts=[row[-1] for row in texts],
+        images=ChosenRows(frames.images, windows.image_rows[:, -1]),
+    )
+
+
+def load_mentions(prepared: Prepared, windows: Windows) -> list[list[tuple[Mention, ...]]]:
+    """Return the mentions that the source marks in each frame of some windows without padding, (W, K + 1)."""
+    of_story = {
+        name: [
+            tuple(
+                Mention(kind=each.kind, ids=each.ids, text=clean_text((frame.text or "")[each.start : each.end]))
+                for each in frame.entities
+            )
+            for frame in prepared.story(name).frames
+        ]
+        for name in set(windows.stories)
+    }
+    return [
+        of_story[story][start : start + windows.text_rows.shape[1]]
+        for story, start in zip(windows.stories, windows.starts.tolist(), strict=True)
+    ]
+
+
+def normalized_texts(texts: Sequence[str], rows: NDArray[np.int64]) -> Mapping[int, str]:
+    """Return some texts normalized, by row; each is normalized once."""
+    return {row: clean_text(texts[row]) for row in np.unique(rows).tolist()}
+
+
+def predict_all(
+    model: StoryModel,
+    contexts: Contexts,
     decoding: Decoding,
-    device: torch.device,
-    options: FeatureOptions,
-) -> Answers:
-    """Predict the windows of a part that are scored, free-running, and answer them as the baselines do.
+    *,
+    description: str,
+    normalize: Callable[[str], str] = clean_text,
+) -> Predictions:
+    """Predict all windows, in order. There is no argument through which a target could be passed.
 
-    `metrics` are those that compare in the model's own spaces.
+    The images are in a temporary file without a name, because those of a large split may not fit in memory.
     """
-    model, prepared = part.load().to(device).eval(), part.prepared
-    everything = prepared.windows(split)
-    windows = everything.take(found.kept)
-    truth = read_truth(prepared.frames, windows)
-    placed = place(model, prepared, split, training=part.training, device=device, options=options)
-    encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": placed.features}
-    contexts = Contexts(prepared.frames, windows, **encoded, device=device)
-    answers = predict_all(model, contexts, decoding, what=f"predicting the {split} split")
-    spaces, learned = placed.spaces, placed.learned
-    if metrics:
-        answers = _in_spaces(answers, spaces)
-    scored = placed.vectors.take(found.kept)
-    series: dict[str, Series | Unavailable] = {"model": answers}
-    series["copy-last"] = copy_last(prepared.frames, windows, truth, scored)
-    series |= placed.baselines(found.kept)
-    series["shuffled-context"] = shuffled(answers, windows.stories)
-    top = ceiling(
-        model.text_decoder, prepared.frames, windows, truth, vectors=scored, spaces=spaces if metrics else None
-    )
-    series["upper_bound"] = top.series
-    means: dict[str, Vectors] = {}
-    if isinstance(learned, Training):
-        means = {"visual": learned.visual_mean, "text": learned.text_mean}
-    there = {name: each for name, each in series.items() if isinstance(each, Series)}
-    return Answers(
-        series,
-        measure_in_spaces(metrics, there, everything, found.kept, vectors=placed.vectors, means=means),
-        top.truncated,
-        held_out_losses(model, open_split(model, prepared, split, placed.features, device=device)),
-        model.objective.weights,
-        {
-            "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
-            **{f"space.{name}": value for name, value in spaces.signature.items()},
-            "ranking": "written" if model.next_frame is None else "query",
-        },
-    )
+    texts: list[str] = []
+    queries: list[NextQuery] = []
+    images: NDArray[np.uint8] | None = None
+    with progress() as bar:
+        task = bar.add_task(description, total=len(contexts))
+        for start in range(0, len(contexts), BATCH):
+            indices = np.arange(start, min(start + BATCH, len(contexts)))
+            prediction = model.predict(contexts.batch(indices), decoding)
+            queries += [prediction.next] if prediction.next else []
+            texts += [normalize(text) for text in prediction.texts]
+            generated = to_bytes(prediction.images)
+            if images is None:
+                images = _temporary_array((len(contexts), *generated.shape[1:]))
+            images[indices] = generated
+            bar.advance(task, len(indices))
+    assert images is not None, "a split without windows is not predicted"
+    return Predictions(texts, ArrayRows(images), queries=_join_queries(queries) if queries else None)
 
 
-def joined(parts: Sequence[Answers], counts: Sequence[int], order: NDArray[np.int64]) -> Answers:
-    """Put the answers of several parts together, `counts` windows each, and take them in another order (W,).
+def _join_queries(batches: Sequence[NextQuery]) -> Queries:
+    device = batches[0].visual.device
 
-    A baseline that one part does not have is one that all together do not have.
-    """
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    losses = LossMeans()
-    for part in parts:
-        for name, total in part.losses.sums.items():
-            losses.sums[name] = losses.sums.get(name, 0.0) + total
-            losses.counts[name] = losses.counts.get(name, 0.0) + part.losses.counts[name]
-    return Answers(
-        {name: _joined_series([part.series[name] for part in parts], order) for name in first.series},
-        {
-            metric: {
-                each: np.concatenate([part.in_spaces[metric][each] for part in parts])[order]
-                for each in measured
-                if all(each in part.in_spaces[metric] for part in parts)
-            }
-            for metric, measured in first.in_spaces.items()
-        },
-        float(np.average([part.truncated for part in parts], weights=counts)),
-        losses,
-        first.weights,
-        first.facts,
+    def on_host(keys: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Vectors], Vectors]:
+        @torch.no_grad()
+        def to_keys(vectors: Vectors) -> Vectors:
+            return to_array(keys(torch.from_numpy(vectors).to(device)))
+
+        return to_keys
+
+    return Queries(
+        np.concatenate([to_array(batch.visual) for batch in batches]),
+        np.concatenate([to_array(batch.text) for batch in batches]),
+        on_host(batches[0].image_keys),
+        on_host(batches[0].text_keys),
     )
 
 
-def _joined_series(parts: Sequence[Series | Unavailable], order: NDArray[np.int64]) -> Series | Unavailable:
-    there = [part for part in parts if isinstance(part, Series)]
-    if len(there) < len(parts):
-        return next(part for part in parts if isinstance(part, Unavailable))
-    texts = [text for part in there for text in part.texts]
-    # In spaces of their own, answers of several models have no common place: they have been measured by now.
-    return Series(texts, JoinedRows([part.images for part in there])).take(order)
+def to_bytes(images: torch.Tensor) -> NDArray[np.uint8]:
+    """Convert images (B, 3, H, W) in [0, 1] to (B, H, W, 3) uint8."""
+    array: NDArray[np.uint8] = (images * 255).round().byte().movedim(1, -1).cpu().numpy()
+    return array
 
 
-def _in_spaces(answers: Series, spaces: Spaces) -> Series:
-    """Place the model's answers in its own spaces."""
-    visual = spaces.images(answers.images, np.arange(len(answers.texts)))
-    return replace(answers, visual=visual, text=spaces.written(answers.texts))
+def _temporary_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    with tempfile.TemporaryFile(prefix=f".{SCRATCH}.") as file:
+        try:
+            # Without allocated disk space, a write through the map would end the process when the disk is full.
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+        except OSError as error:
+            error.filename = tempfile.gettempdir()
+            raise
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)  # the map outlives the file's name

@@ -1,38 +1,189 @@
-"""How sure the mean score of several seeds is, and which of many differences are significant.
+"""Statistical significance: bootstrap intervals over stories, verdicts, and comparisons of means over random seeds.
 
-Two things are chance in such a mean: which stories it was measured on, and which seeds the model was trained with.
-Stories are resampled, the same ones for all. Seeds are too few for that: two or three, drawn with replacement, are
-alike too often, and differences that are none come out as significant (docs/how-to/ablation.md). So on each
-resample of the stories the mean is moved by its standard error over the seeds, times a number drawn from Student's t.
+Stories are resampled and not windows, because the windows of a story are similar. A mean over seeds has a second source
+of variance, but two or three seeds are too few to be resampled: drawn with replacement they are often all the same, and
+too many differences come out as significant (docs/how-to/ablation.md). So on each resample of the stories the mean is
+shifted by its standard error over the seeds times a number drawn from Student's t.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api.metrics import UNLIMITED
-from .bootstrap import RESAMPLES, Better, difference_range, goodness, interval
+from ..api import Metric, SpaceMetric
+from ..api.metrics import UNLIMITED, score_range
+from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE, Verdict
 
+RESAMPLES = 1000
 SEED = 0
+CONFIDENCE = 0.95
 LEVEL = 0.05
-"""Below this, p says that a difference is significant."""
-RESAMPLES_A_COMPARISON = 80
-"""The least p that there can be is 2 / (resamples + 1). Times the number of comparisons it must lie below LEVEL."""
+"""A difference with a p below this is significant."""
+RESAMPLES_PER_COMPARISON = 80
+"""The smallest possible p is 2 / (resamples + 1). Times the number of comparisons it must be below LEVEL."""
+LEAST_STORIES = 6
+"""With fewer there are no intervals and no verdicts: even a sign shared by five stories has a chance of 2/2^5 > 5 %."""
+FEW_STORIES = 30
+"""Below this, percentile intervals are too narrow and only large differences are significant."""
+HELD_OUT_ONCE = "'vsr evaluate --folds 5' holds every story out once"
+MORE_STORIES = "prepare more stories"
+"""The remedy where every story is held out once already."""
+
+Better = Literal["higher", "lower", "one"]
+Series = Mapping[str, NDArray[np.float64]]
+"""Statistics (W, S) of the model, each baseline and the upper bound, by name."""
+
+
+def resampled_windows(
+    stories: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of the windows of as many stories as there are, drawn with replacement, `resamples` times."""
+    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]  # (W,)
+    order = np.argsort(number, kind="stable")
+    counts = np.bincount(number)
+    first = np.cumsum(counts) - counts
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = random.integers(len(counts), size=len(counts))
+        lengths = counts[drawn]
+        before = np.cumsum(lengths) - lengths
+        yield order[np.repeat(first[drawn] - before, lengths) + np.arange(lengths.sum())]
+
+
+def resampled_scores(
+    metrics: Mapping[str, Metric | SpaceMetric],
+    statistics: Mapping[str, Series],
+    stories: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return the headline score of each series on each resample, (resamples,), paired: the same stories for all.
+
+    Metrics that cannot be resampled are left out, and all of them where there are too few stories.
+    """
+    metrics = {name: metric for name, metric in metrics.items() if getattr(metric, "resampled", True)}
+    if len(set(stories)) < LEAST_STORIES:
+        return {}
+    scores = {
+        name: {series: np.empty(resamples) for series in statistics[name] if series != "upper_bound"}
+        for name in metrics
+    }
+    for draw, rows in enumerate(resampled_windows(stories, resamples=resamples, seed=seed)):
+        for name, metric in metrics.items():
+            for series, values in scores[name].items():
+                values[draw] = metric.combine(statistics[name][series][rows])[name]
+    return scores
+
+
+def interval(values: NDArray[np.float64], within: tuple[float, float] = UNLIMITED) -> list[float] | None:
+    """Return the interval of the middle 95 % of some values, clipped to the range `within`.
+
+    None where a value is not finite: an interval of the others would be one of other stories.
+    """
+    if not np.isfinite(values).all():
+        return None
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).clip(*within)
+    return [float(low), float(high)]
+
+
+def difference_range(within: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of the difference between two scores of a range."""
+    low, high = within
+    return low - high, high - low
+
+
+def compared(ours: NDArray[np.float64], theirs: NDArray[np.float64], metric: Metric | SpaceMetric) -> dict[str, Any]:
+    """Compare two scores on the same resamples: the interval of their difference, and the verdict on ours."""
+    lead = interval(goodness(ours, metric.better) - goodness(theirs, metric.better))
+    return {"ci95": interval(ours - theirs, difference_range(score_range(metric))), "verdict": verdict(lead)}
+
+
+def score_series(
+    name: str,
+    metric: Metric | SpaceMetric,
+    statistics: Series,
+    resampled: Series | None,
+) -> dict[str, Any]:
+    """Return the result of one metric: the model's score, each baseline with its verdict, and the upper bound.
+
+    `resampled` holds each series' headline score on each resample; None: neither intervals nor verdicts.
+    """
+    (headline, value), *components = metric.combine(statistics["model"]).items()
+    assert headline == name, f"the first score of {name} is called {headline}"
+    baselines: dict[str, dict[str, Any]] = {}
+    for baseline in statistics:
+        if baseline in ("model", "upper_bound"):
+            continue
+        baseline_value = metric.combine(statistics[baseline])[name]
+        baselines[baseline] = {
+            "value": baseline_value,
+            "difference": value - baseline_value,
+            "ci95": None,
+            "verdict": None,
+        }
+        if resampled is not None:
+            baselines[baseline] |= compared(resampled["model"], resampled[baseline], metric)
+    return {
+        "value": value,
+        "ci95": None if resampled is None else interval(resampled["model"], score_range(metric)),
+        "scale": metric.scale,
+        "better": metric.better,
+        "components": {score: number if np.isfinite(number) else None for score, number in components},
+        "baselines": baselines,
+        "upper_bound": metric.combine(statistics["upper_bound"])[name] if "upper_bound" in statistics else None,
+    }
+
+
+def goodness(values: NDArray[np.float64], better: Better) -> NDArray[np.float64]:
+    """Convert scores so that higher is better."""
+    match better:
+        case "higher":
+            return values
+        case "lower":
+            return -values
+        case "one":
+            return -np.abs(values - 1)
+
+
+def verdict(lead: Sequence[float] | None) -> Verdict | None:
+    """Return the verdict of the 95 % interval of a lead; None where there is no interval.
+
+    A lead is how much better the model is than what it is compared with, whatever the direction of the metric.
+    """
+    if lead is None:
+        return None
+    low, high = lead
+    return BETTER if low > 0 else WORSE if high < 0 else NOT_SIGNIFICANT
+
+
+def few_stories(stories: int, *, remedy: str = HELD_OUT_ONCE) -> str | None:
+    """Return the caution that so few stories were scored, with its consequence; None where there are enough."""
+    counted = f"only {stories} {'story was' if stories == 1 else 'stories were'} scored"
+    if stories < LEAST_STORIES:
+        return f"{counted}, too few for intervals and verdicts (at least {LEAST_STORIES}); {remedy}"
+    if stories < FEW_STORIES:
+        return (
+            f"{counted}, so that intervals are rough and only large differences are significant "
+            f"(at least {FEW_STORIES} are advised); {remedy}"
+        )
+    return None
 
 
 def resamples_for(comparisons: int) -> int:
-    """Say how many resamples so many comparisons need."""
-    return max(RESAMPLES, RESAMPLES_A_COMPARISON * comparisons)
+    """Return the number of resamples that so many comparisons need."""
+    return max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)
 
 
 def mean_over_seeds(scores: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Return mean of several seeds' scores on each resample of the stories, with what other seeds would have changed.
+    """Return the mean over seeds on each resample of the stories, (resamples,), with the variance of the seeds.
 
-    `scores` are (seeds, resamples). One seed tells nothing of others: its scores are given as they are.
+    `scores` are (seeds, resamples). With one seed its variance is unknown, and its scores are returned as they are.
     """
     seeds, resamples = scores.shape
     mean: NDArray[np.float64] = scores.mean(axis=0)
@@ -45,14 +196,14 @@ def mean_over_seeds(scores: NDArray[np.float64], random: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class Lead:
-    """How a combination compares with the base."""
+    """The comparison of a combination with the base."""
 
     ci95: list[float]
-    """Of the difference, theirs less the base's."""
+    """Of the difference, the combination minus the base."""
     p: float
-    """How often chance alone brings a difference as large, either way."""
+    """The probability of a difference as large by chance alone, two-sided."""
     ahead: bool
-    """Whether it is rather the better of the two."""
+    """Whether the combination is more often the better of the two."""
 
 
 def lead_over(
@@ -63,10 +214,10 @@ def lead_over(
     *,
     within: tuple[float, float] = UNLIMITED,
 ) -> Lead | None:
-    """Compare the mean of some seeds with that of the base's, on the same resamples of the stories.
+    """Compare the mean over seeds with the base's, on the same resamples of the stories.
 
-    Each is (seeds, resamples), of a metric whose scores are `within` a range. The seeds of both are taken to scatter
-    alike, as in Student's test for two samples. None where a score is not always a number.
+    Each is (seeds, resamples), of a metric whose scores are `within` a range. Both are assumed to have the
+    same variance over seeds, as in Student's two-sample test. None where a score is not always a number.
     """
     if not (np.isfinite(ours).all() and np.isfinite(base).all()):
         return None
@@ -84,7 +235,7 @@ def lead_over(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust the p of several comparisons, so that with 95 % chance none that stays below 5 % is by chance alone.
+    """Adjust the p of several comparisons: the chance that any below 5 % is a false positive is at most 5 %.
 
     Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
     """

@@ -1,4 +1,4 @@
-"""Storing an evaluation, which adds to one of the same weights: docs/explanation/evaluation.md describes the files."""
+"""Storing an evaluation, merged with a stored one of the same weights; docs/reference/evaluation.md lists the files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ..files.atomic import replacing_folder, write_json
 from ..files.checksums import write_checksums
 from ..files.strict_json import to_json, undefined_as_null
 from ..runs.results import (
-    FORMAT,
     LEAKS,
     PICTURES,
     PREDICTIONS,
@@ -31,33 +30,33 @@ from ..runs.results import (
 from .evaluate import Evaluation
 
 OF_THE_RESULT = ("report.html", "report.md")
-"""What other commands write beside a result, and what no longer shows it when the result changes."""
-MOST_PICTURES = 600
+"""What other commands write beside a result; outdated when the result changes."""
+MOST_IMAGES = 600
 LARGEST = 224
-"""Pixels a side of a stored image."""
+"""Pixels per side of a stored image."""
 
 
-def keep_evaluation(
+def store_evaluation(
     folder: Path, evaluation: Evaluation, result: Mapping[str, Any], *, draw: Callable[[Path], None] | None = None
 ) -> dict[str, Any]:
     """Write all files of an evaluation, and return the result as it is stored.
 
     Metrics that were stored for the same weights, data and decoding stay beside the new ones; anything else that was
     stored is replaced as a whole. However the process ends, the folder is as before or as after. `draw` writes the
-    storyboards to a path. The caller is alone in the folder (`alone_in_evaluation`).
+    storyboards to a path. The caller holds the lock of `lock_evaluation`.
     """
     earlier = _earlier(folder, evaluation, result)
-    merged: dict[str, Any] = undefined_as_null({"format": FORMAT, **result})
+    merged: dict[str, Any] = undefined_as_null(result)
     lines: list[dict[str, Any]] = undefined_as_null(evaluation.predictions)
     tensors = _tensors(evaluation)
     if earlier:
-        merged, lines, tensors = _added(earlier, merged, lines, tensors)
+        merged, lines, tensors = _merged(earlier, merged, lines, tensors)
     with replacing_folder(folder) as new:
         (new / PICTURES).mkdir()
-        for row in pictured(len(evaluation.images)).tolist():
-            picture = Image.fromarray(evaluation.images.gather(np.array([row]))[0])
-            picture.thumbnail((LARGEST, LARGEST))
-            picture.save(new / PICTURES / picture_name(row), quality=85)
+        for row in stored_images(len(evaluation.images)).tolist():
+            image = Image.fromarray(evaluation.images.gather(np.array([row]))[0])
+            image.thumbnail((LARGEST, LARGEST))
+            image.save(new / PICTURES / image_name(row), quality=85)
         _write_lines(new / PREDICTIONS, lines)
         _write_lines(new / LEAKS, (leak.record() for leak in evaluation.leaks))
         save_shard(new / STATISTICS, tensors)
@@ -65,22 +64,22 @@ def keep_evaluation(
             draw(new / STORYBOARDS)
         write_json(new / RESULT, merged)
         write_checksums(new, (str(path.relative_to(new)) for path in new.rglob("*") if path.is_file()))
-        _copy_others(folder, new)
+        _copy_other_files(folder, new)
     return merged
 
 
-def pictured(windows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Say of which windows the predicted picture is kept: of all, or of 600 evenly spaced ones."""
-    return np.linspace(0, windows - 1, min(windows, MOST_PICTURES)).round().astype(np.int64)
+def stored_images(windows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the windows whose predicted image is stored: all, or 600 evenly spaced ones."""
+    return np.linspace(0, windows - 1, min(windows, MOST_IMAGES)).round().astype(np.int64)
 
 
-def picture_name(row: int) -> str:
-    """Return the file name of the picture of a line of predictions.jsonl, counted from 0."""
+def image_name(row: int) -> str:
+    """Return the file name of the image of a line of predictions.jsonl, counted from 0."""
     return f"{row:04d}.jpg"
 
 
 def _earlier(folder: Path, evaluation: Evaluation, result: Mapping[str, Any]) -> Evaluated | None:
-    """Return the stored evaluation to which this one adds; where it replaces one instead, report why."""
+    """Return the stored evaluation to merge with; where it is replaced instead, log why."""
     try:
         stored = read_stored(folder.parents[1], folder)
         if stored is None:
@@ -96,7 +95,7 @@ def _earlier(folder: Path, evaluation: Evaluation, result: Mapping[str, Any]) ->
 
 
 def _changes(stored: Evaluated, evaluation: Evaluation, result: Mapping[str, Any]) -> list[str]:
-    """Name what a stored evaluation does not share with a new one; statistics of the two together need all of it."""
+    """Return what differs from a stored evaluation; statistics can be merged only if nothing does."""
     before, now = stored.facts, dict(part.partition(":")[::2] for part in str(result["signature"]).split("|"))
     changed = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
     if not changed:
@@ -114,17 +113,17 @@ def _unscored(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "scores"} for line in lines]
 
 
-def _added(
+def _merged(
     stored: Evaluated, result: dict[str, Any], lines: list[dict[str, Any]], tensors: dict[str, NDArray[Any]]
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    """Put what was stored of other metrics beside the new ones; a metric that cannot run now stays as it was."""
+    """Merge the stored results of other metrics; the stored result of a metric that cannot run now stays."""
     before, now = stored.result["metrics"], result["metrics"]
     lasting = [name for name in stored.available if "unavailable" in now.get(name, {"unavailable": None})]
     lacking = [name for name in before if name not in stored.available and name not in now]
     kept = {name: before[name] for name in (*lasting, *lacking)}
     cells = {name: kept.get(name) or now[name] for name in dict.fromkeys((*before, *now))}
     if lasting:
-        say(f"keeping what is stored of {', '.join(lasting)}")
+        say(f"keeping the stored scores of {', '.join(lasting)}")
     measured = {key: rows for key, rows in stored.statistics().items() if key.rpartition("/")[0] in lasting}
     joined = []
     for line, earlier in zip(lines, stored.predictions(), strict=True):
@@ -137,8 +136,8 @@ def _tensors(evaluation: Evaluation) -> dict[str, NDArray[Any]]:
     return {f"{name}/{each}": rows for name, kept in evaluation.statistics.items() for each, rows in kept.items()}
 
 
-def _copy_others(folder: Path, new: Path) -> None:
-    """Copy what somebody else has put beside an evaluation."""
+def _copy_other_files(folder: Path, new: Path) -> None:
+    """Copy files that are not part of an evaluation."""
     ours = {entry.name for entry in new.iterdir()} | {STORYBOARDS, *OF_THE_RESULT}
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.name in ours or entry.name.startswith("."):

@@ -22,7 +22,7 @@ from ..data.shards import ArrayRows
 from ..data.windows import repeat_last
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text
-from ..evaluation.predicting import to_bytes
+from ..evaluation.predictions import to_bytes
 from ..files.atomic import file_name, write_json
 from ..model.story_model import StoryModel
 from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image

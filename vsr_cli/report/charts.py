@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
 from ..files.atomic import replacing
 from ..runs.history import Row, best_row, losses_of, read_history, watched_loss
+from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 from ..runs.run import Run
 from .ablation import baseline_means
 from .fonts import LATIN_END, font_of

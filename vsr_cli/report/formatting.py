@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-from ..evaluation.verdicts import BETTER, NOT_SIGNIFICANT, WORSE
+from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 
 MISSING = "–"
 STYLE_OF_VERDICT: Mapping[str | None, str] = {BETTER: "green", WORSE: "red", NOT_SIGNIFICANT: "dim"}

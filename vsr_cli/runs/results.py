@@ -1,21 +1,25 @@
-"""An evaluation as it is stored, and the only way to read one. docs/explanation/evaluation.md describes its files.
+"""Stored evaluations: reading and locking them. docs/reference/evaluation.md describes the files.
 
-A folder is written whole (`keeping.py`), with the checksum of every file in it, so that what is read together was
-written together. A result belongs to the weights that it scored: `stale` decides whether those are still the run's.
+A folder is written as a whole (`evaluation/storage.py`), with the checksum of every file in it, so that what is read
+together was written together. A result belongs to the weights that it scored: `stale` says whether the run still has
+them.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import VsrError
-from ..files.atomic import read_json, whole_folder
+from ..files.atomic import read_json, sweep, whole_folder
 from ..files.checksums import read_checksums, verify_file
+from ..files.links import refuse_links
+from ..files.locks import alone_in
 from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .history import read_history
@@ -28,12 +32,18 @@ if TYPE_CHECKING:
 EVALUATIONS = "evaluations"
 RESULT, PREDICTIONS, STATISTICS, LEAKS = "result.json", "predictions.jsonl", "statistics.safetensors", "leaks.jsonl"
 PICTURES, STORYBOARDS = "predictions", "storyboards.png"
+WRITTEN = (RESULT, PREDICTIONS, STATISTICS, LEAKS, STORYBOARDS, PICTURES)
 FORMAT = 2
 """Of result.json; it goes up when its keys, or the names of metrics or baselines, change."""
 WHAT = "an evaluation of this version of vsr"
 WANTED = {"run", "data", "signature", "checkpoint", "split", "stories", "windows", "cautions", "leaks", "metrics"}
 SHORT = 8
 """Digits of a digest where people read it."""
+
+Verdict = Literal["significantly better", "significantly worse", "not significant"]
+BETTER: Verdict = "significantly better"
+WORSE: Verdict = "significantly worse"
+NOT_SIGNIFICANT: Verdict = "not significant"
 
 
 @dataclass(frozen=True)
@@ -216,6 +226,20 @@ def all_stored(run: Path) -> Iterator[Evaluated | VsrError]:
             yield found
         except VsrError as error:
             yield error
+
+
+@contextmanager
+def lock_evaluation(folder: Path) -> Iterator[None]:
+    """Lock the evaluation PLACE/evaluations/NAME against other processes, from before it is computed.
+
+    Raises VsrError if another one writes it already, or if the folder or anything in it is a link.
+    """
+    evaluations = folder.parent
+    refuse_links(evaluations.parent, [evaluations.name], below=False)
+    refuse_links(evaluations, [folder.name])
+    with alone_in(folder, busy=f"{folder}: another process is writing this evaluation; wait for it, or stop it first"):
+        sweep(folder, names=WRITTEN)
+        yield
 
 
 def evaluations_of(run: Path) -> Path:
