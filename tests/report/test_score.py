@@ -103,7 +103,7 @@ def test_target_images_have_no_error_and_are_stored(lines, prepared, write_lines
 def test_without_images_only_image_metrics_are_unavailable(lines, prepared, write_lines):
     metrics = scored(write_lines(lines), prepared, "mse", "bleu", "ssim").result["metrics"]
     assert list(metrics) == ["mse", "bleu", "ssim"]
-    assert metrics["mse"]["unavailable"].startswith("mse: it looks at pictures, and ")
+    assert metrics["mse"]["unavailable"].startswith("mse: reads images, and ")
     assert "unavailable" in metrics["ssim"]
     assert "value" in metrics["bleu"]
 
@@ -112,7 +112,7 @@ def test_without_texts_only_text_metrics_are_unavailable(lines, prepared, write_
     pictured = with_pictures(lines, prepared, tmp_path)
     path = write_lines([{key: value for key, value in line.items() if key != "text"} for line in pictured])
     metrics = scored(path, prepared, "mse", "bleu").result["metrics"]
-    assert metrics["bleu"]["unavailable"].startswith("bleu: it reads texts, and ")
+    assert metrics["bleu"]["unavailable"].startswith("bleu: reads texts, and ")
     assert metrics["mse"]["value"] == 0
 
 
@@ -149,17 +149,17 @@ def line(**changes):
             lambda lines: [*lines, lines[2], lines[3]],
             r"2 lines of a window that an earlier line predicts",
         ),
-        (line(story="nobody"), r"1 line of a window that the split does not have \(the first: line 1\)"),
-        (line(window=77), r"1 line of a window that the split does not have"),
-        (line(window="0"), "line 1: window is no whole number"),
-        (line(window=True), "line 1: window is no whole number"),
-        (line(story=7), "line 1: story is no string"),
-        (line(text=["a"]), "line 1: text is no string"),
+        (line(story="nobody"), r"1 line of a window that is not in the split \(the first: line 1\)"),
+        (line(window=77), r"1 line of a window that is not in the split"),
+        (line(window="0"), "line 1: window is not a whole number"),
+        (line(window=True), "line 1: window is not a whole number"),
+        (line(story=7), "line 1: story is not a string"),
+        (line(text=["a"]), "line 1: text is not a string"),
         (line(text=None), "1 line without text"),
-        (line(image="absent.png"), "1 line with an image that is not there"),
-        (line(image="../absent.png"), "line 1: image leads out of the folder"),
+        (line(image="absent.png"), "1 line with an image that does not exist"),
+        (line(image="../absent.png"), "line 1: image is outside of the folder"),
         (lambda lines: [[1]], "line 1: is not a JSON object"),
-        (lambda lines: [], "holds no prediction"),
+        (lambda lines: [], "has no prediction"),
         (lambda lines: [{key: each[key] for key in ("story", "window")} for each in lines], "neither a text nor an"),
     ],
 )

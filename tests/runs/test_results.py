@@ -21,7 +21,7 @@ from vsr_cli.evaluation.storage import store_evaluation
 from vsr_cli.files import atomic
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.plugin.discovery import registry
-from vsr_cli.runs.results import all_stored, open_evaluated, read_stored
+from vsr_cli.runs.results import FORMAT, all_stored, open_evaluated, read_stored
 from vsr_cli.runs.run import Run
 from vsr_cli.runs.summary import evaluations
 
@@ -32,7 +32,8 @@ def made(values, *, says="a fox", **changed):
     """An evaluation of two windows, whose metrics scored the given values; None where one was unavailable."""
     facts = FACTS | changed
     result = {
-        "run": "", "data": "", "signature": "|".join(f"{key}:{value}" for key, value in facts.items()),
+        "format": FORMAT, "run": "", "data": "",
+        "signature": "|".join(f"{key}:{value}" for key, value in facts.items()),
         "checkpoint": facts["checkpoint"] * 4, "split": "test", "stories": 2, "windows": 2, "cautions": [],
         "decoding": {"method": "greedy"}, "leaks": {"padded": 0},
         "metrics": {

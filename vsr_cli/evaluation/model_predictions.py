@@ -101,7 +101,7 @@ def predict_part(
         ),
         truncated,
         held_out_losses(model, open_split(model, prepared, split, embedded.features, device=device)),
-        model.weights.model_dump(),
+        model.objective.weights,
         {
             "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
             **{f"space.{name}": value for name, value in spaces.signature.items()},
