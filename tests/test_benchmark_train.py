@@ -30,7 +30,7 @@ NAMES = {
     "head.": "text_decoder.head.",
     "first.": "image_decoder.first.",
     "draw.": "image_decoder.upsample.",
-    "temperature": "alignment.log_inverse_temperature",
+    "temperature": "terms.alignment.log_inverse_temperature",
     "bert.": "text.lower.",
 }
 """The plain model's names and vsr's."""

@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from vsr_cli.errors import VsrError
+from vsr_cli.training.memory import halve_to_fit
+
 COUNT_FAULTS = """
 import resource, sys
 import numpy as np
@@ -27,3 +30,12 @@ def test_freed_memory_is_used_again_without_the_kernel():
     }
     assert faults["keep"] < 50
     assert faults["leave"] > faults["keep"] + 20
+
+
+def test_out_of_memory_in_one_of_several_processes_names_the_batch_size():
+    def attempt(windows):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    message = r"\(8 windows per process in one pass\); .* training\.batch_size, .*gradient_accumulation_steps"
+    with pytest.raises(VsrError, match=message):
+        halve_to_fit(attempt, 16, processes=2)

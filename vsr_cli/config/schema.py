@@ -189,7 +189,7 @@ class TrainingOptions(Options):
         10,
         gt=0,
         le=7 * 24 * 60,
-        description="minutes to wait for another process of a distributed training that gives no sign of life",
+        description="minutes to wait for a message of another process of a distributed training",
     )
     seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")

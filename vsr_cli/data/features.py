@@ -34,7 +34,7 @@ WHOLE = Share()
 REMOVING = 60.0
 """Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
 BATCH = 32
-"""Rows that the frozen half sees at a time."""
+"""Images, texts or windows per batch wherever nothing is trained."""
 WHAT = {"visual": "images", "text": "texts"}
 
 

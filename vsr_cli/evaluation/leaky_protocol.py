@@ -16,11 +16,10 @@ from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
 from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
-from ..data.features import frozen_features
+from ..data.features import BATCH, frozen_features
 from ..data.prepared import Prepared, Windows
 from ..data.shards import ChosenRows
 from ..errors import VsrError
-from ..model.losses.held_out import BATCH
 from ..model.story_model import StoryModel
 from .leakage import audit
 from .normalize import clean_text, marked_text

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from ..api import Decoding, Mention, NextQuery, Sample
 from ..console import progress
 from ..data.batches import Contexts
-from ..data.features import to_array
+from ..data.features import BATCH, to_array
 from ..data.prepared import Frames, Prepared, Windows
 from ..data.shards import ArrayRows, ChosenRows, Rows
-from ..model.losses.held_out import BATCH
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
 from ..system_errors import SCRATCH

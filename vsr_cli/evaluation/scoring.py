@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..config.resolve import Choice
 from ..console import progress
+from ..data.features import BATCH
 from ..data.prepared import Prepared, Windows
 from ..errors import PluginError, VsrError
-from ..model.losses.held_out import BATCH
 from ..plugin.faults import owner_of
 from ..plugin.loading import build
 from ..plugin.shared_state import shared_state

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
-from ..data.features import image_tensor, text_rows
+from ..data.features import BATCH, image_tensor, text_rows
 from ..data.shards import Rows
 from .story_model import StoryModel
 from .vectors import image_vectors, text_vectors
 
-BATCH = 32
 Vectors = NDArray[np.float32]
 
 

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..config.experiment import TrainConfig
+from ..data.features import BATCH
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model
-from ..model.losses.held_out import BATCH, batch_losses
+from ..model.losses.held_out import batch_losses
 from ..model.losses.means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names

@@ -13,11 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...data.features import BATCH
 from ..story_model import StoryModel
 from .means import LossMeans, Split
-
-BATCH = 32
-"""Windows per batch wherever nothing is trained: validation, prediction and measuring."""
 
 
 def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
