@@ -1,4 +1,4 @@
-"""What text decoders are trained for, a slice of the tokens at a time, so that not all scores are ever in memory.
+"""The losses of text decoders, computed for a slice of the tokens at a time to bound the memory of scores.
 
 Imports torch, so `vsr_cli.api` itself does not import it. Shapes: B stories, T tokens of a target, N real tokens of all
 targets, H width of the states, V vocabulary.
@@ -20,17 +20,17 @@ from .text_objective import TextObjective
 SCORES_HELD = 2**23
 """How many scores are in memory at once: 32 MiB in single precision, a few hundred tokens of a large vocabulary."""
 LANES = 16
-"""Tokens are filled up to a multiple of this: a product whose rows are no whole vectors takes half as long again."""
+"""Tokens are padded to a multiple of this: a product whose rows are not whole vectors takes 1.5 times as long."""
 PLAIN = TextObjective()
-"""The cross-entropy and nothing else: the loss of all that is not being trained on."""
+"""The plain cross-entropy, as in validation and evaluation."""
 LEAST_OTHERWISE = 1e-5
-"""The least probability, in the unlikelihood, of not writing a token: its logarithm would have no bound."""
+"""The lower bound, in the unlikelihood, of the probability not to write a token, whose logarithm is taken."""
 
 
 def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjective) -> Tensor:
-    """Return the loss of a head (V, H) on states (B, T, H) that are to score the targets ids and mask (B, T), a scalar.
+    """Return the loss of a head (V, H) on states (B, T, H) for targets ids and mask (B, T), a scalar.
 
-    `objective` is what is trained for; where nothing trains, pass `PLAIN`.
+    Outside of training, pass `PLAIN` as the `objective`.
     """
     states = states[mask]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
     if objective.is_plain:
@@ -56,7 +56,7 @@ def sliced_loss(
 
     With label smoothing (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision") and the
     unlikelihood of tokens that the target holds before (Welleck et al. 2020, "Neural Text Generation with Unlikelihood
-    Training", equation 4). `size` is V. Each slice is computed again on the way back, and never kept.
+    Training", equation 4). `size` is V. Each slice is recomputed in the backward pass.
     """
     answers = ids[mask]  # (N,)
     earlier, again = _earlier_tokens(ids, mask) if objective.unlikelihood else (None, None)
@@ -87,12 +87,12 @@ def answer_log_probabilities(states: Tensor, head: nn.Linear, answers: Tensor) -
 
 
 def at_least_single(scores: Tensor) -> Tensor:
-    """Return scores in single precision, or better where they are: a softmax in less is off by tenths of a nat."""
+    """Return scores in single precision or better: a softmax in half precision is off by tenths of a nat."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _over_slices(function: Callable[[slice], Tensor], tokens: int, *, size: int) -> Tensor:
-    """Join what a function gives of slices of tokens so small that their scores, `size` each, fit `SCORES_HELD`."""
+    """Concatenate a function's results for slices of tokens whose scores, `size` each, fit in `SCORES_HELD`."""
     step = max(1, SCORES_HELD // size)
     slices = [slice(start, start + step) for start in range(0, tokens, step)]
     parts = [checkpoint(function, part, use_reentrant=False, preserve_rng_state=False) for part in slices]
@@ -100,8 +100,10 @@ def _over_slices(function: Callable[[slice], Tensor], tokens: int, *, size: int)
 
 
 def _earlier_tokens(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each real token its target (N, T), and True (N, T) where a token stands before it, for the first time and is
-    another than itself: what is not to be written again there."""
+    """Return each real token's target (N, T), and a mask (N, T) of the tokens not to be repeated there.
+
+    Those are the first occurrences of earlier tokens that differ from the token itself.
+    """
     same = ids[:, :, None] == ids[:, None, :]  # (B, T, T)
     before = torch.ones_like(same).tril(-1)
     first = ~(same & before).any(dim=-1)  # (B, T)

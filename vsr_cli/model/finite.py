@@ -1,4 +1,4 @@
-"""Finding numbers that are not finite in tensors, in one pass that allocates nothing of their size."""
+"""Finding NaN and infinity in tensors, in one pass that allocates nothing of their size."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from ..api import Narrative
 def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = False) -> str | None:
     """Return the name of the first tensor that holds NaN or infinity, None where all are finite.
 
-    With `masks`, minus infinity is allowed: buffers hold it where an attention must not look.
+    With `masks`, minus infinity is allowed, as in attention masks.
     """
     names: list[str] = []
     extremes: list[Tensor] = []
     for name, tensor in tensors:
         values = tensor.detach()
-        if values.is_sparse:
-            values = values.coalesce().values()
         if values.is_complex():
             values = torch.view_as_real(values)
         if not values.is_floating_point() or not values.numel():
@@ -36,13 +34,13 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = Fal
 
 
 def narrated_not_finite(narrative: Narrative) -> str | None:
-    """Return the section of the first part whose part of a narrative is not finite, None where all is."""
+    """Return the section of the first part whose output in a narrative is not finite, None if all are."""
     given = (("visual", narrative.visual), ("text", narrative.text))
     return first_not_finite((*given, ("temporal", narrative.steps), ("temporal", narrative.summary)))
 
 
 def traced_not_finite(trace: Iterable[Mapping[str, Tensor]]) -> str | None:
-    """Return the section of the first part with something not finite in `StoryModel.trace`, None where none has."""
+    """Return the section of the first part whose output in `StoryModel.trace` is not finite, None if all are."""
     return next(filter(None, (first_not_finite(given.items()) for given in trace)), None)
 
 

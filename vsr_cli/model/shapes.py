@@ -1,4 +1,4 @@
-"""Naming the part that gives something else than it promises, before torch stumbles over it in another part."""
+"""Checks of the outputs of a model's parts, which name the part before torch fails in another one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from ..errors import PluginError
 
 WRONG = {torch.float64, torch.complex64, torch.complex128, torch.bool}
-"""Types that no part gives: torch would stumble over them in the part that reads them."""
+"""Types that no part may return: torch would fail in the part that reads them."""
 REMEDY = "try it by itself with 'vsr plugins check', and report it to its authors"
 
 
 def expect_shape(who: str, what: str, given: Any, wanted: tuple[int | None, ...]) -> None:
-    """Raise PluginError, naming who gave it, if something is no tensor of the wanted shape (None: of any length)."""
+    """Raise PluginError, naming the part, if its output is not a tensor of the given shape (None: any length)."""
     if isinstance(given, Tensor) and given.dim() == len(wanted):
         fits = all(length in (None, own) for length, own in zip(wanted, given.shape, strict=True))
         if fits and given.dtype not in WRONG:
@@ -27,14 +27,14 @@ def expect_shape(who: str, what: str, given: Any, wanted: tuple[int | None, ...]
 
 
 def expect_pair(who: str, what: str, given: Any) -> tuple[Any, Any]:
-    """Return the two things that were given. Raises PluginError, naming who gave them, if they are no pair."""
+    """Return the two items of a pair. Raises PluginError, naming the part, if it is not one."""
     if isinstance(given, tuple | list) and len(given) == 2:
         return given[0], given[1]
     raise PluginError(f"{who}: gives {_form(given)}, not {what}; {REMEDY}")
 
 
 def expect_texts(who: str, given: Any, count: int) -> list[str]:
-    """Return the texts that were given. Raises PluginError, naming who gave them, if they are not so many texts."""
+    """Return a list of `count` texts. Raises PluginError, naming the part, if it is not one."""
     if isinstance(given, list | tuple) and len(given) == count and all(isinstance(text, str) for text in given):
         return list(given)
     raise PluginError(f"{who}: gives no list of {count} texts ({_form(given)}); {REMEDY}")

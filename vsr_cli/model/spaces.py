@@ -1,4 +1,4 @@
-"""The run's own spaces: one vector an image or text, from the encoders' frozen halves."""
+"""The embedding spaces of a run: one vector per image or text, from the encoders' frozen halves."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Vectors = NDArray[np.float32]
 
 
 class Spaces:
-    """Places images and texts in a model's spaces.
+    """Embeds images and texts in a model's spaces.
 
-    Where an encoder's frozen half gives a map or a vector a token, its mean is the vector; where nothing is frozen,
-    the space is that of the trained embedding.
+    The vector is the mean of an encoder's frozen features over positions or tokens; without a frozen half it is the
+    trained embedding.
     """
 
     def __init__(self, model: StoryModel, device: torch.device) -> None:
@@ -31,7 +31,7 @@ class Spaces:
 
     @property
     def signature(self) -> dict[str, str]:
-        """Say which space each is: frozen or trained."""
+        """The kind of each space: frozen or trained."""
         encoders: dict[str, VisualEncoder | TextEncoder] = {"visual": self._model.visual, "text": self._model.text}
         return {
             name: "trained-embedding" if encoder.cache_key is None else "frozen-features"
@@ -39,7 +39,7 @@ class Spaces:
         }
 
     def images(self, images: Rows, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Return the vectors (*rows.shape, d) of some rows of images, by their kept features where there are any."""
+        """Return the vectors (*rows.shape, d) of rows of images, from cached features where there are any."""
         visual = self._model.visual
 
         def compute(part: NDArray[np.int64]) -> Tensor:
@@ -52,7 +52,7 @@ class Spaces:
         return _by_row(rows, compute)
 
     def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Return the vectors (*rows.shape, d) of some rows of texts, as the text encoder tokenized them, likewise."""
+        """Return the vectors (*rows.shape, d) of rows of texts, tokenized by the text encoder, likewise."""
         encoder = self._model.text
         from_tokens = text_rows(tokens, encoder, self._device)
 
@@ -67,7 +67,7 @@ class Spaces:
         return _by_row(rows, compute)
 
     def written(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors (n, d) of texts that stand in no data; equal ones are placed once."""
+        """Return the vectors (n, d) of texts that are in no data; equal ones are embedded once."""
         number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         tokens = self._model.text.tokenize(list(number))
         return self.texts(tokens, np.array([number[text] for text in texts], dtype=np.int64))
@@ -75,7 +75,7 @@ class Spaces:
 
 @torch.no_grad()
 def _by_row(rows: NDArray[np.int64], compute: Callable[[NDArray[np.int64]], Tensor]) -> Vectors:
-    """Compute each distinct row once, a batch at a time."""
+    """Compute each distinct row once, in batches."""
     distinct, back = np.unique(rows, return_inverse=True)
     found = np.concatenate(
         [compute(distinct[start : start + BATCH]).float().cpu().numpy() for start in range(0, len(distinct), BATCH)]

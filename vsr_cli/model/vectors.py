@@ -1,4 +1,4 @@
-"""One vector an image or text, in a space of the model's own."""
+"""One vector per image or text, in the spaces of the model's encoders."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..api import TextEncoder, VisualEncoder
 
 
 def image_vectors(encoder: VisualEncoder, features: Tensor) -> Tensor:
-    """Return the vectors (N, d) of images from what the encoder's frozen half gave (N, *F): the mean over places.
+    """Return the vectors (N, d) of images from frozen features (N, *F): the mean over positions.
 
-    Where nothing is frozen, the vector is the embedding.
+    Without a frozen half, the vector is the trained embedding.
     """
     if encoder.cache_key is None:
         return encoder(features)

@@ -1,4 +1,4 @@
-"""Saving and loading weights: those that never change once a run, those that do at each checkpoint."""
+"""Saving and loading weights: frozen ones once per run, all others in each checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .story_model import StoryModel
 
 
 def frozen_names(model: nn.Module) -> set[str]:
-    """Name the entries of a state dict that training never changes.
+    """Return the entries of a state dict that training never changes.
 
     These are the parameters that require no gradient, and the buffers of modules that have parameters and all of
     them frozen: a frozen batch norm stays in eval mode, so its statistics are frozen with it.
@@ -36,7 +36,7 @@ def frozen_names(model: nn.Module) -> set[str]:
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Count the parameters that training changes, "trained", and all others, "frozen"."""
+    """Return the numbers of trainable parameters, "trained", and of all others, "frozen"."""
     parameters = list(model.parameters())
     trained = sum(each.numel() for each in parameters if each.requires_grad)
     return {"trained": trained, "frozen": sum(each.numel() for each in parameters) - trained}
@@ -61,7 +61,7 @@ def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raises VsrError if it is not there or not whole."""
+    """Read a safetensors file. Raises VsrError if it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
@@ -121,7 +121,7 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, steps: int,
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of this name, "auto" being the best there is. Raises VsrError if it is not here."""
+    """Return the device of this name, or the best one for "auto". Raises VsrError if it is not available."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])

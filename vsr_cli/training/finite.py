@@ -25,14 +25,14 @@ from ..runs.run import Run
 
 @dataclass(frozen=True)
 class FiniteChecks:
-    """Raise VsrError, naming what is not finite and where, in a training of this model."""
+    """Checks of a training of this model; each raises VsrError naming what is not finite, and when."""
 
     model: StoryModel
     config: TrainConfig
     run: Run
 
     def losses(self, losses: Mapping[str, float], *, epoch: int, step: int) -> None:
-        """Check a step's losses. The sum comes first in the mapping; the term that breaks it is named."""
+        """Check a step's losses: the weighted sum, first in the mapping, and the terms, which are named first."""
         broken = [name for name in reversed(list(losses)) if not math.isfinite(losses[name])]
         if broken:
             when = f"epoch {epoch}, step {step}{self._source(broken)}"
@@ -41,8 +41,8 @@ class FiniteChecks:
     def gradient(self, norm: Tensor, accelerator: Accelerator, *, epoch: int, step: int) -> None:
         """Check the norm of the gradient, a scalar.
 
-        In fp16 some steps overflow, and the loss scaler skips them and scales less: only where nothing is left to scale
-        down is it the model's own fault.
+        In fp16, the loss scaler skips steps that overflow and then scales less: it is an error only when the scale
+        cannot be reduced.
         """
         value = float(norm)
         if math.isfinite(value) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
@@ -57,7 +57,7 @@ class FiniteChecks:
         self._stop(f"the gradient's norm is {value}", f"epoch {epoch}, step {step}")
 
     def weights(self, optimizer: Optimizer, *, epoch: int) -> None:
-        """Check all that a checkpoint would hold: weights, the buffers that are stored with them, optimizer states."""
+        """Check what a checkpoint stores: weights, buffers and optimizer states."""
         found = weight_not_finite(self.model)
         if found:
             self._stop(f"{self._owned(found)} is not finite", f"epoch {epoch}, so no checkpoint is written")
@@ -78,7 +78,7 @@ class FiniteChecks:
             self._stop(f"the {broken[0]} validation loss is {losses[broken[0]]}", when)
 
     def _owned(self, weight: str) -> str:
-        """Name a weight and the component that it belongs to."""
+        """Return the name of a weight and of its component."""
         part = weight.partition(".")[0]
         choice = self.config.parts.get(part)
         if choice is None:
@@ -87,9 +87,9 @@ class FiniteChecks:
         return f"{weight} ({name})"
 
     def _source(self, broken: Sequence[str]) -> str:
-        """Name the component whose output was the first that is not finite, as far as that can be told."""
+        """Return a clause that names the first component whose output was not finite, if it is known."""
         section = traced_not_finite(self.model.trace or ())
-        if section is None:  # what all others gave is finite
+        if section is None:  # the outputs of all others are finite
             computed_by = (self.model.terms[name].computed_by for name in broken if name in self.model.terms)
             section = next(filter(None, computed_by), None)
         return f", and {self.model.names[section]} is the first to give numbers that are not finite" if section else ""

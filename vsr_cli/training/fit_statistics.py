@@ -14,7 +14,7 @@ from ..model.spaces import Spaces
 from ..model.story_model import StoryModel
 
 MOST = 20_000
-"""Frames that are looked at, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
+"""Frames used, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
 
 
 def fit_to_training(

@@ -1,4 +1,4 @@
-"""What a training would take: sizes counted, memory and time measured on a few real steps. Nothing is written."""
+"""The plan of `vsr train --dry-run`: sizes counted, memory and time measured on a few steps; nothing is written."""
 
 from __future__ import annotations
 
@@ -35,47 +35,47 @@ from .progress import Progress, in_parts, shuffled
 from .step import StepRunner, compiled
 
 TIMED_STEPS = 4
-"""At least, and more while they take less than TIMED_SECONDS together. A first one, which is slower, does not count."""
+"""The minimum; more while they take less than TIMED_SECONDS together. The first step, which is slower, is not timed."""
 TIMED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartSize:
-    """How many parameters a part of the model has."""
+    """The number of parameters of a part of the model."""
 
     part: str
     component: str | None
-    """None for what belongs to no part: the objective's own terms."""
+    """None for the loss terms, which belong to no part."""
     trained: int
     frozen: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """What a run folder will hold, in bytes."""
+    """The size of a run folder, in bytes."""
 
     frozen_weights: int
     """Written once."""
     trained_weights: int
     """In each of the two checkpoints."""
     optimizer: int
-    """In the last checkpoint alone."""
+    """In the last checkpoint only."""
 
     @property
     def run(self) -> int:
-        """All of it, while the last checkpoint is being replaced."""
+        """The total while the last checkpoint is being replaced."""
         return self.frozen_weights + 3 * self.trained_weights + 2 * self.optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What a step holds at once on the training device, in bytes."""
+    """The memory of a step on the training device, in bytes."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
-    """What the forward pass keeps for the backward pass, and on a GPU all else that comes and goes."""
+    """What the forward pass saves for the backward pass, and on a GPU all other temporary memory."""
 
     @property
     def together(self) -> int:
@@ -85,7 +85,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a training would take."""
+    """What a training needs."""
 
     data: Path
     windows: Mapping[str, int]
@@ -101,25 +101,25 @@ class Plan:
     memory: Memory
     step_seconds: float
     validation_seconds: float
-    """For all of the split, once."""
+    """For one pass over the split."""
 
     @property
     def feature_seconds(self) -> float:
-        """To compute the features that are not kept yet."""
+        """To compute the features that are not cached yet."""
         return sum(need.seconds for need in self.features)
 
     @property
     def epoch_seconds(self) -> float:
-        """With its validation, without its checkpoints."""
+        """With validation, without checkpoints."""
         return self.steps_per_epoch * self.step_seconds + self.validation_seconds
 
     @property
     def training_seconds(self) -> float:
-        """All of it, features included."""
+        """All epochs and the features."""
         return self.feature_seconds + self.epochs * self.epoch_seconds
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the plan as JSON data."""
         return {
             "data": str(self.data),
             "windows": dict(self.windows),
@@ -143,7 +143,7 @@ class Plan:
 
 
 def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accelerator) -> Plan:
-    """Build the model, take a few steps on real batches, and forget it all. Writes nothing anywhere.
+    """Build the model and take a few steps on real batches. Writes nothing.
 
     Raises VsrError if there is nothing to train on, or a single window does not fit in memory.
     """
@@ -207,7 +207,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
 
 
 def _typical_seconds(device: torch.device, works: Sequence[Callable[[], object]]) -> float:
-    """Return the median time of some works on a device, which one that was disturbed does not change."""
+    """Return the median time of some functions on a device, which one outlier does not change."""
     clock = torch.get_device_module(device)
     times: list[float] = []
     while len(times) < TIMED_STEPS or sum(times) < TIMED_SECONDS:
@@ -252,7 +252,7 @@ def _memory(runner: StepRunner, take_step: Callable[[], object], saved_for_backw
 
 
 def _part_sizes(config: TrainConfig, model: StoryModel) -> list[PartSize]:
-    """Count the parameters of each part, one that several share with the first of them, and then all others."""
+    """Count the parameters of each part, shared ones in the first, and then all others."""
     modules: dict[str, nn.Module] = {part: getattr(model, part) for part in config.parts}
     names = {part: choice.name for part, choice in config.parts.items()}
     counted: set[nn.Parameter] = set()

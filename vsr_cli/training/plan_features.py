@@ -1,4 +1,4 @@
-"""What a training will ask of the frozen-feature cache, found out without writing to it."""
+"""The features that a training needs and the cache lacks, for `vsr train --dry-run`; nothing is written."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from ..model.story_model import StoryModel
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureNeed:
-    """What one encoder's frozen half must have given before the first step, and how much of it is kept already."""
+    """The frozen features of one encoder that training needs, and how many of them are cached."""
 
     kind: Literal["visual", "text"]
     folder: Path
     rows: int
-    """How many images or texts."""
+    """Images or texts."""
     missing: int
-    """Those of them that are not kept yet."""
+    """Those that are not cached."""
     row_bytes: int = 0
-    """What one that is missing will take, at most."""
+    """The size of a missing row, at most."""
     seconds_a_row: float = 0.0
-    """What one that is missing takes to compute."""
+    """The time to compute a missing row."""
     fits: bool = True
-    """Whether there is room to keep what is missing; where there is none, it is computed anew in each step."""
+    """Whether the missing rows fit in the cache; otherwise they are computed in every step."""
 
     @property
     def missing_bytes(self) -> int:
-        """What the cache will grow by, at most."""
+        """The growth of the cache, at most."""
         return self.missing * self.row_bytes if self.fits else 0
 
     @property
     def seconds(self) -> float:
-        """How long it will take to compute what is missing, before the first step."""
+        """The time to compute the missing rows before the first step."""
         return self.missing * self.seconds_a_row if self.fits else 0.0
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return it as JSON data."""
         sums = {"missing_bytes": self.missing_bytes, "seconds": self.seconds}
         return {**vars(self), "folder": str(self.folder), **sums}
 
@@ -59,9 +59,9 @@ def plan_features(
     device: torch.device,
     options: FeatureOptions,
 ) -> tuple[Features, list[FeatureNeed]]:
-    """Say what is to be computed, and give the features of some training windows (n,) as if it had been.
+    """Return the features of some training windows (n,), and what computing all features takes.
 
-    Where something is missing, what those windows need is computed to time it, and held in memory alone.
+    Missing features of those windows are computed, which is timed, and held only in memory.
     """
     needed = [prepared.windows(split) for split in ("train", "validation")]
     sampled = [prepared.windows("train").take(sample)]
@@ -106,12 +106,12 @@ def _plan(
 
 
 class _HeldRows(ArrayRows):
-    """Some rows, held in memory and asked for by their places (n,), in order, among all rows."""
+    """Some rows in memory, indexed by their sorted positions (n,) among all rows."""
 
     def __init__(self, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
         super().__init__(rows)
         self._places = places
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Copy the rows with these places, of any shape: (*indices, *row)."""
+        """Copy the rows at these positions, of any shape: (*indices, *row)."""
         return super().gather(np.searchsorted(self._places, rows))

@@ -1,4 +1,4 @@
-"""How far a run has come, and which windows each of its steps takes."""
+"""The progress of a training run, and which windows each of its steps takes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..model.losses.means import LossMeans
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come. It changes at each step, and a checkpoint holds it as it is."""
+    """The progress of a run. It changes at each step, and checkpoints store it."""
 
     windows_per_step: int
-    """Of all processes and forward passes together."""
+    """Of all processes and passes together."""
     windows_per_pass: int
-    """Of all processes in one forward pass; it shrinks where that does not fit memory."""
+    """Of all processes in one forward pass; halved if that does not fit in memory."""
     windows_validated: int = BATCH
-    """Of one process in one validation pass; it shrinks likewise."""
+    """Of one process in one validation pass; halved likewise."""
     epoch: int = 1
-    """The epoch under way, from 1."""
+    """The current epoch, from 1."""
     step: int = 0
-    """Steps taken in it."""
+    """Steps taken in the current epoch."""
     losses: LossMeans = field(default_factory=LossMeans)
     """Of the epoch so far."""
     seconds: float = 0.0
@@ -42,12 +42,12 @@ class Progress:
         return math.ceil(windows / self.windows_per_step)
 
     def took_step(self, *, seconds: float) -> None:
-        """Note a step, whose losses have been added."""
+        """Count a step, whose losses have been added."""
         self.seconds += seconds
         self.step += 1
 
     def took_epoch(self, watched: float | None, *, history_bytes: int) -> bool:
-        """Note that the epoch is over. Gives whether the watched validation loss, if there is one, is the best yet.
+        """End the epoch, and return whether the watched validation loss, if there is one, is the best so far.
 
         A loss that is not finite never is.
         """
@@ -64,11 +64,11 @@ class Progress:
 
 
 def shuffled(windows: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order (windows,) of an epoch. It follows from seed and epoch alone, so that none need be kept."""
+    """Return the order (windows,) of an epoch, which depends on seed and epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(windows)
 
 
 def in_parts(indices: NDArray[np.int64], size: int, *, start: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield runs of at most `size` indices, from the one numbered `start` on."""
+    """Yield parts of at most `size` indices, from part number `start` on."""
     for begin in range(start * size, len(indices), size):
         yield indices[begin : begin + size]

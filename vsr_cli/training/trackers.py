@@ -1,6 +1,6 @@
-"""Experiment trackers beside history.jsonl: TensorBoard and whatever else accelerate knows, fed with the same numbers.
+"""Experiment trackers of accelerate, such as TensorBoard, which get the same numbers as history.jsonl.
 
-What a tracker writes is for its own pictures. Nothing of vsr reads it back.
+Nothing of vsr reads what a tracker writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
 PROJECT = "vsr"
-"""Under which name a tracker that keeps runs in one place of its own finds them together."""
+"""The project name in trackers that store the runs of several projects."""
 
 
 def check_installed(names: Sequence[str]) -> None:
@@ -32,13 +32,13 @@ def check_installed(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The trackers of a run that have been started; none of them is the usual case."""
+    """The started trackers of a run, usually none."""
 
     def __init__(self, started: Sequence[GeneralTracker] = ()) -> None:
         self._started = tuple(started)
 
     def log(self, row: Mapping[str, Any], *, step: int) -> None:
-        """Hand on some numbers at a step; those of a mapping inside come as "train/loss"."""
+        """Log numbers at a step; those of a nested mapping are named "train/loss"."""
         if self._started:
             values = flat(row, "/")
             for tracker in self._started:
@@ -47,10 +47,9 @@ class Trackers:
 
 @contextmanager
 def tracking(names: Sequence[str], run: Run, config: Mapping[str, Any]) -> Iterator[Trackers]:
-    """Start the trackers of these names for a run, tell them its configuration, and finish them in the end.
+    """Start the trackers of these names with the run's configuration, and finish them at the end of the block.
 
-    To be called where an Accelerator has been made: of several processes that train, only the main one writes.
-    Raises VsrError if one cannot be started.
+    An Accelerator must exist: of several processes, only the main one writes. Raises VsrError if one cannot be started.
     """
     if not names:
         yield Trackers()
@@ -78,7 +77,7 @@ def _start(name: str, run: Run, settings: dict[str, Any]) -> GeneralTracker:
 
 
 def flat(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
-    """Lay a mapping of mappings out flat: {"train": {"loss": 1.0}} gives {"train/loss": 1.0} with "/"."""
+    """Flatten nested mappings: {"train": {"loss": 1.0}} becomes {"train/loss": 1.0} with "/"."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -89,7 +88,7 @@ def flat(values: Mapping[str, Any], separator: str) -> dict[str, Any]:
 
 
 def _tracker(name: str, run: Run) -> GeneralTracker:
-    """Make a tracker that keeps its files in the run folder where it can, and otherwise knows the run by its name."""
+    """Return a tracker that stores its files in the run folder if it can, and otherwise has the run's name."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     kind = LOGGER_TYPE_TO_CLASS[name]
@@ -105,5 +104,5 @@ def _tracker(name: str, run: Run) -> GeneralTracker:
 
 
 def _plain(value: Any) -> Any:
-    """Return a setting as a tracker takes it: no list, and nothing that is not there."""
+    """Return a setting as a string or number, the types that all trackers accept."""
     return value if isinstance(value, str | int | float) else to_json(value)

@@ -16,12 +16,12 @@ from ..vectors import image_vectors, text_vectors
 from .term import ForwardPass, LossTerm, TermRequest
 
 SHRINKAGE = 1.0
-"""How much of the mean variance is added in every direction before the scatter within stories is taken as known."""
+"""The multiple of the mean variance that is added in every direction to the scatter within stories."""
 FIRST_WEIGHTS = (0.15, 0.2, 0.25, 0.4)
-"""Of the frames of a context, the last being the nearest."""
+"""The initial weights of four context frames, the last being the nearest."""
 FITTED_AT_A_TIME = 2048
 INITIAL_SCALE, LARGEST_SCALE = 10.0, 100.0
-"""What cosines are multiplied by in the softmax."""
+"""The factor of cosines in the softmax."""
 
 
 def _parts(count: int) -> Iterator[slice]:
@@ -29,16 +29,15 @@ def _parts(count: int) -> Iterator[slice]:
 
 
 class NextInSpace(nn.Module):
-    """The query for the next frame in one space of d numbers, and the keys of candidates: a cosine says how they fit.
+    """The query for the next frame in one space of d dimensions, and the keys of candidates, compared by cosine.
 
-    A key is a vector less the training mean, scaled so that frames of one story scatter alike in all directions: what
-    differs between the frames of any story counts for less than what tells stories apart. That is within-class
-    covariance normalisation (Hatch et al. 2006, "Within-class covariance normalization for SVM-based speaker
-    recognition"), with stories as the classes.
+    A key is a vector minus the training mean, whitened by the scatter within stories: what differs between the frames
+    of any story counts for less than what distinguishes stories. That is within-class covariance normalization, with
+    stories as the classes (Hatch et al. 2006, "Within-class covariance normalization for SVM-based speaker
+    recognition").
 
-    The query is the mean of the context's keys, later frames weighing more. What is learned is how much each frame
-    weighs, in all stories and, from the temporal model's summary, in the one at hand. A correction of the vector itself
-    was tried, from both modalities, and on real stories held out it lost to this, however it was regularised.
+    The query is a weighted mean of the context's keys. The frames' weights are learned, in general and, from the
+    temporal model's summary, per story. A learned correction of the vector itself was worse on held-out stories.
     """
 
     def __init__(self, dimensions: int, *, width: int, steps: int) -> None:
@@ -54,7 +53,7 @@ class NextInSpace(nn.Module):
 
     @torch.no_grad()
     def fit(self, vectors: NDArray[np.float32], story: NDArray[np.int64]) -> None:
-        """Take the mean and the scatter within stories from training frames, (F, d) and the story of each, (F,)."""
+        """Compute the mean and the scatter within stories of training frames (F, d), with the story of each, (F,)."""
         number, counts = np.unique(story, return_inverse=True, return_counts=True)[1:]
         at = torch.from_numpy(number)
         sums = torch.zeros(len(counts), vectors.shape[1], dtype=torch.float64)
@@ -62,7 +61,7 @@ class NextInSpace(nn.Module):
             sums.index_add_(0, at[part], torch.from_numpy(vectors[part]).double())
         self.mean.copy_(sums.sum(0) / len(at))
         if len(at) == len(counts):
-            return  # every story has one frame, and nothing is known of the scatter within
+            return  # every story has one frame: no scatter within
         means = sums / torch.from_numpy(counts)[:, None]
         scatter = torch.zeros(vectors.shape[1], vectors.shape[1], dtype=torch.float64)
         for part in _parts(len(at)):
