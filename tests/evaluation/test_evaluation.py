@@ -261,6 +261,13 @@ def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, 
     assert "teacher" not in json.dumps(result["metrics"])
 
 
+def test_a_decoder_that_selects_texts_has_no_perplexity(model, prepared, monkeypatch):
+    monkeypatch.setattr(type(model.text_decoder), "models_text", False, raising=False)
+    block = scored(model, prepared, "mse").result["teacher_forced"]
+    assert block["perplexity"] is None
+    assert block["losses"]["text"] > 0
+
+
 def test_every_score_carries_the_whole_signature(model, prepared):
     result = scored(model, prepared, "bleu", "cosine-image").result
     for name, cell in result["metrics"].items():

@@ -95,7 +95,7 @@ def test_the_very_picture_in_training(prepared):
     train.image_rows[3, 1] = test.image_rows[0, 4]
     result = found(prepared)
     assert result.record() == {**NONE, "near_duplicate_across_splits": 1, "left_out": 1}
-    assert result.leaks[0].detail == f"its picture is like one of {train.stories[3]}, in train"
+    assert result.leaks[0].detail == f"its image is a near duplicate of one of {train.stories[3]}, in train"
 
 
 def test_a_picture_encoded_anew_in_training(prepared, tmp_path):

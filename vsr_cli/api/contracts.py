@@ -196,7 +196,11 @@ class TemporalModel(Protocol):
 
 
 class TextDecoder(Protocol):
-    """Writes the next text."""
+    """Writes the next text.
+
+    One that selects whole texts has an attribute `models_text = False`: its loss is no cross-entropy of tokens, so
+    that `vsr evaluate` reports no perplexity.
+    """
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Return target ids and mask (N, T): ending in eos, without bos."""

@@ -39,6 +39,7 @@ class RepeatContextDecoder(TokenDecoder):
     after the same few epochs.
     """
 
+    models_text = False
     recency: Tensor
 
     def __init__(self, options: RepeatContextOptions, context: BuildContext) -> None:

@@ -18,6 +18,7 @@ class RetrievalTextDecoder(TokenDecoder):
     """Return the training text with the highest cosine to the query for the next text. Nothing here trains."""
 
     needs_next = True
+    models_text = False
 
     def __init__(self, options: RetrievalOptions, context: BuildContext) -> None:
         super().__init__(context.vocabulary, length=options.length)
