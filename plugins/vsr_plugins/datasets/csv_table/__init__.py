@@ -1,4 +1,4 @@
-"""A dataset in one table, a frame a row, beside its pictures."""
+"""The dataset `csv`: a table with one frame per row, next to its images."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class CsvOptions(Options):
-    """Which columns of the table mean what."""
+    """The columns of the table."""
 
-    story: str = Field("story", description="the column that names a row's story")
-    image: str = Field("image", description="the column with the picture's path, relative to the table's folder")
+    story: str = Field("story", description="the column with the id of a row's story")
+    image: str = Field("image", description="the column with the image's path, relative to the table's folder")
     text: str = Field("text", description="the column with the frame's text")
-    order: str | None = Field(None, description="the column that orders a story's frames; none means the rows' order")
-    group: str | None = Field(None, description="the column that names a group, whose stories never part across splits")
-    split: str | None = Field(None, description="the column that says train, validation or test; none means vsr splits")
+    order: str | None = Field(None, description="the column that orders a story's frames; null: the order of the rows")
+    group: str | None = Field(None, description="the column with the group, whose stories stay in one split")
+    split: str | None = Field(None, description="the column with train, validation or test; null: vsr splits")
     delimiter: str | None = Field(
-        None, pattern=r'^[^"\r\n]$', description="what parts the cells; none means a tab in a .tsv, a comma elsewhere"
+        None, pattern=r'^[^"\r\n]$', description="the separator of cells; null: found in the file"
     )
 
 
@@ -27,7 +27,7 @@ def vsr_datasets() -> list[Component]:
     return [
         Component(
             name="csv",
-            summary="a .csv or .tsv file, one frame a row: which story, the picture's relative path, the text",
+            summary="a .csv or .tsv file, one frame per row: its story, the relative path of its image, its text",
             build="vsr_plugins.datasets.csv_table.reader:build",
             options=CsvOptions,
         )

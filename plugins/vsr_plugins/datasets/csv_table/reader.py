@@ -1,4 +1,4 @@
-"""Gathers a table's rows into stories."""
+"""Reader of stories from a table."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def build(options: CsvOptions) -> Dataset:
 
 
 class CsvDataset:
-    """Stories from a table. The source is the file; paths of pictures are relative to its folder.
+    """Stories from a table. The source is the file; paths of images are relative to its folder.
 
-    Rows of one story need not be neighbours, so the table's strings are held in memory; pictures are not. Codes
+    Rows of one story need not be adjacent, so the table's strings are held in memory; images are not. Codes
     of the notes: missing_image, missing_text, outside_folder, extra_cells, bad_quotes, duplicate_order, unknown_split;
     of what is rejected: missing_story, bad_quotes (a row), missing_order, two_groups, two_splits.
     """
@@ -110,7 +110,7 @@ def _frame(folder: Path, row: Row, index: int, notes: list[Note]) -> Frame:
         notes.append(Note(code=code, detail=f"line {row.line}: {what}", frame=index))
 
     if row.problem:
-        # No cell after the fault is what its column says. The frame stays, as a gap.
+        # No cell after the fault belongs to its column. The frame remains as a gap.
         note("extra_cells" if "more cells" in row.problem else "bad_quotes", row.problem)
         return Frame(image=None, text=None)
     if not row.text:

@@ -1,4 +1,4 @@
-"""Reads the rows of a table, and puts those of a story in order."""
+"""Rows of a table, and their order within a story."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from . import CsvOptions
 
 COLUMNS = ("story", "image", "text", "order", "group", "split")
 NO_TEXTS = frozenset({"nan", "NaN", "<NA>", "null", "NULL", "None", "#N/A"})
-"""What programs write into the cell of a text that is missing."""
+"""Values of cells that programs write for a missing text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """The cells of a row that are asked for, without surrounding white space; "" where there is none."""
+    """The cells of a row that are asked for, without surrounding whitespace; "" where there is none."""
 
     line: int
     """The number of the row's last line in the file."""

@@ -1,4 +1,4 @@
-"""A dataset for anyone's own stories: a folder of story folders."""
+"""The dataset `folder`: a folder of story folders."""
 
 from __future__ import annotations
 

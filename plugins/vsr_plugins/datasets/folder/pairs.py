@@ -1,4 +1,4 @@
-"""Which files of a story folder belong together, which are no part of the story, and which numbers are missing."""
+"""The files of a story folder: pairs of image and text, other files, and missing numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER_TEXTS = frozenset({
 KINDS = {IMAGES: ", ".join(image_formats()), TEXTS: ", ".join(TEXT_SUFFIXES)}
 """The kinds that are read, as messages name them."""
 MOST_SHOWN = 5
-"""Missing numbers that a message names."""
+"""Maximum of missing numbers that a message names."""
 
 Files = Mapping[str, Sequence[Path]]
 """By stem, composed as Unicode does it (NFC); those of one stem in the order in which they are preferred."""
@@ -28,7 +28,7 @@ Files = Mapping[str, Sequence[Path]]
 
 @dataclass(frozen=True)
 class StoryFiles:
-    """What a folder holds that belongs to a story, or looks as if it did."""
+    """The files of a story folder that are or resemble parts of a story."""
 
     read: Mapping[str, Files]
     """By kind: files of kinds that are read."""
@@ -49,7 +49,7 @@ class StoryFiles:
 
     @property
     def any(self) -> bool:
-        """Whether there is any file of a kind that is read."""
+        """Return whether there is any file of a kind that is read."""
         return any(_holds_file(paths) for files in self.read.values() for paths in files.values())
 
     @property
@@ -67,7 +67,7 @@ class StoryFiles:
         """
         pairs = self.pairs
         prefixes = {_prefix(stem) for stem in pairs}
-        # A picture of a kind that is not read is a frame all the same, which lacks its image.
+        # An image of an unsupported kind is still a frame, without an image.
         unread = {stem for stem in self.others[IMAGES] if _number(stem) is not None and _prefix(stem) in prefixes}
         stems = sorted({*self.read[IMAGES], *self.read[TEXTS], *unread}, key=natural)
         if not _mostly_numbered(pairs):

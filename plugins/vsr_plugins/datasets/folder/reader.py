@@ -1,4 +1,4 @@
-"""Reads a folder of story folders, in natural order."""
+"""Reader of a folder of story folders, in natural order."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _story_folders(source: Path) -> list[Path]:
 
 
 def _is_the_systems(name: str) -> bool:
-    """Whether a folder is hidden, or one that archives and file servers lay beside people's own."""
+    """Return whether a folder is hidden, or created by archives and file servers."""
     return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
@@ -73,4 +73,4 @@ def _reads_as(kind: Callable[[Path], bool], folder: Path) -> bool:
     try:
         return kind(folder)
     except OSError:
-        return True  # not to be passed over: it is rejected by name when its turn comes
+        return True  # not skipped: it is rejected by name later

@@ -1,4 +1,4 @@
-"""Reads one story folder: pairs of files with one stem, or a story.json."""
+"""Reader of one story folder: pairs of files with one stem, or a story.json."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class _FrameEntry(BaseModel):
 
 
 class _StoryFile(BaseModel):
-    """What stands in a story.json; other keys are ignored."""
+    """The content of a story.json; other keys are ignored."""
 
     id: str | None = None
     frames: list[_FrameEntry]
 
 
 def holds_pair(folder: Path) -> bool:
-    """Say whether a folder is a story: it holds a story.json, or an image and a text with one stem."""
+    """Return whether a folder is a story: it holds a story.json, or an image and a text with one stem."""
     return os.path.lexists(folder / STORY_FILE) or bool(StoryFiles.of(folder).pairs)
 
 
 def holds_story_files(folder: Path) -> bool:
-    """Say whether a folder holds anything that could be part of a story."""
+    """Return whether a folder holds anything that could be part of a story."""
     return os.path.lexists(folder / STORY_FILE) or StoryFiles.of(folder).any
 
 
 def read_story(folder: Path) -> Story | Rejected:
-    """Read one story. A frame of which one half is missing or unreadable keeps that half None, with a note.
+    """Read one story. A frame's missing or unreadable image or text is None, with a note.
 
-    No file outside the folder is ever read, whatever a story.json or a link says. Codes of the notes:
+    No file outside the folder is read, even if a story.json or a link names it. Codes of the notes:
     missing_image, missing_text, empty_text, wrong_encoding, unreadable_text, unsupported_image, unsupported_text,
     duplicate_image, duplicate_text, stray_file, unnumbered_pair, missing_number, outside_story; of a rejected story:
     no_pairs, bad_story_json, outside_story, unreadable_folder.
@@ -101,7 +101,7 @@ def _from_pairs(folder: Path) -> Story | Rejected:
 
 
 def _choose(folder: Path, files: StoryFiles, stem: str, *, kind: str, index: int, notes: list[Note]) -> Path | None:
-    """Return the file of one half of a frame; None, with a note, where there is none that may be read."""
+    """Return the file of a frame's image or text; None, with a note, if there is none that may be read."""
 
     def note(code: str, detail: str) -> None:
         notes.append(Note(code=code, detail=detail, frame=index))
@@ -165,7 +165,7 @@ def _from_json(folder: Path) -> Story | Rejected:
 def _utf8(raw: bytes) -> bytes:
     """Return a JSON file's bytes without a mark; in UTF-8, if a mark says that they are in UTF-16."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        with suppress(UnicodeDecodeError):  # what is damaged is no JSON as it is
+        with suppress(UnicodeDecodeError):  # damaged text is not valid JSON either
             return raw.decode("utf-16").encode()
     return raw.removeprefix(b"\xef\xbb\xbf")
 

@@ -1,4 +1,4 @@
-"""Any dataset of the Hugging Face hub, or its files in a folder, with columns mapped by options."""
+"""The dataset `hf`: any dataset of the Hugging Face Hub, or its files in a folder, with columns named by options."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class HubOptions(Options):
-    """How the rows make stories, and which columns mean what."""
+    """The layout of the rows and the columns."""
 
     layout: Literal["stories", "frames"] = Field(
         "stories", description="a row is a story with lists of images and texts, or a frame with one of each"
     )
-    images: str = Field("images", description="the column of the images: a list a row, or one a row in layout frames")
-    texts: str = Field("texts", description="the column of the texts: a list a row, or one a row in layout frames")
+    images: str = Field("images", description="the column of images: one list per row, or one value in layout frames")
+    texts: str = Field("texts", description="the column of texts: one list per row, or one value in layout frames")
     story: str | None = Field(
-        None, description="the column of the story's id; layout frames needs it, else none means split and row"
+        None, description="the column of the story's id; required in layout frames, else null: split and row"
     )
     order: str | None = Field(
-        None, description="in layout frames, the column that orders a story's rows; none means as they come"
+        None, description="in layout frames, the column that orders a story's rows; null: the order in the file"
     )
-    group: str | None = Field(None, description="the column of a group, whose stories never part across splits")
-    config: str | None = Field(None, description="which configuration (subset), of a dataset with several")
+    group: str | None = Field(None, description="the column with the group, whose stories stay in one split")
+    config: str | None = Field(None, description="the configuration (subset) of a dataset with several")
     revision: str | None = Field(
-        None, description="branch, tag or commit on the hub; none means the newest (local files take none)"
+        None, description="branch, tag or commit on the hub; null: the newest (not for local files)"
     )
-    streaming: bool = Field(
-        False, description="read from the hub as it comes, keeping no copy on disk (local files take none)"
-    )
+    streaming: bool = Field(False, description="stream from the hub without a copy on disk (not for local files)")
 
 
 @hookimpl
@@ -39,7 +37,7 @@ def vsr_datasets() -> list[Component]:
     return [
         Component(
             name="hf",
-            summary="any dataset of the Hugging Face hub, or a folder or file in its forms, columns named by options",
+            summary="any dataset of the Hugging Face Hub, or a local folder or file; options name the columns",
             build="vsr_plugins.datasets.hub.reader:build",
             options=HubOptions,
         )

@@ -1,4 +1,4 @@
-"""Opens a source's files as streams of rows, one a split, with no picture decoded and nothing unpacked to disk."""
+"""Streams of rows of a source's files, one per split, without decoding images or writing to disk."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from vsr_cli.api import VsrError, image_suffixes
 from .places import TABLE_SUFFIXES, Place
 
 ROWS_AT_ONCE = 16
-"""Of parquet files, whose row groups, read whole by default, may hold hundreds of rows of pictures."""
+"""Rows of parquet files that are read at once; a row group may hold hundreds of rows of images."""
 KNOWN = f"{', '.join(TABLE_SUFFIXES)} or a folder of pictures with a metadata file"
 
 
 @contextmanager
 def readable(place: Place) -> Iterator[None]:
-    """Turn what the libraries raise at files that they cannot read into one VsrError."""
+    """Raise a VsrError for any error of the libraries about unreadable files."""
     import pyarrow as pa
     from datasets.exceptions import DatasetsError
     from datasets.utils import logging as datasets_logging
     from huggingface_hub import logging as hub_logging
     from yaml import YAMLError  # type: ignore[import-untyped]
 
-    # The libraries log an error before they raise it, which would be said twice, and wonder at a README of words alone.
+    # The libraries log an error before they raise it, which would be printed twice, and warn of plain READMEs.
     verbosity = datasets_logging.get_verbosity(), hub_logging.get_verbosity()
     datasets_logging.set_verbosity(logging.CRITICAL)
     hub_logging.set_verbosity(logging.CRITICAL)
@@ -157,7 +157,7 @@ def _check_columns(place: Place, split: str, names: list[str], columns: Mapping[
 
 
 def _undecoded(rows: Any) -> Any:
-    # Where the library learns the columns' types only as it reads, none is a picture.
+    # Where the library learns the columns' types only as it reads, none is an image.
     return rows if rows.features is None else rows.decode(False)
 
 

@@ -38,7 +38,7 @@ class Place:
         return str(self.path if self.stream is None else self.stream)
 
     def file(self, cell: str) -> Path:
-        """Return the path that a row's cell names. The library names a stream's own pictures by their addresses."""
+        """Return the path that a row's cell names. The library names a stream's own images by their addresses."""
         if self.stream is not None:
             cell = cell.removeprefix(self.stream.url(""))
         return self.folder / cell

@@ -1,4 +1,4 @@
-"""Makes stories of rows, whose columns the options name."""
+"""Reader of stories from rows whose columns the options name."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class HubDataset:
     """Stories from a dataset of the hub (fetched once into the Hugging Face cache, or streamed), a folder or a file.
 
     All splits are read. Splits called train, validation or test stay; of others, and where train is the only one
-    (the name that data without splits goes by), vsr splits the stories. Pictures are bytes, or paths inside the
+    (the name that data without splits goes by), vsr splits the stories. Images are bytes, or paths inside the
     source's folder. Codes of the notes: missing_image, missing_text, outside_folder, length_mismatch,
     duplicate_order; of what is rejected: missing_story_id, no_frames, not_lists, two_groups, missing_order,
     scattered_story.
 
     In layout frames a story's rows must be neighbours, so that one story is held at a time: rows of a story that
-    come again after another's are rejected as scattered_story. (Its first rows have gone on by then.)
+    come again after another's are rejected as scattered_story. (Its first rows have been yielded by then.)
     """
 
     def __init__(self, options: HubOptions) -> None:
@@ -163,10 +163,10 @@ def _from_frames(
     rows: Iterable[Row], options: HubOptions, *, place: Place, name: str, split: str | None
 ) -> Iterator[Story | Rejected]:
     column = options.story
-    assert column is not None  # `build` has seen to it
+    assert column is not None  # checked by `build`
     seen: set[str] = set()
     for story, run in groupby(rows, key=lambda row: _text(row[column])):
-        # Rows of no story, or of one that is over, are passed by without being held.
+        # Rows of no story, or of one that is over, are skipped.
         if not story:
             detail = f"{sum(1 for _ in run)} rows have nothing in the column {column}"
             yield Rejected(where=f"{name} after story {len(seen)}", code="missing_story_id", detail=detail)
@@ -227,7 +227,7 @@ def _frame(image: object, text: object, *, place: Place, index: int, notes: list
 
 
 def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path | bytes | None:
-    """Return a cell's picture: its bytes, or the file that it names inside the source's folder; else note why not.
+    """Return a cell's image: its bytes, or the file that it names inside the source's folder; else note why not.
 
     Of a stream, a file that is named is read from the hub.
     """
@@ -243,7 +243,7 @@ def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path
         refuse("missing_image", "holds neither bytes nor the path of a picture")
         return None
     try:
-        # The library gives a folder's own pictures as absolute paths: what counts is where a path ends.
+        # The library gives a folder's own images as absolute paths: what counts is where a path ends.
         path = place.file(cell)
         if not path.resolve().is_relative_to(place.bounds):
             refuse("outside_folder", f"{cell[:80]!r} leads out of the source's folder; copy the file into it")

@@ -1,4 +1,4 @@
-"""A dataset in one file of JSON lines, a story a line, beside its pictures."""
+"""The dataset `jsonl`: a file of JSON lines with one story per line, next to its images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def vsr_datasets() -> list[Component]:
     return [
         Component(
             name="jsonl",
-            summary='a .jsonl file, one story a line: {"frames": [{"image": "relative path", "text": "..."}]}',
+            summary='a .jsonl file, one story per line: {"frames": [{"image": "relative path", "text": "..."}]}',
             build="vsr_plugins.datasets.jsonl.reader:build",
         )
     ]

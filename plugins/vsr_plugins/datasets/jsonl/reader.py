@@ -1,4 +1,4 @@
-"""Reads stories from JSON lines, one line in memory at a time."""
+"""Reader of stories from JSON lines, with one line in memory at a time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _FrameEntry(BaseModel):
 
 
 class _Line(BaseModel):
-    """What stands in a line; other keys are ignored."""
+    """The content of a line; other keys are ignored."""
 
     id: str | int | float | None = None
     frames: list[_FrameEntry]
@@ -80,7 +80,7 @@ class JsonlDataset:
         return {"source": own_name(_file(source))}
 
     def survey(self, source: str | None) -> Survey:
-        """Count the lines that are not blank: they hold texts and paths, and so are soon gone through."""
+        """Count the lines that are not blank: they hold texts and paths, which is fast."""
         path = _file(source)
         with _readable(path):
             if (entries := entries_of(path, most=MAX_WHOLE)) is not None:
@@ -104,7 +104,7 @@ def _file(source: str | None) -> Path:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what a file raises that cannot be read into one VsrError."""
+    """Raise a VsrError for any error about an unreadable file."""
     where = shown(str(path))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reads a file of JSON that is not one story a line: an array of stories, or stories over several lines each."""
+"""Reader of JSON files that do not have one story per line: an array of stories, or stories over several lines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def entries_of(path: Path, *, most: int) -> list[Any] | None:
 
 
 def _goes_on(first: str) -> bool:
-    """Whether the first line begins what another line ends, or is an array."""
+    """Return whether the first line begins what another line ends, or is an array."""
     if first.startswith("["):
         return True
     try:
@@ -68,7 +68,7 @@ def _entries(text: str) -> list[Any]:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the next character is that is no white space."""
+    """Return where the next character is that is no whitespace."""
     found = re.compile(r"\s*").match(text, at)
     assert found
     return found.end()

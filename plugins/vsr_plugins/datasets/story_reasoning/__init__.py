@@ -1,4 +1,4 @@
-"""The dataset StoryReasoning: film stills with texts whose characters, actions and places are marked."""
+"""The dataset `story-reasoning`: film stills with texts whose characters, actions and places are marked."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class StoryReasoningOptions(Options):
-    """Which state of the dataset to read, and how."""
+    """The revision of the dataset, and whether to stream it."""
 
     revision: str | None = Field(
         None,
-        description="branch, tag or commit on the hub; none means the newest (a local folder takes none)",
+        description="branch, tag or commit on the hub; null: the newest (not for a local folder)",
     )
-    streaming: bool = Field(
-        False, description="read from the hub as it comes, keeping no copy on disk (a local folder takes none)"
-    )
+    streaming: bool = Field(False, description="stream from the hub without a copy on disk (not for a local folder)")
 
 
 @hookimpl

@@ -1,8 +1,8 @@
-"""Reads the Markdown in which StoryReasoning describes a story's images: tables, boxes, the narrative's phases.
+"""Parser of StoryReasoning's Markdown descriptions of images: tables, bounding boxes, narrative phases.
 
 The tables were written by a language model: one may be absent, its columns in another order, a cell may hold a
-bare `|` that shifts those after it, and a box may lie outside its image. What is certain is read; what is not is
-None, or its whole row is left out, and a note says so.
+bare `|` that shifts those after it, and a box may lie outside its image. Certain values are read; others are
+None or their row is skipped, with a note.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ _ID = re.compile(r"(?<!\w)(?:char|obj|lm|bg)[0-9]+(?!\w)")
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedAnalysis:
-    """What a chain of thought says, the ids that stand anywhere in its tables, and notes.
+    """The content of a chain of thought, the ids in its tables, and notes.
 
     Codes of the notes: missing_tables (not one in the whole story), missing_analysis (no table for one image),
     duplicate_analysis (an image twice: joined in order), analysis_out_of_range (an image that is not there),
-    unknown_table, shifted_row (cells held a bare `|`: only what is certain is kept), unreadable_row (left out),
+    unknown_table, shifted_row (cells held a bare `|`: only what is certain is used), unreadable_row (left out),
     unreadable_box (None), box_out_of_range (clipped to the image, or None where nothing of it is in the image).
     """
 
@@ -81,7 +81,7 @@ def parse_analysis(raw: str, sizes: Sequence[tuple[int, int] | None]) -> ParsedA
     """Read the chain of thought of a story whose images have these (width, height); None: not known.
 
     The box of an image of unknown size is clipped at its left and top alone. Takes time linear in the length
-    of `raw`, and raises nothing, whatever the string.
+    of `raw`, and raises nothing, for any string.
     """
     return _Reader(sizes).read(raw)
 
@@ -146,7 +146,7 @@ class _Reader:
         title = heading[2].strip("*_#: \t") if heading else ""
         if heading and (image := _IMAGE.match(title)):
             self.level = len(heading[1])
-            # Nine digits are past any story, and spare int() a string of any length.
+            # Nine digits exceed any story, and limit the string that int() parses.
             number = image[1].lstrip("0")
             self._open_image(int(number or "0") if len(number) <= 9 else 10**9)
         elif heading and title.casefold().startswith("narrative structure"):
@@ -156,7 +156,7 @@ class _Reader:
         elif heading:
             self.in_table = False
             if len(heading[1]) <= self.level and not title.casefold().startswith(SECTIONS):
-                self.number = None  # whatever it is, it is not that image any more
+                self.number = None  # the description of that image has ended
         elif line.startswith("|") or ("|" in line and (self.in_table or _kind(split_row(line)))):
             self._table_line(line)
         else:

@@ -1,4 +1,4 @@
-"""The parquet files of StoryReasoning, in a folder or on the hub: which there are, and their rows."""
+"""The parquet files of StoryReasoning, in a folder or on the hub, and their rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ("story_id", "images", "frame_count", "story")
 ANALYSIS = "chain_of_thought"
 """A column that may be absent: nothing is trained on it."""
 ROWS_AT_ONCE = 16
-"""A row holds about 200 kB of pictures; a row group, given at once by default, holds a hundred rows."""
+"""Rows that are read at once: a row holds about 200 kB of images, and a row group a hundred rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class TableFile:
             return int(pq.read_metadata(file).num_rows)
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows, pictures encoded. Raises VsrError as soon as one cannot be read."""
+        """Yield the rows, images encoded. Raises VsrError as soon as one cannot be read."""
         from datasets import Image, List, load_dataset
         from datasets.exceptions import DatasetsError
         from pyarrow.dataset import ParquetFragmentScanOptions

@@ -1,7 +1,7 @@
-"""Reads the tags of a StoryReasoning story: clean text and entity spans of each frame.
+"""Parser of the tags of a StoryReasoning story: clean text and entity spans of each frame.
 
 The markup looks like XML and is not: attributes are bare, roots are many, and about one action tag in sixteen
-is closed by another tag. So it is scanned, never parsed: whatever stands in it, text comes out, with notes.
+is closed by another tag. So it is scanned, not parsed: any input results in text, with notes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEGMENT_NUMBER = re.compile(r"image([0-9]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedStory:
-    """What a story's markup says: each frame's clean text (None: it has none) with its entities, and notes.
+    """The content of a story's markup: each frame's clean text (None: missing) with its entities, and notes.
 
     Codes of the notes: mismatched_close, unclosed_entity, empty_entity, duplicate_segment, missing_segment,
     empty_text, text_outside_segment, unclosed_segment, segment_out_of_range, old_form, unknown_attribute.
@@ -46,7 +46,7 @@ class _Span:
 
 @dataclass
 class _Segment:
-    """A frame's text as it grows: white space is collapsed at once, so that positions in it stay true."""
+    """A frame's text while it is read: whitespace is collapsed at once, so that positions stay valid."""
 
     parts: list[str] = field(default_factory=list)
     length: int = 0
@@ -70,13 +70,13 @@ def parse_story(raw: str, frames: int) -> ParsedStory:
     A segment runs from `<gdi imageN>` to the next segment tag or the end of the string; text outside every
     segment is dropped and reported. One closing `</gdi>` does not end it: the one that stands where an open
     entity should be closed, with another `</gdi>` still to come before the next segment. There it is the
-    entity's wrong closer, and the words after it are kept.
+    entity's wrong closer, and the words after it are used.
 
     An entity ends at the next closing tag of whatever kind, and so do all that are open with it. Spans are
-    indices into the clean text (tags deleted, white space collapsed, NFC, stripped), without the spaces at
+    indices into the clean text (tags deleted, whitespace collapsed, NFC, stripped), without the spaces at
     their edges; one that begins or ends inside a character that NFC composes takes in the whole character.
 
-    Takes time linear in the length of `raw`, and raises nothing, whatever the string.
+    Takes time linear in the length of `raw`, and raises nothing, for any string.
     """
     return _Scanner(frames).scan(raw)
 
@@ -137,7 +137,7 @@ class _Scanner:
         if not numbers:
             self._note("unknown_attribute", "segment tag has no image number: its text belongs to no frame")
             return
-        # Nine digits are past any story, and spare int() a string of any length.
+        # Nine digits exceed any story, and limit the string that int() parses.
         number = int(numbers[0]) if len(numbers[0]) <= 9 else 10**9
         self.number, self.opened_by = number, letter
         if not 1 <= number <= self.frames:
@@ -264,7 +264,7 @@ def _normalise(text: str, positions: list[int]) -> tuple[str, dict[int, tuple[in
 
 
 def _joins(character: str) -> bool:
-    """Whether NFC may compose a character with, or reorder it among, those before it.
+    """Return whether NFC may compose a character with, or reorder it among, those before it.
 
     By Unicode's NFC_Quick_Check these are marks, the vowels and finals of Hangul syllables, and vowel signs
     of Kirat Rai; a mark that never composes is counted in, which only widens a span by what is drawn on it.

@@ -1,4 +1,4 @@
-"""Reads StoryReasoning, from the hub or from a folder, a row at a time."""
+"""Reader of StoryReasoning, from the hub or from a folder, one row at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoryReasoning:
     """Stories of 5 to 22 film stills, with the source's own splits.
 
     The source is a hub id (fetched once into the Hugging Face cache and read from there, or streamed) or a folder
-    that holds `data/train-*.parquet` and `data/test-*.parquet`. Pictures stay encoded throughout.
+    that holds `data/train-*.parquet` and `data/test-*.parquet`. Images stay encoded throughout.
     """
 
     def __init__(self, options: StoryReasoningOptions) -> None:

@@ -1,4 +1,4 @@
-"""Rows of Markdown tables whose cells may hold the very bar that parts them."""
+"""Rows of Markdown tables whose cells may contain the separator `|`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Table:
     columns: Mapping[str, str]
 
     def is_headed_by(self, cells: Sequence[str]) -> bool:
-        """Whether a header is of this kind, names no column twice and none that is not known."""
+        """Return whether a header is of this kind, names no column twice and none that is not known."""
         names = [_plain(cell) for cell in cells]
         known = {name.casefold() for name in self.columns}
         return self.key.casefold() in names and len(set(names)) == len(names) and set(names) <= known
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is certain of a row."""
+    """The certain values of a row."""
 
     key: str
     values: dict[str, str | None]
@@ -57,7 +57,7 @@ def split_row(line: str) -> list[str]:
 
 
 def read_row(table: Table, header: Sequence[str], cells: Sequence[str]) -> Row | None:
-    """Put a row's cells under its header, or give None where its key or its box are not where they must be.
+    """Put a row's cells under its header, or return None where its key or its box are not where they must be.
 
     A row with more cells than its header has a bar in one of its cells, or in several. Its key and its box are
     known by their form, and part the row: between them, a lone column takes all cells that lie there, joined
@@ -111,7 +111,7 @@ def _is_key(table: Table, cell: str) -> bool:
 
 
 def _is_box(cell: str, extra: int) -> bool:
-    """Whether a cell is a box; where no cell is too many, also one that is empty or ill-written, but no words."""
+    """Return whether a cell is a box; without extra cells, also one that is empty or malformed, but no words."""
     if _BOX.fullmatch(cell):
         return True
     return not extra and (cell.casefold() in _NOTHING or not re.search(r"[^\W\d_]", cell))

@@ -1,4 +1,4 @@
-"""Stories that vsr draws and tells itself, from a seed: for trying everything without a download."""
+"""The dataset `storyworld`: illustrated stories generated from a random seed, to try everything without a download."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vsr_cli.api import Component, Options, RandomSeed, hookimpl
 
 
 class StoryWorldOptions(Options):
-    """How many stories, which, and how large their pictures."""
+    """The number of stories, their seed, and the size of their images."""
 
-    stories: int = Field(400, ge=1, description="How many stories to tell; the first ones are always the same.")
-    seed: RandomSeed = Field(0, description="Another seed gives other stories of the same world.")
-    width: int = Field(480, ge=64, le=4096, description="Width of a picture in pixels.")
-    height: int = Field(208, ge=32, le=2048, description="Height of a picture in pixels.")
+    stories: int = Field(400, ge=1, description="number of stories; the first ones are always the same")
+    seed: RandomSeed = Field(0, description="random seed of the stories")
+    width: int = Field(480, ge=64, le=4096, description="width of an image in pixels")
+    height: int = Field(208, ge=32, le=2048, description="height of an image in pixels")
 
 
 @hookimpl

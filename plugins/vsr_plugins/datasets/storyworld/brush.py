@@ -1,4 +1,4 @@
-"""Paint: a transparent layer to draw flat shapes on, in the picture's own units, and the light on it."""
+"""Drawing: a transparent layer for flat shapes, in units of the image, and the light on it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def lit(layer: Image.Image, light: Colour) -> Image.Image:
 
 
 def gradient(size: tuple[int, int], stops: Sequence[Colour]) -> Image.Image:
-    """Return an RGBA picture (width, height) that fades from the first colour at the top to the last below."""
+    """Return an RGBA image (width, height) that fades from the first colour at the top to the last below."""
     at = np.linspace(0, 1, size[1])
     marks = np.linspace(0, 1, len(stops))
     column = np.stack([np.interp(at, marks, channel) for channel in zip(*stops, strict=True)], axis=1)  # (H, 3)

@@ -1,4 +1,4 @@
-"""What the world is made of: who lives in it, where, with which things, and the hours of its day."""
+"""The elements of the stories: characters, places, things, and the hours of the day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ERRANDS: tuple[Errand, ...] = ("promised", "lost", "broken")
 
 @dataclass(frozen=True, kw_only=True)
 class Character:
-    """Somebody whose name, animal and colour always go together, so that picture and text agree."""
+    """A character: its name, animal and colour always occur together, so that image and text agree."""
 
     name: str
     animal: str

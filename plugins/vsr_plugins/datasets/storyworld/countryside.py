@@ -1,7 +1,7 @@
 """The places out in the country: windmill, forest, bridge and mountain, in full daylight.
 
-The landmark stands in the left part of the picture, and the ground at the right is left free for the friends.
-Numbers are units of the picture (208 high); `w` is its width. Lamps and lit windows go on a layer apart.
+The landmark stands in the left part of the image, and the ground at the right is left free for the friends.
+Numbers are units of the image (208 high); `w` is its width. Lamps and lit windows go on a layer apart.
 """
 
 from __future__ import annotations

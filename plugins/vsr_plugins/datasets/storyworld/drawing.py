@@ -1,4 +1,4 @@
-"""A scene as a picture: the landscape at its hour, the tent, the friends, what they carry and think of."""
+"""The image of a scene: the landscape at its hour, the tent, the friends, what they carry and think of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUALITY = 90
 GROUND = 190.0
 """Where feet stand, in units from the top."""
 ZOOM = 1.25
-"""Size of everything in front, in units of the picture for each unit of `figures`."""
+"""Size of everything in front, in units of the image for each unit of `figures`."""
 BUBBLE = (100.0, 76.0)
 """Width and height of a thought, in units of `figures`."""
 FACE = (47.7, 36.0)
@@ -39,7 +39,7 @@ class Picture:
 
 
 class Illustrator:
-    """Draws scenes at one size. It keeps each landscape and each figure under each light once it is drawn."""
+    """Draws scenes at one size. It caches each landscape and each figure under each light."""
 
     def __init__(self, *, width: int, height: int) -> None:
         self._size = (width, height)
@@ -74,7 +74,7 @@ class Illustrator:
         return Picture(jpeg=encoded.getvalue(), boxes=boxes)
 
     def _think(self, picture: Image.Image, told: Scene, *, x: float) -> dict[str, Box]:
-        """Put a thought over the friend: the other, and the thing if not in hand. Give their boxes."""
+        """Put a thought over the friend: the other, and the thing if not in hand. Return their boxes."""
         wide = not told.carried
         middle = x + (82 if wide else 64)
         self._put(picture, self._bubble(wide), x=middle, y=104, size=BUBBLE)
@@ -86,7 +86,7 @@ class Illustrator:
         return boxes
 
     def _put(self, picture: Image.Image, figure: Image.Image, *, x: float, y: float, size: tuple[float, float]) -> Box:
-        """Put a figure with the middle of its lower edge at (x, y) units; give the box of what it covers."""
+        """Put a figure with the middle of its lower edge at (x, y) units; return the box of what it covers."""
         left = round((x - size[0] / 2 * ZOOM) * self._unit)
         top = round((y - size[1] * ZOOM) * self._unit)
         picture.paste(figure, (left, top), figure)

@@ -1,4 +1,4 @@
-"""The friends and their tents, each a small picture of its own in full daylight.
+"""The friends and their tents, each a small image of its own in full daylight.
 
 A friend is a round body under a round head; ears, tails, beaks and markings make the animal. Coordinates are
 units around the point between the feet, y up the page being negative; a friend faces right.
@@ -10,7 +10,7 @@ from .brush import Brush, Colour, mix
 from .cast import Character
 
 FIGURE = (84.0, 96.0)
-"""Width and height in units of a friend's picture; the feet are at its middle, 4 units above the edge."""
+"""Width and height in units of a friend's image; the feet are at its middle, 4 units above the edge."""
 TENT = (112.0, 92.0)
 """The same for a tent, which stands on its lower edge."""
 HAND = (21.0, -29.0)

@@ -1,4 +1,4 @@
-"""Which painter draws which place."""
+"""The function that draws each place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset: stories told and drawn one at a time."""
+"""Reader of the dataset: stories are generated one at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoryWorld:
         self._options = options
 
     def read(self, source: str | None) -> Iterator[Story]:
-        """Yield the stories in order, drawing each when asked for it. Raises VsrError for any source."""
+        """Yield the stories in order, generating each when requested. Raises VsrError for any source."""
         if source is not None:
             raise VsrError(
                 f"storyworld: it tells its own stories and reads no source (got {source!r}); "
@@ -60,7 +60,7 @@ def story_id(seed: int, index: int) -> str:
 
 
 def story_of(world: World, name: str, *, illustrator: Illustrator) -> Story:
-    """Tell and draw a whole story."""
+    """Generate a whole story."""
     frames = []
     for t in range(len(world)):
         told = tell(world, t)

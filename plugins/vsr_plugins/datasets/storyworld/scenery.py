@@ -1,4 +1,4 @@
-"""Scenery that several places share, and the palette of them all. Numbers are units of the picture."""
+"""Scenery that several places share, and the palette of them all. Numbers are units of the image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def window(brush: Brush, lamps: Brush, x: float, y: float, width: float, height:
 
 
 def waves(brush: Brush, width: float, top: float, bottom: float, *, seed: int) -> None:
-    """Water from `top` to `bottom`, right across the picture."""
+    """Water from `top` to `bottom`, right across the image."""
     brush.box(-2, top, width + 4, bottom - top, SEA)
     brush.box(-2, top, width + 4, (bottom - top) * 0.3, mix(SEA, WHITE, 0.14))
     chance = Random(seed)

@@ -1,4 +1,4 @@
-"""The hours of the day as light: the colours of the sky, sun or moon and stars, and the light on the land."""
+"""The light of each hour: the colours of the sky, sun or moon and stars, and the light on the land."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from .brush import Brush, Colour, Point, glow, gradient
 
 HEIGHT = 208.0
-"""Height of every picture in units; its width in units follows from its shape."""
+"""Height of every image in units; its width in units follows from its shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Hour:
     """How one hour of the day looks."""
 
     sky: tuple[Colour, ...]
-    """From the top of the picture to the horizon."""
+    """From the top of the image to the horizon."""
     light: Colour
     """What falls on the land; white is full daylight."""
     orb: Point
@@ -31,7 +31,7 @@ class Hour:
 
     @property
     def lamps(self) -> bool:
-        """Whether windows and lamps are lit."""
+        """Return whether windows and lamps are lit."""
         return self.stars > 0
 
 
@@ -125,7 +125,7 @@ def paint_sky(hour: Hour, *, size: tuple[int, int]) -> Image.Image:
     x, y = hour.orb[0] * width, hour.orb[1]
     full.alpha_composite(glow(size, (x * unit, y * unit), radius=110 * unit, colour=hour.orb_colour, strength=0.55))
     brush = Brush(width, HEIGHT, pixels_per_unit=unit)
-    chance = Random(7)  # the same stars and clouds in every picture
+    chance = Random(7)  # the same stars and clouds in every image
     for _ in range(hour.stars):
         r = chance.choice((0.5, 0.7, 1.1))
         brush.oval(chance.uniform(0, width), chance.uniform(2, 112), r, r, (255, 250, 226))

@@ -1,4 +1,4 @@
-"""The grammar: a scene in one to three sentences, with the spans of what they speak of.
+"""The grammar of texts: a scene in one to three sentences, with the spans of the entities.
 
 In a template `{slot}` is filled from the scene, `[...]` marks an action of the friend and `<...>` one of the
 other. The chance of each paraphrase is written before it; nothing else in a text is random.
@@ -99,7 +99,7 @@ ENDING: Paraphrases = (
 
 @dataclass(frozen=True, kw_only=True)
 class Telling:
-    """A text and what its words stand for."""
+    """A text with its entity spans."""
 
     text: str
     entities: tuple[Entity, ...]
@@ -115,7 +115,7 @@ def paraphrases(told: Scene, *, frame: int) -> tuple[Paraphrases, ...]:
 
 
 def tell(world: World, t: int) -> Telling:
-    """Tell frame `t` (from 0) of a story, in the words that chance chose."""
+    """Tell frame `t` (from 0) of a story, in its randomly chosen words."""
     told = scene(world, t)
     chosen = [_choose(options, u) for options, u in zip(paraphrases(told, frame=t), world.wording[t], strict=False)]
     return fill(chosen, told, frame=t)

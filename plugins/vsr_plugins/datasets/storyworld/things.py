@@ -1,4 +1,4 @@
-"""The things that friends look for, carry and give, each a small picture of its own in full daylight."""
+"""The things that friends look for, carry and give, each a small image of its own in full daylight."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from .cast import Thing
 from .figures import CREAM, INK
 
 THING = (44.0, 44.0)
-"""Width and height in units of a thing's picture; the thing fills the middle."""
+"""Width and height in units of a thing's image; the thing fills the middle."""
 
 
 def draw_thing(brush: Brush, thing: Thing, *, broken: bool) -> None:
-    """Draw a thing around the middle of its picture; a broken one wears a plaster."""
+    """Draw a thing around the middle of its image; a broken one wears a plaster."""
     x, y = THING[0] / 2, THING[1] / 2
     PAINT[thing.noun](brush, x, y)
     if broken:

@@ -1,4 +1,4 @@
-"""The world's state and its rules.
+"""The state of a story's world, and its rules.
 
 Three friends camp in three places. Each has an errand for the friend before in the round: a thing that was
 promised, lost or broken, to be had at some place (the goal). The telling goes round the friends in turn, an
@@ -28,7 +28,7 @@ LONGEST = len(HOURS)
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """All that happens in one story, and the chance that its telling and drawing use."""
+    """Everything that happens in one story, and the random numbers for its text and images."""
 
     friends: tuple[Character, ...]
     homes: tuple[Place, ...]
@@ -75,7 +75,7 @@ class Scene:
 
     @property
     def carried(self) -> bool:
-        """Whether the friend has the thing in hand."""
+        """Return whether the friend has the thing in hand."""
         return self.beat != "sets out" or self.errand == "broken"
 
 

@@ -1,4 +1,4 @@
-"""VIST (also called SIND): stories that people told of photo albums."""
+"""The dataset `vist` (also called SIND): stories that people wrote about photo albums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class VistOptions(Options):
     """Where the photos are, and which form of the texts to take."""
 
     images: Path | None = Field(
-        None, description="the folder of the photos, named by id; none means the folder 'images' beside the annotations"
+        None, description="the folder of the photos, named by id; null: the folder 'images' next to the annotations"
     )
     text: Literal["original", "tokenised"] = Field(
         "original", description="the text as it was told, or the annotations' tokenised one; the other where it lacks"

@@ -1,4 +1,4 @@
-"""Reads VIST's stories in sequence: Huang et al. 2016, "Visual Storytelling", https://visionandlanguage.net/VIST."""
+"""Reader of VIST's stories in sequence: Huang et al. 2016, "Visual Storytelling", https://visionandlanguage.net/VIST."""
 
 from __future__ import annotations
 
