@@ -41,7 +41,7 @@ def test_report_writes_a_page_and_markdown_beside_the_evaluation(vsr, evaluated)
     ("line", "said"),
     [
         ("report absent", "absent: there is no such folder; name a run, or what 'vsr score' wrote"),
-        ("report runs/mine --split validation", "'vsr evaluate --run runs/mine --split validation' makes one"),
+        ("report runs/mine --split validation", "'vsr evaluate --run runs/mine --split validation' creates one"),
         ("report runs/mine --data absent", "absent"),
         ("report runs/mine --windows 0", "--windows"),
     ],

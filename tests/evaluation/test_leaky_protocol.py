@@ -72,7 +72,7 @@ def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(ru
     # Kept where nobody takes it for a result.
     assert json.loads((run.folder / "evaluations" / f"{name}-leaky" / "leaky.json").read_text()) == record
     assert open_evaluated(run.folder, name).result == record["held_out"]
-    with pytest.raises(VsrError, match=f"holds no evaluation of the {name}-leaky split"):
+    with pytest.raises(VsrError, match=f"has no evaluation of the {name}-leaky split"):
         open_evaluated(run.folder, f"{name}-leaky")
 
 

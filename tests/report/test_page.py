@@ -141,7 +141,7 @@ def test_data_that_was_not_scored_is_refused(run):
 
 
 def test_a_split_without_evaluation_is_one_line_with_the_remedy(run):
-    with pytest.raises(VsrError, match=r"holds no evaluation of the validation split \(there: test\).*vsr evaluate"):
+    with pytest.raises(VsrError, match=r"has no evaluation of the validation split \(it has: test\).*vsr evaluate"):
         run_report(run, None, "validation", most=600)
 
 

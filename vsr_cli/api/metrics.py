@@ -1,4 +1,4 @@
-"""What a metric promises: statistics a window, and a score from any set of windows."""
+"""The contract of metrics: statistics per window, and a score from the statistics of any windows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ UNLIMITED = (-np.inf, np.inf)
 
 @dataclass(frozen=True, kw_only=True)
 class Mention:
-    """Words of a frame's text that its source ties to something in the story: an `Entity`, with its words."""
+    """Words of a frame's text that its source links to an entity of the story."""
 
     kind: str
     ids: tuple[str, ...]
     text: str
-    """In the protocol's one form."""
+    """Normalized."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One window's prediction beside its reference. Texts are in the protocol's one form (see `clean_text`)."""
+    """The prediction and the reference of one window. Texts are normalized."""
 
     story: str
     context_texts: tuple[str, ...]
@@ -39,67 +39,65 @@ class Sample:
     reference_image: NDArray[np.uint8]
     """(H, W, 3)."""
     context_mentions: tuple[tuple[Mention, ...], ...] = ()
-    """Of each frame. Looked up only if a metric reads mentions."""
+    """Of each frame; empty unless a metric reads mentions."""
     reference_mentions: tuple[Mention, ...] = ()
 
 
 class Metric(Protocol):
     """A score of predictions. Built by `build(options) -> Metric`.
 
-    A metric first reduces each window to a few numbers and then combines any selection of windows, so that a
-    corpus score, a baseline and a bootstrap over stories all come from one pass with memory that does not grow
-    with the images. Raise VsrError from `build` where the metric cannot run here, saying what it lacks and
-    how to get it: the table then shows it as unavailable.
+    A metric first reduces each window to a few numbers, then combines those of any selection of windows. So the score,
+    its baselines and a bootstrap over stories come from one pass over texts and images. Raise VsrError from `build`
+    where the metric cannot run, with what is missing and how to get it: the table then shows it as unavailable.
 
-    A score that would change if a window were counted twice (how many words are distinct) has an attribute
-    `resampled = False`: it is given without an interval. One that reads a sample's mentions has an attribute
-    `reads_mentions = True`: it is unavailable where the source marks none. One that gives a prediction which is the
-    reference its highest score has an attribute `perfect` with that score: where references score far from it
-    against themselves, a warning says so.
+    A score that would change if a window were counted twice (such as distinct words) has an attribute
+    `resampled = False`: it has no interval. One that reads a sample's mentions has an attribute
+    `reads_mentions = True`: it is unavailable where the source marks none. One whose highest score is that of the
+    reference itself has an attribute `perfect` with that score: if the references score far below it against
+    themselves, a warning says so.
     """
 
     scale: str
-    """In words that begin with the lowest and the highest score: "0-100, higher is better", "-1 to 1, …", "0 up, …".
-    No interval is shown that leaves them; without them a score is taken to have no limits."""
+    """A text that begins with the lowest and the highest score: "0-100, higher is better", "-1 to 1, …", "0 up, …".
+    Intervals are clipped to this range; without it a score is taken to have no limits."""
     signature: str
-    """Everything that the score depends on, as sacreBLEU writes it: "case:lc|tok:13a|...|version:2.6.0"."""
+    """Everything that the score depends on, in sacreBLEU's format: "case:lc|tok:13a|...|version:2.6.0"."""
 
     @property
     def better(self) -> Literal["higher", "lower", "one"]:
-        """Which scores are good; `one` is for a ratio: the nearer to 1, the better."""
+        """Which scores are better; `one` is for a ratio: the nearer to 1, the better."""
         ...
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """Return the statistics (len(samples), S) of some windows, each from its own sample alone."""
+        """Return the statistics (len(samples), S) of some windows, each computed from its own sample alone."""
         ...
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Return the scores of the windows whose statistics (n, S) these are, the headline first.
+        """Return the scores of windows from their statistics (n, S), the headline score first.
 
-        The headline has the metric's own name; further ones add to it ("rouge", "rouge-1").
+        The headline has the metric's name; names of further scores start with it ("rouge", "rouge-1").
         """
         ...
 
 
 @runtime_checkable
 class ReadsReferences(Protocol):
-    """A metric that wants to know all references before it measures a window, e.g. to count how rare words are."""
+    """A metric that reads all references before it measures a window, such as for document frequencies."""
 
     def read_references(self, references: Sequence[str]) -> None:
-        """Read the references of all windows that will be measured, before any is.
+        """Read the references of all windows that will be measured.
 
-        What it chooses by them (a tokenizer) belongs into the signature. Raises VsrError if it can make nothing of
-        them: the metric is then unavailable.
+        What it chooses by them (a tokenizer) belongs in the signature. Raises VsrError if it cannot read them: the
+        metric is then unavailable.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Predictions of n windows beside what they are compared with, in one space of the run: d numbers each.
+    """Predictions of n windows and what they are compared with, as vectors (d,) in one embedding space of the run.
 
-    The space is what the run's visual or text encoder gives before anything in it trains. Vectors are as it gives
-    them, of any length.
+    It is the space of the visual or text encoder's frozen features. Vectors are not normalized.
     """
 
     predicted: NDArray[np.float32]
@@ -111,15 +109,15 @@ class Comparison:
     answer: NDArray[np.int64]
     """(n,): which candidate is each window's own target."""
     rivals: NDArray[np.bool_]
-    """(n, C): the candidates that a window's target is ranked among, itself too. Not those that stand in or
-    before the window's own context: they would win by being copies."""
+    """(n, C): the candidates that a window's target is ranked among, including itself, but without frames in or
+    before the window's own context: copies would rank first."""
     later: NDArray[np.bool_]
-    """(n, C): of these, the frames of the window's own story; they tell of order, not of style."""
+    """(n, C): of these, the frames of the window's own story, which differ by order and not by style."""
 
 
 @runtime_checkable
 class SpaceMetric(Protocol):
-    """A metric that compares in a space of the run's own, in place of words or pixels. Built like a `Metric`."""
+    """A metric that compares vectors in an embedding space of the run. Built like a `Metric`."""
 
     space: Literal["visual", "text"]
     ranks: bool
@@ -143,7 +141,7 @@ class SpaceMetric(Protocol):
 
 
 def score_range(metric: Metric | SpaceMetric) -> tuple[float, float]:
-    """Return the lowest and the highest score that there can be, which `scale` begins with."""
+    """Return the lowest and the highest possible score, with which `scale` begins."""
     found = SCALE.match(metric.scale)
     if found is None:
         return UNLIMITED

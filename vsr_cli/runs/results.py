@@ -38,7 +38,7 @@ FORMAT = 2
 WHAT = "an evaluation of this version of vsr"
 WANTED = {"run", "data", "signature", "checkpoint", "split", "stories", "windows", "cautions", "leaks", "metrics"}
 SHORT = 8
-"""Digits of a digest where people read it."""
+"""Digits of a digest in messages and signatures."""
 
 Verdict = Literal["significantly better", "significantly worse", "not significant"]
 BETTER: Verdict = "significantly better"
@@ -51,11 +51,11 @@ class Evaluated:
     """The evaluation of one split, of a run or of external predictions."""
 
     place: Path
-    """What was named: the run, or the folder that `vsr score` wrote, or the evaluation's own folder."""
+    """The folder that the user named: a run, what `vsr score` wrote, or the evaluation's own folder."""
     run: Path
     """The run, or the folder that `vsr score` wrote."""
     folder: Path
-    """Where its files are."""
+    """The folder of its files."""
     result: Mapping[str, Any]
 
     @property
@@ -76,7 +76,7 @@ class Evaluated:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The signature's parts by name."""
+        """The fields of the signature by name."""
         return dict(part.partition(":")[::2] for part in str(self.result["signature"]).split("|"))
 
     @property
@@ -86,9 +86,9 @@ class Evaluated:
 
     @cached_property
     def stale(self) -> str | None:
-        """Why the result does not belong to the weights that its run has now, and what to do; None where it does.
+        """Why the result does not belong to the run's present weights, with a remedy; None where it does.
 
-        External predictions have no weights, and where a run's checkpoints were removed no others can have come.
+        External predictions have no weights, and a run without checkpoints cannot have others.
         Raises VsrError if the run's checksums cannot be read.
         """
         run = Run(self.run)
@@ -99,13 +99,13 @@ class Evaluated:
             return None
         of = f"checkpoint {scored[:SHORT]}" if scored else "no checkpoint of it"
         return (
-            f"{self.folder}: is stale, it scored {of} and the best one of {run.folder} is now {now[:SHORT]}; "
+            f"{self.folder}: is stale: it scored {of}, and the best one of {run.folder} is now {now[:SHORT]}; "
             f"evaluate again with '{self.command}'"
         )
 
     @property
     def command(self) -> str:
-        """The command that evaluates the run again as it was."""
+        """The command that repeats the evaluation."""
         words = ["vsr", "evaluate", "--run", str(self.run), "--split", self.split]
         if self.result["data"] != Run(self.run).facts().get("data"):
             words += ["--data", self.result["data"]]
@@ -118,7 +118,7 @@ class Evaluated:
 
     @property
     def other_data(self) -> str | None:
-        """Why the result is not one of the data that its run was trained on as that is now; None where it is."""
+        """Why the result is of other data than the run was trained on, or of data that changed; None otherwise."""
         scored = self.facts.get("data", "")
         config = self.configuration() or {}
         trained_on = str(config.get("data", {}).get("fingerprint", scored))
@@ -131,10 +131,10 @@ class Evaluated:
         return None
 
     def predictions(self) -> list[dict[str, Any]]:
-        """Read the scored windows, in their order. Raises VsrError if they cannot be read."""
+        """Read the scored windows, in order. Raises VsrError if they cannot be read."""
         path = self._verified(PREDICTIONS)
         try:
-            # Bytes: a text has more ends of lines than a file, such as U+2028, which JSON does not escape.
+            # Bytes, because text lines also end at characters such as U+2028, which JSON does not escape.
             return [from_json(line) for line in path.read_bytes().splitlines()]
         except (OSError, ValueError) as error:
             refuse_system_error(error, path)
@@ -158,21 +158,21 @@ class Evaluated:
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
     def history(self) -> list[dict[str, Any]]:
-        """Read the losses of each epoch; none where this is no run. Raises VsrError if the history is damaged."""
+        """Read the losses of each epoch; none without a run. Raises VsrError if the history is damaged."""
         run = Run(self.run)
         return read_history(run.history, epochs=run.epochs_trained() if (self.run / "run.json").exists() else 0)
 
     def configuration(self) -> dict[str, Any] | None:
-        """Read the run's configuration; None where this is no run."""
+        """Read the run's configuration; None without a run."""
         return Run(self.run).config() if (self.run / "config.json").exists() else None
 
     @property
     def remedy(self) -> str:
-        """What to do where a file is missing or damaged."""
+        """The remedy where a file is missing or damaged."""
         return f"evaluate the {self.split} split of {self.place} again"
 
     def files(self) -> list[tuple[Path, str, str]]:
-        """Return the path of each file, its checksum, and what to do if it is damaged."""
+        """Return the path of each file, its checksum, and the remedy if it is damaged."""
         return [(self.folder / name, checksum, self.remedy) for name, checksum in self._checksums.items()]
 
     @cached_property
@@ -180,7 +180,7 @@ class Evaluated:
         return read_checksums(self.folder, remedy=self.remedy)
 
     def _verified(self, name: str) -> Path:
-        """Return the path of a file that is as it was written."""
+        """Return the path of a file after verifying its checksum."""
         verify_file(self.folder / name, self._checksums.get(name, "none"), remedy=self.remedy)
         return self.folder / name
 
@@ -188,7 +188,7 @@ class Evaluated:
 def open_evaluated(place: Path, split: str) -> Evaluated:
     """Open a run's evaluation of a split, or the one whose own folder `place` is, whatever its split.
 
-    Raises VsrError if there is none, it is damaged or not of this version, or it is stale.
+    Raises VsrError if there is none, it is damaged, of another version, or stale.
     """
     if not place.is_dir():
         raise VsrError(f"{place}: there is no such folder; name a run, or what 'vsr score' wrote")
@@ -197,10 +197,10 @@ def open_evaluated(place: Path, split: str) -> Evaluated:
     folder = whole_folder(place if itself else evaluations_of(place) / split)
     if not (folder / RESULT).exists():
         there = [found.name for found in _folders(place)]
-        others = f" (there: {', '.join(there)})" if there else ""
+        others = f" (it has: {', '.join(there)})" if there else ""
         raise VsrError(
-            f"{place}: holds no evaluation of the {split} split{others}; "
-            f"'vsr evaluate --run {place} --split {split}' makes one"
+            f"{place}: has no evaluation of the {split} split{others}; "
+            f"'vsr evaluate --run {place} --split {split}' creates one"
         )
     evaluated = _read(place, run, folder, split)
     if evaluated.stale:
@@ -211,14 +211,14 @@ def open_evaluated(place: Path, split: str) -> Evaluated:
 def read_stored(run: Path, folder: Path) -> Evaluated | None:
     """Read the evaluation in a folder of a run, stale or not; None where there is none.
 
-    Raises VsrError if it is damaged or not of this version.
+    Raises VsrError if it is damaged or of another version.
     """
     whole = whole_folder(folder)
     return _read(run, run, whole, folder.name) if (whole / RESULT).exists() else None
 
 
 def all_stored(run: Path) -> Iterator[Evaluated | VsrError]:
-    """Yield the evaluations of a run, stale or not, and in place of one that cannot be read why."""
+    """Yield the evaluations of a run, stale or not, and the error for each that cannot be read."""
     for folder in _folders(run):
         try:
             found = read_stored(run, folder)
@@ -243,12 +243,12 @@ def lock_evaluation(folder: Path) -> Iterator[None]:
 
 
 def evaluations_of(run: Path) -> Path:
-    """Return the folder in which the evaluations of a run are stored, or those of external predictions."""
+    """Return the folder of the evaluations of a run or of external predictions."""
     return run / EVALUATIONS
 
 
 def _folders(run: Path) -> list[Path]:
-    """Return the folders that hold an evaluation, by the names that they have when no writing was cut short."""
+    """Return the folders of evaluations, by their final names even where writing was interrupted."""
     named = {
         found.with_name(found.name.removeprefix(".").removesuffix(".new"))
         for found in evaluations_of(run).glob("*")
