@@ -1,4 +1,4 @@
-"""The baselines: which answers they give, and what a target is ranked among."""
+"""Baselines, and the candidates that a target is ranked among."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ from vsr_cli.evaluation.predictions import Predictions
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
-def test_every_window_is_answered_as_one_of_another_story(sizes):
+def test_every_window_gets_a_prediction_for_another_story(sizes):
     stories = [f"s{number}" for number, size in enumerate(sizes) for _ in range(size)]
     others = windows_of_other_stories(stories)
     assert all(stories[other] != story for story, other in zip(stories, others, strict=True))
@@ -30,7 +30,7 @@ def test_every_window_is_answered_as_one_of_another_story(sizes):
     assert (others == windows_of_other_stories(stories)).all()
 
 
-def test_one_story_has_no_other():
+def test_shuffled_context_needs_two_stories():
     series = Predictions(["a", "b"], ArrayRows(np.zeros((2, 1, 1, 3), np.uint8)))
     found = shuffled_context(series, ["s", "s"])
     assert isinstance(found, Unavailable)
@@ -47,7 +47,7 @@ def training(visual, text, rows=None):
     return TrainingWindows(prepared, windows, vectors)
 
 
-def test_the_nearest_context_is_found_whatever_its_target():
+def test_the_nearest_context_does_not_depend_on_the_target():
     rng = np.random.default_rng(0)
     visual, text = rng.normal(size=(20, 5, 6)), rng.normal(size=(20, 5, 3))
     found = training(visual, text)
@@ -70,7 +70,7 @@ def test_the_mean_image_is_of_the_targets():
     assert (mean_image(found) == (4 + 9 + 14) / 3).all()
 
 
-def test_a_target_is_ranked_among_all_targets_but_the_past_of_its_own_story():
+def test_candidates_exclude_the_past_of_the_own_story():
     # One story of seven frames with rows 0 to 6 (three windows), and one of five frames with rows 10 to 14.
     rows = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [2, 3, 4, 5, 6], [10, 11, 12, 13, 14]])
     found = candidates(rows, np.array([0, 1, 2, 0]), ["a", "a", "a", "b"], np.array([0, 1, 2, 3]))
@@ -81,7 +81,7 @@ def test_a_target_is_ranked_among_all_targets_but_the_past_of_its_own_story():
     assert [found.rows[row].tolist() for row in found.later] == [[4, 5, 6], [5, 6], [6], [14]]
 
 
-def test_the_same_picture_as_one_of_the_past_is_no_rival_and_equal_targets_are_one():
+def test_candidates_exclude_copies_of_past_frames_and_merge_equal_targets():
     rows = np.array([[0, 1, 2, 3, 4], [7, 8, 9, 5, 2], [10, 11, 12, 13, 4]])
     found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array([0, 2]))
     assert found.rows.tolist() == [2, 4]
@@ -90,7 +90,7 @@ def test_the_same_picture_as_one_of_the_past_is_no_rival_and_equal_targets_are_o
 
 
 @pytest.mark.parametrize("kept", [[0], [2, 1]])
-def test_only_kept_windows_are_ranked_but_among_all_targets(kept):
+def test_only_scored_windows_are_ranked_but_among_all_targets(kept):
     rows = np.arange(15).reshape(3, 5)
     found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array(kept))
     assert found.rivals.shape == (len(kept), 3)

@@ -56,7 +56,7 @@ def run(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(run):
-    """Make it sensitive: two epochs would let it say the same whatever it reads."""
+    """Make the model sensitive to its context; two epochs would not."""
     model = load_model(run, registry())
     torch.manual_seed(0)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def scored(model, prepared, *names):
 
 
 def outcome(evaluation):
-    """Return all that was predicted, and nothing that was scored."""
+    """Return the predictions without scores."""
     texts = [(item["story"], item["start"], item["prediction"]) for item in evaluation.predictions]
     return texts, [image.tobytes() for image in evaluation.images.gather(np.arange(len(texts)))]
 
@@ -149,7 +149,7 @@ def test_corrupting_the_targets_changes_no_prediction_by_a_byte(model, prepared,
 
 
 def made_windows():
-    """Six windows: sound, text leak, image leak, both, padded, sound."""
+    """Return six windows: valid, text leak, image leak, both, padded, valid."""
     image = np.arange(30).reshape(6, 5)
     text = np.arange(30).reshape(6, 5)
     text[1, 4], image[2, 4] = text[1, 0], image[2, 3]
@@ -159,27 +159,27 @@ def made_windows():
     return Windows([f"s{number}" for number in range(6)], image, text, repeated, np.zeros(6, dtype=np.int64))
 
 
-def test_a_target_among_its_inputs_and_padding_are_leaks():
+def test_a_target_in_its_context_and_padding_are_leaks():
     texts = [f"text {row}" for row in range(30)]
     found = {reason: np.flatnonzero(hit).tolist() for reason, hit in leaks_within(made_windows(), texts).items()}
     assert found == {"target_text_in_context": [1, 3], "target_image_in_context": [2, 3], "padded": [4]}
 
 
-def test_a_target_that_is_an_input_but_for_its_tags_is_a_leak():
+def test_a_target_equal_to_a_context_text_except_for_tags_is_a_leak():
     texts = [f"text {row}" for row in range(30)]
     texts[4] = "<gdo 1>Text</gdo> \u201c2\u201d"
     texts[2] = 'Text "2"'
     assert np.flatnonzero(leaks_within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
 
 
-def test_a_target_that_stands_in_another_window_is_no_leak():
+def test_a_target_in_another_window_is_no_leak():
     windows = made_windows().take(np.asarray([0, 5]))
     image_rows = windows.image_rows.copy()
     image_rows[0, 4] = image_rows[1, 0]
     assert not leaks_within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()
 
 
-def test_a_leaking_window_is_in_no_score_and_in_no_prediction(model, prepared):
+def test_a_leaking_window_is_neither_scored_nor_predicted(model, prepared):
     windows = prepared.windows("test")
     text_rows = windows.text_rows.copy()
     text_rows[1, 4] = text_rows[1, 2]
@@ -189,7 +189,7 @@ def test_a_leaking_window_is_in_no_score_and_in_no_prediction(model, prepared):
     assert windows.stories[1] not in {item["story"] for item in found.predictions}
 
 
-def test_where_every_window_leaks_nothing_is_scored(model, prepared):
+def test_a_split_where_every_window_leaks_is_refused(model, prepared):
     windows = prepared.windows("test")
     repeated = np.ones_like(windows.repeated)
     with pytest.raises(VsrError, match=r"no window of the test split can be scored \(left out: 3 padded\)"):
@@ -197,7 +197,7 @@ def test_where_every_window_leaks_nothing_is_scored(model, prepared):
 
 
 @pytest.mark.parametrize("name", ["mse", "bleu", "rouge"])
-def test_the_baseline_is_the_last_frame_scored_by_hand(model, prepared, name):
+def test_copy_last_equals_the_last_frame_scored_by_hand(model, prepared, name):
     cell = scored(model, prepared, name).result["metrics"][name]
     windows, frames = prepared.windows("test"), prepared.frames
     images = frames.images.gather(windows.image_rows)
@@ -221,7 +221,7 @@ def test_the_baseline_is_the_last_frame_scored_by_hand(model, prepared, name):
         assert cell["baselines"]["copy-last"]["value"] == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model, prepared, data):
+def test_shuffled_context_equals_predictions_from_other_stories_contexts(model, prepared, data):
     found = scored(model, prepared, "rouge", "mse")
     windows = found.windows
     others = windows_of_other_stories(windows.stories)
@@ -235,7 +235,7 @@ def test_shuffled_is_what_the_model_says_to_the_contexts_of_other_stories(model,
         assert cell["baselines"]["shuffled-context"]["value"] == again.result["metrics"][name]["value"]
 
 
-def test_the_upper_bound_is_the_target_cut_to_the_decoder_s_length_and_references_are_whole(model, prepared):
+def test_the_upper_bound_is_the_truncated_target_and_references_are_whole(model, prepared):
     found = scored(model, prepared, "rouge", "mse")
     references = [clean_text(prepared.frames.texts[row]) for row in found.windows.text_rows[:, 4]]
     assert [item["reference"] for item in found.predictions] == references
@@ -249,7 +249,7 @@ def test_the_upper_bound_is_the_target_cut_to_the_decoder_s_length_and_reference
     assert found.result["metrics"]["rouge"]["value"] < found.result["metrics"]["rouge"]["upper_bound"] < 1
 
 
-def test_the_teacher_forced_block_is_of_tokens_and_apart_from_the_scores(model, prepared):
+def test_the_teacher_forced_block_is_per_token_and_separate_from_the_scores(model, prepared):
     result = scored(model, prepared, "mse").result
     block = result["teacher_forced"]
     windows = scored(model, prepared, "mse").windows
@@ -276,7 +276,7 @@ def test_every_score_carries_the_whole_signature(model, prepared):
     assert "tok:13a" in result["metrics"]["bleu"]["signature"]
 
 
-def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
+def test_the_stored_statistics_reproduce_the_scores(model, prepared, tmp_path):
     found = scored(model, prepared, "bleu", "mse", "mrr-image")
     folder = tmp_path / "evaluations/test"
     store_evaluation(folder, found, {"run": "", "data": "", **found.result})
@@ -299,7 +299,7 @@ def test_what_is_written_makes_the_scores(model, prepared, tmp_path):
     assert pictures == [f"{row:04d}.jpg" for row in range(len(lines))]
 
 
-def test_the_baselines_of_a_rank_and_without_training_windows(model, prepared):
+def test_the_baselines_of_mrr_with_and_without_training_windows(model, prepared):
     full = scored(model, prepared, "mrr-image").result["metrics"]["mrr-image"]["baselines"]
     first = ["copy-last", "nearest-neighbor", "mean", "shuffled-context"]
     assert list(full) == [*first, "mean-context", "copy-last-centred", "mean-context-centred"]
@@ -312,7 +312,7 @@ def test_the_baselines_of_a_rank_and_without_training_windows(model, prepared):
 
 
 @pytest.mark.slow
-def test_a_model_that_reads_its_context_does_worse_on_the_contexts_of_other_stories(tmp_path):
+def test_a_model_that_uses_its_context_beats_shuffled_context(tmp_path):
     made = ["dataset.stories=80", "dataset.width=96", "dataset.height=48", "data.image_size=32", "data.test=0.2"]
     config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
     data = run_prepare(config, None, tmp_path / "data").folder
@@ -331,7 +331,7 @@ def lacks_its_data(options):
     raise VsrError("metric needy: its word list is not here (words.txt); get it with 'fetch words'")
 
 
-def test_a_metric_that_cannot_run_is_a_cell_with_its_remedy_beside_the_others(model, prepared, monkeypatch):
+def test_a_metric_that_cannot_run_is_unavailable_with_a_remedy(model, prepared, monkeypatch):
     monkeypatch.setattr("vsr_plugins.metrics.pixels.lacks_its_data", lacks_its_data, raising=False)
     component = Component(
         name="needy", summary="none", build="vsr_plugins.metrics.pixels:lacks_its_data", options=Options
@@ -347,7 +347,7 @@ def test_a_metric_that_cannot_run_is_a_cell_with_its_remedy_beside_the_others(mo
     assert "value" in result["metrics"]["bleu"]
 
 
-def test_the_signature_names_what_the_scores_depend_on(model, prepared):
+def test_the_signature_lists_what_the_scores_depend_on(model, prepared):
     result = scored(model, prepared, "mse").result
     facts = dict(item.split(":", 1) for item in result["signature"].split("|"))
     assert facts["mode"] == "free-running"
@@ -358,7 +358,7 @@ def test_the_signature_names_what_the_scores_depend_on(model, prepared):
 
 
 @pytest.mark.parametrize(("size", "resize"), [(96, "stretch"), (32, "letterbox"), (96, "crop")])
-def test_data_of_another_image_size_or_fit_is_refused_with_the_remedy(run, prepared, size, resize):
+def test_data_of_another_image_size_or_resize_is_refused_with_a_remedy(run, prepared, size, resize):
     check_preparation(prepared, run.config())
     with pytest.raises(VsrError) as error:
         check_preparation(prepared, {"data": {"image_size": size, "resize": resize, "context_frames": 4}})
@@ -377,7 +377,7 @@ def story_folder(tmp_path):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_moved_run_evaluates_and_predicts_alike_with_no_network(run, data, tmp_path, story_folder, capsys):
+def test_a_moved_run_evaluates_and_predicts_the_same_without_network(run, data, tmp_path, story_folder, capsys):
     moved = open_run(shutil.copytree(run.folder, tmp_path / "elsewhere" / "run"))
     data_there = shutil.copytree(data, tmp_path / "other data")
     results, predicted = [], []
@@ -396,7 +396,7 @@ def test_a_moved_run_evaluates_and_predicts_alike_with_no_network(run, data, tmp
     assert str(run.folder) not in (moved.folder / "config.json").read_text()
 
 
-def test_where_the_training_data_is_gone_it_is_asked_for(run, tmp_path):
+def test_missing_training_data_is_an_error_that_names_data(run, tmp_path):
     moved = open_run(shutil.copytree(run.folder, tmp_path / "run"))
     moved.update(data=str(tmp_path / "gone"))
     with pytest.raises(VsrError, match="--data DIR"):

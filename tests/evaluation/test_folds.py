@@ -1,4 +1,4 @@
-"""`vsr evaluate --folds`: every story is scored once, by a model that has not seen it, and all of them as one."""
+"""`vsr evaluate --folds`: every story is scored once, by a model that has not seen it, and all together."""
 
 import json
 import os
@@ -85,8 +85,8 @@ def test_every_window_is_scored_once_by_a_model_that_has_not_seen_its_story(done
     assert sorted(tested) == sorted({story for story, _ in everything})
 
 
-def test_each_prediction_and_baseline_is_that_of_the_fold_alone(done):
-    """What `vsr evaluate` finds of each fold's run by itself is what is pooled."""
+def test_predictions_and_baselines_equal_those_of_each_fold_alone(done):
+    """The pooled result consists of what `vsr evaluate` computes for each fold's run."""
     folder, result = done
     pooled = open_evaluated(folder, "test")
     row_of = {(line["story"], line["start"]): row for row, line in enumerate(pooled.predictions())}
@@ -106,7 +106,7 @@ def test_each_prediction_and_baseline_is_that_of_the_fold_alone(done):
     assert seen == result["windows"]
 
 
-def test_the_result_has_the_form_of_any_other(done, small_data):
+def test_the_result_has_the_usual_format(done, small_data):
     folder, result = done
     bleu = result["metrics"]["bleu"]
     assert {"copy-last", "nearest-neighbor", "mean", "shuffled-context"} <= bleu["baselines"].keys()
@@ -125,7 +125,7 @@ def test_the_result_has_the_form_of_any_other(done, small_data):
     assert open_evaluated(folder, "test").stale is None
 
 
-def test_what_is_done_is_not_done_again_and_another_metric_adds_to_it(done, cross_validate, monkeypatch, capsys):
+def test_finished_folds_are_reused_and_another_metric_is_added(done, cross_validate, monkeypatch, capsys):
     folder, result = done
 
     def trains(*of, **more):
@@ -150,7 +150,7 @@ def test_a_folder_of_other_settings_is_refused(done, cross_validate, settings, m
         cross_validate(done[0], *settings, **more)
 
 
-def test_a_folder_of_something_else_is_refused(cross_validate, tmp_path):
+def test_a_folder_with_other_files_is_refused(cross_validate, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(VsrError, match=r"^--out .*: exists and is not an empty folder; name another"):
         cross_validate(tmp_path)
@@ -184,8 +184,8 @@ def typed(data, out, small_settings):
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on(done, small_data, small_settings, tmp_path):
-    """It is killed with no time to clean up, while the second fold trains."""
+def test_a_killed_command_resumes(done, small_data, small_settings, tmp_path):
+    """Kill it without time to clean up, while the second fold trains."""
     command = list(map(str, typed(small_data, tmp_path / "run", small_settings)))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     reached = tmp_path / "run" / "fold-2" / "checkpoints" / "last" / "model.safetensors"

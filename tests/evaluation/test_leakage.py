@@ -1,4 +1,4 @@
-"""The audit before scoring: a constructed leak of each kind is found, named and left out, and nothing else is."""
+"""The leakage audit: a constructed leak of each kind is found, named and left out, and nothing else."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def prepared(folder):
-    """Return the data with pictures of noise, no two of them alike."""
+    """Return the data with distinct noise images."""
     opened = open_prepared(folder)
     count = len(opened.frames.images)
     # Smooth, as pictures are: of so low frequencies that hashes see them.
@@ -61,12 +61,12 @@ def found(prepared, split="test", training=None):
     return result
 
 
-def test_sound_windows_are_all_scored(prepared):
+def test_windows_without_leaks_are_all_scored(prepared):
     assert found(prepared).record() == NONE
 
 
 @pytest.mark.parametrize("what", ["text", "image"])
-def test_a_target_among_its_inputs(prepared, what):
+def test_a_target_in_its_context(prepared, what):
     rows = getattr(change(prepared, "test"), f"{what}_rows")
     rows[1, 4] = rows[1, 2]
     result = found(prepared)
@@ -90,7 +90,7 @@ def test_a_story_in_two_splits(prepared):
     assert [leak.story for leak in result.leaks] == [story]
 
 
-def test_the_very_picture_in_training(prepared):
+def test_the_same_image_in_training(prepared):
     train, test = change(prepared, "train"), prepared.windows("test")
     train.image_rows[3, 1] = test.image_rows[0, 4]
     result = found(prepared)
@@ -98,7 +98,7 @@ def test_the_very_picture_in_training(prepared):
     assert result.leaks[0].detail == f"its image is a near duplicate of one of {train.stories[3]}, in train"
 
 
-def test_a_picture_encoded_anew_in_training(prepared, tmp_path):
+def test_a_reencoded_image_in_training(prepared, tmp_path):
     images = prepared.frames.images.gather(np.arange(len(prepared.frames.images)))
     target = prepared.windows("test").image_rows[0, 4]
     Image.fromarray(images[target]).resize((96, 96)).save(tmp_path / "again.jpg", quality=60)
@@ -110,7 +110,7 @@ def test_a_picture_encoded_anew_in_training(prepared, tmp_path):
     assert result.record() == {**NONE, "near_duplicate_across_splits": 1, "left_out": 1}
 
 
-def test_pictures_with_like_hashes_that_show_something_else_are_no_leak(prepared):
+def test_images_with_similar_hashes_and_other_pixels_are_no_leak(prepared):
     images = prepared.frames.images.gather(np.arange(len(prepared.frames.images)))
     target, row = prepared.windows("test").image_rows[0, 4], prepared.windows("train").image_rows[2, 0]
     images[row] = images[target]
@@ -121,19 +121,19 @@ def test_pictures_with_like_hashes_that_show_something_else_are_no_leak(prepared
     assert found(prepared).record() == NONE
 
 
-def test_a_picture_in_the_context_that_is_in_training_is_no_leak(prepared):
+def test_a_context_image_in_training_is_no_leak(prepared):
     change(prepared, "train").image_rows[3, 1] = prepared.windows("test").image_rows[0, 2]
     assert found(prepared).record() == NONE
 
 
-def test_other_data_is_compared_with_what_was_trained_on(prepared, folder):
+def test_other_data_is_compared_with_the_training_data(prepared, folder):
     elsewhere = open_prepared(folder)
     assert elsewhere.windows("train").stories
     prepared._windows["test"] = prepared.windows("train")
     assert found(prepared, training=elsewhere).record()["story_in_training"] == len(prepared.windows("train"))
 
 
-def test_the_split_that_was_learned_from_is_audited_within(prepared):
+def test_the_train_split_is_audited_for_leaks_within_windows(prepared):
     assert found(prepared, "train").record() == NONE
 
 

@@ -33,7 +33,7 @@ def run(marked, train_small, tmp_path_factory):
 
 @pytest.fixture
 def model(run):
-    """Make it sensitive: an epoch would let it say the same whatever it reads."""
+    """Make the model sensitive to its context; one epoch would not."""
     model = load_model(run, registry())
     with torch.no_grad():
         for parameter in [*model.temporal.parameters(), *model.text_decoder.parameters()]:
@@ -76,7 +76,7 @@ def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(ru
         open_evaluated(run.folder, f"{name}-leaky")
 
 
-def test_each_leak_alone_does_what_it_says(model, marked):
+def test_the_effect_of_each_leak_alone(model, marked):
     closed = steps_of(model, marked)[0]
     training = steps_of(model, marked, "training")[0]
     forced = steps_of(model, marked, "teacher-forcing")[0]
@@ -92,7 +92,7 @@ def test_each_leak_alone_does_what_it_says(model, marked):
     assert set(closed["scores"]) == {"bleu", "rouge"}  # rank compares no texts
 
 
-def test_padding_hands_the_target_to_the_context(model, marked, monkeypatch):
+def test_padding_puts_the_target_into_the_context(model, marked, monkeypatch):
     seen = []
     predict = model.predict
     monkeypatch.setattr(model, "predict", lambda context, decoding: seen.append(context) or predict(context, decoding))
@@ -103,14 +103,14 @@ def test_padding_hands_the_target_to_the_context(model, marked, monkeypatch):
     assert len({*as_it_is[0].tolist()}) == 4
 
 
-def test_teacher_forcing_needs_a_decoder_that_can_be_told(model, marked):
+def test_teacher_forcing_needs_a_decoder_with_logits(model, marked):
     model.text_decoder = Untold(model.text_decoder)
     with pytest.raises(VsrError, match="leave the leak 'teacher-forcing' out"):
         steps_of(model, marked, "teacher-forcing")
 
 
 class Untold(torch.nn.Module):
-    """A decoder with no more than every decoder has."""
+    """A decoder with only the required methods."""
 
     def __init__(self, decoder):
         super().__init__()
@@ -125,7 +125,7 @@ class Untold(torch.nn.Module):
         (["--protocol", "leaky", "--leaks", "markdown"], "did you mean markup?"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_read(words, message):
+def test_usage_errors_come_before_anything_is_read(words, message):
     done = CliRunner().invoke(app, ["evaluate", *words])
     assert isinstance(done.exception, VsrError)
     assert message in str(done.exception)

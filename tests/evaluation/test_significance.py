@@ -1,4 +1,4 @@
-"""Means over seeds: intervals and comparisons on numbers whose answer is known."""
+"""Means over random seeds: intervals and comparisons with known answers."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def draw(stories, resamples, random):
     return random.integers(len(stories), size=(resamples, len(stories)))
 
 
-def test_of_one_seed_nothing_is_added():
+def test_one_seed_has_no_variance():
     scores = np.arange(5.0)[None]
     assert (mean_over_seeds(scores, np.random.default_rng(0)) == scores[0]).all()
 
@@ -33,27 +33,27 @@ def test_the_p_of_seeds_alone_is_that_of_student_s_test():
     assert np.mean(lead.ci95) == pytest.approx(2, abs=0.05)
 
 
-def test_a_difference_that_every_story_and_seed_has_is_as_sure_as_can_be():
+def test_a_constant_difference_has_the_smallest_p():
     base = np.random.default_rng(0).normal(size=(3, 1000))
     lead = lead_over(base, base + 100, "higher", np.random.default_rng(0))
     assert lead.p == 2 / 1001
     assert lead_over(base, base, "higher", np.random.default_rng(0)).p > 0.5
 
 
-def test_with_one_seed_each_the_stories_alone_decide():
+def test_with_one_seed_each_only_stories_are_resampled():
     random = np.random.default_rng(0)
     base = random.normal(size=(1, 1000))
     lead = lead_over(base, base + 1, "higher", random)
     assert lead.ci95 == pytest.approx([1, 1])
 
 
-def test_what_is_not_always_a_number_is_not_compared():
+def test_scores_that_are_not_finite_are_not_compared():
     base, ours = np.ones((2, 100)), np.ones((2, 100))
     ours[0, 3] = np.inf
     assert lead_over(base, ours, "higher", np.random.default_rng(0)) is None
 
 
-def test_nearer_to_one_is_better_where_that_is_the_aim():
+def test_nearer_to_one_is_better_for_ratios():
     base, ours = np.full((1, 100), 0.5), np.full((1, 100), 1.1)
     lead = lead_over(base, ours, "one", np.random.default_rng(0))
     assert lead.ahead
@@ -61,7 +61,7 @@ def test_nearer_to_one_is_better_where_that_is_the_aim():
 
 
 @pytest.mark.parametrize(("seeds", "scatter"), [(2, 0.3), (2, 1.0), (3, 1.0), (5, 1.0)])
-def test_equal_models_are_seldom_told_apart_however_few_the_seeds(seeds, scatter):
+def test_false_positive_rate_of_equal_models_with_few_seeds(seeds, scatter):
     random = np.random.default_rng(1)
     told = 0
     for _ in range(150):
@@ -76,7 +76,7 @@ def test_equal_models_are_seldom_told_apart_however_few_the_seeds(seeds, scatter
     assert told <= 13  # of 150 with a chance of 5 %, more come about once in 40 times; the seed here is fixed
 
 
-def test_a_real_difference_is_found():
+def test_a_true_difference_is_significant():
     random = np.random.default_rng(2)
     found = 0
     for _ in range(50):
@@ -90,7 +90,7 @@ def test_a_real_difference_is_found():
     assert found >= 48
 
 
-def test_holm_is_as_in_the_book():
+def test_holm_by_hand():
     # Four comparisons: 0.005 * 4, 0.01 * 3, then 0.03 * 2, and never less than the one before.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
@@ -98,5 +98,5 @@ def test_holm_is_as_in_the_book():
 
 
 @pytest.mark.parametrize("comparisons", [1, 10, 40, 200])
-def test_there_are_resamples_enough_that_the_surest_of_all_comparisons_can_be_real(comparisons):
+def test_resamples_suffice_for_the_smallest_adjusted_p(comparisons):
     assert comparisons * 2 / (resamples_for(comparisons) + 1) < 0.05

@@ -1,4 +1,4 @@
-"""What is stored of evaluations: it grows, is replaced as a whole, and belongs to the weights that it scored."""
+"""Stored evaluations: merged, replaced as a whole, and bound to the weights that they scored."""
 
 import json
 import os
@@ -29,7 +29,7 @@ FACTS = {"vsr": "1", "split": "test", "data": "d1", "decoding.method": "greedy",
 
 
 def made(values, *, says="a fox", **changed):
-    """An evaluation of two windows, whose metrics scored the given values; None where one was unavailable."""
+    """Return an evaluation of two windows with these scores by metric; None: unavailable."""
     facts = FACTS | changed
     result = {
         "format": FORMAT, "run": "", "data": "",
@@ -52,7 +52,7 @@ def keep(folder, evaluation, **options):
 
 
 def state(folder):
-    """Return what the result, the statistics and the predictions each say of the scores: it must be the same."""
+    """Return the scores, which result, statistics and predictions must agree on."""
     found = read_stored(folder.parents[1], folder)
     of_result = {name: cell["value"] for name, cell in found.available.items()}
     of_statistics = {key.partition("/")[0]: rows[0, 0] for key, rows in found.statistics().items()}
@@ -66,7 +66,7 @@ def folder(tmp_path):
     return tmp_path / "run/evaluations/test"
 
 
-def test_another_metric_is_added_and_the_same_one_replaced(folder, capsys):
+def test_another_metric_is_merged_and_the_same_one_replaced(folder, capsys):
     keep(folder, made({"bleu": 1, "rouge": 2}))
     assert keep(folder, made({"meteor": 3}))["metrics"].keys() == {"bleu", "rouge", "meteor"}
     assert "keeping the stored scores of bleu, rouge" in capsys.readouterr().err
@@ -74,7 +74,7 @@ def test_another_metric_is_added_and_the_same_one_replaced(folder, capsys):
     assert state(folder) == {"bleu": 1, "rouge": 4, "meteor": 3, "mse": 5}
 
 
-def test_a_score_stays_where_its_metric_cannot_run_any_more(folder):
+def test_the_stored_score_of_a_metric_that_cannot_run_stays(folder):
     keep(folder, made({"bleu": 1, "meteor": None}))
     stored = keep(folder, made({"bleu": None, "mse": 2}))
     assert state(folder) == {"bleu": 1, "mse": 2}
@@ -92,7 +92,7 @@ def test_a_score_stays_where_its_metric_cannot_run_any_more(folder):
         ({"says": "a dog"}, "its predictions differs"),
     ],
 )
-def test_what_is_of_something_else_is_replaced_as_a_whole_and_that_is_one_line(folder, capsys, other, said):
+def test_an_evaluation_of_something_else_is_replaced_with_one_log_line(folder, capsys, other, said):
     keep(folder, made({"bleu": 1, "rouge": 2}))
     keep(folder, made({"rouge": 3}, **other))
     assert state(folder) == {"rouge": 3}
@@ -100,7 +100,7 @@ def test_what_is_of_something_else_is_replaced_as_a_whole_and_that_is_one_line(f
     assert said in line
 
 
-def test_what_is_damaged_is_replaced_and_never_added_to(folder, capsys):
+def test_a_damaged_evaluation_is_replaced_and_not_merged(folder, capsys):
     keep(folder, made({"bleu": 1}))
     (folder / "predictions.jsonl").write_text((folder / "predictions.jsonl").read_text().replace("1", "7"))
     with pytest.raises(VsrError, match=r"predictions\.jsonl: is damaged.*evaluate the test split"):
@@ -110,7 +110,7 @@ def test_what_is_damaged_is_replaced_and_never_added_to(folder, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_pages_of_the_earlier_result_go_and_other_people_s_files_stay(folder):
+def test_outdated_reports_are_removed_and_other_files_stay(folder):
     keep(folder, made({"bleu": 1}))
     for name in ("report.html", "notes.txt"):
         (folder / name).write_text("mine")
@@ -123,7 +123,7 @@ def test_pages_of_the_earlier_result_go_and_other_people_s_files_stay(folder):
 
 
 def in_a_process(act):
-    """Do something in a process of its own, which ends with 0 if that went well."""
+    """Run something in another process, which exits with 0 on success."""
     child = os.fork()
     if child:
         return child
@@ -141,7 +141,7 @@ STEPS = (
 
 
 def keep_until_killed(folder, evaluation, *, step):
-    """Store an evaluation in a process that is killed before it changes files for the step-th time."""
+    """Store an evaluation in a process that is killed before its step-th change of files."""
     left = [step]
 
     def counted(call):
@@ -161,7 +161,7 @@ def keep_until_killed(folder, evaluation, *, step):
     return os.waitstatus_to_exitcode(os.waitpid(in_a_process(write), 0)[1])
 
 
-def test_however_early_it_is_killed_the_files_are_those_of_one_evaluation(folder):
+def test_a_killed_process_leaves_the_files_of_one_evaluation(folder):
     keep(folder, made({"bleu": 1, "rouge": 2}))
     added = set()
     for step in range(200):
@@ -186,7 +186,7 @@ def score(run, *names, split="test"):
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory, train_small):
-    """A run that was evaluated and then trained on, and one that was not."""
+    """Return a run that was evaluated and then trained further, and one that was not."""
     runs = tmp_path_factory.mktemp("runs")
     run = train_small(runs / "on", "training.epochs=1")
     score(run, "bleu")
@@ -202,7 +202,7 @@ def runs(once, tmp_path):
     return shutil.copytree(once, tmp_path / "runs")
 
 
-def test_a_result_and_every_signature_name_the_weights(runs):
+def test_the_result_and_every_signature_have_the_checkpoint_digest(runs):
     run = Run(runs / "other")
     result = open_evaluated(run.folder, "test").result
     assert result["checkpoint"] == run.weights_digest()
@@ -210,7 +210,7 @@ def test_a_result_and_every_signature_name_the_weights(runs):
         assert f"|checkpoint:{run.weights_digest()[:8]}" in signature
 
 
-def test_a_result_of_earlier_weights_is_shown_nowhere_and_the_hint_mends_it(runs, monkeypatch):
+def test_a_stale_result_is_refused_everywhere_and_its_remedy_works(runs, monkeypatch):
     run = Run(runs / "on")
     hint = f"vsr evaluate --run {run.folder} --split test --metrics bleu"
     (shown,), (problem,) = evaluations(run)
@@ -233,7 +233,7 @@ def test_a_result_of_earlier_weights_is_shown_nowhere_and_the_hint_mends_it(runs
     assert shown["scores"].keys() == {"mse"}
 
 
-def test_an_evaluation_of_another_run_does_not_become_one_s_own_by_being_copied(runs):
+def test_a_copied_evaluation_of_another_run_is_stale(runs):
     shutil.rmtree(runs / "on/evaluations")
     shutil.copytree(runs / "other/evaluations", runs / "on/evaluations")
     with pytest.raises(VsrError, match="is stale"):
@@ -242,7 +242,7 @@ def test_an_evaluation_of_another_run_does_not_become_one_s_own_by_being_copied(
     assert result["checkpoint"] == Run(runs / "other").weights_digest()
 
 
-def test_a_result_of_other_data_is_said_to_be(runs, small_data, tmp_path):
+def test_a_result_of_other_data_is_reported(runs, small_data, tmp_path):
     copy = shutil.copytree(small_data, tmp_path / "data")
     run = Run(runs / "other")
     folder = run.folder / "evaluations/test"

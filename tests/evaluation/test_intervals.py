@@ -1,4 +1,4 @@
-"""Intervals over stories: what is drawn, and that they hold the truth as often as they say."""
+"""Bootstrap intervals over stories: resampling, coverage and verdicts."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 
 
 class Mean:
-    """The mean of one number a window."""
+    """The mean of one number per window."""
 
     scale, signature = "any", "none"
 
@@ -35,7 +35,7 @@ class Mean:
 
 
 def drawn_stories(rng, count=30):
-    """Stories of one to five windows, whose windows are alike: the mean over windows is 0 in the long run."""
+    """Return stories of one to five similar windows, whose expected mean over windows is 0."""
     sizes = rng.integers(1, 6, count)
     stories = np.repeat(np.arange(count), sizes)
     values = np.repeat(rng.normal(size=count), sizes) + rng.normal(scale=0.5, size=len(stories))
@@ -49,7 +49,7 @@ def scored(stories, model, baseline, *, better="higher", resamples=200):
     return score_series("mean", metric, statistics["mean"], resampled.get("mean"))
 
 
-def test_a_resample_is_of_whole_stories_as_many_as_there_are():
+def test_a_resample_has_whole_stories_and_as_many():
     stories = ["b", "a", "b", "c", "b", "c"]
     windows_of = {name: {row for row, story in enumerate(stories) if story == name} for name in "abc"}
     seen = set()
@@ -64,12 +64,12 @@ def test_a_resample_is_of_whole_stories_as_many_as_there_are():
     assert len(seen) > 5
 
 
-def test_equal_seeds_draw_equal_stories():
+def test_equal_seeds_resample_equal_stories():
     first, second = (list(resampled_windows(["a", "b", "c"] * 5, resamples=5, seed=3)) for _ in range(2))
     assert all((one == other).all() for one, other in zip(first, second, strict=True))
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says_though_windows_of_a_story_are_alike():
+def test_interval_coverage_with_similar_windows_per_story():
     rng = np.random.default_rng(1)
     held = []
     for _ in range(150):
@@ -80,7 +80,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says_though_windows_of_a_st
     assert 0.90 <= np.mean(held) <= 0.98
 
 
-def test_a_model_is_seldom_significantly_better_than_a_baseline_that_is_as_good():
+def test_false_positive_rate_against_an_equal_baseline():
     rng = np.random.default_rng(2)
     better_by = {0.0: 0, 0.5: 0}
     for _ in range(100):
@@ -108,7 +108,7 @@ def test_a_model_is_seldom_significantly_better_than_a_baseline_that_is_as_good(
         ("higher", 1.0, 1.0, NOT_SIGNIFICANT),
     ],
 )
-def test_what_is_better_depends_on_the_metric(better, model, baseline, verdict):
+def test_the_verdict_follows_the_direction_of_the_metric(better, model, baseline, verdict):
     stories = [f"s{number}" for number in range(10)]
     cell = scored(stories, np.full(10, model), np.full(10, baseline), better=better)
     assert cell["baselines"]["baseline"] == {
@@ -126,14 +126,14 @@ def test_with_too_few_stories_there_is_neither_interval_nor_verdict():
     assert cell["baselines"]["baseline"] == {"value": 0, "difference": 1, "ci95": None, "verdict": None}
 
 
-def test_a_score_that_counts_distinct_things_is_not_resampled():
+def test_a_metric_with_resampled_false_has_no_interval():
     metric = Mean()
     metric.resampled = False
     statistics = {"mean": {"model": np.ones((20, 1))}}
     assert resampled_scores({"mean": metric}, statistics, [f"s{number}" for number in range(20)]) == {}
 
 
-def test_an_interval_is_the_middle():
+def test_an_interval_is_the_middle_95_percent():
     assert interval(np.arange(1001.0)) == pytest.approx([25, 975])
 
 
@@ -147,7 +147,7 @@ RANGES = {
 }  # fmt: skip
 
 
-def test_every_metric_says_the_range_of_its_scores():
+def test_every_metric_states_its_range():
     built, unavailable = build_metrics(resolve_metrics(registry(), registry().names("metrics"), []))
     assert {name: score_range(metric) for name, metric in built.items()} == {name: RANGES[name] for name in built}
     assert len(built) + len(unavailable) == len(RANGES)
@@ -168,13 +168,13 @@ def test_every_metric_says_the_range_of_its_scores():
         ("4-gram overlap", UNLIMITED),
     ],
 )
-def test_a_range_is_read_where_a_scale_begins_with_one(scale, expected):
+def test_the_range_is_parsed_from_the_scale(scale, expected):
     metric = Mean()
     metric.scale = scale
     assert score_range(metric) == expected
 
 
-def test_no_interval_leaves_the_range_of_its_metric():
+def test_intervals_are_clipped_to_the_range():
     # Three seeds of a METEOR near 0 scatter so that Student's t alone would give scores below 0.
     random = np.random.default_rng(0)
     seeds = np.array([[0.0], [0.2], [0.1]]) + 0.01 * random.random((3, 1000))
@@ -189,7 +189,7 @@ def test_no_interval_leaves_the_range_of_its_metric():
     assert difference_range((0, np.inf)) == UNLIMITED
 
 
-def test_scores_that_are_not_always_numbers_have_neither_interval_nor_verdict():
+def test_scores_that_are_not_finite_have_neither_interval_nor_verdict():
     assert interval(np.array([0.0, np.nan, 1.0])) is None
     stories = [f"s{number}" for number in range(10)]
     cell = scored(stories, np.full(10, np.nan), np.ones(10))
@@ -200,7 +200,7 @@ def test_scores_that_are_not_always_numbers_have_neither_interval_nor_verdict():
     )
 
 
-def test_if_no_metric_can_run_all_the_reasons_are_one_mistake():
+def test_if_no_metric_can_run_the_error_has_all_reasons():
     check_available({"mean": Mean()}, {"other": "other: lacks a word list; get it"})
     with pytest.raises(VsrError, match=r"^one: lacks a; get it\ntwo: lacks b; get it$"):
         check_available({}, {"one": "one: lacks a; get it", "two": "two: lacks b; get it"})

@@ -42,7 +42,7 @@ SENTENCE = (
         ("so\u00adft", "soft"),
     ],
 )
-def test_clean_text_gives_the_one_form(text: str, clean: str) -> None:
+def test_clean_text_normalizes(text: str, clean: str) -> None:
     assert clean_text(text) == clean
 
 
@@ -63,7 +63,7 @@ def test_spacing_depends_on_words_and_punctuation_alone(text: str) -> None:
 
 
 def wordpiece(text: str, *, lowercase: bool = True) -> str:
-    """What a WordPiece tokenizer makes of a text and back; its pieces are single characters."""
+    """Encode and decode a text by a WordPiece tokenizer whose pieces are single characters."""
     normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     characters = sorted({c for c in normalizer.normalize_str(text) if not c.isspace()})
     pieces = ["[UNK]", *characters, *(f"##{c}" for c in characters)]
@@ -74,14 +74,14 @@ def wordpiece(text: str, *, lowercase: bool = True) -> str:
     return str(tokenizer.decode(tokenizer.encode(text).ids))
 
 
-def test_a_text_meets_what_a_wordpiece_tokenizer_decodes() -> None:
+def test_a_text_equals_its_wordpiece_round_trip() -> None:
     decoded = wordpiece(SENTENCE)
     assert decoded != SENTENCE.lower()
     assert clean_text(decoded) == clean_text(SENTENCE).lower()
 
 
 @given(st.lists(st.sampled_from([*SENTENCE.split(), "-", "--", "'hi'", "said", "s", "d", "."])).map(" ".join))
-def test_word_salad_meets_what_a_wordpiece_tokenizer_decodes(text: str) -> None:
+def test_random_words_equal_their_wordpiece_round_trip(text: str) -> None:
     assert clean_text(wordpiece(text)) == clean_text(text).lower()
 
 
@@ -107,13 +107,13 @@ EVERY_SCRIPT = {
 
 
 def without_accents(text: str) -> str:
-    """What an uncased BERT drops of a text."""
+    """Remove what an uncased BERT drops of a text."""
     decomposed = unicodedata.normalize("NFD", text)
     return unicodedata.normalize("NFC", "".join(c for c in decomposed if unicodedata.category(c) != "Mn"))
 
 
 @pytest.mark.parametrize("script", EVERY_SCRIPT)
-def test_a_text_of_every_script_meets_what_a_wordpiece_tokenizer_decodes(script: str) -> None:
+def test_every_script_equals_its_wordpiece_round_trip(script: str) -> None:
     text = EVERY_SCRIPT[script]
     cased, uncased = wordpiece(text, lowercase=False), wordpiece(text)
     assert cased != text or script == "Thai"
@@ -126,7 +126,7 @@ ALL_LETTERS = st.lists(st.sampled_from([*"".join(EVERY_SCRIPT.values()), " ", "\
 
 @settings(deadline=None)
 @given(st.one_of(ALL_LETTERS.map("".join), st.text(max_size=20)))
-def test_texts_of_all_scripts_meet_and_are_cleaned_once_for_all(text: str) -> None:
+def test_texts_of_all_scripts_round_trip_and_are_idempotent(text: str) -> None:
     once = clean_text(text)
     assert clean_text(once) == once
     breaks = str.maketrans(
