@@ -42,8 +42,8 @@ def main() -> None:
 
     from vsr_cli.api import Decoding
     from vsr_cli.cli.prepare import prepare_config, run_prepare
-    from vsr_cli.cli.settings import registry, train_config
-    from vsr_cli.cli.train import run_train
+    from vsr_cli.cli.settings import load_registry, train_config
+    from vsr_cli.cli.work.training import run_train
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.batches import Contexts
@@ -54,7 +54,7 @@ def main() -> None:
     from vsr_cli.model.spaces import Spaces
     from vsr_cli.model.weights import choose_device, load_model
 
-    found = registry()
+    found = load_registry()
     with tempfile.TemporaryDirectory() as folder:
         config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=STORIES)
         prepared = run_prepare(config, None, Path(folder) / "data")

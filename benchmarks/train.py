@@ -145,10 +145,11 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     from prepare import RepeatedStories
 
     from vsr_cli.cli.settings import train_config
-    from vsr_cli.cli.train import read_manifest, run_train
+    from vsr_cli.cli.work.training import run_train
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import parse_set, preset_layer
     from vsr_cli.data.prepare import prepare_stories
+    from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
 
     layers = [preset_layer("tiny"), *parse_set(["data.window=first", "data.validation=0", "data.test=0"])]
@@ -157,7 +158,7 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     seconds = timed(lambda: prepare_stories(config, RepeatedStories(given.stories), None, data))
     training = train_config(
         registry(),
-        manifest=read_manifest(data),
+        manifest=open_prepared(data).manifest,
         preset=None,
         config=None,
         flags={"training.epochs": 1},

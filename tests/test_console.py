@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from vsr_cli import console
-from vsr_cli.cli.main import app
-from vsr_cli.cli.parsing import Command
+from vsr_cli.cli.main import command_line
+from vsr_cli.cli.parsing.commands import Command, leaves
 from vsr_cli.errors import VsrError
 from vsr_cli.escaping import visible, visible_json, visible_lines
 from vsr_cli.report.tables import Column, fitting_table
@@ -168,11 +167,7 @@ def test_markup_is_in_literal_patterns_of_one_place():
 
 
 def test_every_command_keeps_stdout_for_its_results():
-    def leaves(command):
-        below = getattr(command, "commands", None)
-        return [leaf for one in below.values() for leaf in leaves(one)] if below is not None else [command]
-
-    commands = leaves(typer.main.get_command(app))
+    commands = leaves(command_line())
     assert len(commands) > 15
     assert [command.name for command in commands if not isinstance(command, Command)] == []
 

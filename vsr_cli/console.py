@@ -53,13 +53,6 @@ def encodable(text: str, encoding: str) -> str:
     return text
 
 
-def tolerate_encodings() -> None:
-    r"""Let stdout and stderr write an escape, such as \u6211, for a character that their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
-            stream.reconfigure(errors="backslashreplace")
-
-
 class _VisibleConsole(Console):
     """A console on which characters that act on a terminal are shown as escapes, a line's end within a text too."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class VsrError(Exception):
@@ -34,6 +35,23 @@ class DamagedFile(VsrError):
     """A file that vsr wrote is missing, or is not what was written: to be made again, never used."""
 
 
+def collect_errors(*checks: Callable[[], Any]) -> list[str]:
+    """Run checks and return the error lines of all that raise VsrError."""
+    lines: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except VsrError as error:
+            lines += error.lines
+    return lines
+
+
+def check_together(*checks: Callable[[], Any]) -> None:
+    """Raise one VsrError with the lines of all checks that raise one, if any does."""
+    if lines := collect_errors(*checks):
+        raise VsrError(*lines)
+
+
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
@@ -45,11 +63,13 @@ def initials(name: str) -> str | None:
     return "".join(word[:1] for word in words) if len(words) > 1 else None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names come closest to a misspelt one, or list them all where none is near."""
+def nearest(name: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
+    """Return a hint at the known names that are closest to a misspelt one; `otherwise`, or all names, if none is."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     close = [each for each in names if initials(each) == name] or close
     if close:
         return "did you mean " + " or ".join(close) + "?"
+    if otherwise:
+        return otherwise
     return "known: " + (", ".join(names) or "none")

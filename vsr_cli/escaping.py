@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 # C0, DEL and C1 controls; line and paragraph separators; bidirectional embeddings, overrides and isolates; lone
 # surrogates, which stand in a file name for bytes that are not UTF-8.
@@ -10,6 +12,13 @@ _ACTING = "\\x00-\\x1f\\x7f-\\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\u
 _ANY = re.compile(f"[{_ACTING}]")
 _BUT_LINES = re.compile(f"[{_ACTING}]".replace("\\x00-\\x1f", "\\x00-\\x08\\x0b-\\x1f"))
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def tolerate_encodings() -> None:
+    r"""Let stdout and stderr write an escape, such as \u6211, for a character that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def visible(text: str) -> str:

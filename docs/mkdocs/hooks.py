@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import typer.main
+import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pydantic.fields import FieldInfo
@@ -18,9 +18,10 @@ from typer.cli import get_docs_for_click
 
 from vsr_cli import api
 from vsr_cli.api import Decoding
-from vsr_cli.cli.main import app
-from vsr_cli.cli.plugins import option_place, plain, type_name
-from vsr_cli.cli.plugins_new import render_package
+from vsr_cli.cli.main import command_line
+from vsr_cli.cli.parsing.commands import leaves
+from vsr_cli.cli.plugins.new import render_package
+from vsr_cli.cli.plugins.show import option_place, plain, type_name
 from vsr_cli.config.schema import COMMON
 from vsr_cli.data.defects import DEFECTS, SEVERITIES
 from vsr_cli.plugin.discovery import GROUP, discover
@@ -53,19 +54,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def cli() -> str:
     """Return the page of all commands."""
-    command = typer.main.get_command(app)
-    command.commands = {name: each for name, each in command.commands.items() if not each.hidden}
-    for each in [*command.commands.values(), *(e for c in command.commands.values() for e in commands_of(c))]:
+    command = command_line()
+    command.entries = {name: entry for name, entry in command.entries.items() if not entry.hidden}
+    for each in leaves(command):
         each.short_help = (each.help or "").partition("\n")[0]  # in full, where click cuts it off
     page = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="vsr"), name="vsr", title="Commands")
     return page.replace(
         "# Commands\n", "# Commands\n\nFor everyone who types a command. The same text as `--help`.\n", 1
     )
-
-
-def commands_of(command: Any) -> list[Any]:
-    """Return the subcommands of a command."""
-    return list(getattr(command, "commands", {}).values())
 
 
 def settings() -> str:

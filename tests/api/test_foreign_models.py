@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.api import BuildContext, VsrError, refuse_foreign_code
-from vsr_cli.cli.settings import registry
+from vsr_cli.cli.settings import load_registry
 from vsr_cli.data.chunks import Chunk
 from vsr_cli.data.prepared import MANIFEST, open_prepared
 from vsr_cli.files.atomic import write_json
@@ -94,7 +94,7 @@ def test_every_component_that_takes_a_model_refuses_one_with_code_before_the_lib
     folder = write_model(tmp_path / "model", settings={"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.M"}})
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
     name, option = BUILDS[section]
-    entry = registry().find(section, name)
+    entry = load_registry().find(section, name)
     options = entry.component.options.model_validate({option: str(folder)})
     context = BuildContext(width=16, steps=4, image_size=32, training_texts=tuple)
     with pytest.raises(VsrError, match=r"config\.json: names Python code of its own \(auto_map\)"):
@@ -138,7 +138,7 @@ def test_a_run_needs_nothing_but_itself(stranger):
     config = Run(stranger).config()
     config["text"] |= {"model": "/etc", "tokenizer": "https://example.org/tokenizer.json"}
     write_json(stranger / "config.json", config)
-    load_model(Run(stranger), registry())
+    load_model(Run(stranger), load_registry())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_run_that_names_code_is_refused(stranger, tmp_path, monkeypatch, setti
     (stranger / "assets" / "text" / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
     Run(stranger).record_checksums()  # as whoever made it would
     with pytest.raises(VsrError) as refused:
-        load_model(Run(stranger), registry())
+        load_model(Run(stranger), load_registry())
     assert str(stranger / "assets" / "text" / "config.json") in str(refused.value)
     assert not (tmp_path / "PWNED").exists()
 
@@ -186,7 +186,7 @@ def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monk
         weights, "build_model", lambda *of, **by: (socket.getaddrinfo("example.org", 443), real(*of, **by))[1]
     )
     with pytest.raises(VsrError, match=r"tries to access the network \(example.org\)"):
-        load_model(Run(stranger), registry())
+        load_model(Run(stranger), load_registry())
 
 
 # A prepared folder that comes from someone else.

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vsr_cli.cli.main import main
-from vsr_cli.config import resolve
+from vsr_cli.config import presets
 
 # The tiny preset with everything made small, so that the very lines of the manual take seconds.
 SMALL_PRESET = """
@@ -89,7 +89,7 @@ def small_presets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     precision = request.config.getoption("--precision") or "auto"
     folder = tmp_path_factory.mktemp("presets")
     for name in ("reference.toml", "laptop.toml"):
-        shutil.copy(resolve._preset_folder() / name, folder)
+        shutil.copy(presets.FOLDER / name, folder)
     (folder / "tiny.toml").write_text(f'{SMALL_PRESET}precision = "{precision}"\n')
     return folder
 
@@ -100,7 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tu
     folder = tmp_path_factory.mktemp("typed")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(resolve, "_preset_folder", lambda: small_presets)
+        patch.setattr(presets, "FOLDER", small_presets)
         answer = _type("train --temporal gru")
     return folder, answer
 
@@ -109,7 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tu
 def place(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, small_presets: Path) -> Path:
     """Go to the folder with the trained run. Tests leave data/ and runs/ there as they are."""
     monkeypatch.chdir(trained[0])
-    monkeypatch.setattr(resolve, "_preset_folder", lambda: small_presets)
+    monkeypatch.setattr(presets, "FOLDER", small_presets)
     return trained[0]
 
 

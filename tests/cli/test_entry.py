@@ -68,14 +68,14 @@ def test_ctrl_c_is_one_line_from_the_first_import_that_takes_time(tmp_path, modu
 
 SWALLOWED = """
 import os, time
-from vsr_cli import cli
+from vsr_cli.cli import main as cli
 class Deleted:
     def __del__(self):
         os.kill(os.getpid(), {number})
 def run(**_):
     Deleted()
     time.sleep(20)
-cli.app = run
+cli.command_line = lambda: run
 """
 
 
@@ -148,10 +148,10 @@ def test_the_limit_of_open_files_is_raised_as_far_as_the_system_lets(monkeypatch
 
 FAILING = """
 import sys
-from vsr_cli import cli
+from vsr_cli.cli import main as cli
 def fail(**_):
     raise {error}
-cli.app = fail
+cli.command_line = lambda: fail
 cli.main()
 """
 

@@ -56,7 +56,7 @@ def holds(lines, name):
 
 
 def test_presets(shown):
-    from vsr_cli.cli.presets import presets
+    from vsr_cli.cli.config import presets
 
     found = words(shown(presets))
     assert {"tiny", "laptop", "reference", "strong", "371", "784"} <= set(found)
@@ -64,7 +64,8 @@ def test_presets(shown):
 
 @pytest.mark.parametrize("kind", ["metric", "text-encoder"])
 def test_plugins_list_and_show(shown, kind):
-    from vsr_cli.cli.plugins import option_place, plugins_list, plugins_show
+    from vsr_cli.cli.plugins.list import plugins_list
+    from vsr_cli.cli.plugins.show import option_place, plugins_show
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.plugin.kinds import kind_of_word
 
@@ -119,7 +120,7 @@ def summary(name, **further):
 
 
 def test_runs_list(shown):
-    from vsr_cli.cli import runs
+    from vsr_cli.cli.runs import list as runs
 
     listed = [summary(LONG), summary("lstm", problem="interrupted by SIGTERM")]
     lines = shown(lambda: console.out.print(runs._run_table(listed, width=console.out.width)))
@@ -140,7 +141,7 @@ def test_the_epochs_of_runs_show_and_of_training(shown):
 
 
 def test_the_settings_of_runs_show(shown):
-    from vsr_cli.cli import runs
+    from vsr_cli.cli.runs import show as runs
     from vsr_cli.runs.summary import Change
 
     changed = [
@@ -168,8 +169,8 @@ def test_prepare(shown):
 
 
 def test_data_lint_and_stats(shown, monkeypatch):
-    from vsr_cli.cli.data import Lint, show_problems
-    from vsr_cli.cli.data_stats import show_stats
+    from vsr_cli.cli.data.lint import Lint, show_problems
+    from vsr_cli.cli.data.stats import show_stats
     from vsr_cli.data.lint import Problem
 
     problems = [Problem("target_text_in_context", f"story-{n}", 3, "d") for n in range(1200)]
@@ -185,7 +186,7 @@ def test_data_lint_and_stats(shown, monkeypatch):
     numbers |= {"image_size": {"width": 1920, "height": 1080, "share": 0.75}}
     splits = dict.fromkeys(("train", "validation", "test", "all"), numbers)
     record = {"source": "s", "tokens": "t", "splits": splits, "picture": "p"}
-    lines = shown(show_stats, record, wide=("copied:",))
+    lines = shown(show_stats, record, wide=("(a–b)",))
     assert words(lines).count("1,234,567") == 6 * 4
     assert words(lines).count("(123.25–4096)") == 6 * 4
     assert words(lines).count("1920x1080") == 4
@@ -193,7 +194,7 @@ def test_data_lint_and_stats(shown, monkeypatch):
 
 
 def test_train_dry_run(shown):
-    from vsr_cli.cli.plan import show_plan
+    from vsr_cli.cli.work.dry_run import show_plan
     from vsr_cli.training.plan import Disk, Memory, PartSize, Plan
 
     parts = [PartSize(part="image_decoder", component="resize-convolution-of-mine", trained=123_456_789, frozen=0)]
@@ -240,7 +241,7 @@ METRICS = {
 
 
 def test_evaluate(shown):
-    from vsr_cli.cli.evaluate import score_table
+    from vsr_cli.report.score_table import score_table
 
     metrics = {**METRICS, "bertscore": {"unavailable": "no model is named"}}
     lines = shown(lambda: console.out.print(score_table(metrics, width=console.out.width)))
@@ -286,7 +287,7 @@ def test_compare(shown, names):
 
 
 def test_the_leaky_protocol(shown):
-    from vsr_cli.cli.leaky import show_leaky
+    from vsr_cli.cli.work.leaky import show_leaky
 
     opened = ["training", "padding", "teacher-forcing", "cut", "markup"]
     scores = dict.fromkeys(("bleu", "rouge", "meteor", "cosine-text", "mse"), 12.34567)

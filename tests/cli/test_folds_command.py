@@ -50,7 +50,7 @@ def test_folds_need_data(vsr, empty):
 @pytest.fixture(scope="module")
 def folds(trained, small_presets, tmp_path_factory):
     """Two cross-validations in a folder of their own, as they are typed; the second is named with --out."""
-    from vsr_cli.config import resolve
+    from vsr_cli.config import presets
 
     from .conftest import _type
 
@@ -58,8 +58,8 @@ def folds(trained, small_presets, tmp_path_factory):
     data = trained[0] / "data" / "storyworld"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(resolve, "_preset_folder", lambda: small_presets)
-        patch.setattr("vsr_cli.cli.train._draw_curves", lambda run: None)
+        patch.setattr(presets, "FOLDER", small_presets)
+        patch.setattr("vsr_cli.cli.work.training._draw_curves", lambda run: None)
         first = _type(f"evaluate --folds 3 --data {data} --metrics bleu mse")
         second = _type(f"evaluate --folds 3 --data {data} --metrics bleu --temporal lstm --out runs/lstm --json")
     assert first.code == 0, first.err
@@ -69,10 +69,10 @@ def folds(trained, small_presets, tmp_path_factory):
 
 @pytest.fixture
 def there(folds, monkeypatch, small_presets):
-    from vsr_cli.config import resolve
+    from vsr_cli.config import presets
 
     monkeypatch.chdir(folds[0])
-    monkeypatch.setattr(resolve, "_preset_folder", lambda: small_presets)
+    monkeypatch.setattr(presets, "FOLDER", small_presets)
     return next((folds[0] / "runs").glob("folds-3-*")).relative_to(folds[0])
 
 

@@ -1,16 +1,17 @@
 """A path that begins with "~", wherever one is taken: in options, arguments, settings and the environment."""
 
+import inspect
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from vsr_cli.cli.arguments import as_path, as_source
-from vsr_cli.cli.main import app
-from vsr_cli.cli.settings import registry
+from vsr_cli.cli.main import command_line
+from vsr_cli.cli.parsing.commands import expand_bundles, leaves
+from vsr_cli.cli.settings import load_registry
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, preset_layer
 from vsr_cli.errors import VsrError
@@ -27,13 +28,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parameters() -> Iterator[tuple[str, Any, Any]]:
     """Yield every parameter of every command: its place, its type, and what typer is told of it."""
 
-    def commands(group: typer.Typer) -> Iterator[Any]:
-        yield from (command.callback for command in group.registered_commands)
-        for inner in group.registered_groups:
-            yield from commands(inner.typer_instance)
-
-    for function in commands(app):
-        for name, hint in typing.get_type_hints(function, include_extras=True).items():
+    for command in leaves(command_line()):
+        function = expand_bundles(inspect.unwrap(command.callback))
+        for name, hint in function.__annotations__.items():
             if typing.get_origin(hint) is typing.Annotated:
                 kind, *told = typing.get_args(hint)
                 yield f"{function.__module__}.{function.__name__}({name})", kind, told[0]
@@ -77,7 +74,7 @@ def test_no_folder_called_tilde_is_made(empty, vsr, home, write_story):
 def test_settings_and_files_of_settings_are_expanded(home):
     def resolved(value: str) -> str:
         layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "vist", "images": value}})]
-        return str(resolve_prepare(registry(), preset="tiny", layers=layers).dataset.options.images)  # type: ignore[attr-defined]
+        return str(resolve_prepare(load_registry(), preset="tiny", layers=layers).dataset.options.images)  # type: ignore[attr-defined]
 
     assert resolved("~/photos") == str(home / "photos")
     assert resolved("photos/~") == "photos/~"
@@ -88,7 +85,7 @@ def test_settings_and_files_of_settings_are_expanded(home):
 
 def test_a_tilde_that_is_no_path_stays_one():
     layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "csv", "delimiter": "~"}})]
-    assert resolve_prepare(registry(), preset="tiny", layers=layers).dataset.options.delimiter == "~"  # type: ignore[attr-defined]
+    assert resolve_prepare(load_registry(), preset="tiny", layers=layers).dataset.options.delimiter == "~"  # type: ignore[attr-defined]
 
 
 def test_the_cache_folder_is_expanded(monkeypatch, home):

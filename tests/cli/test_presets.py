@@ -5,21 +5,18 @@ import json
 import pytest
 
 from vsr_cli.cli.settings import default_preset
-from vsr_cli.config.resolve import preset_facts, presets
+from vsr_cli.config.presets import preset_facts, preset_names
 
 
 def test_every_preset_says_what_it_is_what_it_downloads_and_what_it_takes(vsr, empty):
-    facts = preset_facts()
-    assert [each.name for each in facts] == presets()
+    facts = [preset_facts(name) for name in preset_names()]
+    assert [each.name for each in facts] == preset_names()
     assert all(each.summary and each.download and each.machine for each in facts)
     shown = " ".join(vsr("presets").out.split())
     records = json.loads(vsr("presets --json").out)
-    assert [record["name"] for record in records] == presets()
+    assert [record["name"] for record in records] == preset_names()
     for record in records:
         assert record["name"] in shown
-    for command in ("prepare", "train"):
-        shown = " ".join(vsr(f"{command} --help").out.split())
-        assert all(f"{each.name}: {each.summary}. Downloads {each.download}." in shown for each in facts)
 
 
 @pytest.mark.parametrize(

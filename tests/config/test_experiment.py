@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vsr_cli.cli.settings import comma_separated, flag_layers, train_config
 from vsr_cli.config.experiment import TrainConfig, resolve_metrics, resolve_recorded, resolve_train
-from vsr_cli.config.resolve import Layer, parse_set, preset_layer, presets, read_config_file
+from vsr_cli.config.presets import preset_names
+from vsr_cli.config.resolve import Layer, parse_set, preset_layer, read_config_file
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.discovery import registry
 
@@ -37,7 +38,7 @@ def mistakes(*assignments: str, **words) -> list[str]:
     return str(error.value).splitlines()
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 def test_every_preset_is_a_complete_configuration(name):
     assert resolve(preset=name).preset == name
 

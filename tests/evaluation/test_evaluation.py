@@ -10,11 +10,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from vsr_cli.api import Component, Decoding, Options, Sample, VsrError
-from vsr_cli.cli.evaluate import data_of, run_evaluate
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.train import run_train
+from vsr_cli.cli.work.evaluation import data_of, run_evaluate
+from vsr_cli.cli.work.training import run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import Choice
 from vsr_cli.data.prepared import Frames, Windows, open_prepared

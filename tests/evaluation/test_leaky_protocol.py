@@ -2,10 +2,9 @@ import json
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.main import app
+from vsr_cli.cli.main import command_line
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import LEAKS, FeatureOptions
@@ -57,12 +56,11 @@ def steps_of(model, folder, *leaks):
 
 
 @pytest.mark.parametrize(("words", "name"), [([], "test"), (["--set", "decoding.beams=2"], "test-beam-beams2")])
-def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(run, words, name):
+def test_leaks_are_closed_one_after_the_other_and_the_last_step_is_the_result(run, words, name, capsys):
     words = ["--decoding", "beam", *words] if words else words
     asked = ["evaluate", "--run", str(run.folder), "--metrics", "bleu,rouge", "--protocol", "leaky", "--json", *words]
-    done = CliRunner().invoke(app, asked)
-    assert done.exit_code == 0, done.output
-    record = json.loads(done.stdout)
+    command_line()(asked, standalone_mode=False)
+    record = json.loads(capsys.readouterr().out)
     assert record["result"] is False
     assert record["signature"].startswith("not-a-result|")
     assert [step["closed"] for step in record["steps"]] == [None, *LEAKS]
@@ -115,17 +113,3 @@ class Untold(torch.nn.Module):
     def __init__(self, decoder):
         super().__init__()
         self.tokenize, self.detokenize, self.generate = decoder.tokenize, decoder.detokenize, decoder.generate
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--protocol", "seed"], "is now called leaky"),
-        (["--leaks", "markup"], "add --protocol leaky"),
-        (["--protocol", "leaky", "--leaks", "markdown"], "did you mean markup?"),
-    ],
-)
-def test_usage_errors_come_before_anything_is_read(words, message):
-    done = CliRunner().invoke(app, ["evaluate", *words])
-    assert isinstance(done.exception, VsrError)
-    assert message in str(done.exception)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from vsr_cli.cli.evaluate import run_evaluate
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.report import run_report
-from vsr_cli.cli.train import resume_train
+from vsr_cli.cli.work.evaluation import run_evaluate
+from vsr_cli.cli.work.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.cache_maintenance import kept_features, prune, remove_damaged
 from vsr_cli.errors import VsrError

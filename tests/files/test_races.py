@@ -8,10 +8,10 @@ import pytest
 from vsr_cli.ablation.plan import Ablation, Combination, Plan
 from vsr_cli.cli import predict
 from vsr_cli.cli.demo import run_demo
-from vsr_cli.cli.evaluate import run_evaluate
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
-from vsr_cli.cli.train import resume_train
+from vsr_cli.cli.work.evaluation import run_evaluate
+from vsr_cli.cli.work.training import resume_train
 from vsr_cli.data import cache_maintenance as cache_care
 from vsr_cli.data import features
 from vsr_cli.data.cache_maintenance import prune, remove_damaged

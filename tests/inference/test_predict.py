@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story
-from vsr_cli.cli.predict import tell_notes
+from vsr_cli.cli.predict import report_notes
+from vsr_cli.config.choices import Resize
 from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
-from vsr_cli.config.schema import Resize
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
@@ -224,11 +224,11 @@ def test_notes_on_a_story_are_logged_before_its_prediction(capfd):
     """Of the story as a whole and of the frames that are read; of very many the first."""
     strays = [Note(code="stray_file", detail=f"{name} is no frame of it") for name in ("README.txt", "cover.jpg")]
     early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))
-    tell_notes(story(6, notes=(*strays, early, late)), 4)
+    report_notes(story(6, notes=(*strays, early, late)), 4)
     assert capfd.readouterr().err.splitlines() == [
         "note: ana: README.txt is no frame of it",
         "note: ana: cover.jpg is no frame of it",
         "note: ana: frame 4",
     ]
-    tell_notes(story(6, notes=tuple(strays) * 9), 4)
+    report_notes(story(6, notes=tuple(strays) * 9), 4)
     assert capfd.readouterr().err.splitlines()[3:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]

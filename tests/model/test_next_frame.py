@@ -166,7 +166,7 @@ def test_it_is_trained_and_weighed_like_every_loss(run):
 
 
 def test_a_rank_is_by_the_models_own_query(run, small_data):
-    from vsr_cli.cli.evaluate import run_evaluate
+    from vsr_cli.cli.work.evaluation import run_evaluate
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.plugin.discovery import registry
 

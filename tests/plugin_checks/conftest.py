@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vsr_cli.cli.plugins_new import write_package
+from vsr_cli.cli.plugins.new import write_package
 from vsr_cli.plugin.kinds import KINDS
 
 NAMES = {

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from vsr_cli.cli.data_stats import run_stats
+from vsr_cli.cli.data.stats import run_stats
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import parse_set

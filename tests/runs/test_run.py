@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.runs import runs_list, runs_show
+from vsr_cli.cli.runs.list import runs_list
+from vsr_cli.cli.runs.show import runs_show
 from vsr_cli.cli.settings import train_config
 from vsr_cli.files.atomic import write_json
 from vsr_cli.files.checksums import write_checksums

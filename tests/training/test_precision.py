@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.train import resume_train
+from vsr_cli.cli.work.training import resume_train
 from vsr_cli.config.schema import TrainingOptions
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
@@ -20,7 +20,7 @@ from vsr_cli.training.graceful_shutdown import Interrupted
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    monkeypatch.setattr("vsr_cli.cli.train._draw_curves", lambda run: None)
+    monkeypatch.setattr("vsr_cli.cli.work.training._draw_curves", lambda run: None)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_bf16_on_a_cpu_is_what_was_asked_for():
 
 def test_the_old_name_of_fp32_is_refused_with_the_new_one():
     with pytest.raises(
-        VsrError, match=r"^--set training\.precision=no: this value is now called fp32 \(given: 'no'\)$"
+        VsrError, match=r"^--set training\.precision=no: the value no of training\.precision is now called fp32$"
     ):
         train_config(
             registry(), manifest=None, preset="tiny", config=None, flags={}, assignments=["training.precision=no"]

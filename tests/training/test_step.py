@@ -220,7 +220,7 @@ def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolera
 
 
 def test_a_run_that_had_to_be_halved_stays_so_when_it_is_resumed(train_small, tmp_path, monkeypatch):
-    from vsr_cli.cli.train import resume_train
+    from vsr_cli.cli.work.training import resume_train
 
     refuse_above(monkeypatch, 2, REFUSALS["cpu"])
     run = train_small(tmp_path / "run", "training.epochs=1")

@@ -10,7 +10,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vsr_cli.api import VsrError
-from vsr_cli.config.schema import Tracker
+from vsr_cli.config.choices import Tracker
 from vsr_cli.runs.run import Run
 from vsr_cli.training import trackers as module
 from vsr_cli.training.trackers import check_installed, flat, tracking

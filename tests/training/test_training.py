@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.evaluate import run_evaluate
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.train import resume_train, run_train
+from vsr_cli.cli.work.evaluation import run_evaluate
+from vsr_cli.cli.work.training import resume_train, run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data import features

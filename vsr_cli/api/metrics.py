@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SCALE = re.compile(rf"(?:[A-Za-z%]+, )?{NUMBER}(?: up\b| ?(?:-|–|to|\.\.) ?{NUMBER}\b)")
 """How a metric's scale begins: "0-100", "-1 to 1", "dB, 0-100", "0 up"."""
-UNLIMITED = (-np.inf, np.inf)
+UNLIMITED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,4 +148,4 @@ def score_range(metric: Metric | SpaceMetric) -> tuple[float, float]:
     if found is None:
         return UNLIMITED
     low, high = found.groups()
-    return float(low), np.inf if high is None else float(high)
+    return float(low), math.inf if high is None else float(high)

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
     from torch import Tensor
 
@@ -81,6 +80,8 @@ class Vocabulary:
         return cls(tokenizer=tokenizer, pad=known[pad], bos=known[bos], eos=known[eos])
 
     def _batch(self, texts: Sequence[str], *, first: list[int], length: int) -> TokenBatch:
+        import numpy as np  # not at import: the command line needs no numpy to show its help
+
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.tokenizer.encode_special_tokens = True  # as text

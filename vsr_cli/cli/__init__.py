@@ -1,1 +1,1 @@
-"""What users type: one file per command, with its signature and its work."""
+"""The command line: one file per command, with its signature and its work."""

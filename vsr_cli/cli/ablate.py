@@ -1,68 +1,140 @@
-"""`vsr ablate`: many trainings in which some parts differ, and which differences are significant."""
+"""`vsr ablate`: train and score combinations of components and settings, with the significance of differences."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
-from ..ablation.plan import (
-    NAME,
-    Ablation,
-    Combination,
-    Plan,
-    Values,
-    check_axes,
-    combinations,
-    default_folder,
-    grid_axes,
-    label_of,
-    make_cells,
-    part_axes,
-)
-from ..config.experiment import TrainConfig, resolve_metrics
-from ..config.resolve import parse_set
+import typer
+
+from ..config.choices import HeldOutSplit, Launcher
 from ..console import out as console
-from ..console import say, warn
-from ..data.splits import HELD_OUT
+from ..console import print_json, say, warn
 from ..distributed_env import process_count
-from ..errors import VsrError, nearest
+from ..errors import VsrError
 from ..files.atomic import write_json, write_text
-from ..plugin.registry import Registry
-from .evaluate import ALL, DEFAULT_METRICS
-from .flags import resolve_train_command
-from .requirements import objective_mistakes, provide
-from .train import check_embedded, find_data, prepare_embedded, read_manifest
+from .arguments import (
+    Data,
+    Font,
+    Json,
+    Metrics,
+    Out,
+    Settings,
+    component_option,
+    finite,
+    use_font,
+)
+from .parsing.commands import examples
+from .settings import comma_separated, load_registry, metric_names, resolve_train_command
+from .train import check_embedded, prepare_embedded
+from .work.stories import find_data
 
-LAUNCHERS = ("local", "submitit")
+if TYPE_CHECKING:
+    from ..ablation.plan import Ablation, Plan, Values
+    from ..config.experiment import TrainConfig
+    from ..plugin.registry import Registry
+
 OF_METRICS = "metrics."
-"""What --set says of a metric begins so; all else is of the training."""
+"""Values of --set that begin so are for metrics; all others are for training."""
+RUN_FAILED = 1
+"""The exit code if a run has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternatives:
+    """The options that name the components to try."""
+
+    visual: Annotated[list[str] | None, component_option("visual", several=True)] = None
+    text: Annotated[list[str] | None, component_option("text", several=True)] = None
+    fusion: Annotated[list[str] | None, component_option("fusion", several=True)] = None
+    temporal: Annotated[list[str] | None, component_option("temporal", several=True)] = None
+    text_decoder: Annotated[list[str] | None, component_option("text_decoder", several=True)] = None
+    image_decoder: Annotated[list[str] | None, component_option("image_decoder", several=True)] = None
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the components to try, by section; empty where none is named."""
+        return {each.name: comma_separated(getattr(self, each.name) or []) for each in fields(self)}
+
+
+@examples(
+    "vsr ablate --temporal gru transformer mean --fusion concat gated --seeds 3",
+    "vsr ablate --temporal gru lstm --grid model.width=128,256 training.learning_rate=1e-3,3e-3 --one-at-a-time",
+    "vsr ablate --temporal gru lstm --seeds 5 --split test --metrics bleu meteor mse --jobs 2 --max-minutes 90",
+    "vsr ablate --temporal gru lstm --launcher submitit --job slurm_partition=gpu gpus_per_node=1 --jobs 8",
+)
+def ablate(
+    alternatives: Alternatives = Alternatives(),
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="SECTION.KEY=A,B…", help="Any other setting, with the values to try."),
+    ] = None,
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option("--one-at-a-time", help="Change one setting at a time from the first values, not all at once."),
+    ] = False,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, max=10_000, help="Runs per combination.")] = 3,
+    data: Data = None,
+    settings: Settings = Settings(),  # noqa: B008
+    split: Annotated[HeldOutSplit, typer.Option("--split", help="The split to score.")] = "validation",
+    metrics: Metrics = None,
+    out: Out = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, max=10_000, help="Runs at the same time.")] = 1,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", metavar="M", min=0, callback=finite, help="Start no run after this time."),
+    ] = None,
+    launcher: Annotated[
+        Launcher, typer.Option("--launcher", help="Processes on this machine, or jobs on a cluster.")
+    ] = "local",
+    job: Annotated[
+        list[str] | None,
+        typer.Option("--job", metavar="KEY=VALUE…", help="A parameter of submitit, e.g. timeout_min=60."),
+    ] = None,
+    font: Font = None,
+    as_json: Json = False,
+) -> None:
+    """Train and score combinations of components with several seeds, and report which differences are significant.
+
+    The first value of each option is the one that the others are compared with. The same command resumes an ablation
+    that was interrupted.
+    """
+    use_font(font)
+    asked = Asked(
+        components=alternatives.names(),
+        grid=grid or [],
+        one_at_a_time=one_at_a_time,
+        seeds=seeds,
+        split=split,
+        metrics=metrics,
+        settings=settings,
+    )
+    result = run_ablate(
+        load_registry(), asked, data=data, out=out, jobs=jobs, minutes=max_minutes, launcher=launcher, job=job or []
+    )
+    print_json(result) if as_json else show_ablation(result)
+    if result["failed"]:
+        raise typer.Exit(RUN_FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What was typed about the plan of an ablation."""
+    """What was typed about the plan of an ablation; `components` are those to try, by section."""
 
-    parts: Mapping[str, Sequence[str]]
-    """The components to try, by section; empty where none is named."""
+    components: Mapping[str, Sequence[str]]
     grid: Sequence[str]
     one_at_a_time: bool
     seeds: int
     split: str
-    metrics: Sequence[str]
-    flags: Mapping[str, Any]
-    """What other flags set for all."""
-    assignments: Sequence[str]
-    preset: str | None
-    config: Path | None
+    metrics: Sequence[str] | None
+    settings: Settings
 
 
 def run_ablate(
-    found: Registry,
+    registry: Registry,
     asked: Asked,
     *,
     data: Path | None,
@@ -72,19 +144,21 @@ def run_ablate(
     launcher: str,
     job: Sequence[str],
 ) -> dict[str, Any]:
-    """Train and evaluate what is not done yet, and give what all of it comes to, as result.json has it.
+    """Train and evaluate what is not done yet, and return the results, as result.json has them.
 
-    Raises VsrError for a mistake in any of the settings, before anything is trained; SystemExit after a signal, when
-    all is kept.
+    Raises VsrError for a mistake in any of the settings, before anything is trained; SystemExit after a signal.
     """
+    from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
+    from ..ablation.plan import Ablation, default_folder
+
     if process_count() > 1:
-        raise VsrError("ablate: starts its own processes, and cannot be one of several; leave the launcher out")
+        raise VsrError("ablate: starts its own processes, so it cannot run under a launcher; run it without")
     cluster = _cluster_settings(launcher, job)
-    plan, data = _make_plan(found, asked, data)
+    plan, data = _make_plan(registry, asked, data)
     ablation = Ablation(out or default_folder(plan))
     with ablation.alone():
         ablation.begin(plan, data)
-        # Kept light until here: a mistake is told without waiting for torch.
+        # Mistakes have been reported by now, without waiting for torch.
         from ..ablation.results import results
         from ..ablation.running import is_done, run_cells
 
@@ -92,20 +166,18 @@ def run_ablate(
         engine: Engine = LocalProcesses(jobs) if cluster is None else ClusterJobs(ablation.folder / "jobs", cluster)
         idle = all(is_done(plan, ablation, cell) for cell in plan.cells)
         if not idle and (code := engine.first(["ablate-cell", str(ablation.folder)], ablation.log("features"))):
-            raise SystemExit(code)  # it has said why
+            raise SystemExit(code)  # its process has reported why
         outcome = run_cells(plan, ablation, engine, jobs=jobs, minutes=minutes)
         if outcome.signal:
-            say(f"interrupted, and all is kept; go on with: {shlex.join(['vsr', *sys.argv[1:]])}")
+            say(f"interrupted, nothing is lost; resume with: {shlex.join(['vsr', *sys.argv[1:]])}")
             raise SystemExit(128 + outcome.signal)
-        result = results(found, plan, ablation, outcome)
-        _keep(ablation, result)
+        result = results(registry, plan, ablation, outcome)
+        _store(ablation, result)
     return result
 
 
 def _cluster_settings(launcher: str, job: Sequence[str]) -> dict[str, str] | None:
-    """Return what submitit is to ask for; None where cells are run by processes of this machine."""
-    if launcher not in LAUNCHERS:
-        raise VsrError(f"--launcher {launcher}: there is none of this name; {nearest(launcher, LAUNCHERS)}")
+    """Return the parameters of submitit; None where runs are processes of this machine."""
     settings = {}
     for text in job:
         key, equals, value = text.partition("=")
@@ -114,27 +186,30 @@ def _cluster_settings(launcher: str, job: Sequence[str]) -> dict[str, str] | Non
         settings[key] = value
     if launcher == "local":
         if settings:
-            raise VsrError("--job: is for --launcher submitit; leave one of the two out, or name both")
+            raise VsrError("--job: needs --launcher submitit")
         return None
     return settings
 
 
-def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, Path]:
-    """Resolve every cell; where nothing is prepared yet, prepare the embedded stories once all of it is right."""
-    axes = [*part_axes(asked.parts), *grid_axes(asked.grid)]
-    settings = [text for text in asked.assignments if not text.startswith(OF_METRICS)]
-    of_metrics = [text for text in asked.assignments if text.startswith(OF_METRICS)]
+def _make_plan(registry: Registry, asked: Asked, data: Path | None) -> tuple[Plan, Path]:
+    """Resolve every run; where nothing is prepared yet, prepare the embedded stories once there is no mistake."""
+    from ..ablation.plan import Combination, Plan, check_axes, combinations, grid_axes, label_of, make_cells, part_axes
+    from ..config.experiment import resolve_metrics
+    from ..config.resolve import parse_set
+    from ..data.prepared import open_prepared
+    from ..plugin.requirements import objective_mistakes, provide
+
+    axes = [*part_axes(asked.components), *grid_axes(asked.grid)]
+    settings = [text for text in asked.settings.assignments or [] if not text.startswith(OF_METRICS)]
+    of_metrics = [text for text in asked.settings.assignments or [] if text.startswith(OF_METRICS)]
     check_axes(axes, settings)
-    if asked.split not in HELD_OUT:
-        raise VsrError(f"--split {asked.split}: is not held out; {nearest(asked.split, HELD_OUT)}")
-    names = list(asked.metrics or DEFAULT_METRICS)
-    names = found.names("metrics") if ALL in names else names
-    scored_by = resolve_metrics(found, names, parse_set(of_metrics))
+    names = metric_names(registry, asked.metrics)
+    scored_by = resolve_metrics(registry, names, parse_set(of_metrics))
     folder = find_data(data)
     tried = combinations(axes, one_at_a_time=asked.one_at_a_time)
-    configs = _resolve(found, asked, tried, settings=settings, folder=folder)
+    configs = _resolve(registry, asked, tried, settings=settings, folder=folder)
     records = [config.record() for config in configs]
-    from ..evaluation.scoring import build_metrics, check_available  # heavy, so that all other mistakes come first
+    from ..evaluation.scoring import build_metrics, check_available  # imported late: other mistakes come first
 
     check_available(*build_metrics(scored_by))
     described = [
@@ -147,10 +222,12 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
     provide(
         choices, mistakes=list(dict.fromkeys(line for each in configs for line in objective_mistakes(each.objective)))
     )
-    folder = folder or prepare_embedded(found, show=False)
-    manifest = read_manifest(folder)
+    folder = folder or prepare_embedded(registry, show=False)
+    manifest = open_prepared(folder).manifest
     if not manifest["counts"]["windows_kept"][asked.split]:
-        raise VsrError(f"--split {asked.split}: {folder} has no window in it; choose the other one, or prepare more")
+        raise VsrError(
+            f"--split {asked.split}: {folder} has no window in it; name the other one, or prepare more stories"
+        )
     plan = Plan(
         combinations=described,
         cells=cells,
@@ -163,9 +240,11 @@ def _make_plan(found: Registry, asked: Asked, data: Path | None) -> tuple[Plan, 
 
 
 def _resolve(
-    found: Registry, asked: Asked, tried: Sequence[Values], *, settings: Sequence[str], folder: Path | None
+    registry: Registry, asked: Asked, tried: Sequence[Values], *, settings: Sequence[str], folder: Path | None
 ) -> list[TrainConfig]:
     """Return the configuration of each combination. Raises VsrError with the mistakes of all, each once."""
+    from ..ablation.plan import NAME
+
     configs: list[TrainConfig] = []
     mistakes: dict[str, None] = {}
     for values in tried:
@@ -173,11 +252,11 @@ def _resolve(
         grid = [f"{setting}={value}" for setting, value in values.items() if setting not in names]
         try:
             config = resolve_train_command(
-                found,
+                registry,
                 folder,
-                preset=asked.preset,
-                config=asked.config,
-                flags={**asked.flags, **names},
+                preset=asked.settings.preset,
+                config=asked.settings.config,
+                flags={**asked.settings.flags(), **names},
                 assignments=[*settings, *grid],
             )
             configs.append(config)
@@ -190,7 +269,7 @@ def _resolve(
     return configs
 
 
-def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:
+def _store(ablation: Ablation, result: Mapping[str, Any]) -> None:
     from ..report.ablation import markdown
     from ..report.charts import draw_ablation
 
@@ -201,7 +280,7 @@ def _keep(ablation: Ablation, result: Mapping[str, Any]) -> None:
 
 
 def show_ablation(result: Mapping[str, Any]) -> None:
-    """Print the tables, what failed or was not run, and where the rest lies."""
+    """Print the tables, what failed or was not run, and the paths of the files."""
     from ..report.ablation import notes, tables
 
     for title, table in tables(result, width=console.width, encoding=console.encoding).items():
@@ -213,7 +292,7 @@ def show_ablation(result: Mapping[str, Any]) -> None:
     for name, reason in result["failed"].items():
         warn(f"{name} has failed: {reason}")
     if result["not_run"]:
-        warn(f"not run, for want of time: {', '.join(result['not_run'])}; the same line goes on")
+        warn(f"not run, since the time was over: {', '.join(result['not_run'])}; the same command resumes")
     if result["metrics"]:
         for name in ("ablation.png", "ablation.md"):
             console.print(str(Path(result["folder"]) / name), markup=False, soft_wrap=True)

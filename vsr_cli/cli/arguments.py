@@ -1,14 +1,17 @@
-"""The options that several commands share, each written once."""
+"""The options that several commands share, each declared once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
+from ..config.choices import DecodingMethod, Precision, Resize, Split, SplitBy, Tracker
+from ..config.presets import preset_names
 from ..files.home import expand_home
 from ..plugin.kinds import KIND_OF, KINDS
 
@@ -18,21 +21,28 @@ def as_path(typed: str | Path) -> Path:
     return Path(expand_home(str(typed)))
 
 
+def as_source(typed: str) -> str:
+    """Read a source from the command line: a path, or the name of a dataset."""
+    return expand_home(typed)
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse NaN and infinity, which Typer takes for numbers. Raises typer.BadParameter."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 def use_font(path: Path | None) -> None:
-    """Take the font that --font names for all images that are drawn. Raises VsrError if it cannot be read."""
+    """Draw the texts of all images in the font that --font names. Raises VsrError if it cannot be read."""
     if path is not None:
         from ..report.fonts import name_font
 
         name_font(path)
 
 
-def as_source(typed: str) -> str:
-    """Read a source from the command line: a path, or a name that is none."""
-    return expand_home(typed)
-
-
 def completing(*sections: str) -> Callable[[str], list[str]]:
-    """Make a function that completes the names of some kinds of component in the shell."""
+    """Return a function that completes the names of some kinds of component in the shell."""
 
     def complete(incomplete: str) -> list[str]:
         from ..plugin.discovery import registry
@@ -43,211 +53,170 @@ def completing(*sections: str) -> Callable[[str], list[str]]:
     return complete
 
 
-def _names(section: str) -> typer.models.OptionInfo:
-    """An option that takes a component's name and completes it in the shell."""
-    kind = KIND_OF[section]
-    option: typer.models.OptionInfo = typer.Option(
-        kind.flag, metavar="NAME", help=f"The {kind.title}, by name.", autocompletion=completing(section)
-    )
-    return option
-
-
-def _complete_split(incomplete: str) -> list[str]:
-    from ..data.splits import SPLITS
-
-    return [name for name in SPLITS if name.startswith(incomplete)]
-
-
-def _complete_protocol(incomplete: str) -> list[str]:
-    from .leaky import PROTOCOLS
-
-    return [name for name in PROTOCOLS if name.startswith(incomplete)]
-
-
-def _choices(option: str) -> Callable[[str], list[str]]:
-    """Make a function that completes what an option of the data may be."""
-
-    def complete(incomplete: str) -> list[str]:
-        from ..config.schema import DataOptions
-
-        names = get_args(DataOptions.model_fields[option].annotation)
-        return [name for name in names if name.startswith(incomplete)]
-
-    return complete
-
-
-def _complete_decoding(incomplete: str) -> list[str]:
-    from ..api import Decoding
-
-    names = get_args(Decoding.model_fields["method"].annotation)
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _complete_preset(incomplete: str) -> list[str]:
-    from ..config.resolve import presets
-
-    return [name for name in presets() if name.startswith(incomplete)]
-
-
 def complete_kind(incomplete: str) -> list[str]:
     """Complete a kind of component."""
     return [kind.word for kind in KINDS if kind.word.startswith(incomplete)]
 
 
-def _complete_tracker(incomplete: str) -> list[str]:
-    from ..config.schema import Tracker
-
-    return [name for name in get_args(Tracker) if name.startswith(incomplete)]
+def _complete_preset(incomplete: str) -> list[str]:
+    return [name for name in preset_names() if name.startswith(incomplete)]
 
 
-def finite(value: float | None) -> float | None:
-    """Refuse NaN and infinity, which Typer takes for numbers. Raises typer.BadParameter."""
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number")
-    return value
+def component_option(section: str, *, several: bool = False) -> Any:
+    """Return an option that takes the name of a component, or several names."""
+    kind = KIND_OF[section]
+    return typer.Option(
+        kind.flag,
+        metavar="NAME…" if several else "NAME",
+        help=f"One {kind.title} or several." if several else f"The {kind.title}.",
+        autocompletion=completing(section),
+    )
 
 
-Visual = Annotated[str | None, _names("visual")]
-Text = Annotated[str | None, _names("text")]
-Fusion = Annotated[str | None, _names("fusion")]
-Temporal = Annotated[str | None, _names("temporal")]
-TextDecoder = Annotated[str | None, _names("text_decoder")]
-ImageDecoder = Annotated[str | None, _names("image_decoder")]
-Dataset = Annotated[str | None, _names("dataset")]
-
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        parser=as_source,
+        help="A folder that 'vsr prepare' wrote, or what it would read. Default: the newest folder under data/.",
+    ),
+]
+Dataset = Annotated[str | None, component_option("dataset")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="How many stories to read; 0 reads all.")]
+Resizing = Annotated[Resize | None, typer.Option("--resize", help="How an image becomes square.")]
+SplitMethod = Annotated[
+    SplitBy | None,
+    typer.Option("--split", help="What decides a story's split; train, validation or test takes all stories."),
+]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        "--groups",
+        metavar="FILE",
+        parser=as_path,
+        help="A CSV with the columns story and group; a group is never divided among splits.",
+    ),
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option(
         "--metrics",
         metavar="NAME…",
-        help="One or several, or all; else bleu rouge meteor.",
+        help="One metric or several, or all. Default: bleu rouge meteor.",
         autocompletion=completing("metrics"),
     ),
 ]
-Protocol = Annotated[
-    str,
-    typer.Option(
-        "--protocol",
-        metavar="held-out|seed",
-        help="seed: also how scores without a protocol come about, leak by leak; no result.",
-        autocompletion=_complete_protocol,
-    ),
+SplitName = Annotated[Split, typer.Option("--split", help="Which split.")]
+Decoding = Annotated[
+    DecodingMethod | None,
+    typer.Option("--decoding", help="How texts are generated; --set decoding.KEY=VALUE sets more."),
 ]
-Leaks = Annotated[
-    list[str] | None,
-    typer.Option("--leaks", metavar="NAME,…", help="For --protocol leaky: which to open; else all."),
-]
-Split = Annotated[
-    str,
-    typer.Option("--split", metavar="NAME", help="train, validation or test.", autocompletion=_complete_split),
-]
-Resize = Annotated[
-    str | None,
-    typer.Option(
-        "--resize",
-        metavar="stretch|letterbox|crop",
-        help="How a picture becomes square.",
-        autocompletion=_choices("resize"),
-    ),
-]
-SplitBy = Annotated[
-    str | None,
-    typer.Option(
-        "--split",
-        metavar="NAME",
-        help="auto, official, group, block, file, or train, validation or test for all.",
-        autocompletion=_choices("split"),
-    ),
-]
-Groups = Annotated[
-    Path | None,
-    typer.Option(
-        "--groups", metavar="FILE", parser=as_path, help="A CSV with columns story and group; a group never parts."
-    ),
-]
-DecodingMethod = Annotated[
-    str | None,
-    typer.Option(
-        "--decoding",
-        metavar="greedy|beam|sample",
-        help="How texts are written; --set decoding.KEY=VALUE says more.",
-        autocompletion=_complete_decoding,
-    ),
-]
-Component = Annotated[str, typer.Argument(help="A component's name.", autocompletion=completing(*KIND_OF))]
+ComponentName = Annotated[str, typer.Argument(help="The name of a component.", autocompletion=completing(*KIND_OF))]
 KindOf = Annotated[
     str | None,
     typer.Option(
-        "--kind", metavar="KIND", help="Which kind, where several have the name.", autocompletion=complete_kind
+        "--kind",
+        metavar="KIND",
+        help="Its kind, where components of several kinds have this name.",
+        autocompletion=complete_kind,
     ),
 ]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="Where settings start from.", autocompletion=_complete_preset),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="The settings to start from; 'vsr presets' lists them.",
+        autocompletion=_complete_preset,
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any option of any part; may be given many times."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; can be given several times."),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", parser=as_path, help="Settings in TOML or JSON, over the preset's."),
+    typer.Option(
+        "--config", metavar="FILE", parser=as_path, help="Settings in TOML or JSON; they override the preset's."
+    ),
 ]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", parser=as_path, help="A folder that 'vsr prepare' wrote.")
-]
-Folds = Annotated[
-    int | None,
+    Path | None,
     typer.Option(
-        "--folds",
-        metavar="N",
-        min=2,
-        help="Hold every story out once: train N models, and score all that they predict. Takes train's options.",
+        "--data",
+        metavar="DIR",
+        parser=as_path,
+        help="A folder that 'vsr prepare' wrote. Default: the newest under data/, or that of the run.",
     ),
 ]
 RunFolder = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", parser=as_path, help="The run; else the newest finished one under runs/."),
+    typer.Option("--run", metavar="DIR", parser=as_path, help="The run. Default: the newest finished one under runs/."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="Where to write.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="The folder to write.")]
+ImageFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", parser=as_path, help="The PNG to write.")]
 Font = Annotated[
     Path | None,
     typer.Option(
         "--font",
         metavar="FILE",
         parser=as_path,
-        help="A font for the texts in images; else the system's fonts are searched for what DejaVu Sans lacks.",
+        help="A font for the texts in images. Default: DejaVu Sans, and the system's fonts for what it lacks.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
 Track = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
         metavar="NAME",
-        help="Feed an experiment tracker too: tensorboard, wandb, mlflow …; may be given many times.",
-        autocompletion=_complete_tracker,
+        help=f"An experiment tracker to log to ({', '.join(get_args(Tracker))}); can be given several times.",
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", metavar="N", help="Windows a process takes in one forward pass.")
-]
-Precision = Annotated[
-    str | None,
-    typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="What matrix products are taken in, to train."),
-]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the parts before training, for a GPU.")]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Say what it would take, in memory, disk and time, from a few steps, and stop."),
-]
-Resume = Annotated[
-    Path | None,
-    typer.Option(
-        "--resume",
-        metavar="RUN",
-        parser=as_path,
-        help="Go on with this run; only --epochs and --data may be given with it.",
-    ),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """The options that choose the components of a model."""
+
+    visual: Annotated[str | None, component_option("visual")] = None
+    text: Annotated[str | None, component_option("text")] = None
+    fusion: Annotated[str | None, component_option("fusion")] = None
+    temporal: Annotated[str | None, component_option("temporal")] = None
+    text_decoder: Annotated[str | None, component_option("text_decoder")] = None
+    image_decoder: Annotated[str | None, component_option("image_decoder")] = None
+
+    def flags(self) -> dict[str, Any]:
+        """Return what they set, by the path of the setting; None where an option was not given."""
+        return {f"{each.name}.name": getattr(self, each.name) for each in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options that set how a model is trained, beside its components."""
+
+    preset: Preset = None
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training windows.")] = (
+        None
+    )
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="Windows per forward pass and process.")
+    ] = None
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Precision of matrix products.")] = None
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="Compile the model with torch.compile before training, for a GPU.")
+    ] = False
+    assignments: Assignments = None
+    config: Config = None
+
+    def flags(self) -> dict[str, Any]:
+        """Return what they set, by the path of the setting; None where an option was not given."""
+        return {
+            "training.epochs": self.epochs,
+            "training.batch_size": self.batch_size,
+            "training.precision": self.precision,
+            "training.compile": self.compile_model or None,
+        }
+
+    def layers(self) -> Mapping[str, Any]:
+        """Return the arguments of `resolve_train_command` that come from these options, but the flags."""
+        return {"preset": self.preset, "config": self.config, "assignments": self.assignments or []}

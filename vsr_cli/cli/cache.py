@@ -1,4 +1,4 @@
-"""`vsr cache`: the frozen features that all prepared data and runs share."""
+"""`vsr cache`: list, verify and prune the cached frozen features, which all prepared data and runs share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from ..console import fail, print_json, say, warn
 from ..console import out as console
 from ..report.tables import Column, fitting_table
 from .arguments import Json, finite
-from .parsing import examples
-
-cache_app = typer.Typer(no_args_is_help=True, help="The frozen features that all prepared data and runs share.")
+from .parsing.commands import examples
 
 
-@cache_app.command("list", epilog=examples("vsr cache list", "vsr cache list --json"))
+@examples("vsr cache list", "vsr cache list --json")
 def cache_list(as_json: Json = False) -> None:
-    """List what is kept of each encoder, the longest unused first."""
+    """List the cached features of each encoder, the least recently used first."""
     from ..data.cache_maintenance import kept_features
     from ..system_errors import cache_folder
 
@@ -30,27 +28,29 @@ def cache_list(as_json: Json = False) -> None:
     console.print(f"{cache_folder()}: {total:.0f} MiB", style="bold", markup=False, soft_wrap=True)
     columns = [
         Column("features", [kept.name for kept in found], justify="left"),
-        Column("a row", [_row(kept.facts) for kept in found], justify="left", rank=1),
+        Column("shape", [_row(kept.facts) for kept in found], justify="left", rank=1),
         Column("precision", [str(kept.facts.get("precision", "?")) for kept in found], justify="left", rank=2),
         Column("shards", [str(kept.shards) for kept in found], rank=3),
         Column("MiB", [f"{kept.bytes / 2**20:.0f}" for kept in found]),
-        Column("unused for", [f"{kept.idle_days:.1f} days" for kept in found]),
+        Column("last used", [f"{kept.idle_days:.1f} days ago" for kept in found]),
     ]
     console.print(fitting_table(columns, width=console.width))
 
 
 def _row(facts: Mapping[str, Any]) -> str:
-    """Say what the features of one image or text are."""
+    """Return the shape of the features of one image or text."""
     shape = "x".join(map(str, facts.get("row_shape", ["?"])))
-    return f"{shape}, real tokens" if facts.get("tokens") else shape
+    return f"{shape}, without padding" if facts.get("tokens") else shape
 
 
-@cache_app.command("verify", epilog=examples("vsr cache verify", "vsr cache verify --repair"))
+@examples("vsr cache verify", "vsr cache verify --repair")
 def cache_verify(
-    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged; it is computed anew.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged features; they are computed again when needed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read all of it and check that it is whole and unchanged. Exit code 1 if something is damaged."""
+    """Compare all cached features with their checksums. Exit code 1 if any are damaged."""
     from ..data.cache_maintenance import kept_features, remove_damaged, verify
 
     found = kept_features()
@@ -63,27 +63,33 @@ def cache_verify(
     else:
         for line in damaged:
             fail(line)
-        state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "all whole"
+        state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "none damaged"
         say(f"{len(found)} sets of features, {sum(kept.shards for kept in found)} shards: {state}")
     if damaged and not repair:
         raise typer.Exit(1)
 
 
-@cache_app.command("prune", epilog=examples("vsr cache prune --unused-days 30", "vsr cache prune --to 5"))
+@examples("vsr cache prune --unused-days 30", "vsr cache prune --to 5")
 def cache_prune(
     unused_days: Annotated[
         float | None,
-        typer.Option("--unused-days", min=0, callback=finite, metavar="N", help="Remove what was not used for N days."),
+        typer.Option(
+            "--unused-days", min=0, callback=finite, metavar="N", help="Remove features that were not used for N days."
+        ),
     ] = None,
     to: Annotated[
         float | None,
         typer.Option(
-            "--to", min=0, callback=finite, metavar="GIB", help="Remove the longest unused until this is left."
+            "--to",
+            min=0,
+            callback=finite,
+            metavar="GIB",
+            help="Remove the least recently used until the cache has this size.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make room: with neither option, everything is removed. What is needed again is computed again."""
+    """Remove cached features, all of them without an option. They are computed again when needed."""
     from ..data.cache_maintenance import prune
 
     limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30

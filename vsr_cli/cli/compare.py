@@ -1,43 +1,71 @@
-"""`vsr compare`: evaluations beside each other, with how sure their differences are."""
+"""`vsr compare`: compare evaluations of the same windows, with the significance of their differences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import RenderableType
 
-from ..api import SpaceMetric
-from ..config.experiment import resolve_metrics
-from ..config.resolve import parse_set
 from ..console import out as console
-from ..console import styled, warn
+from ..console import print_json, styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
-from ..plugin.registry import Registry
-from ..report.formatting import MARK_OF_DIRECTION, legend, verdict_mark
 from ..report.tables import Cell, Column, fitting_table
+from .arguments import Assignments, Json, SplitName, as_path
+from .parsing.commands import examples
+from .settings import load_registry
+
+if TYPE_CHECKING:
+    from ..plugin.registry import Registry
 
 LEGEND = (
-    "↑ higher is better, ↓ lower, →1 nearer to 1; differences: less the first; 95 %: over stories, the same for all"
+    "↑ higher is better, ↓ lower is better, →1 closer to 1 is better; difference: from the first evaluation; "
+    "95 %: confidence interval over stories"
 )
 VERDICT = "verdict"
 """The title of the column of marks."""
 
 LEAST_NAME = 17
-"""Characters that a run's name has at least: a longer one goes on below."""
+"""The least width of a run's name; a longer one wraps."""
 
 
-def run_compare(found: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
-    """Compare evaluations of one split with the first of them, and give what came out as JSON has it.
+@examples("vsr compare runs/gru runs/lstm", "vsr compare runs/gru scores/theirs --split test --json")
+def compare(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=as_path,
+            metavar="RUN…",
+            help="Runs, folders that 'vsr score' wrote, or folders of evaluations; compared with the first of them.",
+        ),
+    ],
+    split: SplitName = "test",
+    assignments: Assignments = None,
+    as_json: Json = False,
+) -> None:
+    """Compare evaluations of the same windows: differences with confidence intervals, and which settings differ."""
+    result = run_compare(load_registry(), places, split, assignments or [])
+    if as_json:
+        print_json(result)
+    else:
+        show_comparison(result)
+
+
+def run_compare(registry: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Compare evaluations of one split with the first of them, and return the result, for JSON.
 
     Raises VsrError if there is only one, or they are not of the same windows.
     """
     if len(places) < 2:
-        raise VsrError("compare: only one is named; name two or more runs, or folders that 'vsr score' wrote")
+        raise VsrError("compare: only one is named; name at least two runs, or folders that 'vsr score' wrote")
     if twice := {str(place) for place in places if [other.resolve() for other in places].count(place.resolve()) > 1}:
         raise VsrError(f"{min(twice)}: is named twice; name each once")
+    from ..api import SpaceMetric
+    from ..config.experiment import resolve_metrics
+    from ..config.resolve import parse_set
     from ..evaluation.comparison import (
         check_alike,
         compare,
@@ -52,9 +80,9 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
     evaluations = [open_evaluated(place, split) for place in places]
     stories = check_alike(evaluations)
     shared, apart = shared_metrics(evaluations)
-    metrics, unavailable = build_metrics(resolve_metrics(found, shared, parse_set(assignments)))
+    metrics, unavailable = build_metrics(resolve_metrics(registry, shared, parse_set(assignments)))
     elsewhere = {
-        name: "measured in the runs' own spaces, and these are not one"
+        name: "measured in embeddings of the runs' own encoders, which differ"
         for name, metric in metrics.items()
         if isinstance(metric, SpaceMetric) and not in_one_space(evaluations, metric)
     }
@@ -81,6 +109,8 @@ def run_compare(found: Registry, places: Sequence[Path], split: str, assignments
 
 def show_comparison(result: Mapping[str, Any]) -> None:
     """Print the table of scores, and what differs in the configurations."""
+    from ..report.formatting import legend
+
     names = _names(result["runs"])
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
     console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
@@ -90,12 +120,12 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     for caution in result["cautions"]:
         warn(caution)
     if result["configurations"]:
-        console.print(styled("\n[bold]what differs[/bold]"))
+        console.print(styled("\n[bold]different settings[/bold]"))
         settings = result["configurations"]
         columns = [
             Column("setting", list(settings), justify="left"),
             *(
-                Column(name, [_said(values[at]) for values in settings.values()], justify="left")
+                Column(name, [_plain(values[at]) for values in settings.values()], justify="left")
                 for at, name in enumerate(names)
             ),
         ]
@@ -106,6 +136,8 @@ def show_comparison(result: Mapping[str, Any]) -> None:
 
 def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int) -> RenderableType:
     """Make the table of scores: under each metric a row for each run, all but the first with its difference."""
+    from ..report.formatting import MARK_OF_DIRECTION, verdict_mark
+
     rows: list[tuple[Cell, ...]] = []
     for metric, cell in metrics.items():
         rows.append((styled("[bold]{}[/bold] {}", metric, MARK_OF_DIRECTION[cell["better"]]), *[""] * 5))
@@ -117,7 +149,7 @@ def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int
                 row = (*row[:3], f"{score['difference']:+.2g}", between, mark)
             rows.append(row)
     cells = list(zip(*rows, strict=True)) or [()] * 6
-    # The interval of a difference tells of the difference, too.
+    # The interval of a difference implies the difference.
     ranks = {"95 %": 1, "difference": 2}
     titles = ("metric", "score", "95 %", "difference", "its 95 %", VERDICT)
     columns = [
@@ -134,7 +166,7 @@ def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int
 
 
 def _names(places: Sequence[str]) -> list[str]:
-    """Name the folders as shortly as tells them apart."""
+    """Return the shortest names that tell the folders apart."""
     short = [Path(place).resolve().name for place in places]
     return short if len(set(short)) == len(short) else list(places)
 
@@ -144,5 +176,5 @@ def _between(interval: Sequence[float] | None, *, sign: str = "") -> str:
     return f"{interval[0]:{sign}.{digits}g}..{interval[1]:{sign}.{digits}g}" if interval else "-"
 
 
-def _said(value: Any) -> str:
+def _plain(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else to_json(value)

@@ -1,74 +1,45 @@
-"""`vsr config`: what a command would do."""
+"""`vsr config show` and `vsr presets`: settings, resolved or to start from."""
 
 from __future__ import annotations
 
-import typer
+from dataclasses import asdict
 
+from rich.text import Text
+
+from ..config.presets import preset_facts, preset_names
+from ..console import out as console
 from ..console import print_json
-from .arguments import (
-    Assignments,
-    BatchSize,
-    Compile,
-    Config,
-    Data,
-    Epochs,
-    Fusion,
-    ImageDecoder,
-    Precision,
-    Preset,
-    Temporal,
-    Text,
-    TextDecoder,
-    Track,
-    Visual,
-)
-from .flags import resolve_train_command, train_flags
-from .parsing import examples
-from .settings import registry
-
-config_app = typer.Typer(no_args_is_help=True, help="What a command would do.")
+from ..report.tables import Column, fitting_table
+from .arguments import Components, Data, Json, Settings, Track
+from .parsing.commands import examples
+from .settings import load_registry, resolve_train_command
+from .work.stories import find_data
 
 
-@config_app.command(
-    "show",
-    epilog=examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json"),
-)
+@examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json")
 def config_show(
     data: Data = None,
-    preset: Preset = None,
-    visual: Visual = None,
-    text: Text = None,
-    fusion: Fusion = None,
-    temporal: Temporal = None,
-    text_decoder: TextDecoder = None,
-    image_decoder: ImageDecoder = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    precision: Precision = None,
-    compile_parts: Compile = False,
+    components: Components = Components(),  # noqa: B008 - frozen
+    settings: Settings = Settings(),  # noqa: B008
     track: Track = None,
-    assignments: Assignments = None,
-    config: Config = None,
 ) -> None:
-    """Print the fully resolved configuration of a train command, as --config takes it, and stop."""
-    from .train import find_data
+    """Print the resolved configuration of a train command, in the form that --config takes."""
+    flags = {**components.flags(), **settings.flags(), "training.track": track or None}
+    config = resolve_train_command(load_registry(), find_data(data), flags=flags, **settings.layers())
+    print_json(config.record(), indent=2)
 
-    flags = train_flags(
-        {
-            "visual": visual,
-            "text": text,
-            "fusion": fusion,
-            "temporal": temporal,
-            "text_decoder": text_decoder,
-            "image_decoder": image_decoder,
-        },
-        epochs=epochs,
-        batch_size=batch_size,
-        precision=precision,
-        compile_parts=compile_parts,
-        track=track,
-    )
-    settings = resolve_train_command(
-        registry(), find_data(data), preset=preset, config=config, flags=flags, assignments=assignments
-    )
-    print_json(settings.record(), indent=2)
+
+@examples("vsr presets", "vsr prepare my_stories/ --preset laptop", "vsr presets --json")
+def presets(as_json: Json = False) -> None:
+    """List the presets: what each is, what it downloads, and what machine it needs."""
+    facts = [preset_facts(name) for name in preset_names()]
+    if as_json:
+        print_json([asdict(each) for each in facts])
+        return
+    columns = [
+        Column("preset", [Text(each.name, "bold") for each in facts], justify="left"),
+        Column("description", [each.summary for each in facts], justify="left", wraps=20),
+        Column("downloads", [each.download for each in facts], justify="left", wraps=20),
+        Column("needs", [each.machine for each in facts], justify="left", wraps=20),
+    ]
+    console.print(fitting_table(columns, width=console.width))

@@ -1,20 +1,28 @@
-"""`vsr demo`: the whole of it on the embedded dataset, in a minute or two, ending in pictures to open."""
+"""`vsr demo`: prepare, train, evaluate and predict on the embedded stories."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..api import Story
 from ..console import out as console
 from ..console import say, styled
 from ..errors import VsrError
 from ..files.atomic import is_empty
 from ..files.links import refuse_links
 from ..files.locks import alone_in
-from ..plugin.registry import Registry
-from .evaluate import DEFAULT_METRICS
+from .arguments import Out
+from .parsing.commands import examples
+from .predict import run_predict
+from .prepare import run_prepare, show_prepared
+from .settings import DEFAULT_METRICS, EMBEDDED, load_registry, train_config
+from .work.stories import prepare_config
+
+if TYPE_CHECKING:
+    from ..api import Story
+    from ..plugin.registry import Registry
 
 EXAMPLES = 3
 """Stories written out for `vsr predict`."""
@@ -22,52 +30,62 @@ UNSEEN_SEED = 1_000_003
 """Their seed: far from the training stories', so that none of them was seen."""
 
 
-def run_demo(found: Registry, out: Path) -> None:
+@examples("vsr demo", "vsr demo --out somewhere/")
+def demo(out: Out = None) -> None:
+    """Prepare, train, evaluate and predict on the embedded stories, in about five minutes on two CPU cores."""
+    run_demo(load_registry(), out or Path("demo"))
+
+
+def run_demo(registry: Registry, out: Path) -> None:
     """Prepare, train, evaluate and predict under `out`. Raises VsrError if something else is there already."""
-    taken = f"--out {out}: exists and is not a demo's folder; name another, nothing is overwritten"
+    taken = f"--out {out}: exists and is not the folder of a demo; name another folder, since nothing is overwritten"
     if out.exists() and not out.is_dir():
         raise VsrError(taken)
-    with alone_in(out, busy=f"{out}: another process runs the demo there; wait for it, or name another --out"):
+    with alone_in(out, busy=f"{out}: another process runs the demo in this folder; wait for it, or name another --out"):
         if not is_empty(out) and not (out / "data").is_dir():
             raise VsrError(taken)
         refuse_links(out, ["data", "runs"], below=False)
         refuse_links(out, ["stories", "predictions"])
-        _run(found, out)
+        _run(registry, out)
 
 
-def _run(found: Registry, out: Path) -> None:
+def _run(registry: Registry, out: Path) -> None:
+    from ..api import Decoding
     from ..config.experiment import resolve_metrics
-    from .evaluate import run_evaluate, show_result
-    from .predict import run_predict
-    from .prepare import prepare_config, run_prepare, show_prepared
-    from .settings import train_config
-    from .train import read_manifest, run_train
+    from ..data.prepared import open_prepared
+    from .evaluate import show_result
+    from .work.evaluation import run_evaluate
+    from .work.training import run_train
 
     started = time.perf_counter()
-    _head(1, "prepare", "stories that vsr draws and tells itself")
-    config = prepare_config(found, dataset="storyworld", preset="tiny", flags={}, assignments=[])
+    _head(1, "prepare", "stories that vsr generates")
+    config = prepare_config(registry, dataset=EMBEDDED, preset="tiny", flags={}, assignments=[])
     data = out / "data"
     show_prepared(run_prepare(config, None, data))
 
-    _head(2, "train", "every part from scratch, on this machine")
-    settings = train_config(found, manifest=read_manifest(data), preset=None, config=None, flags={}, assignments=[])
+    _head(2, "train", "all components from scratch, on this machine")
+    settings = train_config(
+        registry, manifest=open_prepared(data).manifest, preset=None, config=None, flags={}, assignments=[]
+    )
     run = run_train(settings, data, _next_run(out))
 
-    _head(3, "evaluate", "stories that the model has not seen, beside baselines and an upper bound")
-    result = run_evaluate(found, run, data, "test", resolve_metrics(found, [*DEFAULT_METRICS, "mse", "ssim"], []))
+    _head(3, "evaluate", "on stories that the model has not seen, beside baselines")
+    result = run_evaluate(registry, run, data, "test", resolve_metrics(registry, [*DEFAULT_METRICS, "mse", "ssim"], []))
     show_result(result, run.folder / "evaluations" / "test")
 
     _head(4, "predict", "the fifth frame of stories in folders, as yours would be")
-    folders = write_examples(found, out / "stories")
-    mistakes = run_predict(found, run, folders, out / "predictions", as_json=False)
+    folders = write_examples(registry, out / "stories")
+    mistakes = run_predict(registry, run, folders, out / "predictions", decoding=Decoding(), as_json=False)
     if mistakes:
         raise VsrError(*mistakes)
     console.print()
-    console.print(f"done in {time.perf_counter() - started:.0f} s. Open these pictures:")
+    console.print(f"done in {time.perf_counter() - started:.0f} s. Open these images:")
     for folder in folders:
         _path(out / "predictions" / folder.name / "storyboard.png")
     _path(run.folder / "evaluations" / "test" / "storyboards.png")
-    console.print(f"Then try your own: vsr predict STORY_DIR --run {run.folder}", markup=False, soft_wrap=True)
+    console.print(
+        f"Then try a story of your own: vsr predict STORY_DIR --run {run.folder}", markup=False, soft_wrap=True
+    )
 
 
 def _path(path: Path) -> None:
@@ -86,11 +104,11 @@ def _next_run(out: Path) -> Path:
     return out / "runs" / f"run-{number}"
 
 
-def write_examples(found: Registry, out: Path) -> list[Path]:
-    """Write the first four frames of a few fresh stories as story folders, less the fifth, which is to be predicted."""
+def write_examples(registry: Registry, out: Path) -> list[Path]:
+    """Write the first four frames of a few unseen stories as story folders; the fifth is to be predicted."""
     from ..plugin.loading import build
 
-    provided = found.find("dataset", "storyworld")
+    provided = registry.find("dataset", EMBEDDED)
     options = provided.component.options(stories=EXAMPLES, seed=UNSEEN_SEED)  # type: ignore[call-arg]
     stories: Sequence[Story] = list(build(provided, options).read(None))
     folders = []

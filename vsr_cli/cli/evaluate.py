@@ -1,260 +1,190 @@
-"""`vsr evaluate`: scores, each beside its baseline."""
+"""`vsr evaluate`: score a run on a held-out split, or the models of a cross-validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from rich.console import RenderableType
-from rich.text import Text
+import typer
 
-from ..api import Decoding
-from ..config.resolve import Choice
-from ..config.schema import FeatureOptions
+from ..config.choices import Protocol
 from ..console import out as console
-from ..console import styled, warn
-from ..errors import VsrError
-from ..plugin.registry import Registry
-from ..report.formatting import legend, marks, verdict_mark
-from ..report.tables import Cell, Column, fitting_table
-from ..runs.results import STORYBOARDS, evaluations_of, lock_evaluation
-from ..runs.run import Run
+from ..console import print_json, styled, warn
+from ..errors import VsrError, check_together
+from .arguments import (
+    Components,
+    Data,
+    Decoding,
+    Font,
+    Json,
+    Metrics,
+    Out,
+    RunFolder,
+    Settings,
+    SplitName,
+    use_font,
+)
+from .parsing.commands import examples
+from .settings import flag_layers, load_registry, metric_names, resolve_train_command, typed_options
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ..data.prepared import Prepared
-    from ..evaluation.evaluate import Evaluation
-    from ..model.story_model import StoryModel
-
-DEFAULT_METRICS = ("bleu", "rouge", "meteor")
-GREEDY = Decoding()
-ALL = "all"
-"""In place of metrics' names: every one that is installed."""
-COMMON = 4
-"""The baselines that every metric has, and that have columns."""
-SHOWN = 6
-"""How many windows are drawn as storyboards."""
+    from ..plugin.registry import Registry
 
 
-def data_of(run: Run, folder: Path | None) -> Path:
-    """Return the data to evaluate on: the folder named, or the one that the run was trained on."""
-    trained_on = Path(run.facts()["data"])
-    if folder is None and not trained_on.is_dir():
-        raise VsrError(f"{trained_on}: the data that {run.folder} was trained on is not there; name it with --data DIR")
-    return folder or trained_on
+@examples(
+    "vsr evaluate --metrics bleu rouge meteor",
+    "vsr evaluate --run runs/lstm --split validation --json",
+    "vsr evaluate --metrics all",
+    "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+    "vsr evaluate --decoding beam --set decoding.beams=8",
+    "vsr evaluate --protocol leaky",
+    "vsr evaluate --folds 5 --data data/my_stories --preset laptop --epochs 10",
+)
+def evaluate(
+    run: RunFolder = None,
+    data: Data = None,
+    split: SplitName = "test",
+    metrics: Metrics = None,
+    decoding: Decoding = None,
+    allow_train: Annotated[
+        bool, typer.Option("--allow-train", help="Allow --split train, which the model was trained on.")
+    ] = False,
+    protocol: Annotated[
+        Protocol,
+        typer.Option("--protocol", help="leaky: also score as if the target leaked, step by step; not a result."),
+    ] = "held-out",
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="N",
+            min=2,
+            help="Cross-validate: train N models, each without a part of the stories, and score it on that part. "
+            "Takes the options of 'vsr train'.",
+        ),
+    ] = None,
+    components: Components = Components(),  # noqa: B008 - frozen
+    settings: Settings = Settings(),  # noqa: B008
+    out: Out = None,
+    font: Font = None,
+    as_json: Json = False,
+) -> None:
+    """Score the text and images that a run generates on a held-out split, each score beside its baselines.
 
-
-def evaluation_folder(place: Path, split: str, decoding: Decoding) -> Path:
-    """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote."""
-    return evaluations_of(place) / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
-
-
-def run_evaluate(
-    found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding = GREEDY
-) -> dict[str, Any]:
-    """Score a run, store the result with its predictions and images in the run folder, and return what is stored.
-
-    What was stored before for the same weights, data and decoding is part of it. Raises VsrError if another process
-    writes the same evaluation.
+    With --folds N, every story of a prepared folder is held out once: N models are trained with the options of 'vsr
+    train', and each is scored on the stories that it has not seen. The same command resumes where it was stopped.
     """
-    folder = evaluation_folder(run.folder, split, decoding)
-    with lock_evaluation(folder):
-        return _evaluate(found, run, data, split, metrics, decoding=decoding, folder=folder)
+    use_font(font)
+    from ..config.experiment import resolve_evaluation
+    from ..config.resolve import parse_set
+    from .work.folds import refuse_run_options, sorted_assignments
 
-
-def _evaluate(
-    found: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding, folder: Path
-) -> dict[str, Any]:
+    registry = load_registry()
+    ours, of_training = sorted_assignments(settings.assignments or [], trains=folds is not None)
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(ours)]
+    choices, how = resolve_evaluation(registry, metric_names(registry, metrics), layers)
+    flags = {**components.flags(), **settings.flags()}
+    if folds is not None:
+        refuse_run_options(
+            folds,
+            {
+                "--run": run,
+                "--split": None if split == "test" else split,
+                "--allow-train": allow_train,
+                "--protocol": None if protocol == "held-out" else protocol,
+            },
+        )
+        _cross_validate(registry, folds, data, settings, flags, of_training, choices, how, out=out, as_json=as_json)
+        return
+    if typed := typed_options(
+        flags, {"--preset": settings.preset, "--config": settings.config, "--out": out}, of_training
+    ):
+        raise VsrError(f"{', '.join(typed)}: only --folds N trains models here; leave this out, or add --folds N")
+    if split == "train" and not allow_train:
+        raise VsrError(
+            "--split train: the model was trained on it, so its scores say little; --allow-train computes them anyway"
+        )
     from ..data.prepared import open_prepared
-    from ..evaluation.evaluate import check_preparation, evaluate
-    from ..evaluation.model_predictions import Part
-    from ..evaluation.storage import store_evaluation
-    from ..model.weights import choose_device
+    from ..runs.opening import open_run
 
-    prepared = open_prepared(data)
-    check_preparation(prepared, run.config())
-    checkpoint = run.weights_digest()
-    model = load_checked(found, run, checkpoint)
-    training, cautions = training_data(run, prepared)
-    evaluation = evaluate(
-        [Part(prepared, training, lambda: model)],
-        prepared,
-        split,
-        metrics,
-        decoding=decoding,
-        device=choose_device("auto"),
-        feature_options=FeatureOptions(**run.config()["features"]),
-        checkpoint=checkpoint,
-        cautions=cautions,
+    check_together(lambda: open_run(run), lambda: data and open_prepared(data))
+    from .work.evaluation import data_of, evaluation_folder, run_evaluate
+
+    opened = open_run(run)
+    folder = data_of(opened, data)
+    result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
+    if not as_json:
+        show_result(result, evaluation_folder(opened.folder, split, how))
+    if protocol == "leaky":
+        from .work.leaky import leaky_folder, run_leaky, show_leaky
+
+        record = run_leaky(registry, opened, folder, split, choices, decoding=how, held_out=result)
+        print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
+    elif as_json:
+        print_json(result)
+
+
+def _cross_validate(
+    registry: Registry,
+    folds: int,
+    data: Path | None,
+    settings: Settings,
+    flags: dict[str, Any],
+    assignments: list[str],
+    choices: Any,
+    decoding: Any,
+    *,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from .work.evaluation import evaluation_folder
+    from .work.folds import run_folds
+    from .work.stories import find_data
+
+    folder = find_data(data)
+    if folder is None:
+        raise VsrError(f"--folds {folds}: nothing is prepared under data/ yet; run 'vsr prepare' first")
+    config = resolve_train_command(
+        registry, folder, flags=flags, preset=settings.preset, config=settings.config, assignments=assignments
     )
-    result = {"run": str(run.folder), "data": str(data), **evaluation.result}
-    stored = store_evaluation(folder, evaluation, result, draw=partial(draw_shown, prepared, evaluation))
-    warn_of_lasting(evaluation.result, stored)
-    return stored
-
-
-def load_checked(found: Registry, run: Run, checkpoint: str) -> StoryModel:
-    """Load the best weights of a run. Raises VsrError if they are not those of this digest."""
-    from ..model.weights import load_model
-
-    model = load_model(run, found)
-    if run.weights_digest() != checkpoint:
-        raise VsrError(f"{run.folder}: its best checkpoint was replaced while it was read; evaluate again")
-    return model
-
-
-def warn_of_lasting(scored: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """Warn of metrics that could not run now and whose stored scores stay."""
-    for name, cell in scored["metrics"].items():
-        if "unavailable" in cell and "unavailable" not in stored["metrics"][name]:
-            warn(f"{cell['unavailable']} (the score that was stored before stays)")
-
-
-def training_data(run: Run, prepared: Prepared) -> tuple[Prepared, list[str]]:
-    """Open the data that a run learned from; where it is not there as it was, the next best, and the caution of that.
-
-    The next best is what lies in its place now, else the data that is scored.
-    """
-    from ..data.prepared import open_prepared
-
-    folder = Path(run.facts()["data"])
-    same = folder.resolve() == prepared.folder.resolve() or not folder.is_dir()
-    training = prepared if same else open_prepared(folder)
-    learned = run.config()["data"]["fingerprint"]
-    if training.fingerprint == learned:
-        return training, []
-    if prepared.fingerprint == learned:
-        return prepared, []
-    return training, [
-        f"{folder}, which the run learned from, is gone or was prepared anew: "
-        "stories that it learned from may be among those scored"
-    ]
+    place, result = run_folds(registry, config, folder, folds, choices, decoding=decoding, out=out)
+    print_json(result) if as_json else show_result(result, evaluation_folder(place, "test", decoding))
 
 
 def show_result(result: dict[str, Any], folder: Path) -> None:
-    """Print the table, and where the pictures are."""
-    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running"
-    title += f", {result['decoding']['method']}"
+    """Print the scores, what qualifies them, and where the rest is."""
+    from ..report.formatting import legend
+    from ..report.score_table import other_baselines, score_table
+    from ..runs.results import RESULT, STORYBOARDS
+
+    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    title += f", {result['decoding']['method']} decoding"
     if not result["held_out"]:
-        title += ", of the split that the model learned from: no result"
+        title += "; the model was trained on this split, so this is not a result"
     console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
     console.print(score_table(result["metrics"], width=console.width))
-    for name, score in result["metrics"].items():
-        if "scale" in score:
-            console.print(f"{name}: {_words(score)}", markup=False)
-    console.print("below each score: its 95 % interval over stories", soft_wrap=True)
+    if (others := other_baselines(result["metrics"], width=console.width)) is not None:
+        console.print(others)
+    console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
     console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
     for caution in result["cautions"]:
         warn(caution)
     for score in result["metrics"].values():
         if caution := score.get("unavailable") or score.get("caution"):
             warn(caution)
-    reasons = {baseline["unavailable"] for _, baseline in _baselines(result["metrics"]) if "unavailable" in baseline}
-    for reason in sorted(reasons):
+    baselines = [each for score in result["metrics"].values() for each in score.get("baselines", {}).values()]
+    for reason in sorted({each["unavailable"] for each in baselines if "unavailable" in each}):
         warn(f"a baseline is missing: {reason}")
     left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}
     if left_out:
         listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
         console.print(f"left out of the scores: {result['leaks']['left_out']} windows ({listed})")
-    console.print(f"references longer than the decoder can write: {result['truncated_references']:.0%}, scored whole")
+    if result["truncated_references"]:
+        share = f"{result['truncated_references']:.0%}"
+        console.print(f"references longer than the decoder can generate: {share}, scored in full length")
     forced = result["teacher_forced"]
     losses = ", ".join(f"{name} {loss:.4g}" for name, loss in forced["losses"].items())
-    perplexity = "beyond all bounds" if forced["perplexity"] is None else f"{forced['perplexity']:.4g}"
-    console.print(f"teacher-forced, no score: perplexity {perplexity} a token; losses: {losses}")
-    console.print(f"signature {result['signature']}", markup=False, soft_wrap=True)
-    console.print(f"pictures  {folder / STORYBOARDS}", markup=False, soft_wrap=True)
-
-
-def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
-    """Make the table of scores, a row for each metric: its score and interval, what it is compared with, its bound."""
-    baselines = _common_baselines(metrics)
-    there = [score if "value" in score else None for score in metrics.values()]
-    columns = [
-        Column("metric", list(metrics), justify="left"),
-        Column("model", [_score_cell(score) if score else "unavailable" for score in there]),
-        *(
-            Column(baseline, [_baseline_cell(score["baselines"].get(baseline)) if score else "" for score in there])
-            for baseline in baselines
-        ),
-        Column(
-            "upper bound",
-            ["" if not score or score["upper_bound"] is None else f"{score['upper_bound']:.4g}" for score in there],
-            rank=1,
-        ),
-    ]
-    return fitting_table(columns, width=width)
-
-
-def _score_cell(score: Mapping[str, Any]) -> Text:
-    between = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
-    return styled("{}\n[dim]{}[/dim]", f"{score['value']:.4g}", between)
-
-
-def _baselines(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for score in metrics.values():
-        yield from score.get("baselines", {}).items()
-
-
-def _common_baselines(metrics: Mapping[str, Any]) -> list[str]:
-    """Name the baselines that every metric has; the others would not fit the width."""
-    scored = [score["baselines"] for score in metrics.values() if "baselines" in score]
-    return [name for name in scored[0] if all(name in baselines for baselines in scored)][:COMMON] if scored else []
-
-
-def _words(score: Mapping[str, Any]) -> str:
-    """Say of a metric what stands in no column: its scale, its other scores, its other baselines."""
-    words = [score["scale"]]
-    words += [f"{name} {value:.4g}" for name, value in score["components"].items() if value is not None]
-    others = list(score["baselines"].items())[COMMON:]
-    return "; ".join([*words, *(f"baseline {name} {_plain_cell(baseline)}" for name, baseline in others)])
-
-
-def _plain_cell(baseline: Mapping[str, Any]) -> str:
-    return (
-        "unavailable" if "value" not in baseline else f"{baseline['value']:.4g} {_mark(baseline['verdict'])}".rstrip()
-    )
-
-
-def _mark(verdict: str | None) -> str:
-    return marks(console.encoding)[verdict]
-
-
-def _baseline_cell(baseline: Mapping[str, Any] | None) -> Cell:
-    if baseline is None:
-        return ""
-    if "unavailable" in baseline:
-        return "unavailable"
-    return Text(f"{baseline['value']:.4g} ") + verdict_mark(baseline["verdict"], encoding=console.encoding)
-
-
-def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
-    """Draw some of the scored windows, evenly chosen, as storyboards in one image."""
-    from PIL import Image
-
-    from ..data.images import unfit_image
-    from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image, true_panel
-
-    facts = prepared.image_facts
-
-    def shown(pixels: NDArray[np.uint8], row: int) -> Image.Image:
-        """Show a square in the proportions of the picture in a row."""
-        width, height = int(facts.width[row]), int(facts.height[row])
-        return unfit_image(Image.fromarray(pixels), width=width, height=height, resize=prepared.resize)
-
-    rows = []
-    count = len(evaluation.windows)
-    for index in np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist():
-        text, image = evaluation.predictions[index]["prediction"], evaluation.images.gather(np.array([index]))[0]
-        image_rows = evaluation.windows.image_rows[index]
-        pictures = list(map(shown, prepared.frames.images.gather(image_rows), image_rows))
-        captions = [prepared.frames.texts[row] for row in evaluation.windows.text_rows[index]]
-        start = int(evaluation.windows.starts[index]) + 1
-        row = [context_panel(start + k, pictures[k], captions[k]) for k in range(len(pictures) - 1)]
-        row.append(true_panel(pictures[-1], captions[-1]))
-        row.append(predicted_panel(shown(image, image_rows[-2]), text))
-        rows.append(row)
-    save_image(draw_storyboard(rows), path)
+    perplexity = "infinite" if forced["perplexity"] is None else f"{forced['perplexity']:.4g}"
+    console.print(f"with teacher forcing, no scores: perplexity {perplexity} per token; losses: {losses}")
+    console.print(f"result  {folder / RESULT}", markup=False, soft_wrap=True)
+    console.print(f"images  {folder / STORYBOARDS}", markup=False, soft_wrap=True)

@@ -1,43 +1,86 @@
-"""`vsr predict`: what happens next."""
+"""`vsr predict`: generate the fifth image and text of stories."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..api import Decoding, Rejected, Story
-from ..config.resolve import Layer, Resolver
+import typer
+
 from ..console import out as console
 from ..console import print_json, say
-from ..errors import VsrError
+from ..errors import VsrError, collect_errors
 from ..files.links import refuse_links
 from ..files.locks import alone_in
-from ..plugin.registry import Registry
-from ..runs.run import Run
-from .suggestions import IMAGES
+from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
+from .parsing.commands import examples
+from .parsing.suggestions import IMAGES
+from .settings import flag_layers, load_registry
 
 if TYPE_CHECKING:
-    from ..api import Dataset
+    from .. import api
+    from ..plugin.registry import Registry
+    from ..runs.run import Run
 
-GREEDY = Decoding()
 PREDICTIONS = "predictions"
 """In a run folder."""
-WRITING = 30.0
+PATIENCE = 30.0
 """Seconds to wait for another process that writes the prediction of the same story."""
 STORY = "a story: pairs of an image and a text such as 01.jpg and 01.txt, or a story.json"
 TEXTS = (".txt", ".json")
 NOTES = 3
 """Of a story, shown one by one."""
 READER = "folder"
-"""The dataset that reads a person's story folder."""
+"""The dataset that reads a story folder."""
+
+
+@examples(
+    "vsr predict story_dir/",
+    "vsr predict stories/* --out next/",
+    "vsr predict story_dir/ --json | jq -r .text",
+    "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
+)
+def predict(
+    story_dir: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=as_path, help="Folders of image and text pairs, 01.jpg and 01.txt, or with a story.json."
+        ),
+    ],
+    run: RunFolder = None,
+    decoding: Decoding = None,
+    assignments: Assignments = None,
+    font: Font = None,
+    as_json: Json = False,
+    out: Out = None,
+) -> None:
+    """Predict the next image and text of stories, from their last four pairs, and draw a storyboard of each."""
+    use_font(font)
+    from ..config.experiment import resolve_decoding
+    from ..config.resolve import parse_set
+    from ..runs.opening import open_run
+
+    registry = load_registry()
+    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    how = resolve_decoding(registry, layers)
+    if missing := collect_errors(lambda: open_run(run)):
+        raise VsrError(*missing, *_read(_reader(registry), story_dir)[1])
+    if mistakes := run_predict(registry, open_run(run), story_dir, out, decoding=how, as_json=as_json):
+        raise VsrError(*mistakes)
 
 
 def run_predict(
-    found: Registry, run: Run, sources: Sequence[Path], out: Path | None, *, decoding: Decoding = GREEDY, as_json: bool
+    registry: Registry,
+    run: Run,
+    sources: Sequence[Path],
+    out: Path | None,
+    *,
+    decoding: api.Decoding,
+    as_json: bool,
 ) -> list[str]:
-    """Predict the next frame of each story, and write and show it. Gives a line for each story that could not be."""
-    dataset = _reader(found)
+    """Predict the next frame of each story, write it and show it; return an error line for each story that fails."""
+    dataset = _reader(registry)
     stories, mistakes = _read(dataset, sources)
     if not stories:
         return mistakes
@@ -48,7 +91,7 @@ def run_predict(
     device = choose_device("auto")
     trained_on = run.config()["data"]
     context_frames = int(trained_on["context_frames"])
-    model = load_model(run, found).to(device)
+    model = load_model(run, registry).to(device)
     place = out or run.folder / PREDICTIONS
     folders = output_folders([story.id for story in stories], place)
     if out is None:
@@ -68,18 +111,11 @@ def run_predict(
         except VsrError as error:
             mistakes += error.lines
             continue
-        if (count := len(story.frames)) != context_frames:
-            used = (
-                f"the last {context_frames} of them are the context"
-                if count > context_frames
-                else f"fewer than {context_frames}: the last one is repeated to fill the context"
-            )
-            say(f"note: {story.id} has {count} {'frame' if count == 1 else 'frames'}, {used}")
-        tell_notes(story, context_frames)
+        report_notes(story, context_frames)
         busy = f"{folder}: another process is writing a prediction there; predict again, or name another --out"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with alone_in(folder, busy=busy, patience=WRITING):
+            with alone_in(folder, busy=busy, patience=PATIENCE):
                 record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
         except VsrError as error:
             mistakes.append(str(error))
@@ -91,9 +127,16 @@ def run_predict(
     return mistakes
 
 
-def tell_notes(story: Story, context_frames: int) -> None:
-    """Say what was noted of a story as a whole, such as a file that is no frame of it, and of the frames read."""
-    first = len(story.frames) - context_frames
+def report_notes(story: api.Story, context_frames: int) -> None:
+    """Report which frames are the context, and the notes on the story as a whole and on these frames."""
+    if (count := len(story.frames)) != context_frames:
+        used = (
+            f"the last {context_frames} of them are the context"
+            if count > context_frames
+            else f"fewer than {context_frames}: the last one is repeated to fill the context"
+        )
+        say(f"note: {story.id} has {count} {'frame' if count == 1 else 'frames'}, {used}")
+    first = count - context_frames
     notes = [note.detail for note in story.notes if note.frame is None or note.frame >= first]
     for detail in notes[:NOTES]:
         say(f"note: {story.id}: {detail}")
@@ -101,31 +144,29 @@ def tell_notes(story: Story, context_frames: int) -> None:
         say(f"note: {story.id}: and {len(notes) - NOTES} more; 'vsr data lint' lists them all")
 
 
-def source_mistakes(found: Registry, sources: Sequence[Path]) -> list[str]:
-    """Return a line for each story that cannot be read."""
-    return _read(_reader(found), sources)[1]
-
-
 def _show(record: dict[str, Any], folder: Path) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
-    console.print(record["text"] or "(the model wrote no word)", markup=False, soft_wrap=True)
+    console.print(record["text"] or "(the model generated no words)", markup=False, soft_wrap=True)
     console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
     console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)
 
 
-def _reader(found: Registry) -> Dataset:
+def _reader(registry: Registry) -> api.Dataset:
+    from ..config.resolve import Layer, Resolver
     from ..plugin.loading import build
 
-    resolver = Resolver(found, ["dataset"], [Layer("vsr predict", {"dataset": {"name": READER}})])
+    resolver = Resolver(registry, ["dataset"], [Layer("vsr predict", {"dataset": {"name": READER}})])
     choice = resolver.choice("dataset")
     resolver.finish()
     assert choice
-    dataset: Dataset = build(choice.provided, choice.options)
+    dataset: api.Dataset = build(choice.provided, choice.options)
     return dataset
 
 
-def _read(dataset: Dataset, sources: Sequence[Path]) -> tuple[list[Story], list[str]]:
-    stories: list[Story] = []
+def _read(dataset: api.Dataset, sources: Sequence[Path]) -> tuple[list[api.Story], list[str]]:
+    from ..api import Rejected
+
+    stories: list[api.Story] = []
     mistakes: list[str] = []
     for source in sources:
         try:
@@ -139,7 +180,7 @@ def _read(dataset: Dataset, sources: Sequence[Path]) -> tuple[list[Story], list[
     return stories, mistakes
 
 
-def _stories(dataset: Dataset, source: Path) -> Iterator[Story | Rejected]:
+def _stories(dataset: api.Dataset, source: Path) -> Iterator[api.Story | api.Rejected]:
     if not source.is_dir():
         what = "there is no such folder"
         if source.exists():
@@ -149,7 +190,7 @@ def _stories(dataset: Dataset, source: Path) -> Iterator[Story | Rejected]:
     images, texts = (sum(path.suffix.lower() in kinds for path in names) for kinds in (IMAGES, TEXTS))
     if images and not texts:
         raise VsrError(
-            f"{source}: holds {images} images and no text; a story is told by both: write the text of each image "
+            f"{source}: holds {images} images and no text; a story needs both; write the text of each image "
             "beside it under its name, e.g. 01.jpg and 01.txt"
         )
     if texts and not images:

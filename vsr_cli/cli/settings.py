@@ -1,22 +1,27 @@
-"""From flags to configuration layers, shared by the commands that build something."""
+"""From the options of a command to the layers of its configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config.experiment import TrainConfig, resolve_train
-from ..config.resolve import Layer, parse_set, preset_layer, preset_of_file, read_config_file
 from ..console import warn
-from ..plugin.discovery import registry as discover_once
-from ..plugin.registry import Registry
+from ..errors import VsrError, collect_errors
+
+if TYPE_CHECKING:
+    from ..config.experiment import TrainConfig
+    from ..config.resolve import Choice, Layer
+    from ..plugin.registry import Registry
 
 EMBEDDED = "storyworld"
-"""The dataset that needs no files: what is prepared where nothing is named."""
+"""The dataset that needs no files: it is prepared where no source is named."""
 PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": ("reference", "StoryReasoning")}
 OWN_STORIES = ("laptop", "stories of your own")
-"""The preset of any other dataset, and for what."""
+"""The default preset of any other dataset, and what it is for."""
+DEFAULT_METRICS = ("bleu", "rouge", "meteor")
+ALL = "all"
+"""In place of metrics' names: all that are installed."""
 
 
 def default_preset(dataset: str) -> tuple[str, str]:
@@ -24,28 +29,66 @@ def default_preset(dataset: str) -> tuple[str, str]:
     return PRESET_OF_DATASET.get(dataset, OWN_STORIES)
 
 
-def registry() -> Registry:
+def load_registry() -> Registry:
     """Discover the plugins, with one warning line for each broken one."""
-    found = discover_once()
-    for broken in found.broken:
-        warn(f"plugin {broken.plugin} ({broken.distribution}) is left out: {broken.reason}")
-    return found
+    from ..plugin import discovery
+
+    registry = discovery.registry()
+    for broken in registry.broken:
+        warn(f"plugin {broken.plugin} ({broken.distribution}) is not used: {broken.reason}")
+    return registry
+
+
+def comma_separated(values: Iterable[str]) -> list[str]:
+    """Take "a,b" and "a" "b" alike, in order and each once."""
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return list(dict.fromkeys(names))
+
+
+def metric_names(registry: Registry, typed: Sequence[str] | None) -> list[str]:
+    """Return the metrics that --metrics means."""
+    names = comma_separated(typed or DEFAULT_METRICS)
+    return registry.names("metrics") if ALL in names else names
+
+
+def choose_metrics(registry: Registry, typed: Sequence[str] | None, assignments: Sequence[str] | None) -> list[Choice]:
+    """Resolve --metrics and the options that --set gives them. Raises VsrError with all mistakes."""
+    from ..config.experiment import resolve_metrics
+    from ..config.resolve import parse_set
+
+    return resolve_metrics(registry, metric_names(registry, typed), parse_set(assignments or []))
 
 
 def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:
-    """Make a layer of each flag that was given: {"temporal.name": "gru"} comes from --temporal gru."""
-    layers = []
-    for place, value in flags.items():
+    """Return a layer for each flag that was given: {"temporal.name": "gru"} comes from --temporal gru."""
+    from ..config.resolve import Layer
+
+    return [Layer(typed, {path.split(".")[0]: {path.split(".")[1]: flags[path]}}) for path, typed in _typed(flags)]
+
+
+def _typed(flags: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the path of each flag that was given, and the flag as it was typed."""
+    found = []
+    for path, value in flags.items():
         if value is not None:
-            section, key = place.split(".")
+            section, key = path.split(".")
             name = section if key in ("name", "method") else key
-            given = " ".join(value) if isinstance(value, list) else "" if value is True else value
-            layers.append(Layer(f"--{name.replace('_', '-')} {given}".rstrip(), {section: {key: value}}))
-    return layers
+            words = " ".join(value) if isinstance(value, list) else "" if value is True else value
+            found.append((path, f"--{name.replace('_', '-')} {words}".rstrip()))
+    return found
+
+
+def typed_options(flags: Mapping[str, Any], others: Mapping[str, Any], assignments: Sequence[str] | None) -> list[str]:
+    """Return the options that were given, as they were typed, for an error that refuses them."""
+    return [
+        *(words for _, words in _typed(flags)),
+        *(f"{name} {value}" for name, value in others.items() if value is not None),
+        *(f"--set {text}" for text in assignments or []),
+    ]
 
 
 def train_config(
-    found: Registry,
+    registry: Registry,
     *,
     manifest: Mapping[str, Any] | None,
     preset: str | None,
@@ -55,10 +98,13 @@ def train_config(
 ) -> TrainConfig:
     """Resolve a train command.
 
-    From the lowest layer up: the preset (given, or the configuration file's, or the one that the data was
+    From the lowest layer up: the preset (named, or the configuration file's, or the one that the data was
     prepared with; without data, that of the embedded stories, which are then prepared), the encoders that the data was
-    prepared with unless a preset was given, the file, the flags, `--set`.
+    prepared with unless a preset was named, the file, the flags, `--set`.
     """
+    from ..config.experiment import resolve_train
+    from ..config.resolve import Layer, parse_set, preset_layer, preset_of_file, read_config_file
+
     file_layers = [read_config_file(config)] if config else []
     chosen = preset or (preset_of_file(config) if config else None)
     data_layers: list[Layer] = []
@@ -68,10 +114,33 @@ def train_config(
         chosen = manifest["preset"]
     chosen = chosen or default_preset(EMBEDDED)[0]
     layers = [preset_layer(chosen), *data_layers, *file_layers, *flag_layers(flags), *parse_set(assignments)]
-    return resolve_train(found, preset=chosen, layers=layers)
+    return resolve_train(registry, preset=chosen, layers=layers)
 
 
-def comma_separated(values: Iterable[str]) -> list[str]:
-    """Take "a,b" and "a" "b" alike, in order and each once."""
-    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
-    return list(dict.fromkeys(names))
+def resolve_train_command(
+    registry: Registry,
+    folder: Path | None,
+    *,
+    preset: str | None,
+    config: Path | None,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str],
+) -> TrainConfig:
+    """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None).
+
+    Raises VsrError with all mistakes; where the data itself is one, with what else is missing as far as that is known.
+    """
+    from ..data.prepared import open_prepared
+    from ..plugin.requirements import provide
+
+    typed: dict[str, Any] = {"preset": preset, "config": config, "flags": flags, "assignments": assignments}
+    try:
+        manifest = open_prepared(folder).manifest if folder else None
+    except VsrError as error:
+        if preset is None and config is None:
+            raise  # what else is wrong depends on the data
+        settings: list[TrainConfig] = []
+        lines = collect_errors(lambda: settings.append(train_config(registry, manifest=None, **typed)))
+        provide([choice for each in settings for choice in each.parts.items()], mistakes=[*error.lines, *lines])
+        raise
+    return train_config(registry, manifest=manifest, **typed)

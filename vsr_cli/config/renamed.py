@@ -14,8 +14,9 @@ SETTINGS = {
 VALUES = {
     "training.precision": {"no": "fp32"},
     "data.resize": {"squash": "stretch"},
+    "protocol": {"seed": "leaky"},
 }
-"""Values of a setting."""
+"""Values of a setting, or of an option of a command."""
 
 COMPONENTS = {
     "metrics": {
@@ -31,3 +32,6 @@ COMPONENTS = {
     "text_decoder": {"copy": "pointer-generator", "echo": "repeat-context"},
 }
 """Components by the section of their kind."""
+
+OPTIONS = {"--short": "--short-stories"}
+"""Options of commands."""

@@ -9,7 +9,6 @@ import tomllib
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,8 @@ from ..files.home import expand_home, is_home_path
 from ..files.strict_json import SEAL, from_json
 from ..plugin.kinds import KIND_OF
 from ..plugin.registry import Provided, Registry
+from .presets import preset_names, read_preset
+from .renamed import COMPONENTS, SETTINGS, VALUES
 from .schema import COMMON
 
 EXAMPLE = "for example --set training.epochs=3"
@@ -54,46 +55,9 @@ class Layer:
     """What is wrong with the layer itself, to be reported with all the other mistakes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PresetFacts:
-    """What a preset says of itself, in a line each."""
-
-    name: str
-    summary: str
-    download: str
-    """The pretrained weights that are fetched the first time, and how large they are."""
-    machine: str
-    """What it takes to train."""
-
-
-def preset_facts() -> list[PresetFacts]:
-    """Return what each preset says of itself, in the order of their names."""
-    read = {name: _read_preset(name) for name in presets()}
-    keys = ("summary", "download", "machine")
-    return [PresetFacts(name=name, **{key: str(values.get(key, "")) for key in keys}) for name, values in read.items()]
-
-
-def presets() -> list[str]:
-    """Return the names of the presets."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in _preset_folder().iterdir() if entry.name.endswith(".toml")
-    )
-
-
 def preset_layer(name: str) -> Layer:
     """Read a preset. Raises VsrError if there is none of this name."""
-    if name not in presets():
-        raise VsrError(f"preset '{name}': there is none of this name; {nearest(name, presets())}")
-    sections = {key: value for key, value in _read_preset(name).items() if isinstance(value, dict)}
-    return Layer(f"preset {name}", sections)
-
-
-def _read_preset(name: str) -> dict[str, Any]:
-    return tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def _preset_folder() -> Any:
-    return files("vsr_cli.config") / "presets"
+    return Layer(f"preset {name}", {key: value for key, value in read_preset(name).items() if isinstance(value, dict)})
 
 
 def read_config_file(path: Path) -> Layer:
@@ -109,8 +73,8 @@ def read_config_file(path: Path) -> Layer:
 def preset_of_file(path: Path) -> str | None:
     """Return the preset that a configuration file names, if any. Raises VsrError if there is none of that name."""
     preset = _read_settings(path).get("preset")
-    if preset is not None and preset not in presets():
-        raise VsrError(f"--config {path}: preset {preset!r}: there is none; {nearest(str(preset), presets())}")
+    if preset is not None and preset not in preset_names():
+        raise VsrError(f"--config {path}: preset {preset!r}: does not exist; {nearest(str(preset), preset_names())}")
     return preset
 
 
@@ -187,6 +151,11 @@ class Resolver:
             self._mistakes.append(layer.mistake)
         for section, values in layer.values.items():
             if section not in self._values:
+                if new := COMPONENTS["metrics"].get(section.removeprefix("metrics.")):
+                    self._mistakes.append(
+                        f"{layer.where}: metric {section.removeprefix('metrics.')} is now called {new}"
+                    )
+                    continue
                 known_elsewhere = section in self._elsewhere
                 if known_elsewhere and not layer.where.startswith("--set"):
                     continue  # a preset or a file may serve several commands
@@ -196,11 +165,25 @@ class Resolver:
                     + (hint if known_elsewhere else f"unknown; {nearest(section, self._values)}")
                 )
                 continue
+            values = self._without_renamed(section, values, layer.where)
             current = self._values[section]
             name = values.get("name")
             if name is not None and section in KIND_OF and current.get("name", (None,))[0] != name:
                 current.clear()  # options belong to the component that they were given to
             current.update({key: (self._expanded(value, layer.where), layer.where) for key, value in values.items()})
+
+    def _without_renamed(self, section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return the settings that have a current name and value; note each that was renamed as a mistake."""
+        current = {}
+        for key, value in values.items():
+            path = f"{section}.{key}"
+            if new := SETTINGS.get(path):
+                self._mistakes.append(f"{where}: {path} is now called {new}")
+            elif isinstance(value, str) and (new := VALUES.get(path, {}).get(value)):
+                self._mistakes.append(f"{where}: the value {value} of {path} is now called {new}")
+            else:
+                current[key] = value
+        return current
 
     def _expanded(self, value: Any, where: str) -> Any:
         """Return a path from a home folder written out; any other value as it is."""

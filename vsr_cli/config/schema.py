@@ -10,8 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..api import Options, RandomSeed, TextObjective
-
-Resize = Literal["stretch", "letterbox", "crop"]
+from .choices import Precision, Resize, ShortStories, SplitBy, Tracker, Window
 
 
 class DataOptions(Options):
@@ -23,12 +22,12 @@ class DataOptions(Options):
         description="how an image becomes square: stretch it, pad it with bars (letterbox), or crop to its center",
     )
     context_frames: int = Field(4, ge=1, le=16, description="K: predict a frame from this many frames before it")
-    window: Literal["first", "sliding", "last"] = Field(
+    window: Window = Field(
         "first",
         description="which runs of context_frames + 1 frames of a story become windows: the first one, every one, or "
         "the last one",
     )
-    short_stories: Literal["drop", "pad"] = Field(
+    short_stories: ShortStories = Field(
         "drop",
         description="a story with fewer than context_frames + 1 frames: leave it out, or repeat its last context frame "
         "to fill the context",
@@ -39,7 +38,7 @@ class DataOptions(Options):
         description="leave the tags of entities in the texts, as StoryReasoning's rows have them",
     )
     split_file: Path | None = Field(None, description="for split=file, a CSV with the columns story and split")
-    split: Literal["auto", "official", "group", "block", "file", "train", "validation", "test"] = Field(
+    split: SplitBy = Field(
         "auto",
         validate_default=True,
         description="what decides a story's split: the source where it does, else groups (auto); only the source; only "
@@ -165,9 +164,6 @@ if TYPE_CHECKING:
 else:
     LossName = Literal[("loss", *LOSS_TERMS)]
 
-Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
-"""The experiment trackers that accelerate knows."""
-
 
 class TrainingOptions(Options):
     """How the model is trained."""
@@ -193,18 +189,11 @@ class TrainingOptions(Options):
     )
     seed: RandomSeed = Field(0, description="of the initial weights and of the order of the windows")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    precision: Precision = Field(
         "auto", description="of matrix products: auto is bf16 on a GPU that has it natively, and fp32 everywhere else"
     )
     compile: bool = Field(False, description="translate the parts with torch's compiler, which takes a minute or two")
     track: tuple[Tracker, ...] = Field((), description="experiment trackers to feed, whose packages are installed")
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _no_is_now_fp32(cls, precision: object) -> object:
-        if precision == "no":
-            raise PydanticCustomError("renamed", "this value is now called fp32")
-        return precision
 
 
 LEAKS: Mapping[str, str] = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..api import image_formats
-from ..config.schema import Resize
+from ..config.choices import Resize
 from ..errors import VsrError, one_line
 from ..system_errors import refuse_exhaustion
 

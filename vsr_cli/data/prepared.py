@@ -31,7 +31,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from ..api import Entity, nfc
-from ..config.schema import Resize
+from ..config.choices import Resize
 from ..errors import VsrError, nearest
 from ..files.atomic import is_temporary, read_json
 from ..files.checksums import read_checksums, verify_file

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api import Frame, Rejected, Story, is_blank, is_file, nfc, shown
-from ..config.schema import Resize
+from ..config.choices import Resize
 from ..files.strict_json import to_json, undefined_as_null
 from ..system_errors import refuse_exhaustion
 from .images import ImageProblem, Picture, digest_image, perceptual_hash, read_picture

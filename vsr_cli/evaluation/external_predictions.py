@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric, find_file, nfc, open_text, undecodable
 from ..config.resolve import Choice
-from ..config.schema import Resize
+from ..config.choices import Resize
 from ..data.images import read_picture
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows

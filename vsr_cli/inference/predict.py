@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..api import Decoding, Frame, Story, is_blank
-from ..config.schema import Resize
+from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.features import Features
 from ..data.images import decode_image, read_picture, unfit_image

@@ -92,6 +92,10 @@ class Registry:
         found = [entry for entry in entries if entry.component.name == name]
         if not found:
             names = {entry.component.name for entry in entries}
-            title = kind.title if kind else "component"
-            raise VsrError(f"{title} '{name}': there is none of this name; {nearest(name, names)}")
+            renamed = [new for section, old in RENAMED.items() if (new := old.get(name)) and new in names]
+            if renamed:
+                hint = f"it is now called {renamed[0]}"
+            else:
+                hint = nearest(name, names, otherwise=f"'vsr plugins list{f' {kind.word}' if kind else ''}' lists them")
+            raise VsrError(f"{kind.title if kind else 'component'} '{name}': there is none of this name; {hint}")
         return found

@@ -1,4 +1,4 @@
-"""`vsr train --dry-run`: what a training would take, before it is begun."""
+"""`vsr train --dry-run`: the memory, disk space and time that a training needs, measured on a few steps."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from ..config.experiment import TrainConfig
-from ..console import out as console
-from ..distributed_env import process_count
-from ..errors import VsrError
-from ..report.formatting import clock
-from ..report.tables import Column, fitting_table
-from .requirements import objective_mistakes, provide
+from ...config.experiment import TrainConfig
+from ...console import out as console
+from ...distributed_env import process_count
+from ...errors import VsrError
+from ...plugin.requirements import objective_mistakes, provide
+from ...report.formatting import clock
+from ...report.tables import Column, fitting_table
 
 if TYPE_CHECKING:
-    from ..training.plan import Plan
-    from ..training.plan_features import FeatureNeed
+    from ...training.plan import Plan
+    from ...training.plan_features import FeatureNeed
 
 INDENT = 2
 WHAT = {"visual": "images", "text": "texts"}
 
 
 def run_plan(config: TrainConfig, data: Path | None) -> Plan:
-    """Measure a few steps of a training. Leaves nothing behind, neither a run nor features nor prepared data."""
+    """Measure a few steps of a training, without writing anything."""
     if data is None:
         raise VsrError(
-            "--dry-run: nothing is prepared under data/ yet, and a plan is made on real windows; "
+            "--dry-run: nothing is prepared under data/ yet, and the steps are measured on real windows; "
             "run 'vsr prepare' first, or name a folder with --data DIR"
         )
     if process_count() > 1:
@@ -35,9 +35,9 @@ def run_plan(config: TrainConfig, data: Path | None) -> Plan:
             f"--dry-run: plans for one process, and a launcher has started {process_count()}; "
             "run it without the launcher"
         )
-    from ..data.prepared import open_prepared
-    from ..training.distributed import start
-    from ..training.plan import plan_training
+    from ...data.prepared import open_prepared
+    from ...training.distributed import start
+    from ...training.plan import plan_training
 
     provide(config.parts.items(), mistakes=objective_mistakes(config.objective))
     return plan_training(config, open_prepared(data), accelerator=start(config.training))
@@ -56,7 +56,7 @@ def show_plan(plan: Plan) -> None:
     parts = list(plan.parts)
     trained, frozen = sum(part.trained for part in parts), sum(part.frozen for part in parts)
     _table(
-        Column("part", [*(part.part.replace("_", " ") for part in parts), "together"], justify="left"),
+        Column("part", [*(part.part.replace("_", " ") for part in parts), "total"], justify="left"),
         Column("component", [*(part.component or "" for part in parts), ""], justify="left"),
         Column("trained", [*(f"{part.trained:,}" for part in parts), f"{trained:,}"]),
         Column("frozen", [*(f"{part.frozen:,}" for part in parts), f"{frozen:,}"]),
@@ -67,16 +67,16 @@ def show_plan(plan: Plan) -> None:
             console.print(f"  {_need_line(need)}", markup=False, soft_wrap=True)
     memory, disk = plan.memory, plan.disk
     _sizes(
-        f"memory of a step, on {plan.device}",
+        f"memory per step, on {plan.device}",
         ("weights", memory.weights),
         ("gradients", memory.gradients),
         ("optimizer", memory.optimizer),
         ("activations", memory.activations),
-        ("together", memory.together),
+        ("total", memory.together),
     )
     _sizes(
         "disk",
-        ("frozen weights, once", disk.frozen_weights),
+        ("frozen weights, written once", disk.frozen_weights),
         ("best checkpoint", disk.trained_weights),
         ("last checkpoint", disk.trained_weights + disk.optimizer),
         ("run folder at its largest", disk.run),
@@ -85,9 +85,9 @@ def show_plan(plan: Plan) -> None:
     computing = [("features to compute", clock(plan.feature_seconds))] if plan.feature_seconds else []
     times = [
         *computing,
-        ("a step", f"{plan.step_seconds:.3g} s"),
-        (f"an epoch of {plan.steps_per_epoch} steps, and its validation", clock(plan.epoch_seconds)),
-        (f"all, {plan.epochs} epochs", clock(plan.training_seconds)),
+        ("per step", f"{plan.step_seconds:.3g} s"),
+        (f"per epoch of {plan.steps_per_epoch} steps, with validation", clock(plan.epoch_seconds)),
+        (f"total, {plan.epochs} {'epoch' if plan.epochs == 1 else 'epochs'}", clock(plan.training_seconds)),
     ]
     _table(Column("", [name for name, _ in times], justify="left"), Column("", [time for _, time in times]))
 
@@ -95,11 +95,11 @@ def show_plan(plan: Plan) -> None:
 def _need_line(need: FeatureNeed) -> str:
     what = f"{need.kind}: {need.rows} {WHAT[need.kind]}"
     if not need.missing:
-        return f"{what}, all kept in {need.folder}"
+        return f"{what}, all cached in {need.folder}"
     if not need.fits:
-        return f"{what}, which would not fit in {need.folder.parent}: computed anew in each step"
+        return f"{what}, which do not fit in {need.folder.parent}, so they are computed in each step"
     return (
-        f"{what}, {need.rows - need.missing} kept, {need.missing} to compute in {clock(need.seconds)}, "
+        f"{what}, {need.rows - need.missing} cached, {need.missing} to compute in {clock(need.seconds)}, "
         f"{_size(need.missing_bytes)} more in {need.folder}"
     )
 

@@ -1,17 +1,16 @@
-"""What the components of a command lack on this machine: reported together before anything is written, or fetched."""
+"""Requirements of components that this machine lacks: reported together before anything is written, or downloaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..api import Requirement, VsrError
 from ..api.requirements import megabytes
 from ..config.resolve import Choice
 from ..config.schema import ObjectiveOptions
 from ..console import download_progress, say
-from ..plugin.kinds import KIND_OF
-from ..plugin.loading import requirements
+from .kinds import KIND_OF
+from .loading import requirements
 
 
 def find_requirements(choices: Iterable[tuple[str, Choice]]) -> dict[str, Requirement]:
@@ -24,10 +23,10 @@ def find_requirements(choices: Iterable[tuple[str, Choice]]) -> dict[str, Requir
 
 
 def provide(choices: Iterable[tuple[str, Choice]], *, mistakes: Sequence[str] = ()) -> None:
-    """Fetch what components lack.
+    """Download what components lack.
 
-    Raises VsrError with the `mistakes` that are known already and a line for each thing that cannot be had, before
-    anything is fetched.
+    Raises VsrError with the `mistakes` that are known already and a line for each requirement that cannot be met,
+    before anything is downloaded.
     """
     found = find_requirements(choices)
     lines = [*mistakes, *(f"{name}: {each.problem}; {each.remedy}" for name, each in found.items() if each.problem)]
@@ -37,25 +36,8 @@ def provide(choices: Iterable[tuple[str, Choice]], *, mistakes: Sequence[str] = 
         _fetch(found)
 
 
-def collected(*checks: Callable[[], Any]) -> list[str]:
-    """Run checks and return the lines of all that raise VsrError."""
-    lines: list[str] = []
-    for check in checks:
-        try:
-            check()
-        except VsrError as error:
-            lines += error.lines
-    return lines
-
-
-def check_together(*checks: Callable[[], Any]) -> None:
-    """Raise one VsrError with the lines of all checks that raise one, if any does."""
-    if lines := collected(*checks):
-        raise VsrError(*lines)
-
-
 def objective_mistakes(objective: ObjectiveOptions) -> list[str]:
-    """Return a line if the weights that the loss compares images in are not there."""
+    """Return an error line if the weights of the perceptual loss do not exist."""
     from ..api import missing_file
 
     if not (objective.perceptual and objective.perceptual_weights):
@@ -67,7 +49,7 @@ def objective_mistakes(objective: ObjectiveOptions) -> list[str]:
 
 def _fetch(found: Mapping[str, Requirement]) -> None:
     for name in found:
-        say(f"downloading, once: {name}")
+        say(f"downloading once: {name}")
     with download_progress() as bar:
         task = bar.add_task("", total=sum(each.size for each in found.values()) or None)
         for name, each in found.items():
@@ -76,5 +58,5 @@ def _fetch(found: Mapping[str, Requirement]) -> None:
                 each.fetch(lambda count: bar.advance(task, count))
             except (OSError, ValueError) as error:
                 reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-                raise VsrError(f"{name}: cannot be fetched ({reason}); try again, or {each.remedy}") from error
+                raise VsrError(f"{name}: cannot be downloaded ({reason}); try again, or {each.remedy}") from error
     say(f"downloaded {megabytes(sum(each.size for each in found.values())) or len(found)}")

@@ -1,46 +1,110 @@
-"""`vsr data stats`: what stories are like, in numbers and a picture."""
+"""`vsr data stats`: statistics of stories, as a table and an image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..console import out as console
-from ..errors import VsrError
-from ..files.atomic import file_name
-from ..plugin.registry import Registry
-from ..report.tables import Column, blocks, fitting_table
-from .data import means_prepared, open_stories, png_named
-from .prepare import default_dataset, default_folder
+import typer
+
+from ...console import out as console
+from ...console import print_json
+from ...errors import VsrError
+from ...files.atomic import file_name
+from ...report.tables import Column, blocks, fitting_table
+from ..arguments import (
+    Assignments,
+    Dataset,
+    Font,
+    Groups,
+    ImageFile,
+    Json,
+    Limit,
+    Source,
+    SplitMethod,
+    as_path,
+    use_font,
+)
+from ..parsing.commands import examples
+from ..prepare import default_folder
+from ..settings import load_registry
+from ..work.stories import default_dataset, is_prepared, open_stories
+from .show import png_named
+
+if TYPE_CHECKING:
+    from ...plugin.registry import Registry
 
 STATISTICS = "statistics.png"
 COPIED = ("bleu", "rouge")
 """The metrics by which copying the last text is scored."""
-LEGEND = "copied: the last text of a context, taken for the target's; (a–b): least and greatest"
+LEGEND = "(a–b): minimum and maximum; copy-last: the score of repeating the last text"
 NEVER = "-"
 """Stands in a table where there is nothing to count."""
 
 Shown = Callable[[Mapping[str, Any]], str]
-"""Says one number of a split."""
+"""Returns one number of a split, as text."""
+
+
+@examples(
+    "vsr data stats",
+    "vsr data stats my_stories/ --out my_stories.png",
+    "vsr data stats data/my_stories --tokenizer distilbert/",
+)
+def data_stats(
+    source: Source = None,
+    dataset: Dataset = None,
+    limit: Limit = None,
+    split: SplitMethod = None,
+    groups: Groups = None,
+    assignments: Assignments = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="PATH",
+            parser=as_path,
+            help="A tokenizer.json, or its folder. Default: words and punctuation marks are counted as tokens.",
+        ),
+    ] = None,
+    out: ImageFile = None,
+    font: Font = None,
+    as_json: Json = False,
+) -> None:
+    """Show statistics of stories, as a table and an image: lengths, vocabulary, image sizes, repetition."""
+    use_font(font)
+    flags = {"data.limit": limit, "data.split": split, "data.group_csv": groups}
+    record = run_stats(
+        load_registry(),
+        source,
+        dataset=dataset,
+        flags=flags,
+        assignments=assignments or [],
+        tokenizer=tokenizer,
+        out=out,
+    )
+    if as_json:
+        print_json(record)
+    else:
+        show_stats(record)
 
 
 def run_stats(
-    found: Registry, source: str | None, *, tokenizer: Path | None, out: Path | None, **options: Any
+    registry: Registry, source: str | None, *, tokenizer: Path | None, out: Path | None, **options: Any
 ) -> dict[str, Any]:
-    """Measure stories and draw what comes out. Gives it as JSON has it; other options are those of `open_stories`."""
-    from ..config.experiment import resolve_metrics
-    from ..data.splits import SPLITS
-    from ..data.statistics import measure, summary
-    from ..data.words import WORDS_AND_MARKS, count_words_and_marks, tokens_by
-    from ..evaluation.baselines import copy_last_scores
-    from ..report.dataset_charts import draw_statistics
+    """Measure stories, draw the statistics, and return them for JSON; other options are those of `open_stories`."""
+    from ...config.experiment import resolve_metrics
+    from ...data.splits import SPLITS
+    from ...data.statistics import measure, summary
+    from ...data.words import WORDS_AND_MARKS, count_words_and_marks, tokens_by
+    from ...evaluation.baselines import copy_last_scores
+    from ...report.dataset_charts import draw_statistics
 
-    # All that can be wrong is looked at before any story is read.
+    # Mistakes are reported before any story is read.
     count_tokens = tokens_by(tokenizer) if tokenizer else count_words_and_marks
-    metrics = resolve_metrics(found, COPIED, [])
+    metrics = resolve_metrics(registry, COPIED, [])
     picture = png_named(out) if out else _own_picture(source, options["dataset"])
-    with open_stories(found, source, **options) as opened:
+    with open_stories(registry, source, **options) as opened:
         measures = measure(opened.prepared, count_tokens)
         numbers = summary(measures)
         copied = copy_last_scores(opened.prepared, SPLITS, metrics)
@@ -57,12 +121,12 @@ def run_stats(
 
 
 def _own_picture(source: str | None, dataset: str | None) -> Path | None:
-    """Name the picture of stories that are not prepared, in the present folder; None: it belongs to prepared data."""
-    if means_prepared(source, dataset):
+    """Return where the image of stories that are not prepared goes; None: into the prepared folder."""
+    if is_prepared(source, dataset):
         return None
     path = Path(f"{file_name(default_folder(source, dataset or default_dataset(source)).name)}-{STATISTICS}")
     if path.exists():
-        raise VsrError(f"{path}: is there already, and nothing is overwritten; name another with --out FILE")
+        raise VsrError(f"{path}: exists already, and nothing is overwritten; name another file with --out FILE")
     return path
 
 
@@ -111,11 +175,11 @@ ROWS: Sequence[Mapping[str, Shown]] = (
         "stories": _plain("stories"),
         "frames": _plain("frames"),
         "windows": _plain("windows"),
-        "frames a story": _range("frames_a_story"),
+        "frames per story": _range("frames_a_story"),
     },
     {
-        "words a frame": _range("words_a_frame"),
-        "tokens a frame": _range("tokens_a_frame"),
+        "words per frame": _range("words_a_frame"),
+        "tokens per frame": _range("tokens_a_frame"),
         "texts over 32 tokens": _share("longer_than", "32"),
         "texts over 64 tokens": _share("longer_than", "64"),
         "texts over 128 tokens": _share("longer_than", "128"),
@@ -130,25 +194,25 @@ ROWS: Sequence[Mapping[str, Shown]] = (
     },
     {
         "distinct images": _plain("images"),
-        "commonest size": _size,
+        "most common size": _size,
         "width": _range("image_width"),
         "height": _range("image_height"),
-        "width over height": _range("image_proportion"),
+        "aspect ratio": _range("image_proportion"),
     },
     {
         "same text as before": _share("same_text_as_before"),
         "same image as before": _share("same_image_as_before"),
         "target text in context": _share("target_text_in_context"),
         "target image in context": _share("target_image_in_context"),
-        "copied BLEU, of 100": _copied("bleu", 2),
-        "copied ROUGE-L, of 1": _copied("rouge", 3),
+        "copy-last BLEU": _copied("bleu", 2),
+        "copy-last ROUGE-L": _copied("rouge", 3),
     },
 )
-"""Of the table, in its sections: what stands at the left, and what of each split beside it."""
+"""The rows of the table, by section: the title, and the cell of each split."""
 
 
 def show_stats(record: Mapping[str, Any]) -> None:
-    """Print the numbers, a column for each split, and where the picture is."""
+    """Print the statistics, a column for each split, and the path of the image."""
     splits = record["splits"]
     lines: list[tuple[str, Shown | None]] = [line for rows in ROWS for line in (("", None), *rows.items())]
     names = Column("", [text for text, _ in lines], justify="left")
@@ -159,4 +223,4 @@ def show_stats(record: Mapping[str, Any]) -> None:
     console.print()
     console.print(f"tokens: {record['tokens']}", markup=False, soft_wrap=True)
     console.print(LEGEND, soft_wrap=True)
-    console.print(f"picture: {record['picture']}", markup=False, soft_wrap=True)
+    console.print(f"image: {record['picture']}", markup=False, soft_wrap=True)

@@ -1,32 +1,56 @@
-"""`vsr plugins new`: a package with a component that works, to start from."""
+"""`vsr plugins new`: write a package with a working component, to start from."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..errors import VsrError
-from ..files.atomic import replacing_folder
-from ..plugin.kinds import MODEL_COMPONENTS, Kind
+import typer
+
+from ...console import say
+from ...errors import VsrError
+from ...files.atomic import replacing_folder
+from ...plugin.kinds import KINDS, MODEL_COMPONENTS, Kind, kind_of_word
+from ..arguments import as_path, complete_kind
+from ..parsing.commands import examples
 
 HEAVY = {"dataset": "reader", "metrics": "metric"}
-"""The module that does the work, by section; a part's is `model`."""
+"""The module that does the work, by section; `model` for the components of a model."""
+
+
+@examples("vsr plugins new temporal-model slow-memory", "vsr plugins new metric length-ratio --out work/")
+def plugins_new(
+    kind: Annotated[
+        str, typer.Argument(help="One of " + ", ".join(kind.word for kind in KINDS) + ".", autocompletion=complete_kind)
+    ],
+    name: Annotated[str, typer.Argument(help="The name of the component, e.g. slow-memory.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=as_path, help="The folder in which the package's folder is written."
+        ),
+    ] = Path(),
+) -> None:
+    """Write a Python package with a working component, a test and a README, to change into your own."""
+    made = kind_of_word(kind)
+    folder = write_package(made, name, out)
+    say(f"{folder}: the {made.title} {name}, which works as it is; its README.md describes the next steps")
 
 
 def write_package(kind: Kind, name: str, out: Path) -> Path:
-    """Write the package into a folder of its own under `out` and give that folder.
+    """Write the package into a folder of its own under `out` and return that folder.
 
-    Raises VsrError if the name cannot be a component's, or something is in the folder's place.
+    Raises VsrError if the name is not valid, or if the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", name):
         raise VsrError(
-            f"name '{name}': cannot be a component's; take lower-case words and digits joined by '-', first a letter, "
+            f"name '{name}': is not valid; use lower-case words and digits joined by '-', beginning with a letter, "
             "such as slow-memory"
         )
     folder = out / f"vsr-{name.replace('_', '-')}"
     if folder.exists() or folder.is_symlink():
-        raise VsrError(f"{folder}: is there already; choose another name, or another place by --out")
+        raise VsrError(f"{folder}: exists already; choose another name, or another folder with --out")
     pages = render_package(kind, name)
     out.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder) as temporary:

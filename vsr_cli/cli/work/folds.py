@@ -1,4 +1,4 @@
-"""`vsr evaluate --folds N`: every story of a prepared collection held out once, and all of it scored as one.
+"""`vsr evaluate --folds N`: cross-validation; every story is held out once, and all predictions are scored as one.
 
     runs/folds-5-0a1b2c3d/
         folds.json        which story is in which fold, and what was asked for
@@ -7,7 +7,7 @@
         fold-1 …          a run each, trained on the other folds
         evaluations/test  the pooled evaluation, as a run's
 
-Typed again, the same line goes on where it was stopped: folds that are trained stay as they are.
+The same command resumes where it was stopped: folds that are trained are not trained again.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..api import Decoding
-from ..config.experiment import TRAIN_SECTIONS, TrainConfig
-from ..config.resolve import Choice
-from ..config.schema import DataOptions, FeatureOptions
-from ..console import say
-from ..distributed_env import process_count
-from ..errors import VsrError
-from ..files.atomic import read_json, remove, write_json
-from ..files.links import refuse_links
-from ..files.locks import alone_in
-from ..files.strict_json import to_json
-from ..plugin.registry import Registry
-from ..runs.opening import RUNS
-from ..runs.results import lock_evaluation
-from ..runs.run import FOLDS, Run, now
-from .evaluate import draw_shown, evaluation_folder, load_checked, warn_of_lasting
-from .settings import flag_layers
-from .train import data_facts, provide_parts, resume_train, run_train
+from ...api import Decoding
+from ...config.experiment import TRAIN_SECTIONS, TrainConfig
+from ...config.resolve import Choice
+from ...config.schema import DataOptions, FeatureOptions
+from ...console import say
+from ...distributed_env import process_count
+from ...errors import VsrError
+from ...files.atomic import read_json, remove, write_json
+from ...files.links import refuse_links
+from ...files.locks import alone_in
+from ...files.strict_json import to_json
+from ...plugin.registry import Registry
+from ...runs.opening import RUNS
+from ...runs.results import lock_evaluation
+from ...runs.run import FOLDS, Run, now
+from .evaluation import draw_shown, evaluation_folder, load_checked, warn_of_lasting
+from .training import data_facts, provide_parts, resume_train, run_train
 
 if TYPE_CHECKING:
-    from ..data.prepared import Prepared
+    from ...data.prepared import Prepared
 
 FORMAT = 1
 OWNED = (FOLDS, "config.json", "data", "fold-*", "evaluations")
@@ -49,9 +48,9 @@ HELD_OUT = "test"
 
 
 def sorted_assignments(assignments: Sequence[str], *, trains: bool) -> tuple[list[str], list[str]]:
-    """Part the values of --set into those of an evaluation and those of a training.
+    """Divide the values of --set into those of the evaluation and those of the training.
 
-    What is misspelt goes to the training if there is one, which then names what is nearest.
+    Unknown sections go to the training if there is one, whose error suggests the nearest name.
     """
     of_training = []
     for text in assignments:
@@ -61,29 +60,20 @@ def sorted_assignments(assignments: Sequence[str], *, trains: bool) -> tuple[lis
     return [text for text in assignments if text not in of_training], of_training
 
 
-def refuse_training_options(others: Mapping[str, Any], flags: Mapping[str, Any], assignments: Sequence[str]) -> None:
-    """Raise VsrError if options are given that train, where no fold is trained."""
-    given = [layer.where for layer in flag_layers(flags)]
-    given += [f"{name} {value}" for name, value in others.items() if value is not None]
-    given += [f"--set {text}" for text in assignments]
-    if given:
-        raise VsrError(
-            f"{', '.join(given)}: without --folds N nothing is trained or named here; leave this out, or add --folds N"
-        )
-
-
 def refuse_run_options(folds: int, given: Mapping[str, Any]) -> None:
-    """Raise VsrError if options are given that are about a single run, where a run is trained for each fold."""
+    """Raise VsrError for options of a single run, since --folds trains a run per fold."""
     for name, value in given.items():
         if value:
             words = name if value is True else f"{name} {value}"
-            raise VsrError(f"{words}: is about one run, and --folds {folds} trains {folds}; leave out one of the two")
+            raise VsrError(
+                f"{words}: is for a single run, and --folds {folds} trains {folds}; leave out one of the two"
+            )
     if process_count() > 1:
         raise VsrError(f"--folds {folds}: trains in one process; run it without the launcher")
 
 
 def run_folds(
-    found: Registry,
+    registry: Registry,
     config: TrainConfig,
     data: Path,
     folds: int,
@@ -97,8 +87,8 @@ def run_folds(
     Returns the folder and the result. Raises VsrError if there are too few stories, if `out` holds something else, or
     if another process is at work there.
     """
-    from ..data.prepared import open_prepared
-    from ..data.resplit import assign_folds, groups_of, resplit, splits_of_fold
+    from ...data.prepared import open_prepared
+    from ...data.resplit import assign_folds, groups_of, resplit, splits_of_fold
 
     provide_parts(config)
     prepared = open_prepared(data)
@@ -107,7 +97,7 @@ def run_folds(
     fold = assign_folds(groups, folds, seed=options.seed)
     asked = {"folds": folds, "data": prepared.fingerprint, "config": config.record()}
     folder = out or RUNS / f"folds-{folds}-{hashlib.sha256(to_json(asked, sort_keys=True).encode()).hexdigest()[:8]}"
-    with alone_in(folder, busy=f"{folder}: another process is at work there; wait for it, or stop it first"):
+    with alone_in(folder, busy=f"{folder}: another process works in this folder; wait for it, or stop it first"):
         refuse_links(folder, OWNED, below=False)
         _begin(folder, asked, {story: number + 1 for story, number in fold.items()}, data=data)
         pooled = resplit(prepared, dict.fromkeys(groups, "test"), folder / "data" / "all")
@@ -119,16 +109,18 @@ def run_folds(
             own = resplit(prepared, splits, folder / "data" / name)
             tested = sum(split == "test" for split in splits.values())
             say(f"fold {held_out + 1} of {folds}: {tested} stories held out")
-            runs.append(_train_fold(found, config, own.folder, folder / name))
-        return folder, _evaluate(found, runs, pooled, folder, metrics, decoding=decoding)
+            runs.append(_train_fold(registry, config, own.folder, folder / name))
+        return folder, _evaluate(registry, runs, pooled, folder, metrics, decoding=decoding)
 
 
 def _begin(folder: Path, asked: Mapping[str, Any], fold: Mapping[str, int], *, data: Path) -> None:
-    """Write what is asked for, or check that it is what the folder was begun with."""
+    """Record the settings, or check that they are those that the folder was begun with."""
     path = folder / FOLDS
     if not path.exists():
         if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise VsrError(f"--out {folder}: exists and is not an empty folder; name another, nothing is overwritten")
+            raise VsrError(
+                f"--out {folder}: exists and is not empty; name another folder, since nothing is overwritten"
+            )
         write_json(
             path, {"format": FORMAT, "started": now(), "source": str(data.resolve()), **asked, "stories": dict(fold)}
         )
@@ -139,26 +131,26 @@ def _begin(folder: Path, asked: Mapping[str, Any], fold: Mapping[str, int], *, d
     different = [name for name in asked if there.get(name) != asked[name]]
     if different:
         raise VsrError(
-            f"{folder}: was begun with other {', '.join(different)}; type what it was begun with to go on, or name "
+            f"{folder}: was begun with other {', '.join(different)}; resume with the same options, or name "
             "another --out"
         )
 
 
-def _train_fold(found: Registry, config: TrainConfig, data: Path, folder: Path) -> Run:
-    """Train the model of one fold, or what is left of its training."""
+def _train_fold(registry: Registry, config: TrainConfig, data: Path, folder: Path) -> Run:
+    """Train the model of one fold, or resume its training."""
     if not (folder / "run.json").exists():
         if folder.exists():
-            remove(folder)  # begun by a process that was killed before it had said what it does
+            remove(folder)  # its process was killed before it wrote run.json
         return run_train(config, data, folder)
     run = Run(folder)
     if run.facts()["status"] == "finished":
-        say(f"{folder} is trained")
+        say(f"{folder} is trained already")
         return run
-    return resume_train(found, folder, data=data, epochs=None)
+    return resume_train(registry, folder, data=data, epochs=None)
 
 
 def _evaluate(
-    found: Registry,
+    registry: Registry,
     runs: Sequence[Run],
     pooled: Prepared,
     folder: Path,
@@ -167,17 +159,17 @@ def _evaluate(
     decoding: Decoding,
 ) -> dict[str, Any]:
     """Score what the runs predict, each of its own fold, as one, and store it as the evaluation of a run is stored."""
-    from ..data.prepared import open_prepared
-    from ..evaluation.evaluate import evaluate
-    from ..evaluation.model_predictions import Part
-    from ..evaluation.storage import store_evaluation
-    from ..model.weights import choose_device
+    from ...data.prepared import open_prepared
+    from ...evaluation.evaluate import evaluate
+    from ...evaluation.model_predictions import Part
+    from ...evaluation.storage import store_evaluation
+    from ...model.weights import choose_device
 
     digests = [run.weights_digest() for run in runs]
     parts = []
     for run, digest in zip(runs, digests, strict=True):
         own = open_prepared(Path(run.facts()["data"]))
-        parts.append(Part(own, own, partial(load_checked, found, run, digest)))
+        parts.append(Part(own, own, partial(load_checked, registry, run, digest)))
     place = evaluation_folder(folder, HELD_OUT, decoding)
     with lock_evaluation(place):
         evaluation = evaluate(

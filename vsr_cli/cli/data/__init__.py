@@ -1,0 +1,1 @@
+"""`vsr data`: analyse stories, prepared or not."""

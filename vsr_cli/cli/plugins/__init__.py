@@ -1,0 +1,1 @@
+"""`vsr plugins`: list, show, check and create components."""

@@ -1,0 +1,1 @@
+"""`vsr runs`: list, show and verify runs."""
