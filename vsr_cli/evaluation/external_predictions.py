@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, SpaceMetric, find_file, nfc, open_text, undecodable
-from ..config.resolve import Choice
 from ..config.choices import Resize
+from ..config.resolve import Choice
 from ..data.images import read_picture
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows

@@ -30,7 +30,7 @@ def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
         ),
         Column(
             "upper bound",
-            ["" if not score or score["upper_bound"] is None else f"{score['ceiling']:.4g}" for score in scores],
+            ["" if not score or score["upper_bound"] is None else f"{score['upper_bound']:.4g}" for score in scores],
             rank=1,
         ),
         Column("scale", [score["scale"] if score else "" for score in scores], rank=2, justify="left"),
