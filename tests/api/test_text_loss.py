@@ -58,7 +58,7 @@ def test_single_precision_is_as_exact_as_the_plain_functions():
         torch.testing.assert_close(ours, theirs.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_large_scores_neither_overflow_nor_vanish():
+def test_large_scores_neither_overflow_nor_underflow():
     given = inputs(20, torch.float32, scale=40.0)
     expected, got = gradients(plain, given), gradients(head_cross_entropy, given)
     assert got[0] > 100
@@ -98,7 +98,7 @@ def test_gradients_add_up_over_several_backward_passes():
         torch.testing.assert_close(leaf.grad, 2 * theirs)
 
 
-def test_the_scores_are_never_whole_in_memory(monkeypatch):
+def test_the_scores_are_never_all_in_memory(monkeypatch):
     held = []
     mm = torch.mm
 
@@ -136,7 +136,7 @@ def in_plain_words(states, head, ids, mask, *, smoothing, unlikelihood):
 
 
 @pytest.mark.parametrize(("smoothing", "unlikelihood"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.7), (0.1, 1.5)])
-def test_the_objective_is_that_in_plain_words_and_so_are_its_gradients(smoothing, unlikelihood):
+def test_loss_and_gradients_equal_those_of_a_plain_implementation(smoothing, unlikelihood):
     objective = TextObjective(label_smoothing=smoothing, unlikelihood=unlikelihood)
     loss, *given = of_targets(objective)
     expected = in_plain_words(*given, smoothing=smoothing, unlikelihood=unlikelihood)
@@ -151,7 +151,7 @@ def test_label_smoothing_is_that_of_torch():
     torch.testing.assert_close(loss, functional.cross_entropy(head(states[mask]), ids[mask], label_smoothing=0.3))
 
 
-def test_a_token_that_is_sure_to_be_written_again_costs_much_and_not_without_bound():
+def test_the_unlikelihood_of_a_certain_token_is_large_but_bounded():
     head = torch.nn.Linear(H, V)
     with torch.no_grad():
         head.weight.zero_()
@@ -165,7 +165,7 @@ def test_a_token_that_is_sure_to_be_written_again_costs_much_and_not_without_bou
     assert unlike.item() == pytest.approx(plain.item() - math.log(1e-5) / 2, rel=1e-4)
 
 
-def test_answers_are_scored_as_the_plain_functions_do():
+def test_answer_log_probabilities_equal_those_of_plain_functions():
     states, weight, bias, answers = inputs(61)
     head = torch.nn.Linear(H, V, dtype=torch.float64)
     head.weight.data, head.bias.data = weight.detach(), bias.detach()

@@ -46,7 +46,7 @@ def by_hand(images, texts, forbidden=(), inverse_temperature=1 / 0.07):
     return total / count
 
 
-def test_the_loss_is_clips():
+def test_the_loss_is_that_of_clip():
     images, texts = embeddings(2, 4, 6)
     loss = Alignment().loss(images, texts, distinct(2)).detach()
     assert loss.item() == pytest.approx(by_hand(images.flatten(0, 1), texts.flatten(0, 1)), rel=1e-5)
@@ -58,7 +58,7 @@ def test_two_orthogonal_pairs_give_the_value_on_paper():
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-1 / 0.07)), abs=1e-7)
 
 
-def test_images_and_texts_may_change_places():
+def test_the_loss_is_symmetric_in_images_and_texts():
     images, texts = embeddings(3, 4, 5)
     alignment, both = Alignment(), context([0, 1, 0], [[0, 1, 2, 3], [4, 4, 5, 0], [1, 2, 3, 6]])
     straight, swapped = alignment.loss(images, texts, both), alignment.loss(texts, images, both)
@@ -106,7 +106,7 @@ def test_padded_frames_take_no_part():
     assert images.grad[real].any(dim=-1).all()
 
 
-def test_a_lone_frame_has_nothing_to_be_told_from():
+def test_the_loss_of_a_single_frame_is_zero():
     images, texts = embeddings(1, 4, 6)
     batch = context([0], [[0, 0, 0, 0]], [[True, False, False, False]])
     assert Alignment().loss(images, texts, batch).item() == pytest.approx(0.0, abs=1e-7)
@@ -117,7 +117,7 @@ def test_a_story_of_one_text_throughout_gives_a_finite_loss():
     assert Alignment().loss(images, texts, context([0], [[3, 3, 3, 3]])).item() == pytest.approx(0.0, abs=1e-7)
 
 
-def test_the_temperature_is_learnt():
+def test_the_temperature_is_learned():
     alignment = Alignment()
     images, texts = embeddings(2, 4, 6)
     alignment.loss(images, texts, distinct(2)).backward()

@@ -64,7 +64,7 @@ def test_terms_without_a_weight_are_built_only_if_they_have_one_by_default():
     assert list(terms(ObjectiveOptions(image=0, l1=1, ssim=0.1))) == ["text", "image", "l1", "ssim", "alignment"]
 
 
-def test_l1_is_the_mean_absolute_error_and_ssim_what_is_lacking_of_it():
+def test_l1_is_the_mean_absolute_error_and_the_ssim_term_is_one_minus_ssim():
     one, other = images()
     errors = terms(ObjectiveOptions(l1=3, ssim=0.5))
     assert torch.equal(error(errors["l1"], one, other), (one - other).abs().mean())
@@ -72,7 +72,7 @@ def test_l1_is_the_mean_absolute_error_and_ssim_what_is_lacking_of_it():
 
 
 @pytest.mark.parametrize("term", ["l1", "ssim"])
-def test_each_error_is_0_for_the_target_itself_and_leads_to_it(term):
+def test_each_term_is_0_for_the_target_and_its_gradient_leads_to_it(term):
     one, other = images()
     built = terms(ObjectiveOptions(**{term: 1}))[term]
     assert error(built, other, other).item() == pytest.approx(0, abs=1e-5)
@@ -83,7 +83,7 @@ def test_each_error_is_0_for_the_target_itself_and_leads_to_it(term):
 
 
 @pytest.mark.parametrize("size", [16, 33])
-def test_ssim_is_the_metrics_own(size):
+def test_ssim_equals_that_of_torchmetrics(size):
     one, other = images(size)
     other = 0.7 * one + 0.3 * other
     expected = structural_similarity_index_measure(one, other, sigma=1.5, kernel_size=11, data_range=1.0)
@@ -110,7 +110,7 @@ def test_the_perceptual_distance_is_0_for_the_target_and_its_network_does_not_tr
 
 
 @pytest.mark.parametrize("network", LAYERS)
-def test_the_layers_that_are_compared_are_there(network):
+def test_the_compared_layers_exist(network):
     objective = ObjectiveOptions(perceptual=1, perceptual_network=network, perceptual_weights="unread")
     distance = terms(objective, read_weights=False)["perceptual"]
     features = distance.network(torch.rand(1, 3, 32, 32))
@@ -160,14 +160,14 @@ def rows(run):
     return [json.loads(line) for line in run.history.read_text().splitlines()]
 
 
-def test_each_error_is_a_term_of_the_history_and_weighed_there(run):
+def test_each_term_is_in_the_history_and_weighted(run):
     for losses in (rows(run)[0]["train"], rows(run)[0]["validation"]):
         assert list(losses) == ["loss", "text", "image", "l1", "ssim", "perceptual", "alignment"]
         of_image = 0.5 * losses["image"] + 2 * losses["l1"] + 0.25 * losses["ssim"] + 3 * losses["perceptual"]
         assert losses["loss"] == pytest.approx(losses["text"] + of_image + 0.5 * losses["alignment"], rel=1e-4)
 
 
-def test_a_run_holds_the_frozen_network_and_needs_its_file_no_more(run):
+def test_a_run_contains_the_frozen_network_and_does_not_need_its_file(run):
     kept = load_weights(run.folder / "frozen.safetensors")
     network = load_model(run, registry()).terms["perceptual"].network.state_dict()
     assert all(torch.equal(kept[f"terms.perceptual.network.{name}"], held) for name, held in network.items())
@@ -177,13 +177,13 @@ def test_a_run_holds_the_frozen_network_and_needs_its_file_no_more(run):
     assert 0 < second["train"]["perceptual"] < first["train"]["perceptual"]
 
 
-def test_what_is_not_measured_decides_no_checkpoint(train_small, tmp_path):
+def test_best_metric_must_be_a_computed_term(train_small, tmp_path):
     with pytest.raises(
         VsrError, match=r"best_metric: ssim is measured only where it has a weight; .*objective\.ssim=1"
     ):
         train_small(tmp_path / "run", "training.best_metric=ssim")
 
 
-def test_the_old_place_of_the_weights_is_an_unknown_option(train_small, tmp_path):
+def test_the_former_location_of_the_weights_is_an_unknown_option(train_small, tmp_path):
     with pytest.raises(VsrError, match=r"image_decoder has no option 'l1'"):
         train_small(tmp_path / "run", "image_decoder.l1=1")

@@ -37,7 +37,7 @@ def right_story(keys, story):
     return float(np.mean(story[cosines.argmax(1).numpy()] == story))
 
 
-def test_after_fitting_frames_of_one_story_are_told_from_others_better_than_by_their_vectors(space):
+def test_fitted_keys_separate_stories_better_than_vectors(space):
     vectors, story = stories_with_noise()
     raw = right_story(space.keys(torch.from_numpy(vectors - vectors.mean(0))), story)
     space.fit(vectors, story)
@@ -45,7 +45,7 @@ def test_after_fitting_frames_of_one_story_are_told_from_others_better_than_by_t
     assert torch.allclose(space.mean, torch.from_numpy(vectors.mean(0)), atol=1e-4)
 
 
-def test_within_a_story_frames_scatter_alike_in_all_directions(space):
+def test_keys_scatter_equally_in_all_directions_within_stories(space):
     vectors, story = stories_with_noise(stories=400)
     space.fit(vectors, story)
     scaled = torch.from_numpy(vectors) @ space.metric
@@ -55,13 +55,13 @@ def test_within_a_story_frames_scatter_alike_in_all_directions(space):
     assert np.linalg.norm(vectors.std(0)) > 0
 
 
-def test_one_frame_a_story_says_nothing_of_the_scatter(space):
+def test_one_frame_per_story_leaves_the_metric_unchanged(space):
     vectors = np.random.default_rng(0).normal(size=(12, V)).astype(np.float32)
     space.fit(vectors, np.arange(12))
     assert torch.equal(space.metric, torch.eye(V))
 
 
-def test_frames_that_are_all_alike_give_finite_keys(space):
+def test_identical_frames_have_finite_keys(space):
     space.fit(np.ones((12, V), np.float32), np.repeat(np.arange(3), 4))
     assert space.keys(torch.ones(2, V)).isfinite().all()
 
@@ -73,7 +73,7 @@ def test_the_query_starts_as_the_weighted_mean_of_the_contexts_keys(space):
     assert torch.allclose(query, mean / mean.norm(dim=1, keepdim=True), atol=1e-6)
 
 
-def test_frames_that_fill_a_short_context_change_nothing(space):
+def test_padded_frames_do_not_change_the_query(space):
     context, mask = torch.randn(B, K, V), torch.tensor([True, True, False, False]).expand(B, K)
     changed = context.clone()
     changed[:, 2:] += 100
@@ -124,7 +124,7 @@ def loss_of(target, story):
     return term(outputs).item()
 
 
-def test_the_loss_is_that_of_choosing_ones_own_target_among_the_batch():
+def test_the_loss_is_the_cross_entropy_of_the_own_target_among_the_batch():
     torch.manual_seed(0)
     target = features()
     query = pass_of(target, torch.arange(B))[1].narrative.next
@@ -138,7 +138,7 @@ def test_the_loss_is_that_of_choosing_ones_own_target_among_the_batch():
     assert loss_of(target, torch.arange(B)) == pytest.approx(sum(expected).item() / 2, rel=1e-5)
 
 
-def test_the_same_text_and_frames_that_a_window_has_seen_are_no_wrong_answers():
+def test_equal_texts_and_earlier_frames_are_not_negatives():
     torch.manual_seed(0)
     target, apart = features(), torch.arange(B)
     alone = loss_of(target, apart)
@@ -156,7 +156,7 @@ def run(train_small, tmp_path_factory):
     return train_small(tmp_path_factory.mktemp("runs") / "next", "objective.next_frame=2", "training.epochs=3")
 
 
-def test_it_is_trained_and_weighed_like_every_loss(run):
+def test_the_term_is_trained_and_weighted(run):
     rows = [json.loads(line) for line in run.history.read_text().splitlines()]
     for row in rows:
         for losses in (row["train"], row["validation"]):
@@ -165,7 +165,7 @@ def test_it_is_trained_and_weighed_like_every_loss(run):
     assert rows[-1]["train"]["next_frame"] < rows[0]["train"]["next_frame"]
 
 
-def test_a_rank_is_by_the_models_own_query(run, small_data):
+def test_ranks_use_the_models_query(run, small_data):
     from vsr_cli.cli.work.evaluation import run_evaluate
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.plugin.discovery import registry
@@ -177,14 +177,14 @@ def test_a_rank_is_by_the_models_own_query(run, small_data):
     assert 0 < result["metrics"]["mrr-image"]["value"] <= 1
 
 
-def test_without_a_weight_there_is_nothing_of_it(train_small, tmp_path):
+def test_without_a_weight_the_term_is_not_computed(train_small, tmp_path):
     run = train_small(tmp_path / "run", "training.epochs=1")
     assert "next_frame" not in json.loads(run.history.read_text().splitlines()[0])["train"]
     with pytest.raises(VsrError, match=r"best_metric: next_frame is measured only where it has a weight"):
         train_small(tmp_path / "other", "training.best_metric=next_frame")
 
 
-def test_training_frames_are_whole_stories_in_order_and_each_frame_once(run, small_data):
+def test_training_frames_are_whole_stories_in_order_without_repeats(run, small_data):
     from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.features import frozen_features
     from vsr_cli.model.weights import load_model

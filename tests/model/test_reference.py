@@ -107,14 +107,14 @@ def test_it_reads_four_frames_of_224_pixels_and_32_tokens(model, context):
     assert narrative.summary.shape == (B, 256)
 
 
-def test_an_encoder_takes_bytes_of_images_and_gives_256_numbers(model):
+def test_encoders_map_byte_images_to_256_dimensions(model):
     images = torch.randint(0, 256, (B * K, 3, SIZE, SIZE), dtype=torch.uint8)
     pixels = model.visual.pixels(images)
     assert pixels.shape == (B * K, 3, SIZE, SIZE)
     assert model.visual(model.visual.frozen(pixels)).shape == (B * K, 256)
 
 
-def test_it_gives_a_224_pixel_image_and_scores_of_every_word(model, context, target):
+def test_it_outputs_a_224_pixel_image_and_scores_of_every_word(model, context, target):
     with torch.no_grad():
         narrative = model.encode_context(context)
         image = model.image_decoder(narrative)
@@ -176,7 +176,7 @@ def test_frozen_layers_stay_in_eval_mode_while_the_model_trains(model):
 
 
 @pytest.mark.parametrize("place", [0, 3, 6])
-def test_the_scores_at_a_place_see_no_target_there_or_later(model, context, target, place):
+def test_scores_do_not_depend_on_the_same_or_later_targets(model, context, target, place):
     other = target.ids.clone()
     other[:, place:] = (other[:, place:] + 1234) % WORDS
     with torch.no_grad():
@@ -201,7 +201,7 @@ def test_the_text_loss_is_that_of_the_shifted_targets(model, context, target):
     assert float(loss) == pytest.approx(by_hand / tokens, rel=1e-5)
 
 
-def test_a_run_folder_alone_gives_the_model_back(model, config, context, frames, tmp_path, monkeypatch):
+def test_a_model_is_rebuilt_from_its_run_folder_alone(model, config, context, frames, tmp_path, monkeypatch):
     tokenizer_file = tmp_path / "moved.json"
     shutil.copy(config.parts["text"].options.tokenizer, tokenizer_file)
     options = config.parts["text"].options.model_copy(update={"tokenizer": str(tokenizer_file)})

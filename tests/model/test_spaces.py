@@ -55,27 +55,27 @@ def spaces(key):
     return Spaces(SimpleNamespace(visual=Visual(key), text=Text(key)), torch.device("cpu"))
 
 
-def test_of_a_frozen_map_its_mean_is_the_vector():
+def test_the_vector_of_a_frozen_map_is_its_mean():
     rows = np.array([[3, 0], [3, 5]])
     found = spaces("key").images(ArrayRows(IMAGES), rows)
     assert found == pytest.approx(IMAGES[rows].mean((2, 3)), rel=1e-5)
     assert spaces("key").signature == {"visual": "frozen-features", "text": "frozen-features"}
 
 
-def test_kept_features_are_taken_and_no_picture_is_read():
+def test_cached_features_are_used_and_no_image_is_read():
     kept = np.random.default_rng(1).random((6, 7, 2), dtype=np.float32)  # seven patches of two numbers
     found = spaces("key").images(SimpleNamespace(gather=None), np.array([4, 1]), kept=ArrayRows(kept))
     assert found == pytest.approx(kept[[4, 1]].mean(1))
 
 
-def test_of_frozen_tokens_the_mean_of_the_real_ones_is_the_vector():
+def test_the_vector_of_frozen_tokens_is_the_mean_of_the_real_ones():
     found = spaces("key").texts(TOKENS, np.array([0, 2, 0]))
     by_hand = np.stack([STATES[[1, 2, 3]].mean(0), STATES[[5, 6]].mean(0), STATES[[1, 2, 3]].mean(0)])
     assert found == pytest.approx(by_hand)
     assert spaces("key").written(["a b c", "e f", "a b c"]) == pytest.approx(by_hand)
 
 
-def test_kept_text_features_count_real_tokens_only():
+def test_cached_text_features_count_real_tokens_only():
     kept = np.ones((3, 4, 2), dtype=np.float16)
     kept[~TOKENS.mask] = 100
     assert (spaces("key").texts(TOKENS, np.array([0, 1, 2]), kept=ArrayRows(kept)) == 1).all()
@@ -83,7 +83,7 @@ def test_kept_text_features_count_real_tokens_only():
     assert spaces("key").texts(TOKENS, np.array([2]), kept=ArrayRows(pooled)).tolist() == [[4, 5]]
 
 
-def test_where_nothing_is_frozen_the_trained_embedding_is_the_vector():
+def test_without_a_frozen_half_the_vector_is_the_trained_embedding():
     assert spaces(None).images(ArrayRows(IMAGES), np.array([2])) == pytest.approx(IMAGES[[2]].max((1, 2)))
     assert spaces(None).texts(TOKENS, np.array([1])).tolist() == [STATES[4].tolist()]
     assert spaces(None).signature == {"visual": "trained-embedding", "text": "trained-embedding"}

@@ -108,7 +108,7 @@ def target():
     return Target(ids=torch.randint(0, 9, (B, T)), mask=mask, image=torch.rand(B, 3, H, H))
 
 
-def test_the_narrative_has_the_promised_shapes_and_carries_the_context(model, context):
+def test_the_narrative_has_the_specified_shapes_and_contains_the_context(model, context):
     narrative = model.encode_context(context)
     assert narrative.steps.shape == narrative.visual.shape == narrative.text.shape == (B, K, D)
     assert narrative.summary.shape == (B, D)
@@ -132,7 +132,7 @@ def test_the_narrative_has_the_promised_shapes_and_carries_the_context(model, co
         ("image_decoder", lambda image: image[..., 1:], r"image decoder .*: gives images .*15\), not \(3, 3, 16, 16\)"),
     ],
 )
-def test_a_part_that_gives_the_wrong_shape_is_named(model, context, target, section, wrong, words):
+def test_a_part_that_returns_a_wrong_shape_is_named(model, context, target, section, wrong, words):
     part = getattr(model, section)
     part.register_forward_hook(lambda _part, _given, result: wrong(result))
     with pytest.raises(PluginError, match=words) as caught:
@@ -140,7 +140,7 @@ def test_a_part_that_gives_the_wrong_shape_is_named(model, context, target, sect
     assert "\n" not in str(caught.value)
 
 
-def test_each_frame_is_embedded_in_its_own_place(model, context):
+def test_each_frame_is_embedded_at_its_own_position(model, context):
     narrative = model.encode_context(context)
     assert torch.allclose(narrative.visual[1, 2], model.visual(context.visual[1, 2][None])[0])
     assert torch.allclose(narrative.text[2, 3], model.text(context.text[2, 3][None])[0])
@@ -162,7 +162,7 @@ def test_the_terms_are_those_of_the_parts(model, context, target):
     assert torch.equal(losses["alignment"], model.terms["alignment"].loss(narrative.visual, narrative.text, context))
 
 
-def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
+def test_image_terms_apply_to_every_image_decoder(context, target):
     """The painter knows nothing of them, and its own loss stays its own."""
     model = make_model(ObjectiveOptions(text=0, image=0, alignment=0, l1=2.0, ssim=0.5))
     losses, image = model(context, target), model.image_decoder(model.encode_context(context))
@@ -175,7 +175,7 @@ def test_errors_of_the_image_are_terms_whatever_draws_it(context, target):
     assert model.text_decoder.layer.weight.grad is None or not model.text_decoder.layer.weight.grad.any()
 
 
-def test_errors_of_an_image_that_cannot_learn_are_refused_in_training_alone(context, target):
+def test_image_terms_of_an_image_without_gradient_are_refused_in_training_only(context, target):
     model = make_model(ObjectiveOptions(l1=1.0, ssim=1.0))
     model.image_decoder.register_forward_hook(lambda _part, _given, image: image.detach())
     words = r"^image decoder Painter: .* no gradient, .* objective\.l1; set it to 0, or choose .*$"
@@ -200,7 +200,7 @@ def test_a_weight_changes_only_the_sum(model, context, target, term):
     ("weights", "reached"),
     [({"text": 1}, "text_decoder"), ({"image": 1}, "image_decoder"), ({"alignment": 1}, "terms.alignment")],
 )
-def test_a_term_of_no_weight_trains_nothing(model, context, target, weights, reached):
+def test_a_term_without_weight_trains_nothing(model, context, target, weights, reached):
     model.objective = ObjectiveOptions(**{"text": 0, "image": 0, "alignment": 0} | weights)
     model(context, target)["loss"].backward()
     for part in ("text_decoder", "image_decoder", "terms.alignment"):
@@ -209,14 +209,14 @@ def test_a_term_of_no_weight_trains_nothing(model, context, target, weights, rea
         assert touched == (part == reached)
 
 
-def test_nothing_in_the_code_path_of_a_prediction_takes_a_target():
+def test_prediction_has_no_argument_for_a_target():
     assert list(inspect.signature(StoryModel.predict).parameters) == ["self", "context", "decoding"]
     assert list(inspect.signature(StoryModel.encode_context).parameters) == ["self", "context"]
     held = {*Context.__dataclass_fields__, *Narrative.__dataclass_fields__}
     assert not held & {"target", "targets", "ids", "image", "reference"}
 
 
-def test_a_prediction_is_one_text_and_one_bounded_image_a_story(model, context):
+def test_a_prediction_is_one_text_and_one_bounded_image_per_story(model, context):
     prediction = model.predict(context, Decoding())
     assert len(prediction.texts) == B
     assert prediction.images.shape == (B, 3, H, H)
@@ -225,7 +225,7 @@ def test_a_prediction_is_one_text_and_one_bounded_image_a_story(model, context):
     assert not prediction.images.requires_grad
 
 
-def test_a_story_is_predicted_alike_in_any_company(model, context):
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(model, context):
     whole = model.predict(context, Decoding())
     turned = model.predict(
         replace(context, **{name: getattr(context, name).flip(0) for name in Context.__dataclass_fields__}), Decoding()

@@ -167,7 +167,7 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, togeth
 
 
 @pytest.mark.slow
-def test_a_mistake_is_one_line_and_exit_code_2_of_each_process(small_data, settings, tmp_path):
+def test_a_usage_error_is_one_line_and_exit_code_2_in_each_process(small_data, settings, tmp_path):
     done = run_words([*TORCHRUN, PROGRAM, *words(small_data, "run", settings, "--temporal", "gruu")], tmp_path)
     assert done.returncode != 0
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -178,7 +178,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_of_each_process(small_data, setti
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [0, 1])
-def test_a_killed_process_ends_all_with_one_line_and_one_process_goes_on(
+def test_a_killed_process_ends_all_with_one_error_and_the_run_resumes_in_one_process(
     small_data, settings, alone, tmp_path, process, tolerance
 ):
     """The process is killed in the second epoch; the one that goes on takes steps of the same size."""

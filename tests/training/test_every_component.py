@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.both_precisions
 @pytest.mark.parametrize(("fusion", "temporal", "image_decoder"), SETS, ids=map("+".join, SETS))
-def test_it_trains_and_its_run_gives_the_losses_that_were_measured(
+def test_every_component_trains_and_its_stored_run_has_the_measured_losses(
     fusion, temporal, image_decoder, train_small, small_data, tmp_path
 ):
     names = (f"fusion.name={fusion}", f"temporal.name={temporal}", f"image_decoder.name={image_decoder}")

@@ -23,7 +23,7 @@ print(faults)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is the one that is told")
-def test_freed_memory_is_used_again_without_the_kernel():
+def test_freed_memory_is_reused_without_page_faults():
     faults = {
         word: int(subprocess.run([sys.executable, "-c", COUNT_FAULTS, word], capture_output=True, check=True).stdout)
         for word in ("keep", "leave")

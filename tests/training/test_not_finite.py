@@ -96,7 +96,7 @@ def test_the_first_tensor_that_is_not_finite_is_named(dtype, value):
         assert first_not_finite([*sound, ("broken", broken), ("other", broken)]) == "broken"
 
 
-def test_a_mask_s_minus_infinity_is_no_damage_but_nan_in_a_buffer_is():
+def test_a_buffer_may_hold_minus_infinity_but_not_nan():
     model = nn.BatchNorm1d(3)
     model.register_buffer("mask", torch.full((2, 2), -math.inf))
     assert weight_not_finite(model) is None
@@ -136,7 +136,7 @@ def test_a_run_whose_last_weights_are_not_finite_is_refused_and_its_best_checkpo
     assert weight_not_finite(load_model(run, registry())) is None
 
 
-def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
+def test_weights_of_another_dtype_are_refused(train_small, tmp_path):
     from vsr_cli.model.weights import load_model
     from vsr_cli.plugin.discovery import registry
 
@@ -154,9 +154,7 @@ def test_weights_of_another_type_of_number_are_refused(train_small, tmp_path):
     ("part", "name"),
     [("fusion", "fusion 'concat' of plugin fusions"), ("temporal", "temporal model 'gru' of plugin temporal_models")],
 )
-def test_the_first_component_that_gives_what_is_not_finite_is_blamed_even_if_it_did_so_once(
-    train_small, tmp_path, monkeypatch, part, name
-):
+def test_the_first_component_whose_output_is_not_finite_is_named(train_small, tmp_path, monkeypatch, part, name):
     from vsr_cli.training import setup
 
     calls = []

@@ -6,7 +6,7 @@ from vsr_cli.config.schema import TrainingOptions
 from vsr_cli.training.optimizer import make_optimizer, rate_factor, set_rate
 
 
-def test_only_trainable_parameters_are_optimized_and_decay_even_without_a_gradient_of_their_own_rows():
+def test_only_trainable_parameters_are_optimized_and_all_their_rows_decay():
     model = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 1))
     model[1].bias.requires_grad_(False)
     optimizer = make_optimizer(model, TrainingOptions(learning_rate=0.1, weight_decay=0.5))

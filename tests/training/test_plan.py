@@ -45,7 +45,7 @@ def everything(*folders):
     return {path: path.stat().st_mtime_ns for folder in folders for path in [folder, *folder.rglob("*")]}
 
 
-def test_a_part_that_is_fitted_to_the_training_frames_is_fitted_for_a_plan_too(settings, small_data, monkeypatch):
+def test_parts_are_fitted_to_training_frames_for_a_plan_too(settings, small_data, monkeypatch):
     fitted = []
     monkeypatch.setattr(
         "vsr_plugins.text_decoders.repeat_context.RepeatContextDecoder.fit",
@@ -56,7 +56,7 @@ def test_a_part_that_is_fitted_to_the_training_frames_is_fitted_for_a_plan_too(s
     assert fitted[0] > 0
 
 
-def test_a_plan_leaves_nothing_behind(settings, small_data, tmp_path, monkeypatch):
+def test_a_plan_writes_nothing(settings, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     before = everything(small_data, tmp_path)
@@ -99,7 +99,7 @@ def test_steps_and_memory_are_counted(plan, small_data):
     assert plan.step_seconds > 0
 
 
-def test_larger_batches_keep_more_for_the_backward_pass(plan, settings, small_data):
+def test_larger_batches_save_more_for_the_backward_pass(plan, settings, small_data):
     larger = run_plan(settings("training.batch_size=8"), small_data)
     assert 1.5 < larger.memory.activations / plan.memory.activations < 2.5
     gathered = run_plan(settings("training.gradient_accumulation_steps=2"), small_data)
@@ -132,9 +132,7 @@ def test_times_add_up():
     assert record["memory_bytes"]["together"] == 15
 
 
-def test_features_are_missing_until_they_are_kept_and_are_the_ones_that_training_reads(
-    settings, tmp_path, monkeypatch, capsys
-):
+def test_features_are_missing_until_cached_and_equal_those_of_training(settings, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     assignments = ["dataset.stories=4", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
     made = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
@@ -159,14 +157,14 @@ def test_features_are_missing_until_they_are_kept_and_are_the_ones_that_training
     assert np.array_equal(read.visual.gather(rows), kept.visual.gather(rows))
 
 
-def test_a_plan_is_shown_with_all_that_it_holds(plan, capsys):
+def test_a_plan_is_shown_completely(plan, capsys):
     show_plan(plan)
     shown = capsys.readouterr().out
     for part in ("image decoder", "deconv", "activations", "last checkpoint", "an epoch of", "all, 3 epochs"):
         assert part in shown
 
 
-def test_nothing_prepared_and_several_processes_are_mistakes(settings, small_data, monkeypatch):
+def test_missing_data_and_several_processes_are_errors(settings, small_data, monkeypatch):
     with pytest.raises(VsrError, match="nothing is prepared under data/ yet"):
         run_plan(settings(), None)
     monkeypatch.setenv("WORLD_SIZE", "2")

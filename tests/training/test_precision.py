@@ -44,7 +44,7 @@ def test_a_cpu_trains_in_fp32_whatever_instructions_it_has(monkeypatch, wanted):
     assert processes.precision_of(started) == "fp32"
 
 
-def test_bf16_on_a_cpu_is_what_was_asked_for():
+def test_a_cpu_trains_in_bf16_on_request():
     assert processes.precision_of(processes.start(TrainingOptions(device="cpu", precision="bf16"))) == "bf16"
 
 
@@ -57,7 +57,7 @@ def test_the_old_name_of_fp32_is_refused_with_the_new_one():
         )
 
 
-def test_auto_asks_a_gpu_for_more_than_an_emulation(monkeypatch):
+def test_auto_does_not_use_emulated_bf16(monkeypatch):
     asked = []
 
     def supported(including_emulation=True):
@@ -74,7 +74,7 @@ def test_half_precision_without_a_gpu_is_one_line():
         processes.start(TrainingOptions(device="cpu", precision="fp16"))
 
 
-def test_bf16_trains_and_the_run_says_so(monkeypatch, train_small, tmp_path):
+def test_bf16_trains_and_is_recorded_in_the_run(monkeypatch, train_small, tmp_path):
     used = set()
     linear = torch.nn.functional.linear
 
@@ -109,7 +109,7 @@ def test_an_interrupted_run_in_bf16_resumes_bit_exactly(train_small, at_step, tm
         assert (run.checkpoint("last") / name).read_bytes() == (whole.checkpoint("last") / name).read_bytes()
 
 
-def test_parts_to_compile_keep_their_names_and_go_on(monkeypatch, train_small, at_step, tmp_path):
+def test_compiled_parts_keep_their_weight_names_and_resume(monkeypatch, train_small, at_step, tmp_path):
     translated = []
 
     def note(graph, inputs):  # a compiler that leaves everything as it is, at once
@@ -131,7 +131,7 @@ def test_parts_to_compile_keep_their_names_and_go_on(monkeypatch, train_small, a
 
 
 @pytest.mark.slow
-def test_compiled_parts_train_alike(train_small, tmp_path):
+def test_compiled_parts_train_like_others(train_small, tmp_path):
     runs = [train_small(tmp_path / name, "training.epochs=1", f"training.compile={name}") for name in ("true", "false")]
     (ours,), (theirs,) = ([json.loads(line) for line in run.history.read_text().splitlines()] for run in runs)
     assert ours["train"]["loss"] == pytest.approx(theirs["train"]["loss"], rel=1e-4)

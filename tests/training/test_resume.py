@@ -72,7 +72,7 @@ def failing(losses):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("step", [1, STEPS, STEPS + 1, STEPS + 3, 2 * STEPS])
-def test_an_interrupted_run_goes_on_to_the_bit(train_small, whole, at_step, tmp_path, capsys, step, number):
+def test_an_interrupted_run_resumes_bit_exactly(train_small, whole, at_step, tmp_path, capsys, step, number):
     at_step(step, signalling(number))
     with pytest.raises(Interrupted) as stopped:
         train_small(tmp_path / "run", *SETTINGS)
@@ -90,7 +90,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(train_small, whole, at_step, tmp_
 
 
 @pytest.mark.parametrize("step", [1, 3, STEPS + 1])
-def test_a_failed_run_goes_on_from_its_last_checkpoint_or_its_start(train_small, whole, at_step, tmp_path, step):
+def test_a_failed_run_resumes_from_its_last_checkpoint_or_its_start(train_small, whole, at_step, tmp_path, step):
     at_step(step, failing)
     with pytest.raises(ZeroDivisionError):
         train_small(tmp_path / "run", *SETTINGS)
@@ -115,7 +115,7 @@ def test_a_run_is_interrupted_again_and_again(train_small, whole, at_step, tmp_p
     assert len(run.facts()["resumed"]) == 4
 
 
-def test_a_hangup_that_is_ignored_stays_so(train_small, at_step, tmp_path):
+def test_an_ignored_hangup_remains_ignored(train_small, at_step, tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -126,7 +126,7 @@ def test_a_hangup_that_is_ignored_stays_so(train_small, at_step, tmp_path):
     assert run.facts()["status"] == "finished"
 
 
-def test_a_terminal_that_has_gone_costs_nothing(train_small, whole, at_step, tmp_path, monkeypatch):
+def test_a_closed_terminal_loses_nothing(train_small, whole, at_step, tmp_path, monkeypatch):
     def gone(*_):
         raise OSError(5, "Input/output error")
 
@@ -153,11 +153,11 @@ def test_a_second_ctrl_c_stops_at_once(train_small, whole, at_step, tmp_path):
     assert what_matters(run) == what_matters(whole)
 
 
-def test_signals_mean_what_they_meant_before_when_training_is_over(whole):
+def test_signal_handlers_are_restored_after_training(whole):
     assert {number: signal.getsignal(number) for number in HANDLERS} == HANDLERS
 
 
-def test_rows_after_the_checkpoint_and_half_written_files_are_gone(train_small, whole, at_step, tmp_path):
+def test_rows_after_the_checkpoint_and_incomplete_files_are_removed(train_small, whole, at_step, tmp_path):
     at_step(STEPS + 1, failing)
     with pytest.raises(ZeroDivisionError):
         train_small(tmp_path / "run", *SETTINGS)
@@ -174,7 +174,7 @@ def test_rows_after_the_checkpoint_and_half_written_files_are_gone(train_small, 
     assert not list(run.folder.rglob(".*"))
 
 
-def test_a_finished_run_has_nothing_left_to_do(whole, capsys):
+def test_resuming_a_finished_run_does_nothing(whole, capsys):
     before = what_matters(whole)
     for epochs in (None, 2):
         resume(whole, epochs=epochs)
@@ -191,7 +191,7 @@ def test_a_finished_run_trains_on_for_more_epochs(train_small, tmp_path):
     assert what_matters(run) == what_matters(longer)
 
 
-def test_a_cosine_is_that_of_all_the_epochs_from_where_the_run_goes_on(train_small, tmp_path):
+def test_a_resumed_cosine_schedule_spans_all_epochs(train_small, tmp_path):
     run = train_small(tmp_path / "run", *SETTINGS)
     before = json.loads(run.history.read_text().splitlines()[-1])["learning_rate"]
     resume(run, epochs=4)
@@ -208,7 +208,7 @@ def test_fewer_epochs_are_refused(whole):
         resume(whole, epochs=1)
 
 
-def test_data_may_move_but_not_change(train_small, small_data, whole, at_step, tmp_path):
+def test_resuming_accepts_moved_data_and_refuses_changed_data(train_small, small_data, whole, at_step, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(small_data, data)
     at_step(3, signalling(signal.SIGINT))
@@ -247,7 +247,7 @@ def limit_files_to(size):
 
 
 @pytest.mark.parametrize("size", [4_000, 100_000, 1_000_000], ids=["history", "weights", "state"])
-def test_a_full_disk_never_costs_the_checkpoint_that_is_there(train_small, whole, at_step, tmp_path, size):
+def test_a_full_disk_leaves_the_previous_checkpoint_intact(train_small, whole, at_step, tmp_path, size):
     """A limit on the size of files stands for a full disk: the system refuses the write in the same way."""
 
     def fill(losses):
@@ -256,7 +256,7 @@ def test_a_full_disk_never_costs_the_checkpoint_that_is_there(train_small, whole
 
     at_step(STEPS + 2, fill)
     try:
-        with pytest.raises(VsrError, match="free some space, then go on with 'vsr train --resume") as raised:
+        with pytest.raises(VsrError, match="free some space, then continue with 'vsr train --resume") as raised:
             train_small(tmp_path / "run", *SETTINGS, "training.checkpoint_minutes=0")
     finally:
         limit_files_to(resource.RLIM_INFINITY)
@@ -269,7 +269,7 @@ def test_a_full_disk_never_costs_the_checkpoint_that_is_there(train_small, whole
     assert what_matters(run)[3] == what_matters(whole)[3]
 
 
-def test_a_checkpoint_whose_state_is_damaged_is_one_line(train_small, at_step, tmp_path):
+def test_a_damaged_state_is_a_one_line_error(train_small, at_step, tmp_path):
     at_step(3, signalling(signal.SIGINT))
     with pytest.raises(Interrupted):
         train_small(tmp_path / "run", *SETTINGS)
@@ -291,7 +291,7 @@ def replace_badly(place):
         raise ZeroDivisionError
 
 
-def test_a_replacement_that_was_cut_short_leaves_the_newer_folder(tmp_path):
+def test_an_interrupted_replacement_leaves_the_newer_folder(tmp_path):
     """The moments at which a killed process can have left the two folders, and what is read then."""
     place = tmp_path / "last"
     filled(place, "older")
@@ -310,7 +310,7 @@ def test_a_replacement_that_was_cut_short_leaves_the_newer_folder(tmp_path):
     assert whole_folder(place) == place
 
 
-def test_the_generators_of_random_numbers_are_set_back():
+def test_random_number_generators_are_restored():
     import random
 
     import numpy as np
@@ -329,7 +329,7 @@ def test_the_generators_of_random_numbers_are_set_back():
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_bit(small_data, small_settings, tmp_path):
+def test_a_run_killed_at_any_moment_resumes_bit_exactly(small_data, small_settings, tmp_path):
     """Twenty-five processes are killed at random moments, and what they leave is compared with an undisturbed run."""
     settings = [*small_settings, *SETTINGS, "training.epochs=4", "training.checkpoint_minutes=0"]
     done = subprocess.run(

@@ -176,7 +176,9 @@ def refuse_above(monkeypatch, size, error):
 
 @both_precisions
 @pytest.mark.parametrize("device", REFUSALS)
-def test_what_does_not_fit_is_halved_with_the_same_gradient(measure, monkeypatch, capsys, device, tolerance):
+def test_a_pass_that_does_not_fit_in_memory_is_halved_with_the_same_gradient(
+    measure, monkeypatch, capsys, device, tolerance
+):
     whole, gradient, _ = measure(13)
     sizes = refuse_above(monkeypatch, 4, REFUSALS[device])
     losses, added, progress = measure(13)
@@ -194,7 +196,7 @@ def test_a_single_window_that_does_not_fit_is_one_line(measure, monkeypatch):
         measure(13)
 
 
-def test_an_error_that_is_not_about_memory_is_no_reason_to_try_again(measure, monkeypatch):
+def test_other_errors_than_out_of_memory_are_not_retried(measure, monkeypatch):
     sizes = refuse_above(monkeypatch, 4, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         measure(13)
@@ -219,7 +221,7 @@ def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolera
             assert one["validation"][name] == pytest.approx(other["validation"][name], rel=tolerance.validation)
 
 
-def test_a_run_that_had_to_be_halved_stays_so_when_it_is_resumed(train_small, tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_its_halved_passes(train_small, tmp_path, monkeypatch):
     from vsr_cli.cli.work.training import resume_train
 
     refuse_above(monkeypatch, 2, REFUSALS["cpu"])
@@ -230,7 +232,7 @@ def test_a_run_that_had_to_be_halved_stays_so_when_it_is_resumed(train_small, tm
     assert max(sizes) == 2
 
 
-def test_training_ends_when_the_watched_loss_gets_no_better(train_small, tmp_path, monkeypatch, capsys):
+def test_early_stopping_ends_training(train_small, tmp_path, monkeypatch, capsys):
     values = iter([5.0, 3.0, 4.0, 3.5, 1.0])
 
     def faked(*arguments, validate=validation.validate, **options):
@@ -246,7 +248,7 @@ def test_training_ends_when_the_watched_loss_gets_no_better(train_small, tmp_pat
     assert "ending after epoch 4: image no better for 2 epochs" in capsys.readouterr().err
 
 
-def test_patience_needs_something_to_watch(train_small, tmp_path):
+def test_patience_needs_a_validation_split(train_small, tmp_path):
     from vsr_cli.cli.prepare import prepare_config, run_prepare
 
     assignments = ["dataset.stories=3", "data.image_size=32", "data.validation=0", "data.test=0"]

@@ -74,7 +74,7 @@ def test_tensorboard_gets_every_number_of_a_row_into_the_run_folder(run):
     assert [event.step for event in read.Scalars("batch/loss")] == [5, 6]
 
 
-def test_a_tracker_is_told_the_settings_then_the_rows_and_is_finished_whatever_happens(run, told):
+def test_a_tracker_gets_the_settings_and_rows_and_is_always_finished(run, told):
     with contextlib.suppress(KeyboardInterrupt), tracking(["recorder", "recorder"], run, CONFIG) as trackers:
         trackers.log(ROW, step=6)
         raise KeyboardInterrupt
@@ -112,10 +112,10 @@ def test_a_package_that_is_not_installed_is_a_mistake_with_its_remedy(monkeypatc
         check_installed(["tensorboard", "wandb", "mlflow"])
 
 
-def test_the_trackers_that_can_be_named_are_those_of_accelerate():
+def test_the_trackers_are_those_of_accelerate():
     assert set(get_args(Tracker)) == set(LOGGER_TYPE_TO_CLASS)
 
 
-def test_mappings_are_laid_flat():
+def test_nested_mappings_are_flattened():
     assert flat({"a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": {}}, ".") == {"a": 1, "b.c": 2, "b.d.e": 3}
     assert json.dumps(flat(ROW, "/"))

@@ -87,7 +87,7 @@ def test_each_weight_is_in_exactly_one_file(run):
     assert frozen.keys() == frozen_names(model) == set()
 
 
-def test_the_same_seed_gives_the_same_weights_and_losses_to_the_bit(train_small, tmp_path):
+def test_the_same_seed_gives_bit_identical_weights_and_losses(train_small, tmp_path):
     one, two = train_small(tmp_path / "1"), train_small(tmp_path / "2")
     other = train_small(tmp_path / "3", "training.seed=1")
     weights = [(run.checkpoint("last") / "model.safetensors").read_bytes() for run in (one, two, other)]
@@ -130,7 +130,7 @@ def test_a_run_folder_is_never_overwritten(train_small, run):
     assert (run.folder / "run.json").read_bytes() == before
 
 
-def test_that_texts_are_cut_is_said_where_the_encoder_is_chosen_and_not_again(train_small, tmp_path, capfd):
+def test_truncated_texts_are_reported_once_where_the_encoder_is_chosen(train_small, tmp_path, capfd):
     def times_said():
         return capfd.readouterr().err.count("texts are longer and cut there")
 
@@ -150,9 +150,7 @@ def test_that_texts_are_cut_is_said_where_the_encoder_is_chosen_and_not_again(tr
 
 
 @pytest.mark.slow
-def test_frozen_features_are_computed_once_and_are_what_the_encoder_gives(
-    small_data, small_settings, tmp_path, monkeypatch
-):
+def test_frozen_features_are_computed_once_and_equal_the_encoders(small_data, small_settings, tmp_path, monkeypatch):
     rows = []
     frozen = PretrainedEncoder.frozen
 

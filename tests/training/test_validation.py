@@ -136,7 +136,7 @@ def test_the_number_of_processes_changes_nothing(model, split, monkeypatch, coun
     assert validated(model, split, accelerator=OneOf(0, count)) == pytest.approx(alone, rel=1e-12)
 
 
-def test_a_batch_that_does_not_fit_in_memory_is_measured_in_parts(model, split, monkeypatch, capsys):
+def test_a_validation_batch_that_does_not_fit_in_memory_is_divided(model, split, monkeypatch, capsys):
     whole = validated(model, split)
     forward = StoryModel.losses
 
@@ -164,7 +164,7 @@ def test_batches_are_a_fixed_shuffle_of_all_windows():
     assert held_out_batches(0) == []
 
 
-def test_means_can_be_written_and_read_back(split):
+def test_means_can_be_stored_as_json(split):
     found = LossMeans()
     losses = dict.fromkeys(split.counts, 0.1)
     found.add(losses, split, np.arange(3))
