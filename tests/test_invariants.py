@@ -319,7 +319,7 @@ MAY_CATCH_ALL = {"vsr_cli/plugin/discovery.py", "vsr_cli/plugin/faults.py", "vsr
 RERAISING = {
     "vsr_cli/runs/run.py": "notes in run.json that the work ended badly",
     "vsr_cli/plugin/loading.py": "whatever a component's build does is blamed on it",
-    "vsr_cli/data/words.py": "the tokenizers library raises a bare Exception",
+    "vsr_cli/data/statistics.py": "the tokenizers library raises a bare Exception",
     "vsr_cli/training/trackers.py": "each experiment tracker has errors of its own",
     "plugins/vsr_plugins/text_encoders/pretrained_vocabulary.py": "the tokenizers library raises a bare Exception",
 }

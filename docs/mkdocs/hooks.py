@@ -23,7 +23,7 @@ from vsr_cli.cli.parsing.commands import leaves
 from vsr_cli.cli.plugins.new import render_package
 from vsr_cli.cli.plugins.show import option_place, plain, type_name
 from vsr_cli.config.schema import COMMON
-from vsr_cli.data.defects import DEFECTS, SEVERITIES
+from vsr_cli.data.lint import DEFECTS, SEVERITIES
 from vsr_cli.plugin.discovery import GROUP, discover
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
 

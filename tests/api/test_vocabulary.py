@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 
 from vsr_cli.api import Vocabulary
 from vsr_cli.api import vocabulary as module
-from vsr_cli.data.words import tokens_by
+from vsr_cli.data.statistics import tokens_by
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_plugins.text_encoders.learned_vocabulary import SPECIAL_TOKENS, learn_vocabulary
 from vsr_plugins.text_encoders.pretrained_vocabulary import find_vocabulary

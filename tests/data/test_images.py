@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from vsr_cli.api import Story
+from vsr_cli.data.duplicates import digest_image, perceptual_hash
 from vsr_cli.data.images import (
     BARS,
     LONGEST,
     MAX_PIXELS,
     ImageProblem,
     decode_image,
-    digest_image,
     fit_image,
-    perceptual_hash,
     read_picture,
     unfit_image,
 )

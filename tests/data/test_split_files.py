@@ -1,11 +1,11 @@
 """The CSV files that say where stories belong: what is read, and which mistakes are one line."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from vsr_cli.data.split_files import read_groups, read_splits
-from vsr_cli.data.splits import SPLITS
+from vsr_cli.data.splits import SPLITS, read_groups, read_splits
 from vsr_cli.errors import VsrError
 
 
@@ -19,10 +19,6 @@ def written(tmp_path):
     return write
 
 
-def groups(path: Path, group: str = "group", story: str = "story") -> dict[str, str]:
-    return read_groups(path, group=group, story=story)
-
-
 def problem(call) -> str:
     with pytest.raises(VsrError) as caught:
         call()
@@ -32,9 +28,9 @@ def problem(call) -> str:
     return message
 
 
-def test_groups_are_read_by_the_names_of_their_columns(written):
-    path = written('﻿series, book ,year\n7,a,1999\n7,b\n\n,c,2000\n8,\n9,"d, e",\n 7 , a ,\n')
-    assert groups(path, "series", "book") == {"a": "7", "b": "7", "d, e": "9"}
+def test_groups_are_read(written):
+    path = written('﻿group, story ,year\n7,a,1999\n7,b\n\n,c,2000\n8,\n9,"d, e",\n 7 , a ,\n')
+    assert read_groups(path) == {"a": "7", "b": "7", "d, e": "9"}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +44,7 @@ def test_groups_are_read_by_the_names_of_their_columns(written):
     ],
 )
 def test_groups_are_read_as_other_programs_write_them(written, content):
-    assert groups(written(content)) == {"é": "1"}
+    assert read_groups(written(content)) == {"é": "1"}
 
 
 def test_splits_are_read(written):
@@ -72,7 +68,7 @@ def test_splits_are_read(written):
 )
 def test_a_group_csv_that_is_of_no_use_is_one_line(written, content, parts):
     path = written(content)
-    message = problem(lambda: groups(path))
+    message = problem(lambda: read_groups(path))
     assert str(path) in message
     assert [part for part in parts if part not in message] == []
 
@@ -98,5 +94,10 @@ def test_a_split_file_that_is_of_no_use_is_one_line(written, content, parts):
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path, tmp_path / ("x" * 300), tmp_path / "a\0b"):
-        assert str(tmp_path) in problem(lambda path=path: groups(path))
+        assert str(tmp_path) in problem(lambda path=path: read_groups(path))
         assert str(tmp_path) in problem(lambda path=path: read_splits(path, SPLITS))
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "groups.csv")
+    assert "is a pipe" in problem(lambda: read_groups(tmp_path / "groups.csv"))

@@ -12,8 +12,7 @@ from vsr_cli.config.experiment import resolve_metrics, resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
 from vsr_cli.data.prepare import prepare_stories
 from vsr_cli.data.splits import SPLITS
-from vsr_cli.data.statistics import measure, summary
-from vsr_cli.data.words import count_words_and_marks, tokens_by, words_of
+from vsr_cli.data.statistics import count_words_and_marks, measure, summary, tokens_by, words_of
 from vsr_cli.evaluation import baselines
 from vsr_cli.evaluation.baselines import copy_last_scores
 from vsr_cli.plugin.discovery import registry

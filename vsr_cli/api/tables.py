@@ -58,6 +58,8 @@ def read_table(
     """
     where = shown(str(path))
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise VsrError(f"{where}: is a pipe or a device, and a table is read twice; save it to a file first")
         with open_text(path, newline="") as file:
             lines = _Lines(file)
             chosen, width, places = _header(lines, where, columns, delimiter, usual=_usual(path), hint=hint)

@@ -35,8 +35,8 @@ from .work.stories import OWN, default_dataset, open_checked, open_dataset, prep
 
 if TYPE_CHECKING:
     from ..config.experiment import PrepareConfig
-    from ..data.prepare import Work
     from ..data.prepared import Prepared
+    from ..data.reading import Work
 
 COUNTED = ("stories", "windows")
 TRAINABLE = "trainable throughout, so it has no frozen features to cache"

@@ -45,10 +45,8 @@ class DataOptions(Options):
         "groups; blocks of neighbours; a file; or one split takes all",
     )
     group_csv: Path | None = Field(
-        None, description="a CSV with a row a story that names its group; a group never parts across splits"
+        None, description="a CSV with the columns story and group; all stories of a group are in one split"
     )
-    group_column: str = Field("group", description="the column of group_csv that names the group")
-    story_column: str = Field("story", description="the column of group_csv that names the story")
     validation: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for validation")
     test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
     seed: RandomSeed = Field(0, description="decides which stories fall into which split")

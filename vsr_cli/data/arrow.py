@@ -1,4 +1,4 @@
-"""Writing Arrow streams a row at a time."""
+"""Arrow tables of a prepared folder: their columns (docs/reference/prepared-data.md) and how they are written."""
 
 from __future__ import annotations
 
@@ -48,3 +48,41 @@ def arrow_rows(path: Path, schema: Any) -> Iterator[ArrowRows]:
         rows = ArrowRows(writer, schema)
         yield rows
         rows.flush()
+
+
+ENTITY = pa.struct([("kind", pa.string()), ("ids", pa.list_(pa.string())), ("start", pa.int32()), ("end", pa.int32())])
+STORY_SCHEMA = pa.schema(
+    [
+        ("story", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("dropped", pa.string()),
+        ("first_frame", pa.int64()),
+        ("frames", pa.int32()),
+        ("source_characters", pa.int64()),
+        ("analysis", pa.string()),
+    ]
+)
+FRAME_SCHEMA = pa.schema(
+    [
+        ("story", pa.int64()),
+        ("index", pa.int32()),
+        ("image_row", pa.int64()),
+        ("text_row", pa.int64()),
+        ("problem", pa.string()),
+        ("entities", pa.list_(ENTITY)),
+    ]
+)
+IMAGE_SCHEMA = pa.schema(
+    [
+        ("stored_row", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("digest", pa.binary(16)),
+        ("hash", pa.uint64()),
+    ]
+)
+TEXT_SCHEMA = pa.schema([("text", pa.string())])
+WINDOW_SCHEMA = pa.schema(
+    [("story", pa.string()), ("split", pa.string()), ("frames", pa.list_(pa.int64())), ("padded", pa.bool_())]
+)

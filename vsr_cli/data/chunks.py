@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from ..api import Rejected, Story
 from ..config.schema import DataOptions
@@ -33,6 +34,7 @@ from ..errors import DamagedFile, VsrError
 from ..files.atomic import replacing
 from ..files.strict_json import SEAL, from_json, to_json
 from ..system_errors import refuse_system_error
+from .duplicates import distinct
 from .shards import REMEDY, ROWS, map_shard, save_shard
 from .story_encoding import Digitised, Still, content_of, digitise, stored
 
@@ -228,3 +230,41 @@ def _write(chunk: Chunk, members: Sequence[Digitised | Rejected]) -> None:
 def _seal(content: bytes) -> dict[str, str]:
     """Return the last line of a file of records: the checksum of all lines before it."""
     return {SEAL: f"xxh3-128:{xxhash.xxh3_128_hexdigest(content)}"}
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """The stored pictures of all chunks, one after the other."""
+
+    offsets: list[int]
+    """By chunk, where its pictures begin."""
+    counts: list[int]
+    row_of: NDArray[np.int64]
+    """By stored picture, its row among the distinct ones."""
+    first: NDArray[np.int64]
+    """By distinct picture, the stored one that it is read from."""
+    digest: NDArray[np.uint8]
+    hash: NDArray[np.uint64]
+    size: NDArray[np.int32]
+
+
+def stored_images(chunks: Sequence[Chunk]) -> StoredImages:
+    """Read what identifies the images of some chunks, without their pixels."""
+    digests, hashes, sizes, counts = [], [], [], []
+    for chunk in chunks:
+        tensors = map_shard(chunk.pictures)
+        counts.append(len(tensors["digest"]))
+        digests.append(np.array(tensors["digest"]))
+        hashes.append(np.array(tensors["hash"]))
+        sizes.append(np.array(tensors["size"]))
+    digest = np.concatenate(digests) if digests else np.empty((0, 16), np.uint8)
+    row_of, first = distinct(digest)
+    return StoredImages(
+        offsets=np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64).tolist(),
+        counts=counts,
+        row_of=row_of,
+        first=first,
+        digest=digest,
+        hash=np.concatenate(hashes) if hashes else np.empty(0, np.uint64),
+        size=np.concatenate(sizes) if sizes else np.empty((0, 2), np.int32),
+    )

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from ..console import warn
 from ..errors import DamagedFile, VsrError
 from ..files.atomic import read_json, write_json
+from .duplicates import distinct
 from .shards import ROWS, Shard, map_shard, save_shard
-from .tables import distinct
 
 FEATURES = "features"
 ABOUT = "about.json"

@@ -25,9 +25,10 @@ from ..files.locks import beside_others_in
 from ..system_errors import cache_folder
 from .chunks import Share
 from .feature_cache import FEATURES, FeatureRows, FeatureSet
-from .prepared import Frames, Prepared, Windows
+from .prepared import Prepared
 from .shards import ChosenRows, Rows, folder_bytes
 from .splits import SPLITS
+from .stored import Frames, Windows
 from .workers import ALONE, WorkerGroup
 
 WHOLE = Share()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import stat
 import struct
@@ -133,32 +132,6 @@ def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) 
             return image.crop(_between_bars(width, height, image.width))
         case "crop":
             return image
-
-
-def digest_image(array: NDArray[np.uint8]) -> str:
-    """Digest a picture's shape and pixels: 32 hexadecimal digits of a SHA-256."""
-    assert array.dtype == np.uint8
-    digest = hashlib.sha256(f"{array.shape};".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:32]
-
-
-_ANGLES = np.outer(np.arange(8), 2 * np.arange(32) + 1) * np.pi / 64  # (8, 32)
-# Cosines as integers, so that a hash is the same on every machine; all rows but the first sum to zero.
-_COSINES = np.rint(4096 * np.cos(_ANGLES)).astype(np.int64)
-
-
-def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """Return 64 bits that change little when a picture (H, W, 3) is encoded anew or resized a little.
-
-    The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the
-    discrete cosine transform of 32 x 32 grey values, whether each of the 8 x 8 lowest frequencies exceeds their
-    median. Zauner leaves out the lowest row and column; with them, stills of one scene were told apart a little better.
-    Pictures of one colour are all alike.
-    """
-    grey = Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX)
-    waves = _COSINES @ np.asarray(grey, dtype=np.int64) @ _COSINES.T  # (8, 8)
-    return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes())
 
 
 def _read(source: Path | bytes, where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .defects import Severity, defect_of
 from .duplicates import near_duplicates
-from .prepared import Prepared, StoredStory, Windows
+from .prepared import Prepared
 from .splits import SPLITS
+from .stored import StoredStory, Windows
 from .windows import cut_windows
 
 NEAR = 4
@@ -165,3 +165,117 @@ def _frame_indices(windows: Windows) -> NDArray[np.int64]:
     """Return the index in its story of each frame of each window, (W, F)."""
     indices: NDArray[np.int64] = windows.starts[:, None] + (~windows.repeated).cumsum(axis=1) - 1
     return indices
+
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: dict[Severity, str] = {
+    "error": "a story, a frame or a text is lost, or a score would be wrong",
+    "warning": "something was repaired, or should be looked at",
+    "note": "good to know; nothing that is trained on or scored is touched",
+}
+"""From bad to harmless, with what each means."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A kind of problem."""
+
+    severity: Severity
+    meaning: str
+    """What it is; what to do."""
+
+
+_MEANINGS: dict[Severity, dict[str, str]] = {
+    "error": {
+        "bad_annotation": "an entry of the annotations has another form than it should; take the file as published",
+        "bad_json_line": "a line is no story; write {'id': …, 'frames': [{'image': …, 'text': …}]} as JSON in one line",
+        "bad_order": "the photos' places do not follow one after the other; number them without gaps",
+        "bad_quotes": "a row's quotes do not match, and it is left out; put its text in quotes, quotes in it twice",
+        "bad_story_json": "a story.json is no story; write {'frames': [{'image': …, 'text': …}]} as JSON",
+        "duplicate_across_splits": "one picture is in two splits, so a score on it misleads; group its stories",
+        "duplicate_story_id": "two stories have one id, and the second is left out; give each its own",
+        "empty_text": "a frame's text is empty, so the frame is in no window; write the text, or remove the frame",
+        "extra_cells": "a row has more cells than there are columns, and is left out; put texts in quotes",
+        "group_in_two_splits": "one group is in two splits; split by group, or correct the source's own splits",
+        "image_too_large": "a picture has too many pixels to be decoded; scale it down",
+        "length_mismatch": "a story has not as many images as texts, so pairs may be wrong; export the data again",
+        "line_too_long": "a line is too long to be a story; write one story a line, with pictures as paths",
+        "missing_image": "a frame has no image, so it is in no window; put the file there, or remove the frame",
+        "missing_order": "a row does not say its place in its story; give every row one",
+        "missing_segment": "a story's text skips a frame, so the frame is in no window; see if the text is whole",
+        "missing_story": "a row names no story; fill in its cell",
+        "missing_story_id": "a row names no story; fill in its cell",
+        "missing_text": "a frame has no text, so it is in no window; write the text, or remove the frame",
+        "no_frames": "a story has no frames; give it pairs of an image and a text",
+        "no_images": "a story has no images; fetch or export the data again",
+        "no_pairs": "a story has no image and text that belong together; name them alike, as 01.jpg and 01.txt",
+        "no_text": "a story has no text at all; fetch or export the data again",
+        "not_lists": "a cell that should list images or texts does not; name another column, or use layout=frames",
+        "outside_folder": "an image lies outside the data's folder, and is not read; copy it there",
+        "outside_story": "a file lies outside its story's folder, and is not read; copy it there",
+        "scattered_story": "rows of a story come after those of others, and are left out; sort the rows by story",
+        "segment_out_of_range": "a text speaks of an image that is not there, and is left out; see what is missing",
+        "story_dropped": "no window of a story is left, so all of it is lost; mend the frames that are named beside it",
+        "story_too_short": "a story has too few frames for a window, and is left out; add some, or use --short pad",
+        "text_outside_segment": "text stands before or between segments, and is left out; move it into one",
+        "truncated_image": "a picture's file breaks off early; copy or download it again",
+        "two_albums": "a story's photos are of two albums, which could part across splits; leave one",
+        "two_groups": "a story's rows name two groups; leave one",
+        "two_splits": "a story's rows name two splits; leave one",
+        "unknown_split": "a story's split is none of train, validation and test; rename it",
+        "unreadable_folder": "a folder cannot be read; check its permissions",
+        "unreadable_image": "a file is no picture of a known kind, or damaged; replace it by a JPEG, PNG or WebP file",
+        "unreadable_text": "a text cannot be read; check the file, and save it as UTF-8",
+        "unsupported_image": "an image is of a kind that is not read; convert it to JPEG or PNG",
+        "unsupported_text": "a text is of a kind that is not read; save it as plain text, .txt",
+        "wrong_encoding": "a text is not in UTF-8; save it as UTF-8",
+    },
+    "warning": {
+        "analysis_out_of_range": "an image that is not there is described: left out; see if images are missing",
+        "box_out_of_range": "a box leaves its image: clipped, or left out where nothing remains; correct it",
+        "duplicate_analysis": "an image is described twice: joined; see if one is another image's",
+        "duplicate_image": "two image files have one stem: the first is taken; remove the other",
+        "duplicate_order": "two frames have one place: they keep the source's order; number them anew",
+        "duplicate_segment": "two segments have one number: joined in order; see if one should have another",
+        "duplicate_text": "two text files have one stem: the first is taken; remove the other",
+        "empty_entity": "a tag stands around no text: left out; see if a word is missing",
+        "frame_count_mismatch": "a story says that it has another number of images; see if some are missing",
+        "mismatched_close": "a tag is closed by another kind's: the tagged words end there; correct the closing tag",
+        "missing_number": "the numbers of a story's frames have a gap; see if files are missing, or number them anew",
+        "near_duplicate_across_splits": "pictures of two splits look alike; if they are one, group their stories",
+        "no_group": "the file of groups does not name a story: it is a group of its own; add its line",
+        "repeated_image": "two frames of a story have one picture; see if one should have another",
+        "repeated_text": "two frames of a story have one text; see if one should have another",
+        "shifted_row": "a table's row has too many cells: what is certain is kept; look for a bar within a cell",
+        "stray_file": "a file among numbered pairs is named otherwise: left out; number it if it is a frame",
+        "target_image_in_context": "a window's target picture is among its inputs: trained on, never scored; see why",
+        "target_text_in_context": "a window's target text is among its inputs: trained on, never scored; see why",
+        "unclosed_entity": "a tag is never closed: the tagged words run to the segment's end; close it",
+        "unclosed_segment": "a segment is never closed: it runs to the next; see if the text breaks off early",
+        "unknown_attribute": "a tag holds something that is no id: left out; see what it should have been",
+        "unknown_id": "a tag names somebody or something that no table describes; correct the id, or add the row",
+        "unnumbered_pair": "a pair among numbered ones has no number: read in the order of names; number it",
+        "unknown_table": "a table has none of the known headings: left out; correct them",
+        "unreadable_box": "a box is not four numbers that make one: left out; correct it",
+        "unreadable_row": "a row does not fit its table: left out; correct its cells",
+    },
+    "note": {
+        "missing_analysis": "an image is not described; nothing to do, as nothing is trained on descriptions",
+        "missing_tables": "no image of a story is described; nothing to do, as nothing is trained on descriptions",
+        "not_in_split_file": "the split file does not name a story, which is left out; add its line if it should be in",
+        "old_form": "a tag carries a box, as in an older form of the data: left out; nothing to do",
+        "windows_dropped": "some windows of a story are left out for frames that lack a half; mend those frames",
+    },
+}
+
+DEFECTS: dict[str, Defect] = {
+    code: Defect(severity, meaning) for severity, meanings in _MEANINGS.items() for code, meaning in meanings.items()
+}
+"""By code, as docs/mkdocs/hooks.py lists them."""
+
+UNKNOWN = Defect("warning", "a plugin reports it by a code that vsr does not know; see the plugin's documentation")
+
+
+def defect_of(code: str) -> Defect:
+    """Return what is known of a code."""
+    return DEFECTS.get(code, UNKNOWN)

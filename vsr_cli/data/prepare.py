@@ -13,12 +13,11 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..api import Dataset, HasSurvey, Rejected, Story, Survey
+from ..api import Dataset, Rejected, Story, Survey
 from ..config.experiment import PrepareConfig
 from ..config.schema import DataOptions
 from ..console import warn
@@ -28,10 +27,7 @@ from ..files.checksums import read_checksums, verify_file
 from ..files.links import refuse_links
 from ..files.locks import alone_in, beside_others_in, if_nobody_is_in
 from ..files.strict_json import to_json
-from ..plugin.faults import owner_of
-from ..plugin.shared_state import shared_state
-from .chunks import Chunk, Made, Share, make_chunks
-from .markup import marked_up
+from .chunks import Chunk, Share
 from .prepared import (
     CHUNK_LIST,
     CHUNKS,
@@ -46,33 +42,13 @@ from .prepared import (
     Prepared,
     read_manifest,
 )
+from .reading import Work, read_chunks, survey_of, watched_stories
 from .shards import REMEDY
-from .split_files import read_groups, read_splits
-from .splits import SPLITS
+from .splits import SPLITS, read_groups, read_splits
+from .story_encoding import marked_up
 from .tables import reasons_of, write_tables
 
 WHOLE = Share()
-
-
-@dataclass
-class Work:
-    """What preparing has done so far, for those who watch."""
-
-    stories: int = 0
-    """Read."""
-    made: int = 0
-    """Stories whose chunks had to be made."""
-    bytes: int = 0
-    """Of the chunks that are there, made or found."""
-    read: bool = True
-    """False where the source says of itself that nothing has changed."""
-    tables: bool = False
-    """Whether the tables had to be made."""
-
-
-def survey_of(dataset: Dataset, source: str | None) -> Survey:
-    """Ask a dataset what it can tell of a source without reading it; nothing where it cannot be asked."""
-    return dataset.survey(source) if isinstance(dataset, HasSurvey) else Survey()
 
 
 def prepare_stories(
@@ -141,10 +117,10 @@ def _prepare(
         work.read = keys is None
         if keys is None:
             limit = config.data.limit or None
-            stories: Iterator[Story | Rejected] = itertools.islice(_watched(dataset, source), limit)
+            stories: Iterator[Story | Rejected] = itertools.islice(watched_stories(dataset, source), limit)
             if config.data.markup:
                 stories = (marked_up(story) if isinstance(story, Story) else story for story in stories)
-            keys = _read(stories, out / CHUNKS, config.data, share, work, on_progress)
+            keys = read_chunks(stories, out / CHUNKS, config.data, share, work, on_progress)
         if share != WHOLE:
             return None, work
         chunks = [Chunk(out / CHUNKS, key) for key in keys]
@@ -180,19 +156,6 @@ def _prepare(
     write_json(out / MANIFEST, manifest)
     _sweep(out, name, set(keys))
     return Prepared(out, manifest), work
-
-
-def _watched(dataset: Dataset, source: str | None) -> Iterator[Story | Rejected]:
-    """Yield the stories. Raises PluginError if the dataset changes what all of the program shares meanwhile."""
-    who = f"dataset {type(dataset).__qualname__} of {owner_of(type(dataset).__module__) or 'this package'}"
-    with shared_state(who):
-        stories = iter(dataset.read(source))
-    while True:
-        with shared_state(who):
-            story = next(stories, None)
-        if story is None:
-            return
-        yield story
 
 
 def _look_at(out: Path) -> dict[str, Any] | None:
@@ -242,36 +205,10 @@ def chunk_keys(tables: Path) -> list[str]:
     return [key for key, _ in read_json(tables / CHUNK_LIST, what=TABLE)["chunks"]]
 
 
-def _read(
-    stories: Iterator[Story | Rejected],
-    folder: Path,
-    options: DataOptions,
-    share: Share,
-    work: Work,
-    on_progress: Callable[[Work], None],
-) -> list[str]:
-    def on_story() -> None:
-        work.stories += 1
-        on_progress(work)
-
-    keys: list[str] = []
-    for made in make_chunks(stories, folder, options, share=share, on_story=on_story):
-        if made is not None:
-            _count(made, work)
-            keys.append(made.chunk.key)
-            on_progress(work)
-    return keys
-
-
-def _count(made: Made, work: Work) -> None:
-    work.made += made.stories if made.new else 0
-    work.bytes += made.chunk.pictures.stat().st_size + made.chunk.stories.stat().st_size
-
-
 def _groups(options: DataOptions) -> Mapping[str, str] | None:
     if options.group_csv is None:
         return None
-    return read_groups(options.group_csv, group=options.group_column, story=options.story_column)
+    return read_groups(options.group_csv)
 
 
 def _listed(options: DataOptions) -> Mapping[str, str] | None:

@@ -13,8 +13,9 @@ from ..config.schema import DataOptions
 from ..errors import VsrError
 from ..files.atomic import write_json
 from .chunks import Chunk
-from .prepare import Work, chunk_keys, make_tables, publish_table
+from .prepare import chunk_keys, make_tables, publish_table
 from .prepared import CHUNKS, FINISHED, MANIFEST, PROBLEMS, Prepared, open_prepared
+from .reading import Work
 from .shards import folder_bytes
 from .splits import Membership, assign_splits
 

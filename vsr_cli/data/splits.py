@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from ..api import natural
+from ..api import natural, nfc, read_table
 from ..config.schema import DataOptions
-from ..errors import VsrError
-from .split_files import read_splits
+from ..errors import VsrError, nearest
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = ("test", "validation")
@@ -194,3 +193,42 @@ def count_splits(splits: Iterable[str | None]) -> dict[str, int]:
     """Count members of each split, in the usual order, zero included; those of none are not counted."""
     counts = Counter(splits)
     return {split: counts[split] for split in SPLITS}
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Return the group of each story of a CSV with the columns story and group. Rows without either are skipped.
+
+    Raises VsrError if the file cannot be read, lacks a column, or gives one story two groups.
+    """
+    groups: dict[str, str] = {}
+    for line, name, value in _rows(path, "group"):
+        if name and value and groups.setdefault(name, value) != value:
+            raise VsrError(f"{path} line {line}: {name!r} has two groups ({groups[name]!r}, {value!r}); leave one")
+    return groups
+
+
+def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
+    """Return the split of each story of a CSV with the columns story and split.
+
+    Raises VsrError if the file cannot be read, lacks a column, names a split that is not known, or gives one story two.
+    """
+    splits: dict[str, str] = {}
+    for line, name, value in _rows(path, "split"):
+        where = f"{path} line {line}"
+        if not name:
+            raise VsrError(f"{where}: names no story for the split {value!r}; name it or remove the line")
+        if value not in known:
+            raise VsrError(f"{where}: {name!r} is put in a split called {value!r}; {nearest(value, known)}")
+        if splits.setdefault(name, value) != value:
+            raise VsrError(f"{where}: {name!r} has two splits ({splits[name]}, {value}); leave one")
+    return splits
+
+
+def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, the story and the value of each row that has either, without surrounding white space."""
+    for row in read_table(path, {"story": "story", "value": column}):
+        if row.problem:
+            raise VsrError(f"{path} line {row.line}: {row.problem}")
+        name, of_it = nfc(row.cells["story"]), nfc(row.cells["value"])
+        if name or of_it:
+            yield row.line, name, of_it

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api import split_words
+from ..errors import VsrError
 from .lint import target_in_context
-from .prepared import Prepared, StoredStory, Windows
+from .prepared import Prepared
 from .splits import HELD_OUT, SPLITS
-from .words import CountTokens, words_of
+from .stored import StoredStory, Windows
 
 ALL = "all"
 LENGTHS = (32, 64, 128)
@@ -197,3 +200,50 @@ def _ratio(part: int, whole: int) -> float | None:
 
 def _rounded(number: float) -> float:
     return round(float(number), 4)
+
+
+WORDS_AND_MARKS = (
+    "words and punctuation marks, and single Chinese characters, as BERT splits text before it splits words"
+)
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case, in order: "don't" and "well-known" are a word each."""
+    return split_words(text, hyphenated=True)
+
+
+def count_words_and_marks(texts: Sequence[str]) -> list[int]:
+    """Count what no WordPiece tokenizer of BERT's kind makes fewer tokens of: each word, each punctuation mark."""
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    normalizer, splitter = (
+        BertNormalizer(lowercase=False),
+        BertPreTokenizer(),
+    )  # the first sets Chinese characters apart
+    return [len(splitter.pre_tokenize_str(normalizer.normalize_str(text))) for text in texts]
+
+
+def tokens_by(place: Path) -> CountTokens:
+    """Make the function that counts tokens by a `tokenizer.json` file, or that of a folder, special tokens included.
+
+    Raises VsrError if there is none.
+    """
+    from tokenizers import Tokenizer
+
+    path = place / "tokenizer.json" if place.is_dir() else place
+    if not path.is_file():
+        raise VsrError(f"--tokenizer {place}: no such file; name a tokenizer.json or the folder that holds one")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The tokenizers library raises a bare Exception at a file that it cannot read.
+        if type(error) is not Exception:
+            raise
+        raise VsrError(f"--tokenizer {place}: not a tokenizer.json ({error}); name a model's own") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
+    return lambda texts: [len(encoded.ids) for encoded in tokenizer.encode_batch_fast(list(texts))]

@@ -21,11 +21,10 @@ from ..config.schema import DataOptions
 from ..files.atomic import write_json
 from ..files.checksums import write_checksums
 from ..files.strict_json import to_json
-from .arrow import arrow_rows, arrow_writer
-from .chunks import Chunk
+from .arrow import FRAME_SCHEMA, IMAGE_SCHEMA, STORY_SCHEMA, TEXT_SCHEMA, WINDOW_SCHEMA, arrow_rows, arrow_writer
+from .chunks import Chunk, StoredImages, stored_images
+from .duplicates import distinct
 from .prepared import CHUNK_LIST, PROBLEMS
-from .schemas import FRAME_SCHEMA, IMAGE_SCHEMA, STORY_SCHEMA, TEXT_SCHEMA, WINDOW_SCHEMA
-from .shards import map_shard
 from .splits import SPLITS, Membership, assign_splits, count_splits
 from .windows import Cut, cut_windows
 
@@ -49,22 +48,6 @@ class _Survey:
     """16 bytes a text, in the frames' order."""
 
 
-@dataclass(frozen=True)
-class _Images:
-    """The stored pictures of all chunks, one after the other."""
-
-    offsets: list[int]
-    """By chunk, where its pictures begin."""
-    counts: list[int]
-    row_of: NDArray[np.int64]
-    """By stored picture, its row among the distinct ones."""
-    first: NDArray[np.int64]
-    """By distinct picture, the stored one that it is read from."""
-    digest: NDArray[np.uint8]
-    hash: NDArray[np.uint64]
-    size: NDArray[np.int32]
-
-
 def write_tables(
     folder: Path,
     chunks: Sequence[Chunk],
@@ -78,7 +61,7 @@ def write_tables(
     `assigned` is the split of each story, in place of what the options ask for; others are in none. Raises VsrError if
     the split asked for cannot be made of these stories.
     """
-    images = _images(chunks)
+    images = stored_images(chunks)
     with (folder / PROBLEMS).open("w", encoding="utf-8") as lines:
         survey = _survey(chunks, options, groups, lines)
         split_of = _assigned(survey, assigned) if assigned is not None else assign_splits(survey.members, options)
@@ -181,7 +164,7 @@ def _write(
     options: DataOptions,
     survey: _Survey,
     split_of: Mapping[str, str | None],
-    images: _Images,
+    images: StoredImages,
 ) -> tuple[str, dict[str, Any]]:
     text_rows, _ = distinct(np.frombuffer(survey.text_digests, np.uint8).reshape(-1, 16))
     fingerprint = hashlib.sha256()
@@ -289,43 +272,3 @@ def _digest(
         "windows": [[*window.frames, window.padded] for window in cut.windows],
     }
     fingerprint.update(to_json(content, sort_keys=True).encode())
-
-
-def _images(chunks: Sequence[Chunk]) -> _Images:
-    digests, hashes, sizes, counts = [], [], [], []
-    for chunk in chunks:
-        tensors = map_shard(chunk.pictures)
-        counts.append(len(tensors["digest"]))
-        digests.append(np.array(tensors["digest"]))
-        hashes.append(np.array(tensors["hash"]))
-        sizes.append(np.array(tensors["size"]))
-    digest = np.concatenate(digests) if digests else np.empty((0, 16), np.uint8)
-    row_of, first = distinct(digest)
-    return _Images(
-        offsets=np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64).tolist(),
-        counts=counts,
-        row_of=row_of,
-        first=first,
-        digest=digest,
-        hash=np.concatenate(hashes) if hashes else np.empty(0, np.uint64),
-        size=np.concatenate(sizes) if sizes else np.empty((0, 2), np.int32),
-    )
-
-
-def distinct(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number distinct digests (n, 16) in the order of their first appearance.
-
-    Gives each one's number (n,), and for each number the index of the first that has it. By sorting: a dictionary
-    would hold a hundred bytes an entry.
-    """
-    low, high = np.ascontiguousarray(digests).view(np.uint64).T if len(digests) else np.empty((2, 0), np.uint64)
-    order = np.lexsort((low, high))  # stable: of equal ones, the first comes first
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1])
-    first = order[new]  # by place in the sorted order
-    appearance = np.argsort(first)
-    number = np.empty(len(first), np.int64)
-    number[appearance] = np.arange(len(first))
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = number[np.cumsum(new) - 1]
-    return numbers, first[appearance]

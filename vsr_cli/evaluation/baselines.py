@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..api import Metric, TextDecoder
 from ..config.resolve import Choice
 from ..data.lint import target_in_context
-from ..data.prepared import Frames, Prepared, Windows
+from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows
 from ..data.statistics import ALL
+from ..data.stored import Frames, Windows
 from ..model.spaces import Vectors
 from ..plugin.loading import build
 from .embeddings import EmbeddedSplit, TrainingWindows, Unavailable, WindowVectors, unit

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..api import Comparison, SpaceMetric
 from ..config.schema import FeatureOptions
 from ..data.features import Features, frozen_features
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
+from ..data.stored import Windows
 from ..model.spaces import Spaces, Vectors
 from ..model.story_model import StoryModel
 from .predictions import Predictions

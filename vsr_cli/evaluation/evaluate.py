@@ -20,8 +20,9 @@ from .. import __version__
 from ..api import Decoding, SpaceMetric
 from ..config.resolve import Choice
 from ..config.schema import FeatureOptions
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
 from ..data.shards import Rows
+from ..data.stored import Windows
 from ..errors import VsrError
 from ..runs.results import FORMAT, SHORT
 from .baselines import SHUFFLE_SEED

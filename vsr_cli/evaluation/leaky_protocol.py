@@ -17,8 +17,9 @@ from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
 from ..data.features import BATCH, frozen_features
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
 from ..data.shards import ChosenRows
+from ..data.stored import Windows
 from ..errors import VsrError
 from ..model.story_model import StoryModel
 from .leakage import audit

@@ -16,8 +16,9 @@ from ..api import Decoding, Mention, NextQuery, Sample
 from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import BATCH, to_array
-from ..data.prepared import Frames, Prepared, Windows
+from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows
+from ..data.stored import Frames, Windows
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
 from ..system_errors import SCRATCH

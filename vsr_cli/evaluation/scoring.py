@@ -13,7 +13,8 @@ from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..config.resolve import Choice
 from ..console import progress
 from ..data.features import BATCH
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
+from ..data.stored import Windows
 from ..errors import PluginError, VsrError
 from ..plugin.faults import owner_of
 from ..plugin.loading import build

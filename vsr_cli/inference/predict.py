@@ -17,8 +17,8 @@ from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.features import Features
 from ..data.images import decode_image, read_picture, unfit_image
-from ..data.prepared import Frames, Windows
 from ..data.shards import ArrayRows
+from ..data.stored import Frames, Windows
 from ..data.windows import repeat_last
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text

@@ -16,7 +16,8 @@ from PIL import Image
 
 from ..console import progress
 from ..data.images import unfit_image
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
+from ..data.stored import Windows
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text
 from ..runs.results import Evaluated

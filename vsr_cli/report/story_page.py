@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ..data.images import unfit_image
-from ..data.prepared import Prepared, StoredFrame, StoredStory
+from ..data.prepared import Prepared
+from ..data.stored import StoredFrame, StoredStory
 from .entities import (
     LONGEST,
     PLAIN,

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..api import FitsTraining, TrainingFrames
 from ..console import say
 from ..data.features import Features
-from ..data.prepared import Prepared, Windows
+from ..data.prepared import Prepared
+from ..data.stored import Windows
 from ..model.spaces import Spaces
 from ..model.story_model import StoryModel
 

@@ -80,7 +80,7 @@ def lint_record(found: Lint) -> dict[str, Any]:
 
 def show_problems(found: Lint, *, every: bool) -> None:
     """Print each kind of problem with its count, meaning and some of the places."""
-    from ...data.defects import SEVERITIES, defect_of
+    from ...data.lint import SEVERITIES, defect_of
 
     by_code: dict[str, list[Problem]] = {}
     for problem in found.problems:

@@ -17,7 +17,8 @@ from ..parsing.commands import examples
 from ..work.stories import find_prepared
 
 if TYPE_CHECKING:
-    from ...data.prepared import Prepared, StoredStory
+    from ...data.prepared import Prepared
+    from ...data.stored import StoredStory
 
 
 @examples("vsr data show the-lost-kite", "vsr data show 812 --data data/story-reasoning --out story.png")

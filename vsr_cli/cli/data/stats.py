@@ -95,8 +95,7 @@ def run_stats(
     """Measure stories, draw the statistics, and return them for JSON; other options are those of `open_stories`."""
     from ...config.experiment import resolve_metrics
     from ...data.splits import SPLITS
-    from ...data.statistics import measure, summary
-    from ...data.words import WORDS_AND_MARKS, count_words_and_marks, tokens_by
+    from ...data.statistics import WORDS_AND_MARKS, count_words_and_marks, measure, summary, tokens_by
     from ...evaluation.baselines import copy_last_scores
     from ...report.dataset_charts import draw_statistics
 

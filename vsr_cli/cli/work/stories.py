@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ...api import Dataset
     from ...config.experiment import PrepareConfig
     from ...data.chunks import Share
-    from ...data.prepare import Work
     from ...data.prepared import Prepared
+    from ...data.reading import Work
     from ...plugin.registry import Registry
 
 OWN = "folder"
@@ -74,7 +74,7 @@ def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[s
     Raises VsrError with a line for each requirement that cannot be met, the source's stories among them, and the
     `mistakes` that are known already; nothing is written then.
     """
-    from ...data.prepare import survey_of
+    from ...data.reading import survey_of
     from ...plugin.requirements import provide
 
     opened: list[Dataset] = []
@@ -115,7 +115,8 @@ def read_stories(
     windowless: bool = False,
 ) -> tuple[Prepared | None, Work]:
     """Prepare the stories, all or a share, under a bar of stories, time left and bytes; see `prepare_stories`."""
-    from ...data.prepare import WHOLE, prepare_stories, survey_of
+    from ...data.prepare import WHOLE, prepare_stories
+    from ...data.reading import survey_of
 
     survey = survey_of(dataset, source)
     limit, held = config.data.limit, survey.stories
