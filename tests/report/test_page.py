@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vsr_cli.api import VsrError
 from vsr_cli.cli.report import run_report
 from vsr_cli.files.atomic import write_json
-from vsr_cli.report.html import loss_charts, metric_figure, nice_step
+from vsr_cli.report.html import metric_figure
 from vsr_cli.report.html_gallery import shared_and_own
 
 from .conftest import seal
@@ -167,15 +167,10 @@ def test_a_far_upper_bound_is_listed_and_not_drawn():
     assert positions("higher", 3, upper_bound=7)[0]["upper bound"] is not None
 
 
-def test_losses_are_charted_over_epochs_from_round_numbers():
-    rows = [{"epoch": n, "train": {"loss": v, "text": v}, "validation": {}} for n, v in ((1, 5.2), (2, 2.6))]
-    charts = loss_charts(rows)
-    assert [chart.name for chart in charts] == ["loss", "text"]
-    (curve,) = charts[0].curves
-    assert curve.points[0][1] < curve.points[1][1]  # a falling loss goes down the page
-    assert [label for _, label in charts[0].ticks_y] == ["2.5", "3.0", "3.5", "4.0", "4.5", "5.0", "5.5"]
-    assert [nice_step(spread) for spread in (4, 0.9, 37, 1e-6)] == pytest.approx([1, 0.2, 5, 2e-7])
-    assert loss_charts([]) == []
+def test_the_page_shows_the_loss_curves_of_a_run_with_a_history(run):
+    assert 'alt="Losses and learning rate by epoch"' in run_report(run, None, "test", most=1)[0].read_text()
+    (run / "history.jsonl").unlink()
+    assert "<figure>" not in run_report(run, None, "test", most=1)[0].read_text()
 
 
 def shown(browser):

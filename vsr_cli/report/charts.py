@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,14 +71,22 @@ def new_figure(width: float, height: float, *, title: str) -> Any:
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width, height), facecolor=PAPER, layout=layout)
-    figure.suptitle(title, x=0.012, ha="left", color=INK, fontsize=14, fontweight="bold", parse_math=False)
+    if title:
+        figure.suptitle(title, x=0.012, ha="left", color=INK, fontsize=14, fontweight="bold", parse_math=False)
     return figure
+
+
+def figure_bytes(figure: Any) -> bytes:
+    """Return a figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    return file.getvalue()
 
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        temporary.write_bytes(figure_bytes(figure))
 
 
 def style_axes(axes: Any, title: str) -> None:

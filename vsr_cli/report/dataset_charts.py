@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.splits import HELD_OUT, SPLITS
 from ..data.statistics import ALL, LENGTHS, Measures
-from ..files.atomic import replacing
-from .charts import fonts_for
+from .charts import fonts_for, save_figure
 from .storyboard import FAINT, INK, PAPER
 
 COLOUR_OF_SPLIT = {"train": "#00798c", "validation": "#edae49", "test": "#d1495b"}
@@ -56,7 +55,6 @@ def draw_statistics(
     """
     # No other command needs it, and importing it takes most of a second.
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.patches import Patch
@@ -64,7 +62,6 @@ def draw_statistics(
     layout = ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.22, rect=(0, 0, 1, 0.92))  # the title stands above
     with mpl.rc_context(STYLE), fonts_for(title, counted):
         figure = Figure(figsize=(15, 9.2), dpi=110, facecolor=PAPER, layout=layout)
-        FigureCanvasAgg(figure)
         figure.text(0.015, 0.968, title, fontsize=17, fontweight="bold", va="center")
         of = numbers[ALL]
         facts = [f"{what} {of[what]:,}" for what in ("stories", "frames", "windows")]
@@ -78,8 +75,7 @@ def draw_statistics(
         _sizes(sizes, measures[ALL].sizes)
         _words(rare, numbers)
         _repeats(repeats, numbers)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
+        save_figure(figure, path)
 
 
 def _histogram(axes: Any, values: Mapping[str, NDArray[np.int64]], title: str, counted: str) -> None:

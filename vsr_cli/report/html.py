@@ -14,7 +14,9 @@ from typing import Any
 from ..data.prepared import Prepared
 from ..escaping import visible_lines
 from ..files.atomic import write_text
+from ..runs.history import best_row, watched_loss
 from ..runs.results import Evaluated
+from .charts import curves_figure, figure_bytes
 from .formatting import MISSING, NOT_TESTED, short
 from .html_gallery import gallery
 from .provenance import LEFT_OUT, described_baselines, how_predicted, leaks_found, provenance, teacher_forced_numbers
@@ -28,13 +30,6 @@ FAR = 1.5
 """An upper bound that is farther from the scores than this many times their spread is not drawn: it would press them
 together."""
 MODEL, UPPER_BOUND = "model", "upper bound"
-
-CHART_WIDTH, CHART_HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 24, 12, 12, 26
-"""The margins of a chart in its own units, the left one without the labels of the axis."""
-LETTER = 7.4
-"""The width of a digit in a label, in the chart's units."""
-MOST_TICKS, MOST_DECIMALS = 6, 6
 
 
 def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
@@ -72,13 +67,22 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any], facts: Map
         leaks=leaks_found(result["leaks"]),
         left_out=result["leaks"].get(LEFT_OUT),
         teacher_forced=teacher_forced_numbers(result),
-        charts=loss_charts(evaluated.history()),
+        curves=_curves(evaluated),
         facts=facts,
         storyboards=_shown(storyboards),
         style=_read_template(STYLE),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _curves(evaluated: Evaluated) -> str | None:
+    """Return the chart of the run's losses as PNG in base64; None without a history."""
+    rows = evaluated.history()
+    if not rows:
+        return None
+    best = best_row(rows, watched_loss(evaluated.configuration() or {}))
+    return base64.b64encode(figure_bytes(curves_figure(rows, title="", best=best))).decode()
 
 
 def _shown(value: Any) -> Any:
@@ -184,91 +188,3 @@ def _positions(values: Iterable[float | None], upper_bound: float | None, better
 def _band(position: Position, interval: Sequence[float]) -> tuple[float, float] | None:
     ends = [end for end in map(position, interval) if end is not None]
     return (min(ends), max(ends)) if len(ends) == len(interval) else None
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a chart."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
-    """In the chart's units, (0, 0) at the upper left."""
-    last: str
-
-    @property
-    def path(self) -> str:
-        """The points as SVG writes them."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A loss over the epochs."""
-
-    name: str
-    curves: Sequence[Curve]
-    ticks_x: Sequence[tuple[float, str]]
-    ticks_y: Sequence[tuple[float, str]]
-    left: float
-    """Where the plot begins, to the right of the labels."""
-    best: tuple[float, float] | None = None
-    """The lowest validation loss."""
-    width, height = CHART_WIDTH, CHART_HEIGHT
-    right, bottom = CHART_WIDTH - RIGHT, CHART_HEIGHT - BOTTOM
-
-
-def loss_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Return a chart of each loss over the epochs, with train and validation curves, the weighted sum first."""
-    names = list(dict.fromkeys(name for row in history for part in ("train", "validation") for name in row[part]))
-    charts = (_chart(name, history) for name in sorted(names, key=lambda name: name != "loss"))
-    return [chart for chart in charts if chart]
-
-
-def _chart(name: str, history: Sequence[Mapping[str, Any]]) -> Chart | None:
-    series = {
-        part: [(row["epoch"], row[part][name]) for row in history if _is_number(row[part].get(name))]
-        for part in ("train", "validation")
-    }
-    values: list[float] = [value for points in series.values() for _, value in points]
-    if not values:
-        return None
-    first, final = history[0]["epoch"], history[-1]["epoch"]
-    step = nice_step(max(values) - min(values) or abs(max(values)) or 1.0)
-    low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
-    high = high if high > low else low + step
-    ticks = [low + i * step for i in range(round((high - low) / step) + 1)]
-    decimals = max(0, -math.floor(math.log10(step)))
-    labels = [f"{tick:.{decimals}f}" if decimals <= MOST_DECIMALS else f"{tick:.3g}" for tick in ticks]
-    left = LEFT + LETTER * max(map(len, labels))
-
-    def x(epoch: float) -> float:
-        return left + (CHART_WIDTH - left - RIGHT) * ((epoch - first) / (final - first) if final > first else 0.5)
-
-    def y(value: float) -> float:
-        return TOP + (CHART_HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
-
-    curves = [
-        Curve(part, [(x(epoch), y(value)) for epoch, value in points], short(points[-1][1]))
-        for part, points in series.items()
-        if points
-    ]
-    best = min(series["validation"], key=lambda point: point[1], default=None)
-    every = max(1, math.ceil((final - first) / MOST_TICKS))
-    return Chart(
-        name=name,
-        curves=curves,
-        ticks_x=[(x(epoch), str(epoch)) for epoch in range(first, final + 1, every)],
-        ticks_y=[(y(tick), label) for tick, label in zip(ticks, labels, strict=True)],
-        left=left,
-        best=(x(best[0]), y(best[1])) if best and name == "loss" else None,
-    )
-
-
-def nice_step(spread: float) -> float:
-    """Return a step of 1, 2 or 5 times a power of ten that divides a spread into four to ten."""
-    power = math.pow(10, math.floor(math.log10(spread / 4)))
-    return power * next(factor for factor in (5.0, 2.0, 1.0) if factor * power <= spread / 4)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
