@@ -103,7 +103,7 @@ def test_padding_puts_the_target_into_the_context(model, marked, monkeypatch):
 
 def test_teacher_forcing_needs_a_decoder_with_logits(model, marked):
     model.text_decoder = Untold(model.text_decoder)
-    with pytest.raises(VsrError, match="leave the leak 'teacher-forcing' out"):
+    with pytest.raises(VsrError, match="cannot be teacher-forced"):
         steps_of(model, marked, "teacher-forcing")
 
 

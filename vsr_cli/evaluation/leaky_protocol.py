@@ -46,7 +46,7 @@ def leaky_steps(
     split: str,
     choices: Sequence[Choice],
     *,
-    leaks: Sequence[str],
+    leaks: Sequence[str] = tuple(LEAKS),
     decoding: Decoding,
     device: torch.device,
     feature_options: FeatureOptions,
@@ -100,7 +100,9 @@ def _closing(leaks: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
 def _training_windows(training: Prepared) -> Windows:
     windows = training.windows("train")
     if not len(windows):
-        raise VsrError(f"{training.folder}: has no training windows to score; leave the leak 'training' out of --leaks")
+        raise VsrError(
+            f"{training.folder}: has no training windows for --protocol leaky; name the training data with --data"
+        )
     return windows.take(np.linspace(0, len(windows) - 1, min(len(windows), TRAINING_WINDOWS)).round().astype(np.int64))
 
 
@@ -114,8 +116,7 @@ def _teacher_forced(model: StoryModel, contexts: Contexts, targets: Targets) -> 
     """Return the most likely token at each position of each target, given the target before it."""
     decoder = model.text_decoder
     if not isinstance(decoder, ScoresEveryPlace):
-        what = "the run's text decoder cannot be teacher-forced"
-        raise VsrError(f"--protocol leaky: {what}; leave the leak 'teacher-forcing' out of --leaks")
+        raise VsrError("--protocol leaky: the run's text decoder cannot be teacher-forced; score a run with gru")
     eos = int(decoder.tokenize([""]).ids[0, 0])
     texts: list[str] = []
     for start in range(0, len(contexts), BATCH):
