@@ -29,15 +29,15 @@ class ChrfOptions(Options):
     """Options of `chrf`."""
 
     lowercase: bool = Field(True, description="compare in lower case, as uncased tokenizers write")
-    word_order: int = Field(0, ge=0, le=2, description="the longest run of words that counts too; 2 is chrF++")
+    word_order: int = Field(0, ge=0, le=2, description="maximum order of word n-grams; 2 is chrF++")
 
 
 class BertScoreOptions(Options):
     """Options of `bertscore`."""
 
     model: str | None = Field(None, description="a folder or hub id of an encoder of the transformers library")
-    layer: int = Field(-1, description="whose layer's states are compared; -1 is the last")
-    length: int = Field(256, ge=8, le=512, description="tokens of a text that are read")
+    layer: int = Field(-1, description="layer whose states are compared; -1 is the last")
+    length: int = Field(256, ge=8, le=512, description="maximum number of tokens of a text")
 
 
 class ClipScoreOptions(Options):
@@ -82,32 +82,32 @@ def vsr_metrics() -> list[Component]:
         ),
         Component(
             name="cider",
-            summary="CIDEr-D, 0-10, words weighed by how rare they are in the split's references",
+            summary="CIDEr-D, 0-10, with document frequencies of the split's references",
             build="vsr_plugins.metrics.cider:build",
         ),
         Component(
             name="distinct-1",
-            summary="distinct words over all words of all predictions",
+            summary="distinct words divided by all words, of all predictions",
             build="vsr_plugins.metrics.diversity:build_distinct_1",
         ),
         Component(
             name="distinct-2",
-            summary="distinct pairs of words over all pairs of all predictions",
+            summary="distinct bigrams divided by all bigrams, of all predictions",
             build="vsr_plugins.metrics.diversity:build_distinct_2",
         ),
         Component(
             name="rep-4",
-            summary="share of a prediction's runs of four words that it repeats",
+            summary="share of a prediction's 4-grams that already occurred in it",
             build="vsr_plugins.metrics.diversity:build_repetition",
         ),
         Component(
             name="context-overlap-4",
-            summary="share of a prediction's runs of four words that stand in its context",
+            summary="share of a prediction's 4-grams that occur in its context",
             build="vsr_plugins.metrics.diversity:build_copying",
         ),
         Component(
             name="entity-f1",
-            summary="F1 of naming the context's entities that recur in the target, where the source marks them",
+            summary="F1 of mentioning the context's entities that recur in the target, where the source marks entities",
             build="vsr_plugins.metrics.entity_f1:build",
         ),
         Component(
@@ -127,49 +127,49 @@ def vsr_metrics() -> list[Component]:
         ),
         Component(
             name="sharpness",
-            summary="how sharp predictions are, over how sharp the targets are",
+            summary="sharpness of predictions divided by that of the targets",
             build="vsr_plugins.metrics.texture:build_sharpness",
         ),
         Component(
             name="diversity-image",
-            summary="how much predictions differ between windows, over how much the targets do",
+            summary="variation of predictions between windows, divided by that of the targets",
             build="vsr_plugins.metrics.texture:build_spread",
         ),
         Component(
             name="cosine-image",
-            summary="cosine of the predicted and the true image in the run's visual space",
+            summary="cosine of the predicted and the true image in the space of the run's visual encoder",
             build="vsr_plugins.metrics.embedding:build_similarity",
         ),
         Component(
             name="cosine-text",
-            summary="cosine of the predicted and the true text in the run's text space",
+            summary="cosine of the predicted and the true text in the space of the run's text encoder",
             build="vsr_plugins.metrics.embedding:build_text_similarity",
         ),
         Component(
             name="mrr-image",
-            summary="how the true image ranks among the split's targets: MRR, R@1, R@5, beside chance",
+            summary="rank of the true image among the split's targets: MRR, R@1, R@5, with chance levels",
             build="vsr_plugins.metrics.embedding:build_rank",
         ),
         Component(
             name="mrr-text",
-            summary="how the true text ranks among the split's targets: MRR, R@1, R@5, beside chance",
+            summary="rank of the true text among the split's targets: MRR, R@1, R@5, with chance levels",
             build="vsr_plugins.metrics.embedding:build_text_rank",
         ),
         Component(
             name="bertscore",
-            summary="F1 of the nearest tokens' cosines, by any encoder (--set metrics.bertscore.model=FOLDER)",
+            summary="BERTScore F1 with any encoder (--set metrics.bertscore.model=FOLDER)",
             build="vsr_plugins.metrics.bertscore:build",
             options=BertScoreOptions,
         ),
         Component(
             name="clipscore",
-            summary="how a text fits the true image, by any CLIP (--set metrics.clipscore.model=FOLDER)",
+            summary="CLIPScore of a text and the true image, with any CLIP (--set metrics.clipscore.model=FOLDER)",
             build="vsr_plugins.metrics.clipscore:build",
             options=ClipScoreOptions,
         ),
         Component(
             name="lpips",
-            summary="learned perceptual distance of pictures (--set metrics.lpips.weights=FILE)",
+            summary="learned perceptual distance of images (--set metrics.lpips.weights=FILE)",
             build="vsr_plugins.metrics.lpips:build",
             options=LpipsOptions,
         ),

@@ -1,4 +1,4 @@
-"""BERTScore by any encoder of the transformers library."""
+"""BERTScore with any encoder of the transformers library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIDEr-D, of one reference a window."""
+"""CIDEr-D with one reference per window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIPScore by any CLIP of the transformers library."""
+"""CLIPScore with any CLIP of the transformers library."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class ClipScore:
 
         if not samples:
             return np.empty((0, 2))
-        pictures = [each.reference_image for each in samples] + [each.predicted_image for each in samples]
+        images = [each.reference_image for each in samples] + [each.predicted_image for each in samples]
         inputs = self._processor(
             text=[each.predicted_text for each in samples],
-            images=pictures,
+            images=images,
             padding=True,
             truncation=True,
             return_tensors="pt",

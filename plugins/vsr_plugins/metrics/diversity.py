@@ -1,4 +1,4 @@
-"""How varied predictions are: distinct words, repetition within a text, and copies of the context."""
+"""Diversity of predicted texts: distinct n-grams, repetition within a text, and overlap with the context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN = 4
 
 
 class Distinct:
-    """Distinct n-grams over all n-grams of all predictions (Li et al., 2016): low where all stories are told alike.
+    """Distinct n-grams over all n-grams of all predictions (Li et al., 2016): low if all predictions are similar.
 
     The statistics are 32-bit checksums of a window's n-grams, (n, 256), -1 where there is none. Statistics of the same
     window taken twice hold nothing new, so a bootstrap that draws stories with replacement would be wrong here.

@@ -1,4 +1,4 @@
-"""Similarity to the target, and its rank, in a space of the run's own."""
+"""Cosine to the target and rank of the target, in the space of the run's encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entity carry-over: which of the context's people, things and places a prediction names, beside those that recur."""
+"""Entity F1: the context's people, things and places that a prediction mentions, compared with those that recur."""
 
 from __future__ import annotations
 

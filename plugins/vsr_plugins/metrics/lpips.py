@@ -1,4 +1,4 @@
-"""LPIPS on a torchvision network whose weights are named: none is fetched."""
+"""LPIPS on a torchvision network whose weights the user names; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGES = {"alex": ("alexnet", (2, 5, 8, 10, 12)), "vgg": ("vgg16", (4, 9, 16, 23
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """The paper's normalisation of pixels in [-1, 1]."""
 SMALLEST = 64
-"""Pixels a side: smaller pictures are enlarged, for nothing would be left of them after the last pooling."""
+"""Pixels a side: smaller images are enlarged, for nothing would be left of them after the last pooling."""
 CHUNK = 8
 REMEDY = (
     "name the state dict of torchvision's {name} (.safetensors, .pt or .pth) by --set metrics.lpips.weights=FILE; "
@@ -33,7 +33,7 @@ REMEDY = (
 
 
 class Lpips:
-    """The mean over windows of the learned perceptual distance between predicted and true picture.
+    """The mean over windows of the learned perceptual distance between predicted and true image.
 
     Zhang et al. (2018), "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", version 0.1: channels
     of unit length, their squared differences weighed by linear layers and averaged over places. The statistics are the
@@ -59,9 +59,9 @@ class Lpips:
         values: list[float] = []
         for start in range(0, len(samples), CHUNK):
             chunk = samples[start : start + CHUNK]
-            pictures = [each.predicted_image for each in chunk] + [each.reference_image for each in chunk]
+            images = [each.predicted_image for each in chunk] + [each.reference_image for each in chunk]
             with torch.inference_mode():
-                values += self._distances(torch.from_numpy(np.stack(pictures))).tolist()
+                values += self._distances(torch.from_numpy(np.stack(images))).tolist()
         return np.array(values, dtype=np.float64).reshape(-1, 1)
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
@@ -69,16 +69,16 @@ class Lpips:
         assert len(statistics), "no score without a window"
         return {"lpips": float(statistics.mean())}
 
-    def _distances(self, pictures: Tensor) -> Tensor:
-        """Return the distances (n,) of n predicted pictures and then n true ones, (2n, H, W, 3) uint8."""
+    def _distances(self, images: Tensor) -> Tensor:
+        """Return the distances (n,) of n predicted images and then n true ones, (2n, H, W, 3) uint8."""
         import torch
         from torch.nn import functional
 
-        pixels = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2n, 3, H, W) in [-1, 1]
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2n, 3, H, W) in [-1, 1]
         if min(pixels.shape[-2:]) < SMALLEST:
             pixels = functional.interpolate(pixels, (SMALLEST, SMALLEST), mode="bilinear")
         maps = (pixels - torch.tensor(SHIFT).view(3, 1, 1)) / torch.tensor(SCALE).view(3, 1, 1)
-        total = torch.zeros(len(pictures) // 2)
+        total = torch.zeros(len(images) // 2)
         before = 0
         for end, linear in zip(self._stages, self._linear, strict=True):
             maps = self._features[before:end](maps)  # (2n, C, h, w)

@@ -1,4 +1,4 @@
-"""METEOR by nltk. Importing it takes seconds: `nltk.translate` cannot be had without the whole of nltk."""
+"""METEOR by nltk. Importing it takes seconds, because `nltk.translate` imports all of nltk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading a pretrained model for a metric, or saying how to get it."""
+"""Loading a pretrained model for a metric, and the error if it is missing."""
 
 from __future__ import annotations
 

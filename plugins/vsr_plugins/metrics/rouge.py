@@ -1,4 +1,4 @@
-"""ROUGE by rouge-score. Importing it takes seconds: rouge-score imports the whole of nltk."""
+"""ROUGE by rouge-score. Importing it takes seconds, because rouge-score imports all of nltk."""
 
 from __future__ import annotations
 

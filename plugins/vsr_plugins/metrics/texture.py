@@ -1,4 +1,4 @@
-"""What exposes a grey mean image: how sharp predictions are, and how much they differ between windows."""
+"""Sharpness and diversity of predicted images, which a gray mean image lacks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Options, Sample
 
 LEAST = 1e-12
-"""Keeps ratios to flat pictures finite."""
+"""Keeps ratios to flat images finite."""
 GRID = 8
-"""A picture's layout is the mean colours of 8 x 8 fields."""
+"""An image's layout is the mean colours of 8 x 8 fields."""
 
 
 class Sharpness:
@@ -27,7 +27,7 @@ class Sharpness:
     signature = "pixels:0-1|grey:mean|steps:neighbours|agg:ratio-of-rms"
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """Return the mean squared steps of each window's two pictures, (n, 2)."""
+        """Return the mean squared steps of each window's two images, (n, 2)."""
         rows = [[_edges(sample.predicted_image), _edges(sample.reference_image)] for sample in samples]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
@@ -39,7 +39,7 @@ class Sharpness:
 
 
 class Spread:
-    """How much the predictions differ between windows, over how much the targets do: 0 for one picture for all.
+    """Variation of the predictions between windows, divided by that of the targets: 0 if all are one image.
 
     The ratio of the root mean variances of the colours of 8 x 8 fields. The statistics are these colours of the
     prediction and of the target, (n, 384).
@@ -50,7 +50,7 @@ class Spread:
     signature = f"pixels:0-1|fields:{GRID}x{GRID}|channels:rgb|agg:ratio-of-sd"
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """Return the colours of each window's two pictures, (n, 384)."""
+        """Return the colours of each window's two images, (n, 384)."""
         rows = [np.stack([_layout(sample.predicted_image), _layout(sample.reference_image)]) for sample in samples]
         return np.array(rows, dtype=np.float64).reshape(len(samples), 2 * 3 * GRID**2)
 

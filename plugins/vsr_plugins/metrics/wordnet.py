@@ -1,4 +1,4 @@
-"""Synonyms from WordNet 3.0, as METEOR asks for them.
+"""Synonyms from WordNet 3.0 for METEOR.
 
 The tables beside this module (`wordnet-3.0/`, made by `scripts/build_wordnet.py`) hold the words of every synset, the
 synsets of every word and the irregular forms; glosses and relations are left out. Each part of speech is decompressed
@@ -43,7 +43,7 @@ SUFFIXES = {
 }
 """The parts of speech, and how endings are replaced to find a base form: morphy(7WN), "Rules of Detachment".
 
-nltk has one more rule, "ves" to "f"; it is kept, so that the scores are nltk's.
+nltk has one more rule, "ves" to "f"; it is used, so that the scores are nltk's.
 """
 
 
@@ -64,7 +64,7 @@ class HasLemmas(Protocol):
 
 
 class Thesaurus(Protocol):
-    """What nltk's METEOR asks of a WordNet."""
+    """The part of WordNet that nltk's METEOR uses."""
 
     def synsets(self, lemma: str) -> Sequence[HasLemmas]:
         """Return the synsets of a word or of what it is an inflection of; none if it is unknown."""

@@ -1,4 +1,4 @@
-"""What a network's pixels are made of pictures by."""
+"""Preprocessing of images for a network: size, crop, normalization."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Preprocessing:
     size: int
     """Pixels a side that the network is given."""
     resize: int
-    """Pixels a side that the whole picture is resized to; what is more than `size` is cut off around it."""
+    """Pixels a side that the whole image is resized to; what is more than `size` is cut off around it."""
     mean: tuple[float, ...]
     """Of red, green and blue in [0, 1], subtracted."""
     std: tuple[float, ...]
@@ -33,7 +33,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
             raise VsrError(
-                f"visual encoder: pictures cannot be resized as the network expects ({self.interpolation}); "
+                f"visual encoder: images cannot be resized as the network expects ({self.interpolation}); "
                 f"take a network that resizes by {' or '.join(INTERPOLATIONS)}"
             )
         if len(self.mean) != 3 or len(self.std) != 3:

@@ -1,4 +1,4 @@
-"""A pretrained network that gives one vector a picture, and a linear layer over it."""
+"""Visual encoder of a pretrained network: one vector per image, and a trained linear layer."""
 
 from __future__ import annotations
 
@@ -97,17 +97,17 @@ class PretrainedEncoder(nn.Module):
 
 @torch.no_grad()
 def features_of(network: nn.Module, size: int) -> int:
-    """Say how many features F a network gives of a picture, by trying. Raises VsrError if it cannot read it."""
+    """Say how many features F a network gives of an image, by trying. Raises VsrError if it cannot read it."""
     try:
         found = network(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise VsrError(
-            f"visual encoder: {type(network).__name__} does not read pictures of {size} pixels a side "
+            f"visual encoder: {type(network).__name__} does not read images of {size} pixels per side "
             f"({one_line(error)}); take another network"
         ) from error
     if not isinstance(found, Tensor) or found.ndim != 2:
         raise VsrError(
-            f"visual encoder: {type(network).__name__} does not give one vector a picture "
+            f"visual encoder: {type(network).__name__} does not return one vector per image "
             f"({tuple(getattr(found, 'shape', ()))}); take another network"
         )
     return found.shape[1]

@@ -1,4 +1,4 @@
-"""What the networks of each library need before they are built: their weights, or the library itself."""
+"""Requirements of pretrained networks: their weights, and the library."""
 
 from __future__ import annotations
 

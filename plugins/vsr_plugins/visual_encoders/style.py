@@ -1,4 +1,4 @@
-"""How a picture is drawn, beside what it shows: statistics of the maps that a network makes on its way."""
+"""Style features of an image: statistics of the feature maps of a network."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ SMALLEST_SCALE = 1e-8
 class WithStyle(nn.Module):
     """A network's vector, and beside it the mean and the deviation of each channel of the maps on the way to it.
 
-    Those statistics say how a picture is drawn: its colours, lines and textures (Huang and Belongie, 2017, "Arbitrary
-    style transfer in real-time", section 3). Pictures of a story are mostly drawn alike, and unlike those of others.
+    Those statistics say how an image is drawn: its colours, lines and textures (Huang and Belongie, 2017, "Arbitrary
+    style transfer in real-time", section 3). Images of a story are mostly drawn alike, and unlike those of others.
 
     Of each resolution the last map counts, of the outermost module that gives it; of the last resolution the network's
     own vector stands for it. Every part is normalised, and counts alike in a cosine, however many channels it has.
     """
 
     def __init__(self, network: nn.Module, *, size: int) -> None:
-        """Find the levels by one picture (1, 3, size, size). Raises VsrError if there are fewer than two."""
+        """Find the levels by one image (1, 3, size, size). Raises VsrError if there are fewer than two."""
         super().__init__()
         self.network = network
         self.levels = levels_of(network, size)
         if len(self.levels) < 2:
             raise VsrError(
                 f"visual encoder: {type(network).__name__} has no maps of several resolutions, from which to tell how "
-                "a picture is drawn; leave visual.style off, or take a convolutional network"
+                "an image is drawn; leave visual.style off, or take a convolutional network"
             )
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class WithStyle(nn.Module):
         parts: list[Tensor] = []
 
         def look(_module: nn.Module, _given: object, output: Tensor) -> None:
-            # Now, rather than of maps that are kept: a later layer may write over them.
+            # Now, rather than of maps that are used: a later layer may write over them.
             variance, mean = torch.var_mean(output, dim=(2, 3), correction=0)
             parts.extend([mean, (variance + SMALLEST_VARIANCE).sqrt()])
 

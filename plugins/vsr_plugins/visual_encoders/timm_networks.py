@@ -1,4 +1,4 @@
-"""The models of the timm library, which is an extra."""
+"""The models of the timm library, an optional dependency."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
 
 
 class PooledVision(nn.Module):
-    """A vision model of which one vector a picture is kept."""
+    """A vision model of which one vector an image is used."""
 
     def __init__(self, model: nn.Module, *, pooling: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Weights of a file, read without running any code, and filled into a network that they are for."""
+"""Loading weights from a file into a network, without running any code."""
 
 from __future__ import annotations
 

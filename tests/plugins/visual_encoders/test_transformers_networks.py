@@ -215,7 +215,7 @@ def test_a_processor_of_other_than_squares_is_refused(folders, tmp_path):
     (folder / "preprocessor_config.json").write_text(json.dumps({**facts, "size": {"height": 32, "width": 48}}))
     assert "does not say which squares it reads" in message_of(model=str(folder))
     (folder / "preprocessor_config.json").write_text(json.dumps({**facts, "size": {"height": 40, "width": 40}}))
-    assert "does not read pictures of 40 pixels a side" in message_of(model=str(folder))
+    assert "does not read images of 40 pixels per side" in message_of(model=str(folder))
     (folder / "preprocessor_config.json").unlink()
     assert "preprocessor_config.json by --set visual.model=FOLDER" in message_of(model=str(folder))
 
