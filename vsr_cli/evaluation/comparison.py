@@ -1,4 +1,4 @@
-"""Evaluations of the same windows beside each other, with how sure their differences are."""
+"""Comparison of evaluations of the same windows: paired differences with intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..runs.results import Evaluated
 from .significance import compared, interval, resampled_scores
 
 FROZEN = "frozen-features"
-"""What a signature says of a space that did not train."""
+"""The value in a signature for a space that did not train."""
 WHOSE = ("checkpoint", "predictions")
-"""What a signature says of whose predictions were scored: they differ in every comparison."""
+"""Fields of a signature that identify the predictions: they differ in every comparison."""
 MODEL = "model"
-"""In the statistics: the run itself, beside its baselines."""
+"""In the statistics: the run itself, not a baseline."""
 
 
 def check_alike(evaluations: Sequence[Evaluated]) -> list[str]:
-    """Return the story of each window. Raises VsrError if two evaluations are not of one data's same windows."""
+    """Return the story of each window. Raises VsrError if two evaluations are not of the same windows."""
     first, *others = evaluations
     windows = _windows(first)
     for other in others:
@@ -48,7 +48,7 @@ def _windows(evaluated: Evaluated) -> list[tuple[str, int]]:
 
 
 def shared_metrics(evaluations: Sequence[Evaluated]) -> tuple[list[str], dict[str, str]]:
-    """Return the metrics that all evaluations have in the same form, and why the others cannot be compared."""
+    """Return the metrics that all evaluations measured with the same options, and why the others are not compared."""
     first = evaluations[0]
     shared, apart = [], {}
     for name in dict.fromkeys(name for each in evaluations for name in each.result["metrics"]):
@@ -56,21 +56,21 @@ def shared_metrics(evaluations: Sequence[Evaluated]) -> tuple[list[str], dict[st
         if lacking:
             apart[name] = f"not measured in {', '.join(lacking)}"
         elif other := next((each for each in evaluations if _form(each, name) != _form(first, name)), None):
-            apart[name] = f"measured otherwise in {other.place} ({_form(other, name)}) than {_form(first, name)}"
+            apart[name] = f"measured differently in {other.place} ({_form(other, name)}) than {_form(first, name)}"
         else:
             shared.append(name)
     return shared, apart
 
 
 def _form(evaluated: Evaluated, name: str) -> str:
-    """Return a metric's own signature, without what the evaluation's says."""
+    """Return a metric's own signature, without the evaluation's."""
     return str(evaluated.available[name]["signature"]).removesuffix(f"|{evaluated.result['signature']}")
 
 
 def in_one_space(evaluations: Sequence[Evaluated], metric: SpaceMetric) -> bool:
-    """Whether a metric that compares in a run's own space did so in the same one: the frozen features of one encoder.
+    """Return whether the evaluations share the space of a metric: the frozen features of the same encoder.
 
-    An embedding that trained with its run is a space of its own, in which nothing else has a place.
+    Embeddings that trained with a run are comparable to no others.
     """
     encoders = [(each.configuration() or {}).get(metric.space) for each in evaluations]
     frozen = all(each.facts.get(f"space.{metric.space}") == FROZEN for each in evaluations)
@@ -80,17 +80,17 @@ def in_one_space(evaluations: Sequence[Evaluated], metric: SpaceMetric) -> bool:
 def compare(
     evaluations: Sequence[Evaluated], metrics: Mapping[str, Metric | SpaceMetric], stories: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return each metric's scores, one of each evaluation, in their order: {"value", "ci95"}, and of all but the first
-    {"difference", "difference_ci95", "verdict"}: theirs less the first's.
+    """Return the scores of each metric, one per evaluation: {"value", "ci95"}, and for all but the first {"difference",
+    "difference_ci95", "verdict"}, the evaluation minus the first.
 
-    The same stories are drawn for all, so the differences are paired. `stories` names each window's. Raises VsrError
-    if a metric makes something else of what was stored than its evaluation says.
+    Differences are paired: the same stories are resampled for all. `stories` is the story of each window. Raises
+    VsrError if the stored statistics do not combine to the stored score.
     """
     stored = [each.statistics() for each in evaluations]
     statistics = {
         name: {
-            str(number): stored_statistics(each, kept, name)
-            for number, (each, kept) in enumerate(zip(evaluations, stored, strict=True))
+            str(number): stored_statistics(each, tensors, name)
+            for number, (each, tensors) in enumerate(zip(evaluations, stored, strict=True))
         }
         for name in metrics
     }
@@ -103,7 +103,7 @@ def compare(
             if not math.isclose(value, each.available[name]["value"], rel_tol=1e-6, abs_tol=1e-9):
                 raise VsrError(
                     f"{each.place}: its {name} was measured with other options; "
-                    f"give them as they were, with --set metrics.{name}.KEY=VALUE"
+                    f"repeat these with --set metrics.{name}.KEY=VALUE"
                 )
     resampled = resampled_scores(metrics, statistics, stories)
     return {
@@ -112,12 +112,14 @@ def compare(
     }
 
 
-def stored_statistics(evaluated: Evaluated, kept: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
-    """Find the statistics of a run's own predictions, (W, S). Raises VsrError if they are not kept."""
+def stored_statistics(
+    evaluated: Evaluated, tensors: Mapping[str, NDArray[np.float64]], name: str
+) -> NDArray[np.float64]:
+    """Return the statistics of a run's own predictions, (W, S). Raises VsrError if they are not stored."""
     try:
-        return kept[f"{name}/{MODEL}"]
+        return tensors[f"{name}/{MODEL}"]
     except KeyError as error:
-        raise VsrError(f"{evaluated.folder}: keeps no statistics of {name}; {evaluated.remedy}") from error
+        raise VsrError(f"{evaluated.folder}: has no statistics of {name}; {evaluated.remedy}") from error
 
 
 def _score(
@@ -139,13 +141,13 @@ def _score(
 
 
 def configuration_differences(evaluations: Sequence[Evaluated]) -> dict[str, list[Any]]:
-    """Return the settings in which the evaluations differ: of each, its value in every one, None where it has none.
+    """Return the settings that differ, with the value of each evaluation, None where it has none.
 
-    These are the runs' configurations, and what the scores' signatures say of decoding and the like.
+    They are those of the runs' configurations and of the signatures, such as decoding.
     """
     configurations = [each.configuration() for each in evaluations]
     configured = [_flat(each) for each in configurations if each is not None]
-    # What has no configuration, as others' predictions have none, differs in every setting: that would tell nothing.
+    # External predictions have no configuration, and would differ in every setting.
     keys = [key for key in dict.fromkeys(key for each in configured for key in each) if _differ(configured, key)]
     found = {key: [None if each is None else _flat(each).get(key) for each in configurations] for key in keys}
     signed = [

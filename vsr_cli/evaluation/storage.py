@@ -120,8 +120,8 @@ def _merged(
     before, now = stored.result["metrics"], result["metrics"]
     lasting = [name for name in stored.available if "unavailable" in now.get(name, {"unavailable": None})]
     lacking = [name for name in before if name not in stored.available and name not in now]
-    kept = {name: before[name] for name in (*lasting, *lacking)}
-    cells = {name: kept.get(name) or now[name] for name in dict.fromkeys((*before, *now))}
+    stays = {name: before[name] for name in (*lasting, *lacking)}
+    cells = {name: stays.get(name) or now[name] for name in dict.fromkeys((*before, *now))}
     if lasting:
         say(f"keeping the stored scores of {', '.join(lasting)}")
     measured = {key: rows for key, rows in stored.statistics().items() if key.rpartition("/")[0] in lasting}
@@ -133,7 +133,7 @@ def _merged(
 
 
 def _tensors(evaluation: Evaluation) -> dict[str, NDArray[Any]]:
-    return {f"{name}/{each}": rows for name, kept in evaluation.statistics.items() for each, rows in kept.items()}
+    return {f"{name}/{each}": rows for name, of in evaluation.statistics.items() for each, rows in of.items()}
 
 
 def _copy_other_files(folder: Path, new: Path) -> None:
