@@ -184,7 +184,7 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
         console.print(f"references longer than the decoder can generate: {share}, scored in full length")
     forced = result["teacher_forced"]
     losses = ", ".join(f"{name} {loss:.4g}" for name, loss in forced["losses"].items())
-    perplexity = "infinite" if forced["perplexity"] is None else f"{forced['perplexity']:.4g}"
-    console.print(f"with teacher forcing, no scores: perplexity {perplexity} per token; losses: {losses}")
+    perplexity = f"perplexity {forced['perplexity']:.4g} per token; " if forced["perplexity"] is not None else ""
+    console.print(f"with teacher forcing, no scores: {perplexity}losses: {losses}")
     console.print(f"result  {folder / RESULT}", markup=False, soft_wrap=True)
     console.print(f"images  {folder / STORYBOARDS}", markup=False, soft_wrap=True)

@@ -247,8 +247,7 @@ def score_external(
         "leaks": found.record(),
         "teacher_forced": None,
     }
-    evaluation = finish(task, choices, predicted, facts=facts, record=record, leaks=found.leaks)
-    return replace(evaluation, images=images)
+    return replace(finish(task, choices, predicted, facts=facts, record=record, leaks=found.leaks), images=images)
 
 
 def _predicted_rows(
