@@ -19,6 +19,7 @@ from vsr_cli.cli.main import command_line
 from vsr_cli.cli.parsing.commands import Command, leaves
 from vsr_cli.errors import VsrError
 from vsr_cli.escaping import visible, visible_json, visible_lines
+from vsr_cli.progress import progress
 from vsr_cli.report.tables import Column, fitting_table
 
 PROGRAM = Path(console.__file__).parent
@@ -112,7 +113,7 @@ def test_a_bar_shows_its_description_as_it_is(shown):
     def run():
         console.err._force_terminal = console.err.is_interactive = True
         try:
-            with console.progress() as bar:
+            with progress() as bar:
                 for name in (NAME, MARKED):
                     bar.add_task(name, total=1)
                 bar.refresh()

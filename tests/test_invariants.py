@@ -282,7 +282,7 @@ def test_the_calls_that_load_are_found():
 # 4. A lower floor never imports a higher one.
 
 LAYERS = (
-    ("__init__", "errors", "console", "escaping", "files", "distributed_env", "offline", "system_errors"),
+    ("__init__", "errors", "console", "progress", "escaping", "files", "distributed_env", "offline", "system_errors"),
     ("api",),
     ("config", "runs", "plugin"),
     ("data",),

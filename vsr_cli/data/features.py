@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
 from ..config.schema import FeatureOptions
-from ..console import progress, say
+from ..console import say
 from ..files.links import refuse_links
 from ..files.locks import beside_others_in
+from ..progress import progress
 from ..system_errors import cache_folder
 from .chunks import Share
 from .feature_cache import FEATURES, FeatureRows, FeatureSet

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Decoding, Mention, NextQuery, Sample
-from ..console import progress
 from ..data.batches import Contexts
 from ..data.features import BATCH, to_array
 from ..data.prepared import Prepared
@@ -21,6 +20,7 @@ from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..data.stored import Frames, Windows
 from ..model.spaces import Vectors
 from ..model.story_model import StoryModel
+from ..progress import progress
 from ..system_errors import SCRATCH
 from .normalize import clean_text
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..config.resolve import Choice
-from ..console import progress
 from ..data.features import BATCH
 from ..data.prepared import Prepared
 from ..data.stored import Windows
@@ -19,6 +18,7 @@ from ..errors import PluginError, VsrError
 from ..plugin.faults import owner_of
 from ..plugin.loading import build
 from ..plugin.shared_state import shared_state
+from ..progress import progress
 from .embeddings import Statistics, Unavailable
 from .predictions import Predictions, References, load_mentions, load_references
 from .significance import resampled_scores, score_series

@@ -8,7 +8,8 @@ from ..api import Requirement, VsrError
 from ..api.requirements import megabytes
 from ..config.resolve import Choice
 from ..config.schema import ObjectiveOptions
-from ..console import download_progress, say
+from ..console import say
+from ..progress import download_progress
 from .kinds import KIND_OF
 from .loading import requirements
 

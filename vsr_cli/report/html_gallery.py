@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..console import progress
 from ..data.images import unfit_image
 from ..data.prepared import Prepared
 from ..data.stored import Windows
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text
+from ..progress import progress
 from ..runs.results import Evaluated
 
 THUMBNAIL = 192

@@ -36,6 +36,8 @@ DEVICELESS = ("evaluate", "predict", "score", "compare")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MOST = 3
 LIKENESS = 0.65
+ALIKE = 0.85
+"""How alike a mistyped option and the one that was meant are."""
 
 Fields = Mapping[str, Any]
 """Settings by their path, "training.epochs", each with its type."""
@@ -58,6 +60,8 @@ def suggest_option(command: str, options: Sequence[str], option: str, value: str
         return _did_you_mean(begun[:MOST])
     if word == "version":
         return "type 'vsr --version'"
+    if near := get_close_matches(word, own, n=1, cutoff=ALIKE):
+        return _did_you_mean([own[near[0]]])  # before the settings, whose schemas take time to import
     if command not in SECTIONS_OF:
         return _did_you_mean(get_close_matches(option, options, n=MOST, cutoff=LIKENESS))
     if command in DEVICELESS and OTHER_WORDS.get(word, word) in ("device", "cuda", "cpu"):

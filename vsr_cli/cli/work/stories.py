@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TextColumn
 
-from ...console import progress, say
+from ...console import say
 from ...distributed_env import is_main
 from ...errors import VsrError, collect_errors
 from ...files.atomic import scratch_folder
+from ...progress import progress
 from ..settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
