@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet50
 from transformers import DistilBertConfig, DistilBertModel
 
-from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets import StoryWorldOptions
 from vsr_plugins.datasets.storyworld.reader import build
 
 WIDTH, WORDS, TOKENS, SIZE, CONTEXT = 256, 30_522, 32, 224, 4

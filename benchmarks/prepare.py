@@ -33,7 +33,7 @@ class RepeatedStories:
     """Many stories made from a few: each copy has other texts and image bytes, so none is deduplicated."""
 
     def __init__(self, count: int) -> None:
-        from vsr_plugins.datasets.storyworld import StoryWorldOptions
+        from vsr_plugins.datasets import StoryWorldOptions
         from vsr_plugins.datasets.storyworld.reader import build
 
         self.count = count

@@ -19,7 +19,7 @@ from vsr_cli.evaluation import predictions
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.model.weights import load_weights
 from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
-from vsr_plugins.datasets.folder.story import read_story
+from vsr_plugins.datasets.folder import read_story
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from vsr_cli.data.images import (
     unfit_image,
 )
 from vsr_cli.errors import VsrError
-from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets import StoryWorldOptions
 from vsr_plugins.datasets.storyworld.reader import build as build_storyworld
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from vsr_cli.api import Frame, Options, Story, Survey, content_key
 from vsr_cli.api.text_loss import PLAIN, head_loss
-from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets import StoryWorldOptions
 from vsr_plugins.datasets.storyworld.reader import StoryWorld
 from vsr_plugins.fusions.fusions import Concat
 from vsr_plugins.image_decoders import DeconvOptions

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import features
 
 from vsr_cli.api import Options, Rejected, Story, VsrError, image_suffixes, natural
-from vsr_plugins.datasets.folder import vsr_datasets
-from vsr_plugins.datasets.folder.reader import build
+from vsr_plugins.datasets import vsr_datasets
+from vsr_plugins.datasets.folder import build
 
 REAL = Path(__file__).parents[4] / "shared" / "stories"
 
@@ -65,7 +65,7 @@ def write_json(folder: Path, frames: object, **more: object) -> Path:
 
 
 def test_declares_one_dataset() -> None:
-    (component,) = vsr_datasets()
+    (component,) = [each for each in vsr_datasets() if each.name == "folder"]
     assert component.name == "folder"
 
 
@@ -293,7 +293,7 @@ def test_every_kind_of_image_that_is_decoded_is_read(tmp_path: Path, suffix: str
 def test_avif_is_read_where_pillow_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "s", n1_avif=b"p", n1_txt="a")
     assert (".avif" in image_suffixes()) == features.check("avif")
-    monkeypatch.setattr("vsr_plugins.datasets.folder.pairs.image_suffixes", lambda: (".jpg", ".avif"))
+    monkeypatch.setattr("vsr_plugins.datasets.folder_pairs.image_suffixes", lambda: (".jpg", ".avif"))
     assert images(tmp_path) == ["1.avif"]
 
 

@@ -14,8 +14,8 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
 
 from vsr_cli.api import Rejected, Story, Survey, VsrError
-from vsr_plugins.datasets.hub import HubOptions, opening, reader, vsr_datasets
-from vsr_plugins.datasets.hub.reader import build
+from vsr_plugins.datasets import HubOptions, hf, hf_files, vsr_datasets
+from vsr_plugins.datasets.hf import build
 
 LISTS = Features(id=Value("string"), images=List(ImageFeature()), texts=List(Value("string")), other=Value("int32"))
 ROWS = {"layout": "frames", "images": "image", "texts": "text", "story": "story"}
@@ -71,7 +71,7 @@ def problem(source: Path | str | None, **options: object) -> str:
 
 
 def test_declares_one_dataset() -> None:
-    (component,) = vsr_datasets()
+    (component,) = [each for each in vsr_datasets() if each.name == "hf"]
     assert (component.name, component.options) == ("hf", HubOptions)
 
 
@@ -145,7 +145,7 @@ def test_defects_of_frames(tmp_path: Path) -> None:
 
 
 def test_a_column_that_names_no_stories_is_found_out_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_FRAMES", 3)
+    monkeypatch.setattr(hf, "MAX_FRAMES", 3)
     rows = [("same", b"x", str(place)) for place in range(4)]
     assert "over 3 rows" in problem(frames_file(tmp_path / "s.parquet", *rows), **ROWS)
     assert len(only(read(frames_file(tmp_path / "s.parquet", *rows[:3]), **ROWS))) == 1
@@ -154,7 +154,7 @@ def test_a_column_that_names_no_stories_is_found_out_early(tmp_path: Path, monke
 def test_parquet_is_read_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     spy = lambda _, table: sizes.append((table.num_rows, table.column_names)) or table  # noqa: E731
-    monkeypatch.setattr(opening, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(hf_files, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(Parquet, "_cast_table", spy)
     path = stories_file(tmp_path / "s.parquet", *[(str(n), [still(n)], ["A"]) for n in range(5)])
     assert len(only(read(path, story="id"))) == 5

@@ -25,9 +25,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vsr_cli.api import Dataset, Story, VsrError
-from vsr_plugins.datasets.hub import HubOptions
-from vsr_plugins.datasets.hub.reader import build as build_hf
-from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions
+from vsr_plugins.datasets import HubOptions, StoryReasoningOptions
+from vsr_plugins.datasets.hf import build as build_hf
 from vsr_plugins.datasets.story_reasoning.reader import build as build_story_reasoning
 
 REPO = "someone/stories"
@@ -193,9 +192,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_OFFLINE": False,
             "HF_HUB_CACHE": str(tmp_path),
-            "HF_HUB_ETAG_TIMEOUT": 0.3,
+            "HF_HUB_ETAG_TIMEOUT": 1.5,
             "DOWNLOAD_CHUNK_SIZE": 1000,
-            "HF_HUB_DOWNLOAD_TIMEOUT": 0.3,
+            "HF_HUB_DOWNLOAD_TIMEOUT": 0.5,
         }.items():
             monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
         monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.url)
@@ -418,7 +417,7 @@ def test_the_state_is_the_commit_that_will_be_read(hub: Hub, monkeypatch: pytest
 
 STREAM = """
 import itertools, sys
-from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions
+from vsr_plugins.datasets import StoryReasoningOptions
 from vsr_plugins.datasets.story_reasoning.reader import build
 def ids():
     stories = build(StoryReasoningOptions(streaming=True)).read(sys.argv[1])

@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vsr_cli.api import Options, Rejected, Story, VsrError
-from vsr_plugins.datasets.jsonl import reader, vsr_datasets
-from vsr_plugins.datasets.jsonl.reader import build
+from vsr_plugins.datasets import jsonl, vsr_datasets
+from vsr_plugins.datasets.jsonl import build
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -54,8 +54,8 @@ GOOD = frames(("1.jpg", "One."), ("2.jpg", " Two.\r\n"))
 
 
 def test_declares_one_dataset() -> None:
-    (component,) = vsr_datasets()
-    assert (component.name, component.build) == ("jsonl", "vsr_plugins.datasets.jsonl.reader:build")
+    (component,) = [each for each in vsr_datasets() if each.name == "jsonl"]
+    assert (component.name, component.build) == ("jsonl", "vsr_plugins.datasets.jsonl:build")
 
 
 def test_a_line_is_a_story(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_story_without_frames_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [200, 201, 500, 402])
 def test_a_line_over_the_bound_is_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
-    monkeypatch.setattr(reader, "MAX_LINE", 200)
+    monkeypatch.setattr(jsonl, "MAX_LINE", 200)
     path = write(tmp_path, GOOD, "x" * length, GOOD, "x" * length)
     with path.open("rb") as file:
-        assert max(len(line) for line in reader._lines(file) if line) <= 200
+        assert max(len(line) for line in jsonl._lines(file) if line) <= 200
     stories = read(path)
     # The first of the two ends with a line feed, which counts.
     wanted = {200: ["line_too_long", "bad_json_line"]}.get(length, ["line_too_long"] * 2)
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, raw: bytes, says:
 
 
 def test_a_large_array_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_WHOLE", 50)
+    monkeypatch.setattr(jsonl, "MAX_WHOLE", 50)
     assert "write one story a line" in problem(write(tmp_path, json.dumps([GOOD])))
     assert len(read(write(tmp_path, GOOD, GOOD))) == 2
 

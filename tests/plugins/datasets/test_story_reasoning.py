@@ -17,7 +17,7 @@ from huggingface_hub import errors
 from PIL import Image
 
 from vsr_cli.api import Rejected, Story, Survey, VsrError
-from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions, vsr_datasets
+from vsr_plugins.datasets import StoryReasoningOptions, vsr_datasets
 from vsr_plugins.datasets.story_reasoning.reader import build
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ def problem(source: str) -> str:
 
 
 def test_declares_one_dataset() -> None:
-    (component,) = vsr_datasets()
+    (component,) = [each for each in vsr_datasets() if each.name == "story-reasoning"]
     assert component.name == "story-reasoning"
 
 
@@ -238,7 +238,7 @@ def test_describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 REFUSED = """
 from vsr_cli.api import VsrError
-from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions
+from vsr_plugins.datasets import StoryReasoningOptions
 from vsr_plugins.datasets.story_reasoning.reader import build
 try:
     build(StoryReasoningOptions()).read(None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.api import Character, FrameAnalysis, Story
-from vsr_plugins.datasets.story_reasoning import StoryReasoningOptions
+from vsr_plugins.datasets import StoryReasoningOptions
 from vsr_plugins.datasets.story_reasoning.reader import build, image_size
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Story, VsrError
-from vsr_plugins.datasets.storyworld import StoryWorldOptions, vsr_datasets
+from vsr_plugins.datasets import StoryWorldOptions, vsr_datasets
 from vsr_plugins.datasets.storyworld.cast import CHARACTERS, ERRANDS, HOURS, PLACES, THINGS
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
 from vsr_plugins.datasets.storyworld.landscapes import PAINTERS
@@ -51,7 +51,7 @@ def windows(stories: int, *, seed: int = 0) -> list[tuple[World, int]]:
 
 
 def test_the_component_is_declared_with_its_options() -> None:
-    (component,) = vsr_datasets()
+    (component,) = [each for each in vsr_datasets() if each.name == "storyworld"]
     assert (component.name, component.options) == ("storyworld", StoryWorldOptions)
     assert component.build == "vsr_plugins.datasets.storyworld.reader:build"
 

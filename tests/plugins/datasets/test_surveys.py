@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.api import HasSurvey, Options, Survey, VsrError
-from vsr_plugins.datasets.folder.reader import build as folder
-from vsr_plugins.datasets.jsonl.reader import build as jsonl
-from vsr_plugins.datasets.storyworld import StoryWorldOptions
+from vsr_plugins.datasets import StoryWorldOptions
+from vsr_plugins.datasets.folder import build as folder
+from vsr_plugins.datasets.jsonl import build as jsonl
 from vsr_plugins.datasets.storyworld.reader import build as storyworld
 
 

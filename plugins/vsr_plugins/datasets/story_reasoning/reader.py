@@ -10,8 +10,8 @@ from typing import Any
 
 from vsr_cli.api import Dataset, Entity, Frame, Note, Rejected, Story, Survey, own_name
 
+from .. import StoryReasoningOptions
 from ..hub_source import HubSource
-from . import StoryReasoningOptions
 from .chain_of_thought import parse_analysis
 from .files import ANALYSIS, FILES, HUB_ID, LAYOUT, TableFile, files_in, files_of, local_folder
 from .markup import parse_story

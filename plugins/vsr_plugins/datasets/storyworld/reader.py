@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from vsr_cli.api import Frame, Story, Survey, VsrError
 
-from . import StoryWorldOptions
+from .. import StoryWorldOptions
 from .drawing import Illustrator
 from .telling import tell
 from .world import World, draw_world, scene

@@ -1,4 +1,4 @@
-"""Reader of VIST's stories in sequence: Huang et al. 2016, "Visual Storytelling", https://visionandlanguage.net/VIST."""
+"""The dataset `vist` (also called SIND): stories that people wrote about photo albums."""
 
 from __future__ import annotations
 
@@ -146,8 +146,7 @@ class Vist:
                 detail = f"{image.name} is a link out of {photos.name}; copy the file into it"
                 notes.append(Note(code="outside_folder", detail=detail, frame=number))
                 image = None
-            told, tokenised = _tidy(annotation.get("original_text")), _tidy(annotation.get("text"))
-            text = (told or tokenised) if self.options.text == "original" else (tokenised or told)
+            text = _tidy(annotation.get("original_text")) or _tidy(annotation.get("text"))
             if not text:
                 notes.append(Note(code="missing_text", detail=f"photo {photo[:40]} has no text", frame=number))
             frames.append(Frame(image=image, text=text or None))

@@ -1,7 +1,9 @@
-"""Reader of stories from JSON lines, with one line in memory at a time."""
+"""The dataset `jsonl`: stories from a file of JSON lines, next to their images."""
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from vsr_cli.api import (
     Story,
     Survey,
     VsrError,
+    encoding_of,
     find_file,
     nfc,
     open_bytes,
@@ -29,7 +32,70 @@ from vsr_cli.api import (
     tidy_text,
 )
 
-from .whole import entries_of
+FIRST = 16 * 2**20
+"""Bytes that are looked at to see whether the first line is a story."""
+REMEDY = "write one story a line, in UTF-8"
+
+
+def entries_of(path: Path, *, most: int) -> list[Any] | None:
+    """Return the stories of a file that is an array, an object with "stories", or objects over several lines.
+
+    None where lines are to be read one by one. Raises VsrError if such a file is larger than `most` bytes, or is in
+    another encoding than UTF-8 and holds something else than stories.
+    """
+    with open_bytes(path) as file:
+        start = file.read(4)
+        encoding = encoding_of(start)
+        first = (start + file.readline(FIRST)).decode(encoding, errors="replace").lstrip()
+        if encoding.startswith("utf-8") and not _goes_on(first):
+            return None
+    with open_bytes(path) as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        if first.startswith("[") or not encoding.startswith("utf-8"):
+            raise VsrError(f"{shown(str(path))}: is over {most // 2**20} MiB as one value of JSON; {REMEDY}")
+        return None
+    try:
+        entries = _entries(raw.decode(encoding))
+    except (ValueError, RecursionError) as error:
+        if not encoding.startswith("utf-8"):
+            raise VsrError(f"{shown(str(path))}: is in {encoding.upper()} and no JSON ({error}); {REMEDY}") from error
+        return None
+    return entries if all(isinstance(entry, dict) for entry in entries) else None
+
+
+def _goes_on(first: str) -> bool:
+    """Return whether the first line begins what another line ends, or is an array."""
+    if first.startswith("["):
+        return True
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def _entries(text: str) -> list[Any]:
+    """Return the values of a text, one after the other; those within, where it is one array or holds "stories"."""
+    decoder = json.JSONDecoder()
+    values, at = [], _skip(text, 0)
+    while at < len(text):
+        value, at = decoder.raw_decode(text, at)
+        values.append(value)
+        at = _skip(text, at)
+    if len(values) == 1 and isinstance(values[0], list):
+        return values[0]
+    if len(values) == 1 and isinstance(values[0], dict) and isinstance(values[0].get("stories"), list):
+        return list(values[0]["stories"])
+    return values
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where the next character is that is no whitespace."""
+    found = re.compile(r"\s*").match(text, at)
+    assert found
+    return found.end()
+
 
 MAX_LINE = 16 * 2**20
 """Bytes. Texts and paths of thousands of frames fit; a longer line is skipped, and never held whole."""

@@ -1,4 +1,4 @@
-"""Reader of stories from rows whose columns the options name."""
+"""The dataset `hf`: stories from rows of a dataset of the Hub, or of local files, whose columns the options name."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from vsr_cli.api import (
     tidy_text,
 )
 
-from ..hub_source import HubSource
 from . import HubOptions
-from .opening import open_splits, readable
-from .places import FILES, Place, fetched_place, local_place, streamed_place
+from .hf_files import FILES, Place, fetched_place, local_place, open_splits, readable, streamed_place
+from .hub_source import HubSource
 
 SPLITS = ("train", "validation", "test")
 MAX_FRAMES = 1000
