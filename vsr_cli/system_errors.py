@@ -23,7 +23,7 @@ REMEDY = {
     errno.ENOMEM: "close other programs or use a machine with more memory, then run the command again",
     errno.EACCES: "check the path and its permissions, then run the command again",
     errno.EPERM: "check the path and its permissions, then run the command again",
-    errno.EROFS: "the file system is read-only; write elsewhere with --out, then run the command again",
+    errno.EROFS: "the file system is read-only; write to another folder, then run the command again",
     errno.EIO: "the disk or the network reports an error of its own; check it, then run the command again",
     errno.ESTALE: "the network file system has lost it; mount it anew, then run the command again",
     errno.ETIMEDOUT: "the network file system does not answer; check it, then run the command again",
@@ -135,7 +135,7 @@ def _elsewhere(path: Path | None) -> str:
         return f" there or set {CACHE_VARIABLE} to a folder on another disk"
     if path is not None and path.is_relative_to(tempfile.gettempdir()) and is_scratch(path):
         return " there or set TMPDIR to a folder on another disk"
-    return " or write elsewhere with --out"
+    return " or write to another disk"
 
 
 def is_scratch(path: Path) -> bool:

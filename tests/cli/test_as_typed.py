@@ -13,7 +13,7 @@ PREDICTION_KEYS = ["story", "context", "text", "image", "run", "decoding"]
 def test_train_in_an_empty_folder_prepares_the_embedded_dataset_and_says_so(trained):
     folder, answer = trained
     assert answer.code == 0
-    assert "preparing the embedded dataset, storyworld, with the tiny preset" in answer.err
+    assert "this run trains on stories that vsr generates (storyworld, preset tiny)" in answer.err
     assert (folder / "data/storyworld/manifest.json").is_file()
     (run,) = (folder / "runs").iterdir()
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
@@ -170,7 +170,7 @@ def test_window_short_and_limit_do_what_they_say(place, vsr, write_story, tmp_pa
     line = f"prepare {tmp_path / 'mine'} --preset tiny --json --out {tmp_path / 'out'}"
     counts = {
         words: sum(json.loads(vsr(f"{line} {words}").out)["counts"]["windows_kept"].values())
-        for words in ("--window first", "--window last", "--window sliding", "--window first --short pad")
+        for words in ("--window first", "--window last", "--window sliding", "--window first --short-stories pad")
     }
     assert list(counts.values()) == [2, 2, 4, 3]
     assert json.loads(vsr(f"{line} --limit 1 --window first").out)["counts"]["stories_read"] == 1

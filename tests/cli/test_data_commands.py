@@ -119,7 +119,7 @@ def test_options_of_preparing_reach_a_source(vsr, stories):
         ("data show story-1", "nothing is prepared under data/"),
         ("data lint nowhere", "nowhere: there is no such folder"),
         ("data lint mine --dataset foldr", "did you mean folder?"),
-        ("data lint mine --split middle", "--split middle"),
+        ("data lint mine --split middle", "'middle' is not one of"),
         ("data stats mine --out mine.txt", "ends in .png"),
         ("data stats mine --tokenizer mine", "no such file"),
         ("data stats mine --tokenizer mine/story-1/1.txt", "not a tokenizer.json"),
@@ -175,8 +175,14 @@ def test_stats_of_prepared_data_are_kept_beside_it(vsr, prepared):
 def test_stats_are_a_table_for_people_that_says_what_was_counted(vsr, prepared):
     out = vsr("data stats data/mine").out
     assert "words and punctuation marks" in out
-    assert "picture: data/mine/statistics.png" in out
-    for what in ("frames a story", "texts over 64 tokens", "words not in train", "commonest size", "copied BLEU"):
+    assert "image: data/mine/statistics.png" in out
+    for what in (
+        "frames per story",
+        "texts over 64 tokens",
+        "words not in train",
+        "most common size",
+        "copy-last BLEU",
+    ):
         assert what in out
     assert "48x32 (100%)" in out
 
@@ -259,7 +265,7 @@ def test_verify_lists_what_is_damaged_in_data_and_in_a_run(place, vsr, tmp_path)
     (run,) = (place / "runs").iterdir()
     sound = vsr("data verify"), vsr("runs verify")
     assert [answer.code for answer in sound] == [0, 0]
-    assert all("all as they were written" in answer.err for answer in sound)
+    assert all("none damaged" in answer.err for answer in sound)
     data = Path(shutil.copytree(place / "data/storyworld", tmp_path / "data"))
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     for folder, command, pattern in (

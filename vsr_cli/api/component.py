@@ -35,7 +35,7 @@ class Options(BaseModel):
     `--set`, is printed by `vsr plugins show`, and is recorded with the run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @field_validator("*")
     @classmethod

@@ -19,14 +19,12 @@ from ..errors import VsrError
 from ..files.atomic import write_json, write_text
 from .arguments import (
     Data,
-    Font,
     Json,
     Metrics,
     Out,
     Settings,
     component_option,
     finite,
-    use_font,
 )
 from .parsing.commands import examples
 from .settings import comma_separated, load_registry, metric_names, resolve_train_command
@@ -94,7 +92,6 @@ def ablate(
         list[str] | None,
         typer.Option("--job", metavar="KEY=VALUE…", help="A parameter of submitit, e.g. timeout_min=60."),
     ] = None,
-    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Train and score combinations of components with several seeds, and report which differences are significant.
@@ -102,7 +99,6 @@ def ablate(
     The first value of each option is the one that the others are compared with. The same command resumes an ablation
     that was interrupted.
     """
-    use_font(font)
     asked = Asked(
         components=alternatives.names(),
         grid=grid or [],

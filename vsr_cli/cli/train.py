@@ -10,7 +10,7 @@ import typer
 from ..console import print_json, say, warn
 from ..distributed_env import is_main, process_count
 from ..errors import VsrError
-from .arguments import Components, Data, Font, Json, Settings, Track, as_path, use_font
+from .arguments import Components, Data, Json, Settings, Track, as_path
 from .parsing.commands import examples
 from .settings import EMBEDDED, default_preset, load_registry, resolve_train_command, typed_options
 from .work.stories import find_data, prepare_config
@@ -51,11 +51,9 @@ def train(
         bool,
         typer.Option("--dry-run", help="Measure a few steps, report memory, disk space and time, and stop."),
     ] = False,
-    font: Font = None,
     as_json: Json = False,
 ) -> None:
     """Train a model and write a run folder, or resume a run that was interrupted."""
-    use_font(font)
     registry = load_registry()
     flags = {**components.flags(), **settings.flags(), "training.track": track or None}
     if resume is not None:

@@ -256,7 +256,7 @@ def writing(path: Path) -> Iterator[None]:
     except SafetensorError as error:
         if (reason := as_os_error(error)) is not None:
             raise VsrError(describe_os_error(reason, path)) from error
-        raise VsrError(f"{path}: cannot be written ({error}); write elsewhere with --out") from error
+        raise VsrError(f"{path}: cannot be written ({error}); write to another disk") from error
 
 
 def write_text(path: Path, text: str) -> None:

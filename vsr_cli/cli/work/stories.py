@@ -29,6 +29,8 @@ OWN = "folder"
 """The dataset that reads a folder of story folders."""
 DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
 """Also where .gz follows."""
+NO_DOWNLOADS = "tiny"
+"""The preset whose components need no pretrained weights."""
 READING = {"data.image_size": 64, "data.window": "sliding"}
 """How a source is read that is only analysed: all of its windows, and images as small as their hashes allow."""
 
@@ -87,7 +89,14 @@ def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[s
     chosen = [("dataset", config.dataset), ("visual", config.visual), ("text", config.text)]
     lines = [*mistakes, *(() if mistakes else collect_errors(look))]
     if is_main() or lines:
-        provide(chosen, mistakes=lines)
+        try:
+            provide(chosen, mistakes=lines)
+        except VsrError as error:
+            if lines or config.preset == NO_DOWNLOADS:
+                raise
+            *others, last = error.lines
+            hint = f"or add --preset {NO_DOWNLOADS}, which downloads nothing"
+            raise VsrError(*others, f"{last}; {hint}") from error
     return opened[0]
 
 
