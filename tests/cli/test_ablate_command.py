@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.ablation.engines import ClusterJobs
-from vsr_cli.cli import ablate, ablate_cell
+from vsr_cli.cli import ablate
+from vsr_cli.cli.work import training
 from vsr_cli.errors import VsrError
 
 LINE = "ablate --temporal gru lstm --seeds 2 --metrics bleu mse --out ab --data data/storyworld"
@@ -92,7 +93,7 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
 
 
 def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vsr, here, begun, monkeypatch):
-    train = ablate_cell.run_train
+    train = training.run_train
 
     def fail_lstm(config, data, out):
         if config.parts["temporal"].name == "lstm":
@@ -101,7 +102,7 @@ def test_a_cell_that_fails_costs_its_line_and_the_same_command_tries_it_again(vs
 
     line = "ablate --temporal lstm gru --seeds 1 --metrics mse --out ab --data data/storyworld"
     with monkeypatch.context() as patch:
-        patch.setattr(ablate_cell, "run_train", fail_lstm)
+        patch.setattr(training, "run_train", fail_lstm)
         answer = vsr(f"{line} --json")
     assert answer.code == 1
     result = json.loads(answer.out)

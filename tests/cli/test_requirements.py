@@ -22,8 +22,8 @@ from vsr_cli.api import (
     missing_model,
 )
 from vsr_cli.api.requirements import missing_package
-from vsr_cli.plugin import requirements
 from vsr_cli.config.resolve import Choice
+from vsr_cli.plugin import requirements
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Provided
 

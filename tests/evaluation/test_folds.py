@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli import folds
 from vsr_cli.cli.settings import train_config
+from vsr_cli.cli.work import folds
 from vsr_cli.cli.work.evaluation import run_evaluate
 from vsr_cli.cli.work.folds import run_folds
 from vsr_cli.config.experiment import resolve_metrics
