@@ -114,14 +114,13 @@ def test_special_tokens_in_a_text_are_text_to_every_tokenizer(name, tmp_path):
     assert vocabulary.decode(read[:, 1:]) == written
 
 
-@pytest.mark.parametrize("lowercase", [False, True])
-def test_special_tokens_in_a_text_are_text_to_a_learnt_vocabulary(lowercase, tmp_path):
-    vocabulary = learn_vocabulary(["The fox ran over the hill."], size=400, lowercase=lowercase)
+def test_special_tokens_in_a_text_are_text_to_a_learned_vocabulary(tmp_path):
+    vocabulary = learn_vocabulary(["The fox ran over the hill."], size=400)
     vocabulary.save(tmp_path / "tokenizer.json")
     texts = ["He said [SEP] and the fox ran over the hill.", *texts_with(SPECIAL_TOKENS)]
     for each in (vocabulary, Vocabulary.load(tmp_path / "tokenizer.json")):
         written = each.decode(each.encode_targets(texts, length=200).ids)
-        assert written == ([text.lower() for text in texts] if lowercase else texts)
+        assert written == texts
     counts = tokens_by(tmp_path)(["[SEP]", "[SEP] [PAD]"])
     assert counts[0] > 1
     assert counts[1] > 2

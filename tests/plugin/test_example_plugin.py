@@ -149,9 +149,9 @@ def test_the_wheel_holds_the_program_and_its_plugins_and_claims_no_other_name(tm
 def mean(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE)
     from vsr_mean_memory import MeanMemoryOptions
-    from vsr_mean_memory.model import build
+    from vsr_mean_memory.model import MeanMemory
 
-    return build(MeanMemoryOptions(hidden=8), BuildContext(width=6, steps=4, image_size=32, training_texts=list))
+    return MeanMemory(MeanMemoryOptions(hidden=8), BuildContext(width=6, steps=4, image_size=32, training_texts=list))
 
 
 def test_the_summary_is_the_same_for_any_order_of_the_frames(mean):

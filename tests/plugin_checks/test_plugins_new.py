@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vsr_cli.api import Decoding, TextObjective, Vocabulary
-from vsr_cli.cli.plugins.new import write_package
+from vsr_cli.api import Decoding, Vocabulary
+from vsr_cli.cli.plugins_new import write_package
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
 
@@ -46,9 +46,9 @@ def test_a_new_text_decoder_writes_by_every_way_of_decoding(packages, monkeypatc
     monkeypatch.syspath_prepend(packages["text-decoder"])
     vocabulary = Vocabulary(tokenizer=SimpleNamespace(get_vocab_size=lambda: 12), pad=0, bos=1, eos=2)
     torch.manual_seed(0)
-    build = importlib.import_module("vsr_word_pairs.model").build
-    facts = SimpleNamespace(vocabulary=vocabulary, width=8, text_objective=TextObjective())
-    decoder = build(SimpleNamespace(length=10), facts)
+    decoder = importlib.import_module("vsr_word_pairs.model").WordPairs(
+        SimpleNamespace(length=10), SimpleNamespace(vocabulary=vocabulary, width=8)
+    )
     ids = torch.arange(8)[:, None, None].expand(8, 4, 3)
     context = SimpleNamespace(text_ids=ids, text_mask=ids >= 0, mask=torch.ones(8, 4, dtype=torch.bool))
     narrative = SimpleNamespace(summary=4 * torch.randn(8, 8), context=context)

@@ -6,7 +6,7 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class MeanMemoryOptions(Options):
-    """The options of `mean-memory`."""
+    """Options of `mean-memory`."""
 
     hidden: int = Field(256, ge=1, description="width of the hidden layer between the mean and the summary")
 
@@ -18,7 +18,7 @@ def vsr_temporal_models() -> list[Component]:
         Component(
             name="mean-memory",
             summary="the mean of the frames in any order, and a hidden layer",
-            build="vsr_mean_memory.model:build",
+            build="vsr_mean_memory.model:MeanMemory",
             options=MeanMemoryOptions,
         )
     ]

@@ -12,8 +12,9 @@ from . import MeanMemoryOptions
 class MeanMemory(nn.Module):
     """The mean of the real frames, and one hidden layer: the story without its order."""
 
-    def __init__(self, *, width: int, hidden: int) -> None:
+    def __init__(self, options: MeanMemoryOptions, context: BuildContext) -> None:
         super().__init__()
+        width, hidden = context.width, options.hidden
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,8 +24,3 @@ class MeanMemory(nn.Module):
         means = (frames * real).cumsum(1) / count  # of the frames so far, (B, K, D)
         steps: Tensor = self.layers(means)  # -> (B, K, D)
         return steps, steps[:, -1]  # the last mean is over all real frames
-
-
-def build(options: MeanMemoryOptions, context: BuildContext) -> MeanMemory:
-    """Build the model."""
-    return MeanMemory(width=context.width, hidden=options.hidden)

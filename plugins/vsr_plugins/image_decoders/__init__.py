@@ -49,12 +49,6 @@ class LatentOptions(ResizeConvolutionOptions):
         return subfolder
 
 
-class RetrievalOptions(Options):
-    """Options of the image decoder `retrieval`."""
-
-    most: int = Field(4000, ge=1, description="images stored in the run, evenly spaced over the training images")
-
-
 @hookimpl
 def vsr_image_decoders() -> list[Component]:
     """Declare the image decoders."""
@@ -88,6 +82,5 @@ def vsr_image_decoders() -> list[Component]:
             name="retrieval",
             summary="retrieves the training image that the next_frame objective scores highest",
             build="vsr_plugins.image_decoders.retrieval:RetrievalImageDecoder",
-            options=RetrievalOptions,
         ),
     ]

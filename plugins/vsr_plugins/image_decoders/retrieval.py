@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, TrainingFrames
+from vsr_cli.api import BuildContext, Narrative, Options, TrainingFrames
 
 from ..retrieval_memory import Memory, query_of, untrainable
-from . import RetrievalOptions
 
+LARGEST_MEMORY = 4000
+"""Most images stored in a run, evenly spaced over the training images."""
 QUALITY = 90
 """JPEG quality of the stored images."""
 
@@ -26,9 +27,8 @@ class RetrievalImageDecoder(nn.Module):
 
     needs_next = True
 
-    def __init__(self, options: RetrievalOptions, context: BuildContext) -> None:
+    def __init__(self, options: Options, context: BuildContext) -> None:
         super().__init__()
-        self.most = options.most
         self.memory = Memory(context.assets)
 
     def fit(self, frames: TrainingFrames) -> None:
@@ -36,7 +36,7 @@ class RetrievalImageDecoder(nn.Module):
         if frames.visual_trains:
             raise untrainable("visual", "--visual mobilenet_v2 or another encoder with frozen layers")
         count = len(frames.texts)
-        rows = np.unique(np.linspace(0, count - 1, min(self.most, count)).round().astype(np.int64))
+        rows = np.unique(np.linspace(0, count - 1, min(LARGEST_MEMORY, count)).round().astype(np.int64))
         files = [_as_jpeg(frames.images([row])[0]) for row in rows.tolist()]
         kept = {
             "files": torch.from_numpy(np.frombuffer(b"".join(files), np.uint8).copy()),

@@ -30,18 +30,15 @@ class AttentionGruOptions(GruOptions):
     score: Literal["product", "additive"] = Field(
         "product", description="attention score: dot product (Luong) or additive (Bahdanau)"
     )
-    words: bool = Field(True, description="attend to each word of the context, not to its frames alone")
 
 
 class TransformerOptions(WriterOptions):
     """Options of the text decoder `transformer`."""
 
-    words: bool = Field(True, description="attend to each word of the context, not to its frames alone")
     layers: int = Field(2, ge=1, le=1000, description="transformer layers")
     heads: int = Field(4, ge=1, description="attention heads; the width of the hidden states must be a multiple of it")
     feedforward: int = Field(4, ge=1, description="width of the feed-forward network, as a multiple of hidden")
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout on embeddings and layer outputs")
-    tied: bool = Field(True, description="share weights between token embeddings and output head")
 
 
 class PointerGeneratorOptions(WriterOptions):

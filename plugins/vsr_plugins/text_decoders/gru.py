@@ -95,7 +95,7 @@ class AttentionGruDecoder(TokenDecoder):
         hidden = options.hidden or width
         self.layers = options.layers
         self.embedding = nn.Embedding(len(self.vocabulary), options.embedding or width)
-        self.memory = ContextMemory(width=width, steps=context.steps, words=self.embedding if options.words else None)
+        self.memory = ContextMemory(width=width, steps=context.steps, words=self.embedding)
         self.start = nn.Linear(width, options.layers * hidden)
         self.recurrent = _gru(options, hidden=hidden, embedding=options.embedding or width)
         self.attention = Attention(hidden=hidden, width=width, additive=options.score == "additive")

@@ -80,7 +80,7 @@ class TransformerDecoder(TokenDecoder):
         self.embedding = nn.Embedding(len(self.vocabulary), hidden)
         nn.init.normal_(self.embedding.weight, std=1 / self.scale)
         self.positions = nn.Parameter(0.02 * torch.randn(options.length, hidden))
-        self.memory = ContextMemory(width=width, steps=context.steps, words=self.embedding if options.words else None)
+        self.memory = ContextMemory(width=width, steps=context.steps, words=self.embedding)
         self.heads = options.heads
         self.keys = nn.Linear(width, options.layers * 2 * hidden)
         self.layers = nn.ModuleList(
@@ -95,8 +95,7 @@ class TransformerDecoder(TokenDecoder):
         self.norm = nn.LayerNorm(hidden)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(hidden, len(self.vocabulary))
-        if options.tied:
-            self.head.weight = self.embedding.weight
+        self.head.weight = self.embedding.weight
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats per real token, a scalar, from targets and mask (B, T)."""

@@ -67,7 +67,6 @@ class TinyTextOptions(Options):
     """Options of `tiny-text`."""
 
     vocabulary_size: int = Field(2000, ge=400, description="size of the vocabulary learned from the training texts")
-    lowercase: bool = Field(False, description="convert texts to lower case")
     channels: int = Field(128, ge=8, description="width of token embeddings and of the convolution")
     length: int = Field(48, ge=4, description="longest text in tokens, special tokens included")
 
@@ -79,9 +78,6 @@ class BowOptions(Options):
         2000, ge=400, description="size of the vocabulary learned from the training texts, for decoders"
     )
     buckets: int = Field(2048, ge=2, description="number of hash buckets for words; each has a trained vector")
-    weighting: Literal["count", "log"] = Field(
-        "count", description="weight of a word in the mean: its count in the text, or log(1 + count)"
-    )
     length: int = Field(128, ge=4, description="longest text in tokens, special tokens included")
 
 

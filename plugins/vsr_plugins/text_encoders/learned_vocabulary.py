@@ -1,4 +1,4 @@
-"""A vocabulary learnt from the training texts."""
+"""The WordPiece vocabulary that small text encoders learn from the training texts."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 """BERT's, at ids 0 to 4."""
 UNKNOWN = "[UNK]"
 CONTINUING = "##"
-"""BERT's prefix of pieces that continue a word."""
+"""Prefix of pieces inside a word, as in BERT."""
 SPACE = "▁"
-"""What stands for the space before a word."""
+"""Marks the space before a word."""
 ALPHABET = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-"""Any text of printable ASCII can be read and written, whatever the training texts hold."""
+"""Printable ASCII, always in the vocabulary."""
 CHINESE = r"\p{Han}"
-"""Characters that are words of their own, as BERT's tokenizer has it: one that is unknown takes no other with it."""
+"""Characters that are single words, as in BERT's tokenizer."""
 IS_CHINESE = regex.compile(CHINESE)
 ALWAYS = 1 << 60
-"""How often ASCII counts as seen."""
+"""Count of each ASCII character, so that none is dropped."""
 LONGEST_WORD = 1000
-"""Characters; a longer word is unknown, as taking it apart costs the square of its length."""
+"""Characters; a longer word is unknown, since its tokenization has quadratic cost."""
 
 
-def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Vocabulary:
-    """Learn a WordPiece vocabulary of at most `size` pieces from texts, which are read once, as a stream.
+def learn_vocabulary(texts: Iterable[str], *, size: int) -> Vocabulary:
+    """Learn a WordPiece vocabulary of at most `size` pieces from a stream of texts, read once.
 
-    Equal texts give equal vocabularies on every machine. The library's WordPiece trainer joins pieces as in
-    byte-pair encoding (Sennrich et al., 2016) but breaks ties by a hash seeded anew in each process; its trainer
-    for byte pairs does not, so that one learns the pieces, and each that can stand inside a word is taken up in both
-    its forms. A word's leading space is part of its first piece, so that decoding gives back every apostrophe
-    and quotation mark where it stood. Where the characters alone are too many, as in Chinese, the commonest are kept.
+    Equal texts give equal vocabularies on every machine. The library's WordPiece trainer merges pieces as in byte-pair
+    encoding (Sennrich et al., 2016) but breaks ties by a hash seeded per process, so the BPE trainer learns the pieces,
+    and each that can occur inside a word is added in both forms. The space before a word is part of its first piece,
+    so that decoding restores apostrophes and quotation marks. If there are too many characters, as in Chinese, only
+    the most frequent are added.
 
     Raises VsrError if there is no text.
     """
@@ -48,14 +48,9 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
             "choose a dataset with texts in its training split"
         )
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    steps: list[normalizers.Normalizer] = [
-        normalizers.NFC(),
-        normalizers.Replace(Regex(r"\s+"), " "),
-        normalizers.Strip(),
-    ]
-    if lowercase:
-        steps.append(normalizers.Lowercase())
-    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="always"),
@@ -63,7 +58,7 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
             pre_tokenizers.Split(Regex(CHINESE), "isolated"),
         ]
     )
-    # No piece of a text holds the prefix itself: each "#" is punctuation, and so a word of its own.
+    # The prefix never occurs in a piece of a text: each "#" is punctuation, a word of its own.
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(CONTINUING, ""), decoders.Metaspace(prepend_scheme="always")]
     )
@@ -72,11 +67,11 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
     )
     counts: Counter[str] = Counter(dict.fromkeys(ALPHABET, ALWAYS))
     tokenizer.train_from_iterator(_counted(chain([first], present), counts, tokenizer.normalizer), trainer)
-    learnt: dict[str, int] = tokenizer.get_vocab()
-    found = sorted(learnt.keys() - set(SPECIAL_TOKENS), key=learnt.__getitem__)  # the alphabet first
+    learned: dict[str, int] = tokenizer.get_vocab()
+    found = sorted(learned.keys() - set(SPECIAL_TOKENS), key=learned.__getitem__)  # the alphabet first
     pieces = [
         *SPECIAL_TOKENS,
-        *chain.from_iterable(map(_forms, _commonest(found, counts, room=size - len(SPECIAL_TOKENS)))),
+        *chain.from_iterable(map(_forms, _most_frequent(found, counts, capacity=size - len(SPECIAL_TOKENS)))),
     ]
     tokenizer.model = models.WordPiece(
         {piece: index for index, piece in enumerate(pieces[:size])},
@@ -88,27 +83,27 @@ def learn_vocabulary(texts: Iterable[str], *, size: int, lowercase: bool) -> Voc
 
 
 def _counted(texts: Iterable[str], counts: Counter[str], normalizer: normalizers.Normalizer) -> Iterator[str]:
-    """Yield texts, and count their characters in passing."""
+    """Yield texts and count their characters."""
     for text in texts:
         counts.update(normalizer.normalize_str(text))
         yield text
 
 
 def _forms(piece: str) -> list[str]:
-    """Return the forms in which a piece can stand in a word: at its start, inside it, or both."""
+    """Return the forms of a piece: at the start of a word, inside it, or both."""
     alone = piece.startswith(SPACE) or IS_CHINESE.fullmatch(piece)
     return [piece] if alone else [piece, CONTINUING + piece]
 
 
-def _commonest(pieces: Sequence[str], counts: Counter[str], *, room: int) -> Sequence[str]:
-    """Return pieces as they are, or if there is no room for the characters among them the commonest characters."""
+def _most_frequent(pieces: Sequence[str], counts: Counter[str], *, capacity: int) -> Sequence[str]:
+    """Return all pieces, or the most frequent characters if the characters alone exceed the vocabulary."""
     alphabet = [piece for piece in pieces if len(piece) == 1]
-    if sum(len(_forms(piece)) for piece in alphabet) <= room:
+    if sum(len(_forms(piece)) for piece in alphabet) <= capacity:
         return pieces
     kept = []
     for piece in sorted(alphabet, key=lambda piece: (piece != SPACE, -counts[piece], piece)):
-        room -= len(_forms(piece))
-        if room < 0:
+        capacity -= len(_forms(piece))
+        if capacity < 0:
             break
         kept.append(piece)
     return sorted(kept)

@@ -24,13 +24,13 @@ WORDS = "every-script"
 class LearnedVocabularyEncoder(nn.Module):
     """A text encoder over a vocabulary learned from the training texts, or read from the assets of a run."""
 
-    def __init__(self, context: BuildContext, *, size: int, length: int, lowercase: bool = False) -> None:
+    def __init__(self, context: BuildContext, *, size: int, length: int) -> None:
         """Raises VsrError if there is no text to learn a vocabulary from."""
         super().__init__()
         if context.assets is not None:
             self.vocabulary = Vocabulary.load(context.assets / TOKENIZER)
         else:
-            self.vocabulary = learn_vocabulary(context.training_texts(), size=size, lowercase=lowercase)
+            self.vocabulary = learn_vocabulary(context.training_texts(), size=size)
         self.length = length
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
@@ -53,7 +53,7 @@ class TinyText(LearnedVocabularyEncoder):
 
     def __init__(self, options: TinyTextOptions, context: BuildContext) -> None:
         size, channels = options.vocabulary_size, options.channels
-        super().__init__(context, size=size, length=options.length, lowercase=options.lowercase)
+        super().__init__(context, size=size, length=options.length)
         self.embedding = nn.Embedding(len(self.vocabulary), channels)
         self.convolution = nn.Conv1d(channels, channels, 3, padding=1)
         self.projection = nn.Linear(2 * channels, context.width)
@@ -83,7 +83,6 @@ class BagOfWords(LearnedVocabularyEncoder):
     def __init__(self, options: BowOptions, context: BuildContext) -> None:
         super().__init__(context, size=options.vocabulary_size, length=options.length)
         self.buckets = options.buckets
-        self.weighting = options.weighting
         self.vectors = nn.Linear(options.buckets, context.width)
         nn.init.normal_(self.vectors.weight)  # the initialization of nn.Embedding
 
@@ -103,8 +102,7 @@ class BagOfWords(LearnedVocabularyEncoder):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return (N, D) from the counts (N, buckets)."""
-        weights = features.log1p() if self.weighting == "log" else features
         # A text without words gets the bias alone.
-        total = weights.sum(1, keepdim=True)  # (N, 1)
-        embedding: Tensor = self.vectors(weights / total.masked_fill(total == 0, 1.0))  # (N, buckets) -> (N, D)
+        total = features.sum(1, keepdim=True)  # (N, 1)
+        embedding: Tensor = self.vectors(features / total.masked_fill(total == 0, 1.0))  # (N, buckets) -> (N, D)
         return embedding

@@ -16,9 +16,9 @@ WIDTH = 16
 DECODERS = {
     "gru": {},
     "attention-gru": {},
-    "attention-gru additive": {"score": "additive", "words": False, "layers": 2},
+    "attention-gru additive": {"score": "additive", "layers": 2},
     "transformer": {"dropout": 0.0},
-    "transformer untied": {"tied": False, "words": False, "hidden": 8, "dropout": 0.0},
+    "transformer narrow": {"hidden": 8, "dropout": 0.0},
     "pointer-generator": {},
     "lm": {"trained": "all", "prefix": 3},
     "lm frozen": {"prefix": 2},

@@ -12,13 +12,13 @@ from vsr_cli.api import (
     Decoding,
     Narrative,
     NextQuery,
+    Options,
     TrainingFrames,
     Vocabulary,
     VsrError,
 )
-from vsr_plugins.image_decoders import RetrievalOptions as RetrievalImageOptions
 from vsr_plugins.image_decoders.retrieval import RetrievalImageDecoder
-from vsr_plugins.text_decoders import RetrievalOptions as RetrievalTextOptions
+from vsr_plugins.text_decoders import RetrievalOptions
 from vsr_plugins.text_decoders.retrieval import RetrievalTextDecoder
 
 TEXTS = ["a cat", "a dog runs", "a cat", "the end"]
@@ -77,14 +77,14 @@ def narrative(*axes):
 
 @pytest.fixture
 def text(vocabulary):
-    decoder = RetrievalTextDecoder(RetrievalTextOptions(length=4), building(vocabulary))
+    decoder = RetrievalTextDecoder(RetrievalOptions(length=4), building(vocabulary))
     decoder.fit(frames())
     return decoder
 
 
 @pytest.fixture
 def image(vocabulary):
-    decoder = RetrievalImageDecoder(RetrievalImageOptions(), building(vocabulary))
+    decoder = RetrievalImageDecoder(Options(), building(vocabulary))
     decoder.fit(frames())
     return decoder
 
@@ -106,16 +106,17 @@ def test_the_picture_is_the_training_picture_whose_direction_is_asked_for(image)
     assert torch.allclose(drawn[1], torch.tensor(0.0), atol=0.02)
 
 
-def test_a_few_pictures_are_chosen_evenly(vocabulary):
-    decoder = RetrievalImageDecoder(RetrievalImageOptions(most=2), building(vocabulary))
+def test_a_few_images_are_chosen_evenly(vocabulary, monkeypatch):
+    monkeypatch.setattr("vsr_plugins.image_decoders.retrieval.LARGEST_MEMORY", 2)
+    decoder = RetrievalImageDecoder(Options(), building(vocabulary))
     decoder.fit(frames())
     assert decoder.memory.vectors.argmax(dim=1).tolist() == [0, 3]
 
 
 def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_path):
     for decoder, name, build, options in (
-        (text, "text", RetrievalTextDecoder, RetrievalTextOptions(length=4)),
-        (image, "image", RetrievalImageDecoder, RetrievalImageOptions()),
+        (text, "text", RetrievalTextDecoder, RetrievalOptions(length=4)),
+        (image, "image", RetrievalImageDecoder, Options()),
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -130,13 +131,13 @@ def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_pa
 def test_a_broken_memory_is_one_line(tmp_path, vocabulary):
     (tmp_path / "memory.safetensors").write_bytes(b"nothing")
     with pytest.raises(VsrError, match=r"memory\.safetensors: the retrieval memory cannot be read"):
-        RetrievalTextDecoder(RetrievalTextOptions(), building(vocabulary, tmp_path))
+        RetrievalTextDecoder(RetrievalOptions(), building(vocabulary, tmp_path))
 
 
 def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
     for build, options in (
-        (RetrievalTextDecoder, RetrievalTextOptions()),
-        (RetrievalImageDecoder, RetrievalImageOptions()),
+        (RetrievalTextDecoder, RetrievalOptions()),
+        (RetrievalImageDecoder, Options()),
     ):
         with pytest.raises(VsrError, match=r"encoder trains from its first layer"):
             build(options, building(vocabulary)).fit(frames(trains=True))

@@ -131,18 +131,17 @@ def test_decoding_gives_any_printable_ascii_back(text):
     assert vocabulary.decode(vocabulary.encode_targets([text], length=100).ids) == [text]
 
 
-VOCABULARY = learn_vocabulary(TEXTS, size=400, lowercase=False)
+VOCABULARY = learn_vocabulary(TEXTS, size=400)
 
 
-def test_lowercase_and_white_space():
-    cased, lower = text_encoder().vocabulary, text_encoder(lowercase=True).vocabulary
+def test_white_space_is_normalized():
+    cased = text_encoder().vocabulary
     text = "  Mara \n opens\tthe BOX "
     assert cased.decode(cased.encode([text], length=60).ids) == ["Mara opens the BOX"]
-    assert lower.decode(lower.encode([text], length=60).ids) == ["mara opens the box"]
 
 
 def test_vocabulary_holds_berts_special_tokens_and_no_more_than_was_asked():
-    vocabulary = learn_vocabulary(TEXTS * 20, size=400, lowercase=False)
+    vocabulary = learn_vocabulary(TEXTS * 20, size=400)
     assert [vocabulary.tokenizer.id_to_token(i) for i in range(5)] == SPECIAL_TOKENS
     assert (vocabulary.pad, vocabulary.bos, vocabulary.eos) == (0, 2, 3)
     assert len(vocabulary) <= 400
@@ -153,7 +152,7 @@ def test_equal_texts_give_equal_vocabularies_in_every_process():
     code = (
         "from vsr_plugins.text_encoders.learned_vocabulary import learn_vocabulary\n"
         "texts = [f'word{i % 37} other{i % 11} Thing{i}' for i in range(300)]\n"
-        "print(learn_vocabulary(texts, size=400, lowercase=False).tokenizer.to_str())"
+        "print(learn_vocabulary(texts, size=400).tokenizer.to_str())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code]
@@ -188,7 +187,7 @@ CHINESE = [chr(0x4E00 + number) for number in range(3000)]
 
 
 def test_an_unknown_chinese_character_takes_no_other_with_it():
-    vocabulary = learn_vocabulary(["我们在公园里看见一只小狗。", "I ate 寿司 today."], size=400, lowercase=False)
+    vocabulary = learn_vocabulary(["我们在公园里看见一只小狗。", "I ate 寿司 today."], size=400)
     for text in ("我们在公园里看见一只小狗。", "小狗看见我们", "I ate 寿司 today.", "我 们 ate"):
         assert vocabulary.decode(vocabulary.encode_targets([text], length=40).ids) == [text]
     assert vocabulary.decode(vocabulary.encode_targets(["我们看见雨，小狗"], length=40).ids) == ["我们看见小狗"]
@@ -198,15 +197,15 @@ def test_an_unknown_chinese_character_takes_no_other_with_it():
     "script", ["नमस्ते घर हँसा।", "私はコーヒーを飲んだ。", "น้ำตกสวย", "ركض الثعلبُ", "ቀበሮው ሮጠ።", "👨\u200d👩\u200d👧 ❤️🇫🇷"]
 )
 def test_texts_of_every_script_are_given_back(script):
-    vocabulary = learn_vocabulary([script, f"{script} {script}"], size=400, lowercase=False)
+    vocabulary = learn_vocabulary([script, f"{script} {script}"], size=400)
     assert vocabulary.decode(vocabulary.encode_targets([script], length=100).ids) == [script]
 
 
 def test_of_too_many_characters_the_commonest_are_kept():
     common, rare = CHINESE[2000:2100], CHINESE[:2000]
     texts = ["".join(rare), *["".join(common)] * 2, *rare[:5]]
-    vocabulary = learn_vocabulary(texts, size=400, lowercase=False)
+    vocabulary = learn_vocabulary(texts, size=400)
     known = vocabulary.tokenizer.get_vocab()
     assert {*common, *rare[:5], "▁", *string.ascii_letters, "##a"} <= known.keys()
     assert len(known) == 400
-    assert known == learn_vocabulary(texts, size=400, lowercase=False).tokenizer.get_vocab()
+    assert known == learn_vocabulary(texts, size=400).tokenizer.get_vocab()
