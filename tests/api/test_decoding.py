@@ -23,9 +23,9 @@ def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        (["decoding.beams=4"], "--set decoding.beams=4: greedy decoding does not read it; leave it out, or choose "
+        (["decoding.beams=4"], "--set decoding.beams=4: greedy decoding does not use it; leave it out, or choose "
          "--decoding beam (given: '4')"),
-        (["decoding.method=beam", "decoding.top_p=0.9"], "--set decoding.top_p=0.9: beam decoding does not read it"),
+        (["decoding.method=beam", "decoding.top_p=0.9"], "--set decoding.top_p=0.9: beam decoding does not use it"),
         (["decoding.method=sample", "decoding.beam=3"], "decoding has no option 'beam'; did you mean beams?"),
         (["decoding.method=sample", "decoding.top_p=0"], "greater than 0"),
         (["decoding.method=sample", "decoding.temperature=nan"], "finite"),

@@ -97,7 +97,7 @@ def test_every_component_that_takes_a_model_refuses_one_with_code_before_the_lib
     entry = load_registry().find(section, name)
     options = entry.component.options.model_validate({option: str(folder)})
     context = BuildContext(width=16, steps=4, image_size=32, training_texts=tuple)
-    with pytest.raises(VsrError, match=r"config\.json: names Python code of its own \(auto_map\)"):
+    with pytest.raises(VsrError, match=r"config\.json: needs Python code of its own \(auto_map\)"):
         build(entry, options, *([] if section == "metrics" else [context]))
     assert not (tmp_path / "PWNED").exists()
 

@@ -230,7 +230,7 @@ def test_what_a_server_does_not_have_is_a_problem_before_anything_is_fetched(ser
     (model,) = missing_model("someone/absent", option="text.model")
     (bare,) = missing_model("someone/bare", option="text.model")
     assert "Not Found" in file.problem
-    assert "hub cannot be asked" in model.problem
+    assert "Hub cannot be reached" in model.problem
     assert bare.problem == "has no model.safetensors or model.safetensors.index.json"
 
 

@@ -1,4 +1,4 @@
-"""What a plugin declares: components, each with a name, options and the place of its code."""
+"""What a plugin declares: components, each with a name, options and the import path of its code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError
 
 hookimpl = pluggy.HookimplMarker("vsr")
-"""Marks a function of a plugin as its answer to one of the hooks in `vsr_cli.plugin.hookspecs`."""
+"""Mark a function of a plugin as an implementation of a hook of `vsr_cli.plugin.hookspecs`."""
 
 
 LARGEST_INTEGER = 2**32 - 1
-"""Of every option: what numpy takes as a random seed, and far more than any size or count needs."""
+"""Largest integer of any option, and numpy's largest random seed."""
 
 
 def _seed_in_range(seed: int) -> int:
@@ -25,7 +25,7 @@ def _seed_in_range(seed: int) -> int:
 
 
 RandomSeed = Annotated[int, AfterValidator(_seed_in_range)]
-"""The type of an option that seeds random numbers: what every library's generator takes, 0 to 2**32 - 1."""
+"""Type of an option that is a random seed: 0 to 2**32 - 1, which every library accepts."""
 
 
 class Options(BaseModel):
@@ -47,14 +47,13 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One thing that can be chosen by name.
+    """A component that is selected by name.
 
-    `build` is a place, "package.module:function", resolved when the component is first used, so that a
-    plugin's declaration stays light. What the function takes and gives depends on the kind:
-    `vsr_cli.plugin.hookspecs` says so for each.
+    `build` is the import path of a class or function, "package.module:name", imported when the component is first
+    used, so that declarations stay light. `vsr_cli.plugin.hookspecs` specifies its arguments for each kind.
 
-    Raises ValueError if the name is not lower-case words joined by hyphens, `build` is not a place, or the options
-    are not an `Options` class.
+    Raises ValueError if the name is not lower-case words joined by hyphens, `build` is not an import path, or the
+    options are not a subclass of `Options`.
     """
 
     name: str
@@ -62,15 +61,15 @@ class Component:
     build: str
     options: type[Options] = Options
     requires: str | None = None
-    """Likewise the place of a function that takes the options and returns a list of `Requirement`: the weights, models
-    and libraries that the component needs and this machine lacks. It is asked before anything is read or written."""
+    """Import path of a function from the options to a list of `Requirement`: the weights, models and libraries that are
+    missing on this machine. It is called before anything is read or written."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", self.name):
             raise ValueError(f"component name {self.name!r} is not lower-case words joined by '-' or '_'")
         for field, place in (("build", self.build), ("requires", self.requires)):
             if place is not None and not re.fullmatch(r"[\w.]+:\w+", place):
-                raise ValueError(f"component {self.name}: {field} {place!r} is not 'package.module:function'")
+                raise ValueError(f"component {self.name}: {field} {place!r} is not 'package.module:name'")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
             raise ValueError(f"component {self.name}: options is not a subclass of vsr_cli.api.Options")
         if "name" in self.options.model_fields:

@@ -1,6 +1,6 @@
-"""What a text decoder may attend to: a state for each frame's reading, picture and text, and one for each word read.
+"""The states of a context that a text decoder can attend to: three per frame, and one per word.
 
-Imports torch, so `vsr_cli.api` itself does not import it. M is the number of states: 3 * K, and K * L more with words.
+Imports torch, so `vsr_cli.api` itself does not import it. M is the number of states: 3 * K, plus K * L with words.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from .contracts import Narrative
 
-NEIGHBOURS = 5
-"""Tokens from which a word's state is made: itself, and two on each side."""
+KERNEL = 5
+"""Tokens that the state of a word is computed from: itself and two on each side."""
 
 
 class ContextMemory(nn.Module):
-    """The states of a context, each with what says where it comes from: which frame, and which of its kinds."""
+    """The states of a context, with learned embeddings of their frame and kind."""
 
     def __init__(self, *, width: int, steps: int, words: nn.Embedding | None = None) -> None:
-        """Take D, K and, where words are to be attended to, the embedding of the vocabulary that texts are read in."""
+        """`width` is D, `steps` K, and `words` the token embedding; without it, there are no states of words."""
         super().__init__()
         self.places = nn.Parameter(0.02 * torch.randn(3, steps, width))
         self.words = None if words is None else WordStates(words, width=width, steps=steps)
@@ -34,12 +34,12 @@ class ContextMemory(nn.Module):
 
 
 class WordStates(nn.Module):
-    """A state for each token of the context, of itself, its neighbours and its frame."""
+    """A state for each token of the context, computed from neighboring tokens and its frame."""
 
     def __init__(self, words: nn.Embedding, *, width: int, steps: int) -> None:
         super().__init__()
         self.embedding = words
-        self.mixing = nn.Conv1d(words.embedding_dim, width, NEIGHBOURS, padding=NEIGHBOURS // 2)
+        self.mixing = nn.Conv1d(words.embedding_dim, width, KERNEL, padding=KERNEL // 2)
         self.places = nn.Parameter(0.02 * torch.randn(steps, width))
 
     def forward(self, narrative: Narrative) -> Tensor:
@@ -53,6 +53,6 @@ class WordStates(nn.Module):
 
 
 def word_mask(narrative: Narrative) -> Tensor:
-    """Say which tokens of a context are real and of a real frame, (B, K * L) bool."""
+    """Return which tokens of a context are real and of a real frame, (B, K * L) bool."""
     context = narrative.context
     return (context.text_mask & context.mask[..., None]).flatten(1)

@@ -1,8 +1,8 @@
-"""What each part of a model promises. Shapes: B stories, K context frames, N = B*K, D shared width, L tokens
-of a frame's text, T tokens of a target text, V vocabulary, H W pixels, *F whatever an encoder's frozen half gives.
+"""The contracts of the components of a model, and the values that they exchange.
 
-Every part is a `torch.nn.Module` made by the `build(options, context)` function of its component, with
-`context` a `BuildContext`. Parts are matched by shape, not by base class.
+Shapes: B stories, K context frames, N = B*K, D shared width, L tokens of a context text, T tokens of a target text,
+V vocabulary, H W pixels, *F frozen features of an encoder. Every component is a `torch.nn.Module`, built by
+`build(options, context: BuildContext)`. There are no base classes: components fit by their shapes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .decoding import Decoding
 from .text_objective import TextObjective
@@ -24,86 +24,84 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """What a part is told when it is built."""
+    """What a component is built from, beside its options."""
 
     width: int
-    """D, the width that all parts share."""
+    """D, the width shared by all components."""
     steps: int
     """K, the number of context frames."""
     image_size: int
     """H = W of prepared images and of the predicted one, in pixels."""
     training_texts: Callable[[], Iterable[str]]
-    """The texts of the training split; for a text encoder that makes its own vocabulary."""
+    """Returns the texts of the training split, for a text encoder that learns its vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
     text_objective: TextObjective = field(default_factory=TextObjective)
-    """What a text decoder is trained for. One that heeds it, in training alone, keeps it as its attribute `objective`;
-    around another, no model is built whose objective is more than the plain cross-entropy."""
+    """Terms of the text loss in training. A decoder that supports them stores this as its attribute `objective`."""
     assets: Path | None = None
-    """Where this part's `save_assets` wrote, when a run is read back. A part that is given it builds its
-    structure from there and fetches nothing: its weights follow from the run. None on a first build."""
+    """The folder that `save_assets` wrote, when a run is loaded: build the architecture from it and download nothing;
+    the weights are loaded from the run. None at the first build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A batch of four-frame contexts: all that a prediction may depend on."""
+    """A batch of contexts of K frames: all that a prediction may depend on."""
 
     visual: Tensor
-    """What the visual encoder's frozen half gave, (B, K, *F)."""
+    """Frozen features of the images, (B, K, *F)."""
     text: Tensor
-    """What the text encoder's frozen half gave, (B, K, *F)."""
+    """Frozen features of the texts, (B, K, *F)."""
     text_ids: Tensor
     """The texts' tokens, (B, K, L) int64."""
     text_mask: Tensor
     """True where a token is real, (B, K, L) bool."""
     mask: Tensor
-    """True where a frame is real rather than repeated to fill the context, (B, K) bool."""
+    """False where a frame is repeated to pad a short context, (B, K) bool."""
     last_image: Tensor
     """The last frame's image, (B, 3, H, W) in [0, 1]."""
     story: Tensor
-    """A number for each story, (B,) int64: windows of one story have the same."""
+    """Index of the story of each window, (B,) int64."""
     text_row: Tensor
-    """A number for each distinct text, (B, K) int64: equal texts have equal numbers."""
+    """Index of each distinct text, (B, K) int64: equal texts have equal indices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFeatures:
-    """The fifth frames of a batch as encoders give them, and what tells them from each other."""
+    """Encoder features of the target frames of a batch, and what identifies them."""
 
     visual: Tensor
-    """What the visual encoder's frozen half gave, (B, *F)."""
+    """Frozen features of the images, (B, *F)."""
     text: Tensor
-    """What the text encoder's frozen half gave, (B, *F)."""
+    """Frozen features of the texts, (B, *F)."""
     text_mask: Tensor
     """True where a token is real, (B, L) bool."""
     image_row: Tensor
-    """A number for each distinct image, (B,) int64."""
+    """Index of each distinct image, (B,) int64."""
     text_row: Tensor
-    """A number for each distinct text, (B,) int64."""
+    """Index of each distinct text, (B,) int64."""
     place: Tensor
-    """Which frame of its story the target is, from 0, (B,) int64."""
+    """Index of the target frame in its story, from 0, (B,) int64."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The fifth frames of a batch, for losses alone."""
+    """The target frames of a batch, for losses only."""
 
     ids: Tensor
-    """Tokens to write, ending in eos and without bos, (B, T) int64."""
+    """Target tokens, ending in eos and without bos, (B, T) int64."""
     mask: Tensor
     """True where a token is real, (B, T) bool."""
     image: Tensor
     """(B, 3, H, W) in [0, 1]."""
     features: TargetFeatures | None = None
-    """Only where a term of the loss asks for them."""
+    """Only if a term of the loss needs them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NextQuery:
-    """Which image and which text the model expects next, among any candidates: the greater the cosine, the likelier.
+    """The queries for the next image and the next text: the candidate with the highest cosine is the likeliest.
 
-    Candidates are given as vectors in the run's own spaces: what an encoder's frozen half gives, the mean over places
-    or tokens where it gives several.
+    Candidates are vectors in the embedding spaces of the run: frozen features, averaged over positions or tokens.
     """
 
     visual: Tensor
@@ -111,14 +109,14 @@ class NextQuery:
     text: Tensor
     """(B, f), of length 1."""
     image_keys: Callable[[Tensor], Tensor]
-    """Gives the keys (C, e), of length 1, of candidate images by their vectors (C, d)."""
+    """Returns the keys (C, e), of length 1, of candidate images with vectors (C, d)."""
     text_keys: Callable[[Tensor], Tensor]
-    """Gives the keys (C, f), of length 1, of candidate texts by their vectors (C, d)."""
+    """Returns the keys (C, f), of length 1, of candidate texts with vectors (C, d)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Narrative:
-    """What the decoders write from: the temporal model's reading of the context, and the context itself."""
+    """The input of the decoders: the states of the temporal model, and the context itself."""
 
     steps: Tensor
     """The state after each frame, (B, K, D)."""
@@ -129,20 +127,20 @@ class Narrative:
     text: Tensor
     """The text encoder's embedding of each frame, (B, K, D)."""
     context: Context
-    """What the encoders read, for decoders that attend, copy or start from the last image."""
+    """The input of the encoders, for decoders that attend to it, copy from it or start from the last image."""
     next: NextQuery | None = None
-    """What is looked for among candidates; None unless the objective `next_frame` has a weight."""
+    """The queries among candidates; None unless the objective `next_frame` has a weight."""
 
 
 class VisualEncoder(Protocol):
-    """Turns images into one embedding each. Frozen below a boundary, trained above it."""
+    """Turn each image into one embedding. Frozen below a boundary, trained above it."""
 
     cache_key: str | None
-    """A digest of all that `frozen` depends on (see `content_key`), or None where nothing is frozen: then
-    `frozen` returns its input and its output is not worth keeping."""
+    """A digest of all that `frozen` depends on (see `content_key`); None if nothing is frozen and `frozen` returns its
+    input."""
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Prepare images (N, 3, H, W) uint8 for the network: resize and normalise to (N, 3, h, w) float."""
+        """Prepare images (N, 3, H, W) uint8 for the network: resize and normalize to (N, 3, h, w) float."""
         ...
 
     def frozen(self, pixels: Tensor) -> Tensor:
@@ -155,10 +153,10 @@ class VisualEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Turns texts into one embedding each. Frozen below a boundary, trained above it."""
+    """Turn each text into one embedding. Frozen below a boundary, trained above it."""
 
     cache_key: str | None
-    """As for a visual encoder; the tokenizer and the length are part of it."""
+    """As for a visual encoder; it depends on the tokenizer and the length, too."""
     vocabulary: Vocabulary
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
@@ -175,7 +173,7 @@ class TextEncoder(Protocol):
 
 
 class Fusion(Protocol):
-    """Joins the two embeddings of each frame."""
+    """Join the two embeddings of each frame."""
 
     def __call__(self, visual: Tensor, text: Tensor) -> Tensor:
         """Return (B, K, D) from (B, K, D) and (B, K, D)."""
@@ -183,21 +181,21 @@ class Fusion(Protocol):
 
 
 class TemporalModel(Protocol):
-    """Reads the frames of a story in order."""
+    """Read the frames of a story in order."""
 
     def __call__(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state after each frame (B, K, D) and the summary (B, D), from (B, K, D) and the mask (B, K).
 
-        Frames whose mask is False are repeats that fill a short context. They stand after the real ones, of which
-        there is at least one. Neither the summary nor the state after a real frame may depend on them.
+        Frames whose mask is False pad a short context. They come after the real frames, of which there is at
+        least one. Neither the summary nor the state after a real frame may depend on them.
         """
         ...
 
 
 class TextDecoder(Protocol):
-    """Writes the next text.
+    """Generate the next text.
 
-    One that selects whole texts has an attribute `models_text = False`: its loss is no cross-entropy of tokens, so
+    A decoder that selects whole texts has an attribute `models_text = False`: its loss is no cross-entropy of tokens, so
     that `vsr evaluate` reports no perplexity.
     """
 
@@ -210,28 +208,28 @@ class TextDecoder(Protocol):
         ...
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats a real token, a scalar; token t is predicted from those before it.
+        """Return the mean cross-entropy in nats per real token, a scalar; token t is predicted from those before it.
 
-        In training, what the `text_objective` of the build asks for is part of it.
+        In training, it includes the terms of `BuildContext.text_objective`.
         """
         ...
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Write free-running, with no target in sight: ids (B, T), padded after eos."""
+        """Return generated ids (B, T), padded after eos. There is no argument for a target."""
         ...
 
 
 @runtime_checkable
 class ScoresEveryPlace(Protocol):
-    """A text decoder that can also be told the text up to each place; only the leaky protocol asks it to."""
+    """A text decoder that scores every position given the targets before it, for the leaky protocol only."""
 
     def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
-        """Score every token at every place (B, T, V); each place reads only the targets (B, T) before it."""
+        """Return scores of every token at every position (B, T, V); each position reads only targets before it."""
         ...
 
 
 class ImageDecoder(Protocol):
-    """Draws the next image."""
+    """Generate the next image."""
 
     def __call__(self, narrative: Narrative) -> Tensor:
         """Return (B, 3, H, W) in [0, 1]."""
@@ -244,58 +242,56 @@ class ImageDecoder(Protocol):
 
 @runtime_checkable
 class HasAssets(Protocol):
-    """A part that needs more than weights to be built again, e.g. a tokenizer or a backbone's configuration."""
+    """A component that needs more than weights to be built again, e.g. a tokenizer or a configuration."""
 
     def save_assets(self, folder: Path) -> None:
-        """Write files into an empty folder; `BuildContext.assets` names it when the run is read back."""
+        """Write files into an empty folder; `BuildContext.assets` is that folder when the run is loaded."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFrames:
-    """Frames of the training split, for what is fitted or looked up rather than trained: F frames, of whole stories."""
+    """F frames of whole stories of the training split, for components that are fitted before training."""
 
     texts: Sequence[str]
     """(F,)."""
     images: Callable[[Sequence[int]], NDArray[np.uint8]]
-    """Gives the pictures of some frames, (n, H, W, 3), by their place among the F."""
+    """Returns images (n, H, W, 3) by their indices among the F frames."""
     visual: Callable[[], NDArray[np.float32]]
-    """Computes (F, d) in the run's visual space: what the frozen half gives, or the embedding where nothing is frozen;
-    the mean over places or tokens where it gives several vectors."""
+    """Computes (F, d) in the visual space: frozen features averaged over positions, or embeddings if none is frozen."""
     text: Callable[[], NDArray[np.float32]]
-    """Computes (F, d) in the run's text space."""
+    """Computes (F, d) in the text space."""
     visual_trains: bool
-    """Whether the visual space is that of an embedding which is yet to be trained."""
+    """Whether the visual encoder has no frozen features, so that its vectors change in training."""
     text_trains: bool
     story: NDArray[np.int64]
-    """(F,): frames of one story have the same number, and stand in their order."""
+    """Index of the story of each frame, (F,); the frames of a story are in order."""
 
 
 @runtime_checkable
 class FitsTraining(Protocol):
-    """A decoder that takes something from the training frames themselves, once, before the first step of training."""
+    """A component that is fitted to the training frames, once, before the first training step."""
 
     def fit(self, frames: TrainingFrames) -> None:
-        """Keep what is needed of them: numbers in frozen weights or buffers, all else for `save_assets` to write."""
+        """Store results in frozen weights or buffers, and the rest for `save_assets` to write."""
         ...
 
 
 def last_real(states: Tensor, mask: Tensor) -> Tensor:
-    """Return the state (B, D) at each story's last real frame, from (B, K, D) and the mask (B, K).
-
-    For a temporal model whose states see no later frame: what fills a short context then changes nothing in it.
-    """
+    """Return the state (B, D) at the last real frame of each story, from (B, K, D) and the mask (B, K)."""
     places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
     return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
 
 
 def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:
-    """Digest weights and facts into a cache key: equal keys mean equal frozen features.
+    """Return a cache key, 32 hexadecimal digits of a SHA-256: equal keys mean equal frozen features.
 
-    `tensors` is a state dict or a part of one; `facts` are whatever else the result depends on (resolution,
-    normalisation, layer, tokenizer). Gives 32 hexadecimal digits of a SHA-256.
+    `tensors` is a state dict or a part of one; `facts` are all else that the result depends on (resolution,
+    normalization, layer, tokenizer).
     """
     import hashlib
+
+    import torch
 
     digest = hashlib.sha256()
     for name in sorted(facts):
@@ -303,11 +299,5 @@ def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(dtype=_torch_uint8()).numpy().data)
+        digest.update(tensor.reshape(-1).view(dtype=torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
-
-
-def _torch_uint8() -> Any:
-    import torch
-
-    return torch.uint8

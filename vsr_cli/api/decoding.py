@@ -1,4 +1,4 @@
-"""How a text decoder turns its scores into words: what can be chosen. `vsr_cli.api.generation` does it."""
+"""Options of text generation: greedy decoding, beam search or sampling, implemented in `vsr_cli.api.generation`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from .component import Options, RandomSeed
 
-METHODS_THAT_READ: dict[str, tuple[str, ...]] = {
+METHODS_THAT_USE: dict[str, tuple[str, ...]] = {
     "beams": ("beam",),
     "length_penalty": ("beam",),
     "temperature": ("sample",),
@@ -18,53 +18,51 @@ METHODS_THAT_READ: dict[str, tuple[str, ...]] = {
     "seed": ("sample",),
     "no_repeat_ngram": ("greedy", "beam", "sample"),
 }
-"""Of each option, the methods that depend on it."""
+"""The methods that use each option."""
 
 
 class Decoding(Options):
-    """How a text decoder turns its distribution into words. An option that the method does not read is refused."""
+    """Options of text generation. An option that the method does not use is refused."""
 
     method: Literal["greedy", "beam", "sample"] = Field(
-        "greedy", description="the likeliest token at each place, the likeliest text that a search finds, or a draw"
+        "greedy", description="greedy decoding, beam search, or sampling"
     )
-    beams: int = Field(4, ge=1, le=1000, description="beam: unfinished texts that are kept at each place")
+    beams: int = Field(4, ge=1, le=1000, description="beam: number of beams")
     length_penalty: float = Field(
         1.0,
         ge=0,
-        description="beam: a text's log-probability is divided by its length to this power",
+        description="beam: log-probabilities are divided by the length to this power",
     )
     temperature: float = Field(
         1.0,
         ge=0.01,
         le=100,
-        description="sample: scores are divided by it; below 1 is bolder than the model",
+        description="sample: scores are divided by it; below 1 sharpens the distribution",
     )
-    top_k: int = Field(0, ge=0, description="sample: draw from so many likeliest tokens; 0: from all")
+    top_k: int = Field(0, ge=0, description="sample: sample from this many likeliest tokens; 0: from all")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="sample: draw from the fewest likeliest tokens that hold this probability together"
+        1.0, gt=0, le=1, description="sample: sample from the fewest likeliest tokens with this total probability"
     )
-    seed: RandomSeed = Field(0, description="sample: another seed draws another text from the same context")
-    no_repeat_ngram: int = Field(
-        0, ge=0, description="no run of so many tokens is written twice in a text; 0: any may be"
-    )
+    seed: RandomSeed = Field(0, description="sample: random seed")
+    no_repeat_ngram: int = Field(0, ge=0, description="no n-gram of this length occurs twice in a text; 0: no limit")
 
-    @field_validator(*METHODS_THAT_READ)
+    @field_validator(*METHODS_THAT_USE)
     @classmethod
-    def _read_by_the_method(cls, value: object, info: ValidationInfo) -> object:
-        method, readers = info.data.get("method"), METHODS_THAT_READ[str(info.field_name)]
-        if method is not None and method not in readers:
+    def _used_by_the_method(cls, value: object, info: ValidationInfo) -> object:
+        method, users = info.data.get("method"), METHODS_THAT_USE[str(info.field_name)]
+        if method is not None and method not in users:
             raise PydanticCustomError(
-                "idle", f"{method} decoding does not read it; leave it out, or choose --decoding {readers[0]}"
+                "idle", f"{method} decoding does not use it; leave it out, or choose --decoding {users[0]}"
             )
         return value
 
     def facts(self) -> dict[str, Any]:
-        """Return the method and the options that it reads: all that a text depends on here."""
-        read = [name for name, readers in METHODS_THAT_READ.items() if self.method in readers]
-        return {"method": self.method, **{name: getattr(self, name) for name in read}}
+        """Return the method and the options that it uses."""
+        used = [name for name, users in METHODS_THAT_USE.items() if self.method in users]
+        return {"method": self.method, **{name: getattr(self, name) for name in used}}
 
     def label(self) -> str:
-        """Return short name, fit for a folder, that no other decoding has: "greedy", "beam-beams8", "sample-seed3"."""
+        """Return a unique short name, fit for a file name: "greedy", "beam-beams8", "sample-seed3"."""
         plain = type(self)(method=self.method).facts()
         changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain[name]]
         return "-".join([self.method, *changed])

@@ -1,4 +1,4 @@
-"""Models of other people: what they are not allowed to make the libraries do. Imports none until it is used."""
+"""Refuse models that would run code of their own or download other models. Imports no library until it is used."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ SETTINGS = (
     "image_processor_config.json",
     ADAPTER,
 )
-"""The files by which a model tells the libraries how it is to be loaded; the first is there where there is any."""
+"""Configuration files that the libraries read; every model has the first."""
 KERNELS = ("attn_implementation", "experts_implementation")
-"""Settings whose value may be the hub's address of compiled code, which is then fetched and run."""
+"""Settings whose value may be a Hub id of compiled code, which would be downloaded and run."""
 
 
 def refuse_foreign_code(place: str | Path) -> None:
-    """Raise VsrError, naming the file, if the folder or hub id of a model asks for more than to be read.
+    """Raise VsrError, naming the file, if a model needs code, other models or packages to load.
 
-    That is Python code of its own (`auto_map`), compiled code of the hub (kernels), another model that is fetched
-    (`base_model_name_or_path` of an adapter, a pretrained backbone), or packages that unpack its weights
-    (`quantization_config`). The libraries are given `trust_remote_code=False` all the same.
+    That is Python code of its own (`auto_map`), compiled code from the Hub (kernels), another model (an adapter's
+    `base_model_name_or_path`, a pretrained backbone), or packages that unpack its weights (`quantization_config`).
+    The libraries get `trust_remote_code=False` as well.
     """
     for path in _files(str(place)):
         if path.name == ADAPTER:
-            raise VsrError(f"{path}: an adapter needs another model, which vsr does not fetch; merge it into its model")
+            raise VsrError(f"{path}: an adapter needs another model; merge it into that model")
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            continue  # the library that reads it says what is wrong
+            continue  # the library reports it
         for problem in _problems(settings):
-            raise VsrError(f"{path}: {problem}; take a model that the library itself knows how to load")
+            raise VsrError(f"{path}: {problem}; choose a model that the library loads by itself")
 
 
 def _files(place: str) -> Iterator[Path]:
@@ -56,7 +56,7 @@ def _files(place: str) -> Iterator[Path]:
                 _raise_exceptions_for_missing_entries=False,
                 _raise_exceptions_for_connection_errors=False,
             )
-        except (OSError, ValueError):  # no such repository, or none that can be reached: the library says so
+        except (OSError, ValueError):  # the library reports it
             return
         if found is not None:
             yield Path(found)
@@ -65,7 +65,7 @@ def _files(place: str) -> Iterator[Path]:
 
 
 def _problems(value: Any) -> Iterator[str]:
-    """Yield what settings ask for that is refused, however deep it stands."""
+    """Yield the refused settings at any depth."""
     if isinstance(value, list):
         for item in value:
             yield from _problems(item)
@@ -73,13 +73,13 @@ def _problems(value: Any) -> Iterator[str]:
         return
     for key, item in value.items():
         if key == "auto_map" and item:
-            yield "names Python code of its own (auto_map), and vsr never runs code from a model's folder"
+            yield "needs Python code of its own (auto_map), which vsr never runs"
         elif key == "quantization_config" and item:
-            yield "its weights are quantized (quantization_config), which takes packages that are not loaded for it"
+            yield "its weights are quantized (quantization_config), which needs additional packages"
         elif key == "use_pretrained_backbone" and item:
-            yield "takes the weights of another model (use_pretrained_backbone), which vsr does not fetch"
+            yield "needs the weights of another model (use_pretrained_backbone), which vsr does not download"
         elif key.strip("_").removesuffix("_internal") in KERNELS and any("/" in name for name in _texts(item)):
-            yield f"names compiled code of the hub ({key}), and vsr never runs code that a model brings"
+            yield f"needs compiled code from the Hub ({key}), which vsr never runs"
         else:
             yield from _problems(item)
 

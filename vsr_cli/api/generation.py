@@ -1,16 +1,15 @@
-"""Writing a text token by token, for decoders that score the next token: greedily, by a beam search, or by drawing.
+"""Text generation for decoders that score the next token: greedy decoding, beam search and sampling.
 
-Imports torch, so `vsr_cli.api` itself does not import it: a decoder's heavy module does. Shapes: B stories, R rows of
-which each writes a text (B, or B * beams), T tokens, V vocabulary.
+Imports torch, so `vsr_cli.api` itself does not import it. Shapes: B stories, R rows that each generate a text (B, or
+B * beams), T tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .contracts import Context
@@ -18,20 +17,19 @@ from .decoding import Decoding
 from .vocabulary import Vocabulary
 
 State = tuple[Tensor, ...]
-"""What a decoder remembers: tensors whose first dimension is the rows."""
+"""The state of a decoder: tensors whose first dimension is rows."""
 NEVER = float("-inf")
 LIKELIEST = 512
-"""How many tokens are looked at first for those that hold the probability `top_p`."""
+"""Tokens that are searched first for the nucleus of `top_p`."""
 
 
 class Step(Protocol):
-    """A decoder's step from one token to the scores of the next."""
+    """The step of a decoder from one token to the scores of the next."""
 
     def __call__(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
-        """Return scores (R, V) of what follows `tokens` (R,), and the state after them.
+        """Return scores (R, V) of the tokens after `tokens` (R,), and the new state.
 
-        Scores may be anything whose softmax is meant; they are written over. `fixed` is as it was given to `write`,
-        with a row for each row.
+        Scores are logits, and are overwritten. `fixed` is that of `write`, with one entry per row.
         """
         ...
 
@@ -47,30 +45,30 @@ def write(
     length: int,
     decoding: Decoding,
 ) -> Tensor:
-    """Write a text a story: ids (B, length), up to eos, then padding.
+    """Generate a text per story: ids (B, length), up to eos, then padding.
 
-    `state` is what a decoder remembers before the first token, `fixed` what it reads and never changes; each has a row
-    for each story, and either may be empty. Padding and bos are never written before eos: no target holds them there.
+    `state` is the state before the first token, `fixed` what the step reads and never changes; both have one entry per
+    story, and may be empty. Padding and bos are never generated before eos.
     """
-    pen = _Pen(step, fixed, vocabulary, decoding.no_repeat_ngram)
+    scorer = _Scorer(step, fixed, vocabulary, decoding.no_repeat_ngram)
     padding = torch.full((len(context.mask), length), vocabulary.pad, device=context.mask.device)
     if decoding.method == "beam":
-        return _search(pen, state, padding, decoding=decoding)
+        return _search(scorer, state, padding, decoding=decoding)
     numbers = uniform_numbers(context, seed=decoding.seed, count=length) if decoding.method == "sample" else None
-    return _write_once(pen, state, padding, numbers, decoding=decoding)
+    return _write_in_order(scorer, state, padding, numbers, decoding=decoding)
 
 
-class _Pen:
-    """A decoder's step, with what must not be written taken out of its scores."""
+class _Scorer:
+    """The step of a decoder with forbidden tokens removed from its scores."""
 
     def __init__(self, step: Step, fixed: State, vocabulary: Vocabulary, no_repeat_ngram: int) -> None:
         self.step, self.fixed, self.vocabulary = step, fixed, vocabulary
         self.no_repeat_ngram = no_repeat_ngram
 
     def log_probabilities(self, tokens: Tensor, state: State, written: Tensor) -> tuple[Tensor, State]:
-        """Return the log-probabilities (R, V) of what may follow tokens (R,), the last of `written` (R, t) or bos.
+        """Return log-probabilities (R, V) of the tokens after `tokens` (R,), the last of `written` (R, t) or bos.
 
-        What may not be written has none; what it had is not shared out among the rest.
+        Tokens that would repeat an n-gram get -inf, without renormalization.
         """
         scores, state = self.step(tokens, state, self.fixed)
         scores = scores.float()
@@ -81,39 +79,39 @@ class _Pen:
         return scores, state
 
 
-def _write_once(pen: _Pen, state: State, written: Tensor, numbers: Tensor | None, *, decoding: Decoding) -> Tensor:
-    """Write a text a story over padding (B, length) and take no word back: the likeliest, or drawn by the numbers
-    (B, length)."""
+def _write_in_order(
+    scorer: _Scorer, state: State, written: Tensor, numbers: Tensor | None, *, decoding: Decoding
+) -> Tensor:
+    """Generate a text per story into padding (B, length): greedily, or sampled by the numbers (B, length)."""
     (stories, length), device = written.shape, written.device
-    token = torch.full((stories,), pen.vocabulary.bos, device=device)
+    token = torch.full((stories,), scorer.vocabulary.bos, device=device)
     ended = torch.zeros(stories, dtype=torch.bool, device=device)
     for place in range(length):
-        scores, state = pen.log_probabilities(token, state, written[:, :place])
+        scores, state = scorer.log_probabilities(token, state, written[:, :place])
         if numbers is None:
             token = scores.argmax(dim=-1)  # (B, V) -> (B,)
         else:
             token = draw(scores, numbers[:, place].to(device), decoding=decoding)
-        token = token.masked_fill(ended, pen.vocabulary.pad)
+        token = token.masked_fill(ended, scorer.vocabulary.pad)
         written[:, place] = token
-        ended |= token == pen.vocabulary.eos
+        ended |= token == scorer.vocabulary.eos
         if ended.all():
             break
     return written
 
 
-def _search(pen: _Pen, state: State, padding: Tensor, *, decoding: Decoding) -> Tensor:
-    """Search for the text of the highest log-probability over length ** length_penalty, keeping k unfinished ones.
+def _search(scorer: _Scorer, state: State, padding: Tensor, *, decoding: Decoding) -> Tensor:
+    """Search for the text of the highest log-probability over length ** length_penalty, with k beams.
 
-    A text has ended if it is among the k best when eos is put to it; a story is done once k have ended, or its texts
-    are as long as may be. That is the search of the transformers library with early stopping. With k = 1 it is greedy,
-    and with a k that no place exhausts it looks at every text.
+    The beam search of transformers with early stopping: a text ends if it is among the k best with eos added, and a
+    story is done once k texts have ended or reached the length. With k = 1 it is greedy decoding.
     """
     (stories, length), device = padding.shape, padding.device
-    k, eos = decoding.beams, pen.vocabulary.eos
+    k, eos = decoding.beams, scorer.vocabulary.eos
     rows = torch.arange(stories, device=device).repeat_interleave(k)  # (R,), the story of each
-    state, pen.fixed = _taken(state, rows), _taken(pen.fixed, rows)
+    state, scorer.fixed = _taken(state, rows), _taken(scorer.fixed, rows)
     first_rows = k * torch.arange(stories, device=device)[:, None]  # (B, 1)
-    token = torch.full((stories * k,), pen.vocabulary.bos, device=device)
+    token = torch.full((stories * k,), scorer.vocabulary.bos, device=device)
     texts = padding[:, None].repeat(1, k, 1)  # (B, k, length)
     sums = torch.full((stories, k), NEVER, device=device)  # of the log-probabilities of each unfinished text
     sums[:, 0] = 0  # at first all are the same text
@@ -121,10 +119,10 @@ def _search(pen: _Pen, state: State, padding: Tensor, *, decoding: Decoding) -> 
     done = torch.zeros(stories, dtype=torch.bool, device=device)
     among_best = torch.arange(2 * k, device=device) < k
     for place in range(length):
-        scores, state = pen.log_probabilities(token, state, texts.flatten(0, 1)[:, :place])
+        scores, state = scorer.log_probabilities(token, state, texts.flatten(0, 1)[:, :place])
         size = scores.shape[-1]
         longer = (sums[..., None] + scores.view(stories, k, size)).flatten(1)  # (B, k * V)
-        # Each text can end in one way, so that among twice as many there are enough to go on with.
+        # Each text has one way to end, so k of 2k candidates continue.
         candidate_sums, index = longer.topk(2 * k)  # (B, 2k)
         parents, tokens = index // size, index % size
         candidates = _rows_of(texts, parents)  # (B, 2k, length)
@@ -151,13 +149,12 @@ def _taken(state: State, rows: Tensor) -> State:
 
 
 def _rows_of(texts: Tensor, chosen: Tensor) -> Tensor:
-    """Return the texts (B, n, T) of texts (B, m, T) whose numbers are chosen (B, n)."""
+    """Return the texts (B, n, T) with indices `chosen` (B, n) of texts (B, m, T)."""
     return texts.gather(1, chosen[..., None].expand(-1, -1, texts.shape[-1]))
 
 
 def forbid_repeats(scores: Tensor, written: Tensor, *, length: int) -> None:
-    """Write minus infinity into the scores (R, V) of tokens that would end a run of `length` tokens which stands in
-    what is written (R, t) already."""
+    """Set scores (R, V) to -inf for tokens that would repeat an n-gram of `length` tokens of the text (R, t)."""
     runs = written.shape[1] - length + 1
     if runs < 1:
         return
@@ -168,10 +165,10 @@ def forbid_repeats(scores: Tensor, written: Tensor, *, length: int) -> None:
 
 
 def draw(scores: Tensor, numbers: Tensor, *, decoding: Decoding) -> Tensor:
-    """Draw a token (R,) from the scores (R, V), by a number in [0, 1) a row: the same numbers draw the same tokens.
+    """Sample a token (R,) from scores (R, V) by one number in [0, 1) per row: equal numbers give equal tokens.
 
-    First the temperature, then the top k, then the nucleus (Holtzman et al. 2020, "The Curious Case of Neural Text
-    Degeneration"): the fewest likeliest tokens whose probability together reaches `top_p`.
+    Temperature, then top k, then nucleus sampling (Holtzman et al. 2020, "The Curious Case of Neural Text
+    Degeneration"): the fewest likeliest tokens with total probability `top_p`.
     """
     scores = scores / decoding.temperature
     if 0 < decoding.top_k < scores.shape[-1]:
@@ -192,25 +189,17 @@ def draw(scores: Tensor, numbers: Tensor, *, decoding: Decoding) -> Tensor:
 
 
 def uniform_numbers(context: Context, *, seed: int, count: int) -> Tensor:
-    """Return numbers in [0, 1) for each story, (B, count) on the CPU, that depend on its texts and the seed alone.
+    """Return numbers in [0, 1) for each story, (B, count) on the CPU, that depend on its texts and the seed only.
 
-    So what is drawn for a story depends neither on the batch it is in nor on what was drawn before: `evaluate` and
-    `predict` write the same. Stories of the same four texts have the same numbers.
+    So samples depend neither on the batch nor on earlier samples, and `evaluate` and `predict` agree. Stories with the
+    same texts get the same numbers.
     """
-    real = (context.text_ids + 1) * context.text_mask  # (B, K, L): 0 where there is no token
-    ids = real.flatten(1).cpu().numpy().astype(np.uint64)  # (B, K * L)
-    with np.errstate(over="ignore"):
-        factors = _scrambled(np.arange(ids.shape[1], dtype=np.uint64) + np.uint64(seed)) | np.uint64(1)
-        stories = _scrambled((ids * factors).sum(axis=1, dtype=np.uint64) + np.uint64(seed))  # (B,)
-        places = _scrambled(np.arange(count, dtype=np.uint64))
-        numbers = _scrambled(stories[:, None] ^ places)  # (B, count)
-    # 23 bits: a product with such a number below 1 is never rounded up to the other factor.
-    return torch.from_numpy((numbers >> np.uint64(41)).astype(np.float32) / np.float32(2**23))
-
-
-def _scrambled(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit numbers one by one: SplitMix64 of Steele et al. (2014), "Fast Splittable Pseudorandom ..."."""
-    numbers = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+    generator = torch.Generator()
+    numbers = torch.empty(len(context.mask), count)
+    for row, ids, mask in zip(numbers, context.text_ids.cpu(), context.text_mask.cpu(), strict=True):
+        texts = [text[real].tolist() for text, real in zip(ids, mask, strict=True)]  # K lists of token ids
+        digest = hashlib.sha256(repr((seed, texts)).encode()).digest()
+        generator.manual_seed(int.from_bytes(digest[:7], "big"))
+        # 23 bits: the product of such a number and a float32 is never rounded up to that float32.
+        row.copy_(torch.randint(2**23, (count,), generator=generator) / 2**23)
+    return numbers

@@ -1,4 +1,4 @@
-"""Loading weights without running any code, and libraries without a word from them. Imports none until it is used."""
+"""Load weights without running code, and silence libraries. Imports no library until it is used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from ..system_errors import refuse_system_error
 
 @contextmanager
 def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
-    """Keep the libraries' progress bars, and what they say below a level of logging, off the terminal.
-
-    What matters to who loads something is raised.
-    """
+    """Disable progress bars and log messages below a level of transformers, diffusers and huggingface_hub."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
-    diffusers = logging.getLogger("diffusers")  # by its name, as the library is an extra
+    diffusers = logging.getLogger("diffusers")  # by name, as diffusers is optional
     level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     diffusers_level = diffusers.level
     bars = transformers_logging.is_progress_bar_enabled()
@@ -40,9 +37,9 @@ def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
 
 
 def read_tensors(path: Path, *, remedy: str) -> Any:
-    """Return what a .safetensors file or one of torch's own holds, to the CPU: a state dict, if it is as it should be.
+    """Return the content of a .safetensors or torch file, on the CPU: normally a state dict.
 
-    Raises VsrError, ending in the remedy, if it cannot be read or holds more than tensors and plain values.
+    Raises VsrError, ending in the remedy, if it cannot be read or contains more than tensors and plain values.
     """
     import pickle
 
@@ -64,6 +61,6 @@ def read_tensors(path: Path, *, remedy: str) -> Any:
         LookupError,
         TypeError,
         AttributeError,
-    ) as error:  # what the readers raise at bytes that hold no weights
+    ) as error:  # errors of the readers for a broken file
         refuse_system_error(error, path)
         raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error

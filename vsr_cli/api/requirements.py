@@ -1,8 +1,8 @@
-"""What a component needs beside its package: weights, a model of the hub, a library. Light: imports none of them.
+"""Requirements of a component beside its package: weights, models of the Hub, libraries. Imports none of them.
 
 A component may name a function in `Component.requires`. It is called with the component's options before anything is
-read, built or written, and returns a `Requirement` for each thing that is not on this machine. What cannot be had is
-then reported, for all components of a command together; the rest is fetched under one progress bar.
+read, built or written, and returns a `Requirement` for each thing that is missing on this machine. A command reports
+all that cannot be downloaded together, and downloads the rest with one progress bar.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from ..files.atomic import replacing
 
 Report = Callable[[int], None]
-"""Is told of every so many bytes that have come."""
+"""Is called with the number of bytes of each downloaded piece."""
 TIMEOUT = 10.0
-"""Seconds after which a server that says nothing cannot be reached."""
+"""Seconds without an answer after which a server counts as unreachable."""
 PIECE = 2**18
 MODEL_SIZES = {
     "HuggingFaceTB/SmolLM2-135M": 269_000_000,
@@ -30,7 +30,7 @@ MODEL_SIZES = {
     "sentence-transformers/all-MiniLM-L6-v2": 91_000_000,
     "sentence-transformers/all-mpnet-base-v2": 438_000_000,
 }
-"""Bytes of the models that presets and components name by themselves, for where no hub can be asked."""
+"""Bytes of the default models of presets and components, for use without a network."""
 MODEL_FILES = {
     "config": ("config.json",),
     "weights": ("model.safetensors", "model.safetensors.index.json"),
@@ -40,24 +40,24 @@ MODEL_FILES = {
     ),
     "preprocessor": ("preprocessor_config.json", "processor_config.json"),
 }
-"""What a model of the hub has, and the files of which it then has one at least."""
+"""Groups of files of a model; it has at least one file of each group."""
 HUB_ID = r"\w[\w.-]*(/\w[\w.-]*)?"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One thing that a component needs and that is not on this machine."""
+    """A thing that a component needs and that is missing on this machine."""
 
     what: str
-    """What it is, as in "the weights resnet50-11ad3fa6.pth"."""
+    """Its name, as in "the weights resnet50-11ad3fa6.pth"."""
     remedy: str
-    """What the user can do about it, as in "name a local file by --set visual.weights=FILE"."""
+    """How to fix it, as in "name a local file by --set visual.weights=FILE"."""
     problem: str | None = None
-    """Why it cannot be had; None where `fetch` gets it."""
+    """Why it cannot be downloaded; None if `fetch` does."""
     size: int = 0
-    """Bytes to fetch; 0 where that is not known."""
+    """Bytes to download; 0 if unknown."""
     fetch: Callable[[Report], None] | None = None
-    """Fetches it. Raises OSError or ValueError where that fails."""
+    """Downloads it. Raises OSError or ValueError on failure."""
 
     def __post_init__(self) -> None:
         if (self.problem is None) == (self.fetch is None):
@@ -65,19 +65,19 @@ class Requirement:
 
 
 def megabytes(size: int) -> str:
-    """Write a number of bytes as people read it, "103 MB"; "" where it is not known."""
+    """Return a number of bytes for people, such as "103 MB"; "" if it is 0, unknown."""
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB" if size else ""
 
 
 def is_offline() -> bool:
-    """Whether the user forbids downloads: HF_HUB_OFFLINE holds for every server here."""
+    """Whether the user disabled downloads by HF_HUB_OFFLINE, for every server."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def missing_package(name: str, *, extra: str) -> list[Requirement]:
-    """Return the requirement of an optional library, none where it is installed."""
+    """Return the requirement of an optional library, or none if it is installed."""
     if find_spec(name) is not None:
         return []
     remedy = f"pip install 'vsr-cli[{extra}]'"
@@ -85,7 +85,7 @@ def missing_package(name: str, *, extra: str) -> list[Requirement]:
 
 
 def missing_file(path: str | Path, *, what: str, remedy: str) -> list[Requirement]:
-    """Return the requirement of a file that an option names, none where it is there."""
+    """Return the requirement of a file that an option names, or none if it exists."""
     if Path(path).is_file():
         return []
     problem = "is a folder" if Path(path).is_dir() else "there is no such file"
@@ -95,9 +95,9 @@ def missing_file(path: str | Path, *, what: str, remedy: str) -> list[Requiremen
 def missing_download(
     url: str, path: Path, *, what: str, remedy: str, size: int = 0, sha256: str = ""
 ) -> list[Requirement]:
-    """Return the requirement of a file that is fetched from an address once, none where it is at its path.
+    """Return the requirement of a file to download to `path`, or none if it exists.
 
-    `sha256` is how the digest of its bytes begins, where that is known. The server is asked for the size alone.
+    `sha256` is a prefix of its digest, if known. The server is only asked for the size.
     """
     if path.is_file():
         return []
@@ -106,7 +106,7 @@ def missing_download(
         try:
             size, problem = _size_of(url) or size, ""
         except (OSError, ValueError) as error:
-            problem = f"{url} cannot be fetched ({_reason(error)})"
+            problem = f"{url} cannot be downloaded ({_reason(error)})"
     named = _named(what, size)
     remedy = f"put that file at {path}, {remedy}"
     if problem:
@@ -121,10 +121,10 @@ def missing_download(
 def missing_model(
     model: str, *, option: str, files: Sequence[str] = ("config", "weights"), revision: str | None = None
 ) -> list[Requirement]:
-    """Return the requirement of a model of the hub or of a folder, none where all it needs is there.
+    """Return the requirement of a model of the Hub or a folder, or none if it is complete.
 
-    `option` names the setting that chooses it, as "text.model". Each of `files` is one of "config", "weights" (in
-    safetensors), "tokenizer" and "preprocessor", or a file's own name.
+    `option` is the setting that selects it, such as "text.model". Each of `files` is one of "config", "weights" (in
+    safetensors), "tokenizer" and "preprocessor", or a file name.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -140,13 +140,13 @@ def missing_model(
     cached = [name for group in wanted for name in group if isinstance(try_to_load_from_cache(model, name), str)]
     if all(set(group) & set(cached) for group in wanted):
         return []
-    remedy += ", or let HF_HOME name a cache that holds it"
+    remedy += ", or set HF_HOME to a cache that has it"
     size, problem, names = MODEL_SIZES.get(model, 0), "downloads are off (HF_HUB_OFFLINE)", dict[str, int]()
     if not is_offline():
         try:
             names, problem = _files_of(model, revision, {name for group in wanted for name in group}), ""
         except (OSError, ValueError) as error:
-            problem = f"the hub cannot be asked ({_reason(error)})"
+            problem = f"the Hub cannot be reached ({_reason(error)})"
         if names and (lacking := [group for group in wanted if not set(group) & set(names)]):
             what = f"the model {model} of the hub"
             return [Requirement(what=what, problem=f"has no {' or '.join(lacking[0][:2])}", remedy=remedy)]
@@ -168,7 +168,7 @@ def _named(what: str, size: int) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of an error, of a failed connection what the system says, without the address."""
+    """Return the first line of an error, or of the reason of a failed connection, without its URL."""
     cause = getattr(error, "reason", None)
     words = next(iter(str(cause or error).strip().splitlines()), "") or type(error).__name__
     return re.sub(r" for url:? \S+", "", words)[:200]
@@ -196,13 +196,13 @@ def _fetch(url: str, path: Path, sha256: str, report: Report) -> None:
         if came < wanted:
             raise OSError(f"the connection ended after {came} of {wanted} bytes")
         if not digest.hexdigest().startswith(sha256):
-            raise OSError("what came is not the file that was published: its digest differs")
+            raise OSError("the downloaded file is not the published one: its digest differs")
 
 
 def _files_of(model: str, revision: str | None, wanted: Collection[str]) -> dict[str, int]:
-    """Ask the hub for the files of a model that are read here, with their sizes. Raises OSError or ValueError."""
+    """Return the files of a model that we read, with their sizes, from the Hub. Raises OSError or ValueError."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's own, kept there
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
         info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT)
@@ -212,7 +212,7 @@ def _files_of(model: str, revision: str | None, wanted: Collection[str]) -> dict
 
 
 def _is_read(name: str, wanted: Collection[str]) -> bool:
-    """Whether a file of a model is one that is read here: no other library's weights, nothing that unpickles."""
+    """Whether we read this file of a model: no weights of other libraries, nothing to unpickle."""
     if name in wanted or re.fullmatch(r"[^/]*\.(json|txt|model)", name):
         return True
     if "model.safetensors" in wanted and re.fullmatch(r"model-[^/]*\.safetensors", name):
@@ -225,8 +225,8 @@ def _fetch_of_hub(model: str, name: str, revision: str | None, report: Report) -
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    class Told(tqdm):  # type: ignore[misc]
-        """Draws no bar where the library would, and passes on how many bytes have come."""
+    class Reporter(tqdm):  # type: ignore[misc]
+        """Report the downloaded bytes instead of showing a bar."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **{**options, "disable": True})
@@ -236,6 +236,6 @@ def _fetch_of_hub(model: str, name: str, revision: str | None, report: Report) -
             return None
 
     try:
-        hf_hub_download(model, name, revision=revision, tqdm_class=Told)
+        hf_hub_download(model, name, revision=revision, tqdm_class=Reporter)
     except HTTPError as error:
         raise OSError(_reason(error)) from error
