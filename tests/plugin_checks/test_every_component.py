@@ -53,7 +53,7 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("metrics", "bertscore"): Needs(("metrics.bertscore.model={bert}",)),
     ("metrics", "lpips"): Needs(("metrics.lpips.weights={alexnet}",)),
     ("metrics", "clipscore"): Needs(
-        ("metrics.clipscore.model={clip}",), unpromised="the truth scores no worse than a wrong answer"
+        ("metrics.clipscore.model={clip}",), unpromised="the truth scores no worse than other texts and images"
     ),
 }
 

@@ -37,7 +37,10 @@ def test_an_installed_package_is_checked_by_name_and_one_that_is_broken_is_told_
     model.write_text(model.read_text().replace("return text[:, :1] +", "return text[:1] +"))
     done = site.run("vsr_cli", "plugins", "check", "halves", "--kind", "fusion")
     assert done.returncode == 1
-    assert "FAILED  reads a story alike in any company: the steps of a story depends on the rest" in done.stdout
+    assert (
+        "FAILED  a story does not depend on the rest of its batch: the steps of a story depends on the rest"
+        in done.stdout
+    )
     assert "Traceback" not in done.stdout + done.stderr
 
 

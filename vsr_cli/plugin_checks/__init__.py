@@ -1,1 +1,1 @@
-"""Whether a component keeps what its kind promises, told one line a check."""
+"""Whether a component keeps what its kind promises, describe one line a check."""

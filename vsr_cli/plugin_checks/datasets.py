@@ -1,10 +1,11 @@
-"""What a dataset promises: valid stories, the same each time."""
+"""Checks of datasets: valid stories, the same each time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from ..data.images import ImageProblem, decode_image
 from ..data.splits import SPLITS
 from ..plugin.loading import build
 from ..plugin.registry import Registry
-from .outcomes import Check, demand
+from .outcomes import Check, require
 
 MOST_STORIES = 24
-"""How many stories of a large source are looked at."""
-MOST_PICTURES = 20
+"""Stories of a large source that are checked."""
+MOST_IMAGES = 20
 
 
 def choose(registry: Registry, name: str, assignments: Sequence[str]) -> Choice:
-    """Resolve a dataset's options. Raises VsrError with all mistakes in the assignments."""
+    """Resolve the options of a dataset. Raises VsrError with all errors in the assignments."""
     layers = [Layer("the component", {"dataset": {"name": name}}), *parse_set(assignments)]
     resolver = Resolver(registry, ["dataset"], layers)
     choice = resolver.choice("dataset")
@@ -32,57 +33,64 @@ def choose(registry: Registry, name: str, assignments: Sequence[str]) -> Choice:
     return choice
 
 
-def build_it(choice: Choice) -> str:
-    """Build the dataset and look for its methods."""
-    dataset = build(choice.provided, choice.options)
-    missing = [name for name in ("read", "describe") if not callable(getattr(dataset, name, None))]
-    demand(not missing, f"{type(dataset).__qualname__} lacks {' and '.join(missing)}")
-    return type(dataset).__qualname__
+@dataclass(frozen=True)
+class DatasetUnderTest:
+    """A dataset by its options, and the source to read."""
+
+    choice: Choice
+    source: str | None
+
+    def build(self) -> Any:
+        """Build the dataset."""
+        return build(self.choice.provided, self.choice.options)
+
+    def read(self) -> list[Story | Rejected]:
+        """Read the first stories."""
+        return list(islice(self.build().read(self.source), MOST_STORIES + 1))
+
+    @cached_property
+    def items(self) -> list[Story | Rejected]:
+        """The first stories, read once."""
+        return self.read()
 
 
-def checks(choice: Choice, source: str | None) -> Iterator[Check]:
-    """Yield the checks of a dataset."""
-
-    def read() -> list[Story | Rejected]:
-        dataset = build(choice.provided, choice.options)
-        return list(islice(dataset.read(source), MOST_STORIES + 1))
-
-    first = cache(read)
-    yield "says where its stories come from", lambda: describes(choice, source)
-    yield "gives valid stories", lambda: gives_stories(first())
-    yield "its pictures can be opened", lambda: pictures_open(first())
-    yield "gives the same again", lambda: gives_the_same(first(), read())
-    yield "surveys what it reads", lambda: surveys(choice, source, count=len(first()))
+def is_built(dataset: DatasetUnderTest) -> str:
+    """Build the dataset and check that it has its methods."""
+    built = dataset.build()
+    missing = [name for name in ("read", "describe") if not callable(getattr(built, name, None))]
+    require(not missing, f"{type(built).__qualname__} lacks {' and '.join(missing)}")
+    return type(built).__qualname__
 
 
-def describes(choice: Choice, source: str | None) -> str | None:
-    """Ask for the facts of the manifest."""
-    facts = build(choice.provided, choice.options).describe(source)
+def describes(dataset: DatasetUnderTest) -> str | None:
+    """Check the facts for the manifest."""
+    facts = dataset.build().describe(dataset.source)
     texts = isinstance(facts, Mapping) and all(isinstance(text, str) for pair in facts.items() for text in pair)
-    demand(texts, f"describe gave {facts!r}; it gives a mapping of texts to texts")
-    demand(bool(facts), "describe gave nothing; name at least the source")
+    require(texts, f"describe returned {facts!r}, not a mapping of texts to texts")
+    require(bool(facts), "describe returned nothing; name at least the source")
     return ", ".join(facts)
 
 
-def gives_stories(items: Sequence[Story | Rejected]) -> str | None:
-    """Look at each story."""
+def stories_are_valid(dataset: DatasetUnderTest) -> str | None:
+    """Check each story."""
+    items = dataset.items
     stories = [item for item in items if isinstance(item, Story)]
     for item in items:
-        demand(isinstance(item, Story | Rejected), f"read gave a {type(item).__name__}; it gives Story and Rejected")
-    demand(bool(stories), f"read gave no story, {len(items)} were rejected; try another --source")
+        require(isinstance(item, Story | Rejected), f"read yielded a {type(item).__name__}, not Story or Rejected")
+    require(bool(stories), f"read yielded no story, and {len(items)} rejected ones; try another --source")
     ids: set[str] = set()
     for story in stories:
-        demand(isinstance(story.id, str) and bool(story.id.strip()), f"a story's id is {story.id!r}; it is a text")
-        demand(story.id not in ids, f"two stories have the id {story.id!r}")
+        require(isinstance(story.id, str) and bool(story.id.strip()), f"the id of a story is {story.id!r}, not a text")
+        require(story.id not in ids, f"two stories have the id {story.id!r}")
         ids.add(story.id)
         for problem in _problems(story):
-            demand(False, f"story {story.id!r}: {problem}")
+            require(False, f"story {story.id!r}: {problem}")
     return f"{len(stories)} stories, {len(items) - len(stories)} rejected"
 
 
 def _problems(story: Story) -> Iterator[str]:
     if not isinstance(story.frames, tuple) or not story.frames:
-        yield "frames is no tuple with at least one Frame"
+        yield "frames is not a tuple with at least one Frame"
         return
     if story.split is not None and story.split not in SPLITS:
         yield f"its split is {story.split!r}, not one of {', '.join(SPLITS)}"
@@ -114,38 +122,49 @@ def _frame_problems(frame: Any) -> Iterator[str]:
             yield f"an entity spans {entity.start} to {entity.end} of a text of {length} characters"
 
 
-def pictures_open(items: Sequence[Story | Rejected]) -> str | None:
-    """Open the first pictures. One that is broken is the source's fault; none that opens is the dataset's."""
+def images_open(dataset: DatasetUnderTest) -> str | None:
+    """Open the first images. A broken one is the fault of the source; if none opens, it is the dataset's."""
+    items = dataset.items
     stories = [item for item in items if isinstance(item, Story)]
-    frames = [frame for story in stories for frame in story.frames if frame.image is not None][:MOST_PICTURES]
-    demand(bool(frames), "no frame has a picture")
+    frames = [frame for story in stories for frame in story.frames if frame.image is not None][:MOST_IMAGES]
+    require(bool(frames), "no frame has an image")
     problems: list[str] = []
     for frame in frames:
         assert frame.image is not None
         try:
-            decode_image(frame.image, where="a picture")
+            decode_image(frame.image, where="an image")
         except ImageProblem as problem:
             problems.append(str(problem))
-    demand(len(problems) < len(frames), f"none of {len(frames)} opens: {problems[:1]}")
+    require(len(problems) < len(frames), f"none of {len(frames)} opens: {problems[:1]}")
     return f"{len(frames) - len(problems)} of {len(frames)}"
 
 
-def gives_the_same(first: Sequence[Story | Rejected], second: Sequence[Story | Rejected]) -> str | None:
-    """Compare two readings."""
-    demand(len(first) == len(second), f"{len(first)} stories, then {len(second)}")
+def is_repeatable(dataset: DatasetUnderTest) -> str | None:
+    """Read the stories twice."""
+    first, second = dataset.items, dataset.read()
+    require(len(first) == len(second), f"{len(first)} stories, then {len(second)}")
     for index, (one, other) in enumerate(zip(first, second, strict=True)):
-        demand(one == other, f"number {index} is another when read again; fix the order, and seed what is random")
+        require(one == other, f"story {index} differs when read again; fix the order, and seed random numbers")
     return None
 
 
-def surveys(choice: Choice, source: str | None, *, count: int) -> str | None:
-    """Compare what it says beforehand with the count of what it reads."""
-    dataset = build(choice.provided, choice.options)
-    if not isinstance(dataset, HasSurvey):
-        return "it makes none"
-    survey, again = dataset.survey(source), dataset.survey(source)
-    demand(survey == again, f"said {survey!r}, then {again!r}")
+def survey_is_right(dataset: DatasetUnderTest) -> str | None:
+    """Compare the survey with the stories that are read."""
+    built, count = dataset.build(), len(dataset.items)
+    if not isinstance(built, HasSurvey):
+        return "it has none"
+    survey, again = built.survey(dataset.source), built.survey(dataset.source)
+    require(survey == again, f"returned {survey!r}, then {again!r}")
     if survey.stories is not None:
         fits = survey.stories == count if count <= MOST_STORIES else survey.stories > MOST_STORIES
-        demand(fits, f"announced {survey.stories} stories, and read gives {count}")
+        require(fits, f"announced {survey.stories} stories, and read yields {count}")
     return f"stories: {survey.stories}, state: {'known' if survey.state else 'not known'}"
+
+
+CHECKS: tuple[Check[DatasetUnderTest], ...] = (
+    ("describes its source", describes),
+    ("yields valid stories", stories_are_valid),
+    ("its images can be opened", images_open),
+    ("yields the same stories again", is_repeatable),
+    ("its survey is right", survey_is_right),
+)

@@ -1,8 +1,8 @@
-"""What a decoder promises: to write and draw without a target in sight, and to be judged by it fairly."""
+"""Checks of decoders: valid output that does not depend on a target, and a sound loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
@@ -11,29 +11,14 @@ from torch import Tensor
 
 from ..api import Decoding, TextObjective
 from ..model.story_model import StoryModel
-from .harness import Bench, read, tokens, told
-from .outcomes import Check, demand
-
-
-def text_checks(bench: Bench) -> Iterator[Check]:
-    """Yield the checks of a text decoder."""
-    yield "writes ids of its own, and only padding after the end", lambda: writes_legal_ids(bench)
-    yield "writes the same whatever target it has seen", lambda: writes_unseen(bench)
-    yield "padding changes nothing", lambda: text_ignores_padding(bench)
-    yield "heeds its objective in training, and only there", lambda: heeds_objective(bench)
-
-
-def image_checks(bench: Bench) -> Iterator[Check]:
-    """Yield the checks of an image decoder."""
-    yield "draws within 0 and 1", lambda: draws_in_range(bench)
-    yield "draws the same whatever target it has seen", lambda: draws_unseen(bench)
-    yield "its loss is least at the target", lambda: loss_is_least_at_target(bench)
+from .harness import Harness, describe, read, tokens
+from .outcomes import Check, require
 
 
 @torch.no_grad()
-def writes_legal_ids(bench: Bench) -> str | None:
-    """Write by every method of decoding and hand what was written to the loss, as if it were a target."""
-    model = bench.build()
+def generates_valid_ids(harness: Harness) -> str | None:
+    """Generate by every decoding method, and compute the loss of the generated texts."""
+    model = harness.build()
     context, _ = read(model)
     narrative, decoder = model.encode_context(context), model.text_decoder
     target, real = tokens(decoder.tokenize(["a", "b c"]), 2)
@@ -43,114 +28,140 @@ def writes_legal_ids(bench: Bench) -> str | None:
         ids = decoder.generate(narrative, Decoding.model_validate({"method": method}))
         where = f"by {method}"
         wanted = f"(B, T) int64, B = {len(context.mask)}"
-        demand(ids.dtype == torch.int64 and ids.dim() == 2, f"{where}: wrote {told(ids)}; it writes {wanted}")
-        demand(len(ids) == len(context.mask), f"{where}: wrote {told(ids)}; it writes {wanted}")
-        demand(bool((ids >= 0).all()), f"{where}: wrote ids below 0")
+        require(ids.dtype == torch.int64 and ids.dim() == 2, f"{where}: generated {describe(ids)}, not {wanted}")
+        require(len(ids) == len(context.mask), f"{where}: generated {describe(ids)}, not {wanted}")
+        require(bool((ids >= 0).all()), f"{where}: generated ids below 0")
         after = ((ids == end).cumsum(dim=1) - (ids == end).long()) > 0  # (B, T): after the first end
-        demand(
+        require(
             not len(padding) or bool((ids[after] == padding[0]).all()),
-            f"{where}: wrote something after the end of a text",
+            f"{where}: generated tokens after the end of a text",
         )
-        demand(bool(decoder.loss(narrative, ids, ~after).isfinite()), f"{where}: wrote what its own loss cannot read")
+        require(
+            bool(decoder.loss(narrative, ids, ~after).isfinite()),
+            f"{where}: its loss of the text is not finite",
+        )
         texts = decoder.detokenize(ids)
-        demand(len(texts) == len(ids) and all(isinstance(text, str) for text in texts), "detokenize gave no text a row")
+        require(
+            len(texts) == len(ids) and all(isinstance(text, str) for text in texts),
+            "detokenize returned no text for a row",
+        )
     return ", ".join(methods)
 
 
 @torch.no_grad()
-def writes_unseen(bench: Bench) -> str | None:
-    """Write before and after the loss has seen two different targets."""
-    model = bench.build()
+def text_ignores_target(harness: Harness) -> str | None:
+    """Generate before and after computing the loss of two different targets."""
+    model = harness.build()
     context, target = read(model)
     narrative, decoder = model.encode_context(context), model.text_decoder
-    written = [decoder.generate(narrative, Decoding())]
+    generated = [decoder.generate(narrative, Decoding())]
     for ids, mask in ((target.ids, target.mask), (target.ids.flip(0), target.mask.flip(0))):
         decoder.loss(narrative, ids, mask)
-        written.append(decoder.generate(narrative, Decoding()))
-    demand(all(ids.equal(written[0]) for ids in written), "what it writes depends on a target; keep none in the module")
+        generated.append(decoder.generate(narrative, Decoding()))
+    require(
+        all(ids.equal(generated[0]) for ids in generated),
+        "the generated text depends on a target; do not store targets",
+    )
     return None
 
 
 @torch.no_grad()
-def text_ignores_padding(bench: Bench) -> str | None:
-    """Put real tokens where there are none, in the targets and in the contexts' texts."""
-    model = bench.build()
+def text_ignores_padding(harness: Harness) -> str | None:
+    """Replace padding by real tokens, in the targets and in the texts of the context."""
+    model = harness.build()
     context, target = read(model)
     narrative, decoder = model.encode_context(context), model.text_decoder
     loss = decoder.loss(narrative, target.ids, target.mask)
     filled = target.ids.where(target.mask, target.ids[:, :1])
     other = decoder.loss(narrative, filled, target.mask)
-    demand(loss.equal(other), f"ids of the target beyond its mask change the loss from {loss:.6f} to {other:.6f}")
+    require(loss.equal(other), f"ids of the target outside of its mask change the loss from {loss:.6f} to {other:.6f}")
     ids = context.text_ids.where(context.text_mask, context.text_ids[..., :1])
     changed = replace(narrative, context=replace(context, text_ids=ids))
     other = decoder.loss(changed, target.ids, target.mask)
-    demand(
-        torch.allclose(loss, other), f"ids of the context beyond its mask change the loss, {loss:.6f} to {other:.6f}"
+    require(
+        torch.allclose(loss, other),
+        f"ids of the context outside of its mask change the loss, {loss:.6f} to {other:.6f}",
     )
     one, two = (decoder.generate(each, Decoding()) for each in (narrative, changed))
-    demand(one.equal(two), "ids of the context beyond its mask change what is written")
+    require(one.equal(two), "ids of the context outside of its mask change the generated text")
     return None
 
 
 @torch.no_grad()
-def heeds_objective(bench: Bench) -> str | None:
-    """Compare the losses of the same decoder with and without label smoothing."""
-    plain = bench.build()
+def uses_objective(harness: Harness) -> str | None:
+    """Compare the losses with and without label smoothing."""
+    plain = harness.build()
     if not isinstance(getattr(plain.text_decoder, "objective", None), TextObjective):
-        return "it takes none"
-    objective = bench.config.objective.model_copy(update={"label_smoothing": 0.2})
-    smoothed = replace(bench, config=replace(bench.config, objective=objective)).build()
-    in_use, in_training = ([_loss(model, training) for model in (plain, smoothed)] for training in (False, True))
-    demand(in_use[0].equal(in_use[1]), "label smoothing changes its loss in use; heed it where self.training alone")
-    demand(not in_training[0].equal(in_training[1]), "label smoothing does not change its loss in training")
+        return "it supports none"
+    objective = harness.config.objective.model_copy(update={"label_smoothing": 0.2})
+    smoothed = replace(harness, config=replace(harness.config, objective=objective)).build()
+    evaluated, in_training = ([_loss(model, training) for model in (plain, smoothed)] for training in (False, True))
+    require(
+        evaluated[0].equal(evaluated[1]),
+        "label smoothing changes its loss in evaluation mode; use self.training",
+    )
+    require(not in_training[0].equal(in_training[1]), "label smoothing does not change its loss in training")
     return None
 
 
 def _loss(model: StoryModel, training: bool) -> Tensor:
     context, target = read(model.eval())
     model.train(training)
-    torch.manual_seed(0)  # what is dropped out is the same for all
+    torch.manual_seed(0)  # the same dropout for all
     return model.text_decoder.loss(model.encode_context(context), target.ids, target.mask)
 
 
-def _drawn(bench: Bench) -> tuple[Callable[[], Tensor], Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """Return what draws, the target (B, 3, H, W) and the loss."""
-    model = bench.build()
+def _generator(harness: Harness) -> tuple[Callable[[], Tensor], Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """Return the generator, the target (B, 3, H, W) and the loss."""
+    model = harness.build()
     context, target = read(model)
     narrative, decoder = model.encode_context(context), model.image_decoder
     return lambda: decoder(narrative), target.image, decoder.loss
 
 
 @torch.no_grad()
-def draws_in_range(bench: Bench) -> str | None:
-    """Draw from a narrative, and from one ten times as large."""
-    model = bench.build()
+def generates_in_range(harness: Harness) -> str | None:
+    """Generate from a narrative, and from one ten times as large."""
+    model = harness.build()
     context, _ = read(model)
     narrative = model.encode_context(context)
     loud = replace(narrative, steps=10 * narrative.steps, summary=10 * narrative.summary)
     for each in (narrative, loud):
         images = model.image_decoder(each)
         low, high = images.min().item(), images.max().item()
-        demand(low >= 0 and high <= 1, f"drew pixels from {low:.3g} to {high:.3g}; bound them, e.g. by a sigmoid")
+        require(low >= 0 and high <= 1, f"generated pixels from {low:.3g} to {high:.3g}; bound them, e.g. by a sigmoid")
     return None
 
 
 @torch.no_grad()
-def draws_unseen(bench: Bench) -> str | None:
-    """Draw before and after the loss has seen two different targets."""
-    draw, target, loss = _drawn(bench)
-    images = [draw()]
+def image_ignores_target(harness: Harness) -> str | None:
+    """Generate before and after computing the loss of two different targets."""
+    generate, target, loss = _generator(harness)
+    images = [generate()]
     for seen in (target, 1 - target):
         loss(images[0], seen)
-        images.append(draw())
-    demand(all(image.equal(images[0]) for image in images), "what it draws depends on a target, or on chance")
+        images.append(generate())
+    require(all(image.equal(images[0]) for image in images), "the generated image depends on a target, or is random")
     return None
 
 
 @torch.no_grad()
-def loss_is_least_at_target(bench: Bench) -> str | None:
+def loss_is_least_at_target(harness: Harness) -> str | None:
     """Compare the loss of a prediction with that of the target itself."""
-    draw, target, loss = _drawn(bench)
-    drawn, perfect = loss(draw(), target).item(), loss(target, target).item()
-    demand(perfect <= drawn, f"the target itself costs {perfect:.4f}, what is drawn {drawn:.4f}")
-    return f"{perfect:.4f}, of what is drawn {drawn:.4f}"
+    generate, target, loss = _generator(harness)
+    generated, perfect = loss(generate(), target).item(), loss(target, target).item()
+    require(perfect <= generated, f"the loss of the target itself is {perfect:.4f}, of its image {generated:.4f}")
+    return f"{perfect:.4f}, generated {generated:.4f}"
+
+
+TEXT_CHECKS: tuple[Check[Harness], ...] = (
+    ("generates valid ids, and only padding after the end", generates_valid_ids),
+    ("its text does not depend on a target", text_ignores_target),
+    ("ignores padding", text_ignores_padding),
+    ("uses its objective in training only", uses_objective),
+)
+IMAGE_CHECKS: tuple[Check[Harness], ...] = (
+    ("generates pixels within 0 and 1", generates_in_range),
+    ("its image does not depend on a target", image_ignores_target),
+    ("its loss is smallest at the target", loss_is_least_at_target),
+)

@@ -1,4 +1,4 @@
-"""What an encoder promises: above all that its frozen half can be kept, by a key that tells all it depends on."""
+"""Checks of encoders: tokenization, frozen features that can be cached, and a complete cache key."""
 
 from __future__ import annotations
 
@@ -15,26 +15,17 @@ from ..api import Options
 from ..config.resolve import Choice
 from ..errors import VsrError
 from ..model.story_model import StoryModel
-from .harness import SIZES, Bench, near, tokens, told
-from .outcomes import Check, demand
-from .stories import tell_stories
+from .harness import SIZES, Harness, describe, near, tokens
+from .outcomes import Check, require
+from .stories import make_stories
 
 TEXTS = ("Mara opens the box.", "", "It rains, " * 40, "a", "Ünïcode — “quoted” 😀")
 WEIGHTS_TRIED = 3
 
 
-def checks(bench: Bench) -> Iterator[Check]:
-    """Yield the checks of a visual or a text encoder."""
-    if bench.section == "text":
-        yield "tokenizes any text within its vocabulary", lambda: tokenizes(bench)
-        yield "padding changes nothing", lambda: ignores_padding(bench)
-    yield "frozen gives the same for one input, always", lambda: frozen_is_a_function(bench)
-    yield "cache_key tells apart what frozen gives", lambda: key_is_complete(bench)
-
-
 @dataclass(frozen=True)
 class Inputs:
-    """What the frozen half reads: pixels, or ids and mask; N rows each."""
+    """Input of `frozen`: pixels, or ids and mask; N rows each."""
 
     tensors: tuple[Tensor, ...]
 
@@ -43,120 +34,123 @@ class Inputs:
         return Inputs(tuple(tensor[chosen] for tensor in self.tensors))
 
 
-def _inputs(bench: Bench, model: StoryModel) -> Inputs:
-    if bench.section == "text":
+def _inputs(harness: Harness, model: StoryModel) -> Inputs:
+    if harness.section == "text":
         return Inputs(tokens(model.text.tokenize(TEXTS), len(TEXTS)))
-    pictures = tell_stories(1, steps=4, image_size=SIZES[0].image_size).pictures[:2]
-    return Inputs((model.visual.pixels(pictures),))
+    images = make_stories(1, steps=4, image_size=SIZES[0].image_size).images[:2]
+    return Inputs((model.visual.pixels(images),))
 
 
-def _frozen(bench: Bench, model: StoryModel, inputs: Inputs) -> Tensor:
-    features: Tensor = bench.part(model).frozen(*inputs.tensors)
+def _frozen(harness: Harness, model: StoryModel, inputs: Inputs) -> Tensor:
+    features: Tensor = harness.component(model).frozen(*inputs.tensors)
     return features
 
 
-def tokenizes(bench: Bench) -> str | None:
-    """Tokenize ordinary and odd texts, by themselves and together."""
-    model = bench.build()
+def tokenizes(harness: Harness) -> str | None:
+    """Tokenize ordinary and unusual texts, alone and together."""
+    model = harness.build()
     text, vocabulary = model.text, model.text.vocabulary
     ids, mask = tokens(text.tokenize(TEXTS), len(TEXTS))
-    demand(int(ids.min()) >= 0 and int(ids.max()) < len(vocabulary), "gave ids that its vocabulary does not have")
-    demand(bool((ids[~mask] == vocabulary.pad).all()), "filled texts up with another id than its vocabulary's pad")
+    require(int(ids.min()) >= 0 and int(ids.max()) < len(vocabulary), "returned ids outside of its vocabulary")
+    require(bool((ids[~mask] == vocabulary.pad).all()), "pads with another id than pad of its vocabulary")
     for row, one in enumerate(TEXTS):
         alone, real = tokens(text.tokenize([one]), 1)
-        demand(alone.shape[1] == ids.shape[1], "gave another length for one text than for several; L is fixed")
-        demand(alone[0].equal(ids[row]) and real[0].equal(mask[row]), f"read {one[:20]!r} differently among others")
+        require(alone.shape[1] == ids.shape[1], "returned another length for one text than for several; L is fixed")
+        require(alone[0].equal(ids[row]) and real[0].equal(mask[row]), f"tokenizes {one[:20]!r} differently in a batch")
     special = {vocabulary.pad, vocabulary.bos, vocabulary.eos}
-    demand(all(0 <= token < len(vocabulary) for token in special), "its pad, bos or eos is not in its vocabulary")
+    require(all(0 <= token < len(vocabulary) for token in special), "its pad, bos or eos is not in its vocabulary")
     return f"L = {ids.shape[1]}, V = {len(vocabulary)}"
 
 
 @torch.no_grad()
-def ignores_padding(bench: Bench) -> str | None:
-    """Put a real token where there is none."""
-    model = bench.build()
-    ids, mask = _inputs(bench, model).tensors
+def ignores_padding(harness: Harness) -> str | None:
+    """Replace padding by real tokens."""
+    model = harness.build()
+    ids, mask = _inputs(harness, model).tensors
     changed = ids.where(mask, torch.full_like(ids, int(ids[0, 0])))
     one, other = (model.text(model.text.frozen(each, mask), mask) for each in (ids, changed))
-    demand(near(one, other), "ids beyond the mask change the embedding; mask them")
+    require(near(one, other), "ids outside of the mask change the embedding; exclude them")
     return None
 
 
-def frozen_is_a_function(bench: Bench) -> str | None:
-    """Ask for the same features again, in training, alone, and look for a gradient."""
-    model = bench.build()
-    part, inputs = bench.part(model), _inputs(bench, model)
-    first = _frozen(bench, model, inputs)
-    demand(first.equal(_frozen(bench, model, inputs)), "gave something else when asked again")
-    if part.cache_key is None:
-        demand(first.equal(inputs.tensors[0]), "cache_key is None, yet frozen gives something else than its input")
+def frozen_is_a_function(harness: Harness) -> str | None:
+    """Compute the same features again, in training mode and alone, and require no gradient."""
+    model = harness.build()
+    component, inputs = harness.component(model), _inputs(harness, model)
+    first = _frozen(harness, model, inputs)
+    require(first.equal(_frozen(harness, model, inputs)), "returned other features the second time")
+    if component.cache_key is None:
+        require(first.equal(inputs.tensors[0]), "cache_key is None, but frozen does not return its input")
         return "nothing is frozen"
-    demand(not first.requires_grad, "its result asks for a gradient; compute it under torch.no_grad()")
+    require(not first.requires_grad, "its result requires a gradient; compute it under torch.no_grad()")
     model.train()
-    demand(first.equal(_frozen(bench, model, inputs)), "gave something else in training; keep what is frozen in eval()")
-    demand(first.equal(_frozen(bench, model.eval(), inputs)), "training mode changed it for good; override train()")
+    require(
+        first.equal(_frozen(harness, model, inputs)),
+        "returned other features in training mode; override train()",
+    )
+    require(first.equal(_frozen(harness, model.eval(), inputs)), "training mode changed it permanently")
     for row in range(len(first)):
-        alone = _frozen(bench, model, inputs.rows(slice(row, row + 1)))
-        demand(near(alone, first[row : row + 1]), "gave something else for an input by itself")
-    return f"{told(first[0])} each"
+        alone = _frozen(harness, model, inputs.rows(slice(row, row + 1)))
+        require(near(alone, first[row : row + 1]), "returned other features for an input alone")
+    return f"{describe(first[0])} each"
 
 
-def key_is_complete(bench: Bench) -> str | None:
-    """Change weights and options: where that changes the features, it must change the key."""
-    model = bench.build()
-    part, inputs = bench.part(model), _inputs(bench, model)
-    key, features = part.cache_key, _frozen(bench, model, inputs)
-    demand(bench.part(bench.build()).cache_key == key, "another build from equal weights has another key")
-    tried = [f"option {field}" for field, other in _varied(bench) if _told_apart(bench, field, other, key, features)]
+def key_is_complete(harness: Harness) -> str | None:
+    """Change weights and options: whatever changes the features must change the key."""
+    model = harness.build()
+    component, inputs = harness.component(model), _inputs(harness, model)
+    key, features = component.cache_key, _frozen(harness, model, inputs)
+    require(harness.component(harness.build()).cache_key == key, "a second build with equal weights has another key")
+    tried = [f"option {field}" for field, other in _varied(harness) if _differs(harness, field, other, key, features)]
     if key is None:
         return "nothing is frozen"
-    frozen = _frozen_floats(part)
+    frozen = _frozen_floats(component)
     for name in list(frozen)[:: max(1, len(frozen) // WEIGHTS_TRIED)]:
         weight, kept = frozen[name], frozen[name].clone()
         with torch.no_grad():
             weight.add_(0.5)
-            changes = not _frozen(bench, model, inputs).equal(features)
-            demand(not changes or part.cache_key != key, f"does not change with the frozen weight {name}")
+            changes = not _frozen(harness, model, inputs).equal(features)
+            require(not changes or component.cache_key != key, f"does not change with the frozen weight {name}")
             weight.copy_(kept)
     with torch.no_grad():
-        for weight in part.parameters():
+        for weight in component.parameters():
             if weight.requires_grad:
                 weight.add_(0.5)
-    demand(part.cache_key == key, "changes with weights that train: nothing kept would ever be found again")
+    require(component.cache_key == key, "changes with trained weights, so that cached features would never be found")
     return ", ".join(["weights", *tried])
 
 
-def _frozen_floats(part: Any) -> Mapping[str, Tensor]:
-    trained = {name for name, weight in part.named_parameters() if weight.requires_grad}
-    state = part.state_dict(keep_vars=True)
+def _frozen_floats(component: Any) -> Mapping[str, Tensor]:
+    trained = {name for name, weight in component.named_parameters() if weight.requires_grad}
+    state = component.state_dict(keep_vars=True)
     return {name: value for name, value in state.items() if name not in trained and value.is_floating_point()}
 
 
-def _told_apart(bench: Bench, field: str, other: Bench, key: str | None, features: Tensor) -> bool:
-    """Compare with the encoder built with another value of one option; False if it cannot be built."""
+def _differs(harness: Harness, field: str, other: Harness, key: str | None, features: Tensor) -> bool:
+    """Whether another value of an option changes the features; False if it cannot be built."""
     try:
         model = other.build()
     except VsrError:
         return False
     given = _frozen(other, model, _inputs(other, model))
     same = given.shape == features.shape and given.equal(features)
-    demand(same or key is None or other.part(model).cache_key != key, f"does not change with the option {field}")
+    require(same or key is None or other.component(model).cache_key != key, f"does not change with the option {field}")
     return not same
 
 
-def _varied(bench: Bench) -> Iterator[tuple[str, Bench]]:
-    """Yield the bench with another value for each option that can have one, but those that were given."""
-    choice = bench.config.parts[bench.section]
+def _varied(harness: Harness) -> Iterator[tuple[str, Harness]]:
+    """Yield the harness with another value for each option that was not set."""
+    choice = harness.config.parts[harness.section]
     for field, options in _variations(choice.options):
-        parts = {**bench.config.parts, bench.section: Choice(choice.provided, options)}
-        yield field, replace(bench, config=replace(bench.config, parts=parts))
+        parts = {**harness.config.parts, harness.section: Choice(choice.provided, options)}
+        yield field, replace(harness, config=replace(harness.config, parts=parts))
 
 
 def _variations(options: Options) -> Iterator[tuple[str, Options]]:
     kind = type(options)
     for field, facts in kind.model_fields.items():
         if field in options.model_fields_set:
-            continue  # whoever set it may have had to: other weights may not be at hand
+            continue  # other weights may not be available
         value = getattr(options, field)
         for other in _others(facts.annotation, value):
             try:
@@ -169,7 +163,7 @@ def _variations(options: Options) -> Iterator[tuple[str, Options]]:
 
 
 def _others(annotation: Any, value: object) -> Iterator[object]:
-    """Yield values of a type that differ from one."""
+    """Yield other values of a type."""
     if get_origin(annotation) in (Union, UnionType):
         for kind in get_args(annotation):
             yield from _others(kind, value)
@@ -182,3 +176,13 @@ def _others(annotation: Any, value: object) -> Iterator[object]:
         yield from (number + 1, 2 * number, number - 1)
     elif annotation is float and isinstance(value, float):
         yield from (value + 0.5, value / 2)
+
+
+CHECKS: tuple[Check[Harness], ...] = (
+    ("frozen is deterministic and independent of the batch", frozen_is_a_function),
+    ("cache_key changes with everything that frozen depends on", key_is_complete),
+)
+TEXT_CHECKS: tuple[Check[Harness], ...] = (
+    ("tokenizes any text within its vocabulary", tokenizes),
+    ("ignores padding", ignores_padding),
+)

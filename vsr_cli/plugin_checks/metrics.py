@@ -1,9 +1,9 @@
-"""What a metric promises: numbers of each window by itself, and a score of any windows that tells good from bad."""
+"""Checks of metrics: statistics per window, a score of any selection of windows, and the best score for the truth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import fields
 from typing import Any
@@ -17,45 +17,37 @@ from ..config.experiment import resolve_metrics
 from ..config.resolve import Choice, parse_set
 from ..plugin.loading import build
 from ..plugin.registry import Registry
-from .outcomes import Check, demand
-from .stories import TinyStories, tell_stories
+from .outcomes import Check, require
+from .stories import SmallStories, make_stories
 
 WINDOWS = 6
-NUMBERS = 8
-"""Numbers of a vector in the made-up space."""
+DIMENSIONS = 8
+"""Of the vectors in the embedding space."""
 BETTER = ("higher", "lower", "one")
 Statistics = NDArray[np.float64]
 
 
 def choose(registry: Registry, name: str, assignments: Sequence[str]) -> Choice:
-    """Resolve a metric's options. Raises VsrError with all mistakes in the assignments."""
+    """Resolve the options of a metric. Raises VsrError with all errors in the assignments."""
     return resolve_metrics(registry, [name], parse_set(assignments))[0]
 
 
-def build_it(choice: Choice) -> str:
-    """Build the metric and look at what it says of itself."""
+def is_built(choice: Choice) -> str:
+    """Build the metric and check its attributes."""
     metric = build(choice.provided, choice.options)
     how = "measure_in_space" if isinstance(metric, SpaceMetric) else "measure"
     missing = [name for name in (how, "combine", "scale", "signature", "better") if not hasattr(metric, name)]
-    demand(not missing, f"{type(metric).__qualname__} lacks {', '.join(missing)}")
-    demand(metric.better in BETTER, f"better is {metric.better!r}, not one of {', '.join(BETTER)}")
+    require(not missing, f"{type(metric).__qualname__} lacks {', '.join(missing)}")
+    require(metric.better in BETTER, f"better is {metric.better!r}, not one of {', '.join(BETTER)}")
     for name in ("scale", "signature"):
         text = getattr(metric, name)
-        demand(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}; it is a text")
+        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}, not a text")
     return f"{type(metric).__qualname__}, {metric.scale}"
 
 
-def checks(choice: Choice) -> Iterator[Check]:
-    """Yield the checks of a metric."""
-    yield "measures each window from itself alone", lambda: measures_alone(choice)
-    yield "combines any selection of windows", lambda: combines_any(choice)
-    yield "leaves what it reads as it was", lambda: changes_nothing(choice)
-    yield "the truth scores no worse than a wrong answer", lambda: truth_is_best(choice)
-
-
 def _measure(choice: Choice, answers: Sequence[int], rows: Sequence[int] | None = None) -> tuple[Any, Statistics]:
-    """Return the metric and its statistics (n, S) of windows `rows`, where window i is answered by what is true of
-    window `answers[i]`."""
+    """Return the metric and its statistics (n, S) of windows `rows`; the prediction of window i is the truth of window
+    `answers[i]`."""
     metric = build(choice.provided, choice.options)
     chosen = list(range(len(answers))) if rows is None else list(rows)
     if isinstance(metric, SpaceMetric):
@@ -68,7 +60,7 @@ def _measure(choice: Choice, answers: Sequence[int], rows: Sequence[int] | None 
 
 
 def _samples(answers: Sequence[int]) -> list[Sample]:
-    stories = tell_stories(WINDOWS, steps=4, image_size=32)
+    stories = make_stories(WINDOWS, steps=4, image_size=32)
     truth = [story[-1] for story in stories.texts]
     return [
         Sample(
@@ -76,20 +68,20 @@ def _samples(answers: Sequence[int]) -> list[Sample]:
             context_texts=tuple(stories.texts[window][:-1]),
             predicted_text=truth[answer],
             reference_text=truth[window],
-            predicted_image=_picture(stories, answer),
-            reference_image=_picture(stories, window),
+            predicted_image=_image(stories, answer),
+            reference_image=_image(stories, window),
         )
         for window, answer in enumerate(answers)
     ]
 
 
-def _picture(stories: TinyStories, window: int) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8] = stories.pictures[stories.rows[window, -1]].movedim(0, -1).numpy()  # (H, W, 3)
-    return picture.copy()  # else a change of one is a change of all that show it
+def _image(stories: SmallStories, window: int) -> NDArray[np.uint8]:
+    image: NDArray[np.uint8] = stories.images[stories.rows[window, -1]].movedim(0, -1).numpy()  # (H, W, 3)
+    return image.copy()  # windows share images
 
 
 def _comparison(answers: Sequence[int], rows: Sequence[int]) -> Comparison:
-    places = np.random.default_rng(0).normal(size=(WINDOWS, NUMBERS)).astype(np.float32)
+    places = np.random.default_rng(0).normal(size=(WINDOWS, DIMENSIONS)).astype(np.float32)
     own = np.array(rows)
     return Comparison(
         predicted=places[np.array(answers)[own]],
@@ -102,21 +94,21 @@ def _comparison(answers: Sequence[int], rows: Sequence[int]) -> Comparison:
 
 
 def measures_alone(choice: Choice) -> str | None:
-    """Measure windows together, in another order, and one by one."""
+    """Measure windows together, in another order, and alone."""
     answers = np.roll(np.arange(WINDOWS), 1).tolist()
     statistics = _measure(choice, answers)[1]
     shape = f"{statistics.shape} {statistics.dtype}"
-    demand(
+    require(
         statistics.ndim == 2 and len(statistics) == WINDOWS and statistics.dtype == np.float64,
-        f"gave {shape} for {WINDOWS} windows; it gives (n, S) float64",
+        f"returned {shape} for {WINDOWS} windows, not (n, S) float64",
     )
-    demand(bool(np.isfinite(statistics).all()), "gave statistics that are no numbers")
+    require(bool(np.isfinite(statistics).all()), "returned statistics that are not finite")
     order = list(reversed(range(WINDOWS)))
     turned = _measure(choice, answers, order)[1]
-    demand(_near(turned, statistics[order]), "gave a window other numbers in another order")
+    require(_near(turned, statistics[order]), "returned other statistics of a window in another order")
     for row in range(WINDOWS):
         alone = _measure(choice, answers, [row])[1]
-        demand(_near(alone, statistics[[row]]), "gave a window other numbers by itself")
+        require(_near(alone, statistics[[row]]), "returned other statistics of a window alone")
     return f"S = {statistics.shape[1]}"
 
 
@@ -125,26 +117,26 @@ def _near(one: Statistics, other: Statistics) -> bool:
 
 
 def combines_any(choice: Choice) -> str | None:
-    """Combine all windows, each alone, pairs, and some twice, as a bootstrap does."""
+    """Combine all windows, single ones, a pair, and some twice, as in a bootstrap."""
     metric, statistics = _measure(choice, np.roll(np.arange(WINDOWS), 1).tolist())
     selections = [list(range(WINDOWS)), *([row] for row in range(WINDOWS)), [0, 3], [2, 2, 5]]
     for selection in selections:
         scores = metric.combine(statistics[selection])
         headline = next(iter(scores), None)
-        demand(headline == choice.name, f"combine gave {headline!r} first; the headline has the metric's own name")
+        require(headline == choice.name, f"combine returned {headline!r} first; the first score has the metric's name")
         strange = [name for name in scores if not f"{name}-".startswith(f"{choice.name}-")]
-        demand(not strange, f"combine gave {strange[:1]}; further scores add to the metric's name")
+        require(not strange, f"combine returned {strange[:1]}; further scores are named {choice.name}-...")
         score, (low, high) = scores[choice.name], score_range(metric)
-        demand(math.isfinite(score), f"combine gave no number for {len(selection)} windows")
-        demand(low - 1e-9 <= score <= high + 1e-9, f"combine gave {score:.6g}, but the scale is {metric.scale!r}")
+        require(math.isfinite(score), f"combine did not return a number for {len(selection)} windows")
+        require(low - 1e-9 <= score <= high + 1e-9, f"combine returned {score:.6g}, not on the scale {metric.scale!r}")
     backwards = metric.combine(statistics[::-1])[choice.name]
     forwards = metric.combine(statistics)[choice.name]
-    demand(math.isclose(forwards, backwards, rel_tol=1e-6, abs_tol=1e-9), "the score depends on the windows' order")
+    require(math.isclose(forwards, backwards, rel_tol=1e-6, abs_tol=1e-9), "the score depends on the order of windows")
     return ", ".join(metric.combine(statistics))
 
 
 def changes_nothing(choice: Choice) -> str | None:
-    """Compare all that a metric reads with a copy from before: other metrics and the bootstrap read it, too."""
+    """Compare the inputs of a metric with copies: other metrics and the bootstrap use them, too."""
     answers = np.roll(np.arange(WINDOWS), 1).tolist()
     metric = build(choice.provided, choice.options)
     samples = _samples(answers)
@@ -163,12 +155,12 @@ def _call_and_compare(method: Callable[[Any], Any], given: Any) -> Any:
     before = deepcopy(given)
     answer = method(given)
     changed = ", ".join(_changes(before, given))
-    demand(not changed, f"{method.__name__} changed the {changed} that it was given")
+    require(not changed, f"{method.__name__} changed its input ({changed})")
     return answer
 
 
 def _changes(before: Any, after: Any) -> list[str]:
-    """Name what differs, each name once: fields of samples or of a comparison, else what a method's argument is."""
+    """Return the distinct names of what differs: fields of samples or of a comparison, or the kind of argument."""
     if isinstance(before, Comparison | Sample):
         names = [field.name for field in fields(before)]
         return [name for name in names if _changes(getattr(before, name), getattr(after, name))]
@@ -183,15 +175,26 @@ def _changes(before: Any, after: Any) -> list[str]:
 
 
 def truth_is_best(choice: Choice) -> str | None:
-    """Score the truth, and other windows' truths in its place."""
+    """Compare the score of the truth with that of other windows' truths."""
     metric, statistics = _measure(choice, range(WINDOWS))
     top = metric.combine(statistics)[choice.name]
     notes = [f"truth {top:.4g}"]
-    for name, answers in (("shuffled", np.roll(np.arange(WINDOWS), 1).tolist()), ("one for all", [0] * WINDOWS)):
+    for name, answers in (
+        ("shuffled", np.roll(np.arange(WINDOWS), 1).tolist()),
+        ("the same", [0] * WINDOWS),
+    ):
         baseline = metric.combine(_measure(choice, answers)[1])[choice.name]
         notes.append(f"{name} {baseline:.4g}")
         good = {"higher": top - baseline, "lower": baseline - top, "one": abs(baseline - 1) - abs(top - 1)}[
             metric.better
         ]
-        demand(good >= -1e-9, f"it is better {metric.better}, but {', '.join(notes)}")
+        require(good >= -1e-9, f"better is {metric.better}, but {', '.join(notes)}")
     return ", ".join(notes)
+
+
+CHECKS: tuple[Check[Choice], ...] = (
+    ("measures each window alone", measures_alone),
+    ("combines any selection of windows", combines_any),
+    ("does not change its inputs", changes_nothing),
+    ("the truth scores no worse than other texts and images", truth_is_best),
+)

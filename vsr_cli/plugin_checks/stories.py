@@ -1,4 +1,4 @@
-"""A few stories made up in memory, small enough that a model reads them in milliseconds."""
+"""A few small stories in memory, as the input of checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-PICTURES = 4
-"""Distinct pictures; stories share them, so that a large encoder sees few."""
+IMAGES = 4
+"""Distinct images, shared by stories, so that a large encoder computes few."""
 HEROES = ("Mara", "Ivo", "The dog", "Anna Lind")
 DEEDS = ("opens", "carries", "cannot find", "paints", "drops", "sells", "hides")
 THINGS = ("a red box", "the kite", "an old map", "two keys", "the lantern")
@@ -17,32 +17,32 @@ ENDINGS = (".", " by the sea.", ", and laughs!", " while it rains and rains.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyStories:
-    """S stories of K + 1 frames. The last one is short: the end of its context is a repeat."""
+class SmallStories:
+    """S stories of K + 1 frames. The last one is short: the last frame of its context is repeated."""
 
-    pictures: Tensor
+    images: Tensor
     """(P, 3, H, W) uint8."""
     rows: Tensor
-    """Which picture each frame shows, (S, K + 1) int64."""
+    """Index of the image of each frame, (S, K + 1) int64."""
     texts: list[list[str]]
     """S lists of K + 1 texts."""
     mask: Tensor
-    """True where a frame of the context is no repeat, (S, K) bool."""
+    """False where a frame of the context is repeated, (S, K) bool."""
 
 
-def tell_stories(count: int, *, steps: int, image_size: int) -> TinyStories:
-    """Make up stories of K = `steps` context frames and a target, always the same ones."""
+def make_stories(count: int, *, steps: int, image_size: int) -> SmallStories:
+    """Return stories of K = `steps` context frames and a target, always the same."""
     random = torch.Generator().manual_seed(0)
-    coarse = torch.rand(PICTURES, 3, 4, 4, generator=random) * 255
-    pictures = functional.interpolate(coarse, (image_size, image_size), mode="bilinear").byte()  # (P, 3, H, W)
-    rows = (3 * torch.arange(count)[:, None] + torch.arange(steps + 1)) % PICTURES  # (S, K + 1)
+    coarse = torch.rand(IMAGES, 3, 4, 4, generator=random) * 255
+    images = functional.interpolate(coarse, (image_size, image_size), mode="bilinear").byte()  # (P, 3, H, W)
+    rows = (3 * torch.arange(count)[:, None] + torch.arange(steps + 1)) % IMAGES  # (S, K + 1)
     texts = [[_sentence(5 * story + frame) for frame in range(steps + 1)] for story in range(count)]
     mask = torch.ones(count, steps, dtype=torch.bool)
     if count > 1 and steps > 1:
         mask[-1, -1] = False
         rows[-1, steps - 1] = rows[-1, steps - 2]
         texts[-1][steps - 1] = texts[-1][steps - 2]
-    return TinyStories(pictures=pictures, rows=rows, texts=texts, mask=mask)
+    return SmallStories(images=images, rows=rows, texts=texts, mask=mask)
 
 
 def _sentence(number: int) -> str:

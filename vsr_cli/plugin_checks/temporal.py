@@ -1,50 +1,48 @@
-"""What a temporal model promises beside its shapes: a reading of stories that are too short."""
+"""Checks of temporal models: short stories and the mask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from .harness import SIZES, Bench
-from .outcomes import Check, demand
+from .harness import SIZES, Harness
+from .outcomes import Check, require
 
 TOLERANCE = 1e-5
-"""Of a state, whose numbers are about 1: masked frames may change the order in which sums are rounded."""
-
-
-def checks(bench: Bench) -> Iterator[Check]:
-    """Yield the checks of a temporal model."""
-    yield "reads stories that are filled up with repeats", lambda: reads_short_stories(bench)
-    yield "heeds its mask: what stands there in place of a frame changes nothing", lambda: heeds_mask(bench)
+"""Of a state, whose values are about 1, for rounding."""
 
 
 @torch.no_grad()
-def reads_short_stories(bench: Bench) -> str | None:
-    """Read stories of one real frame up to K, whose states must be numbers."""
+def reads_short_stories(harness: Harness) -> str | None:
+    """Read stories of 1 to K real frames; all states must be finite."""
     size = SIZES[0]
-    temporal = bench.build().temporal
+    temporal = harness.build().temporal
     real = torch.arange(size.steps)[None] <= torch.arange(size.steps)[:, None]  # (K, K): one frame, two, … K
     frames = torch.randn(size.steps, size.steps, size.width)
     places = torch.arange(size.steps).expand(size.steps, -1).minimum(torch.arange(size.steps)[:, None])
     repeated = frames.take_along_dim(places[..., None], dim=1)  # (K, K, D)
     steps, summary = temporal(repeated, real)
-    demand(bool(steps.isfinite().all()), "a short story's steps are no numbers")
-    demand(bool(summary.isfinite().all()), "a short story's summary is no number")
+    require(bool(steps.isfinite().all()), "the steps of a short story are not finite")
+    require(bool(summary.isfinite().all()), "the summary of a short story is not finite")
     return None
 
 
 @torch.no_grad()
-def heeds_mask(bench: Bench) -> str | None:
-    """Read stories of one real frame up to K twice, with other frames at the masked positions the second time."""
+def ignores_masked_frames(harness: Harness) -> str | None:
+    """Read stories of 1 to K real frames twice, with other frames at the masked positions."""
     size = SIZES[0]
-    temporal = bench.build().eval().temporal
+    temporal = harness.build().eval().temporal
     real = torch.arange(size.steps)[None] <= torch.arange(size.steps)[:, None]  # (K, K): one frame, two, ... K
     frames, others = torch.randn(2, size.steps, size.steps, size.width)
     steps, summary = temporal(frames, real)
     changed_steps, changed_summary = temporal(torch.where(real[..., None], frames, others), real)
     moved = float((summary - changed_summary).abs().max())
-    demand(moved <= TOLERANCE, f"frames whose mask is False change the summary, by up to {moved:.2g}")
+    require(moved <= TOLERANCE, f"frames whose mask is False change the summary, by up to {moved:.2g}")
     moved = float((steps - changed_steps)[real].abs().max())
-    demand(moved <= TOLERANCE, f"frames whose mask is False change the states after real frames, by up to {moved:.2g}")
+    require(moved <= TOLERANCE, f"frames whose mask is False change the states after real frames, by up to {moved:.2g}")
     return None
+
+
+CHECKS: tuple[Check[Harness], ...] = (
+    ("reads short stories", reads_short_stories),
+    ("ignores masked frames", ignores_masked_frames),
+)
