@@ -1,4 +1,4 @@
-"""For the tests of a plugin: the checks of `vsr plugins check`, as one assertion. Light until it is called."""
+"""Testing of plugins: the checks of `vsr plugins check` as one assertion."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from .plugin.kinds import KIND_OF, kind_of_word
 def check_component(
     name: str, *, kind: str | None = None, settings: Sequence[str] = (), source: Path | str | None = None
 ) -> None:
-    """Assert that an installed component keeps what its kind promises.
+    """Assert that an installed component fulfills the contract of its kind.
 
-    `kind` is one such as "text-decoder", and is needed where components of several kinds have the name. `settings` are
-    "section.key=value", as for `--set`: weights that are small or random, where the defaults would fetch some. `source`
-    is what a dataset reads.
+    `kind`, such as "text-decoder", is needed if several kinds have a component of this name. `settings` are
+    "section.key=value", as for `--set`, e.g. for small or random weights. `source` is what a dataset reads.
 
-    Raises AssertionError with a line for each promise that is broken, and VsrError if there is no such component, or
-    the settings are mistaken.
+    Raises AssertionError with a line for each failed check, and VsrError for an unknown component or wrong settings.
     """
     from .plugin.discovery import registry
     from .plugin_checks.check import check

@@ -91,8 +91,8 @@ BROKEN = {
     "sound_and_broken": Plugin(
         declaring("lost") + answering("return 7", hook="vsr_fusions"), "vsr_fusions returned int"
     ),
-    "empty_list": Plugin(answering("return []"), "answers no hook with a component"),
-    "unmarked_hook": Plugin(declaring("lost").replace("@hookimpl\n", ""), "answers no hook with a component"),
+    "empty_list": Plugin(answering("return []"), "declares no component"),
+    "unmarked_hook": Plugin(declaring("lost").replace("@hookimpl\n", ""), "declares no component"),
 }
 TWINS = {
     "twin_one": Plugin(declaring("twin"), ""),

@@ -1,7 +1,7 @@
-"""Finding plugins. The one place where anything may go wrong in someone else's code and the program goes on.
+"""Discover plugins by their entry points. A broken plugin costs one warning line.
 
-Each plugin is loaded, registered and asked in its own `try`: one that is broken costs one warning line. pluggy's
-own `load_setuptools_entrypoints` has no such isolation. A plugin counts whole or not at all.
+Each plugin is loaded, registered and called in its own `try`; pluggy's `load_setuptools_entrypoints` has no such
+isolation. A plugin counts as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DISABLE_VARIABLE = "VSR_DISABLE_PLUGINS"
 
 
 class BrokenPluginError(Exception):
-    """What is wrong with a plugin, in words for its author."""
+    """A plugin declares something wrong; the message is for its author."""
 
 
 @cache
 def registry() -> Registry:
-    """Discover the installed plugins once a process. VSR_DISABLE_PLUGINS=a,b keeps plugins out by name."""
+    """Discover the installed plugins once per process. VSR_DISABLE_PLUGINS=a,b disables plugins by name."""
     names = os.environ.get(DISABLE_VARIABLE, "").split(",")
     return discover(entry_points(group=GROUP), disabled={name.strip() for name in names if name.strip()})
 
@@ -42,26 +42,26 @@ def discover(points: Iterable[EntryPoint], *, disabled: set[str]) -> Registry:
     """Load each entry point that is not disabled. Never raises for what a plugin does, SystemExit included."""
     provided: list[Provided] = []
     broken: list[Broken] = []
-    kept_out: list[str] = []
+    disabled_names: list[str] = []
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         if point.name in disabled:
-            kept_out.append(point.name)
+            disabled_names.append(point.name)
             continue
         distribution = "no distribution"
         try:
             if point.dist:
                 distribution = f"{point.dist.name} {point.dist.version}"
-            # What a plugin prints while it is loaded must not stand before the JSON that a command writes.
+            # Output of a plugin must not precede the JSON of a command.
             with redirect_stdout(sys.stderr), shared_state(f"plugin {point.name}"):
                 components = _components(point)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin does costs one line; a Rust panic is no Exception
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; a Rust panic is not an Exception
             broken.append(Broken(point.name, distribution, _reason(error)))
             continue
         remember_code(point.name, distribution, point.module)
         provided += [Provided(section, item, point.name, distribution) for section, item in components]
-    return Registry(tuple(provided), tuple(broken), tuple(kept_out))
+    return Registry(tuple(provided), tuple(broken), tuple(disabled_names))
 
 
 def _components(point: EntryPoint) -> list[tuple[str, Component]]:
@@ -84,7 +84,7 @@ def _components(point: EntryPoint) -> list[tuple[str, Component]]:
                     raise BrokenPluginError(f"{kind.hook} returned a {type(item).__name__} among its components")
                 found.append((kind.section, item))
     if not found:
-        raise BrokenPluginError("it answers no hook with a component; mark its functions with @vsr_cli.api.hookimpl")
+        raise BrokenPluginError("it declares no component; mark its functions with @vsr_cli.api.hookimpl")
     return found
 
 
@@ -103,11 +103,11 @@ def _check_hook_names(manager: pluggy.PluginManager) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Put what went wrong in one line."""
+    """Return the error as one line."""
     if isinstance(error, BrokenPluginError | PluginError):
         return str(error)
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - an exception class of the plugin's own may fail at this too
+    except Exception:  # noqa: BLE001 - the plugin's own exception class may fail here
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,7 +1,7 @@
-"""Whose fault an error is. What a plugin raises is one line that names it and exit code 1, wherever it was called from.
+"""Attribute errors to plugins: an error in a plugin's code is one line that names the plugin, and exit code 1.
 
-Plugins are called from everywhere, so nothing is wrapped: an error is looked at once, at the top of a command, and its
-traceback tells in whose code it arose.
+Plugins are called from everywhere, so no call is wrapped: an error is inspected once, at the top of a command, by its
+traceback.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from .registry import Provided
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPIPE, errno.EROFS}
-"""Errors of the system that are nobody's code's fault."""
+"""System errors that are not the fault of any code."""
 OURS = "vsr_cli"
-LENT = "vsr_cli.api"
-"""What of ours plugins call: an error that arises there is the caller's."""
+API = "vsr_cli.api"
+"""Called by plugins: an error that arises there is the caller's."""
 LOADING = "vsr_cli.plugin.loading"
 SHIPPED = "vsr_plugins"
 REMEDY = "report it to its authors (VSR_TRACEBACK=1 shows where)"
 
 _plugins: dict[str, str] = {}
-"""Which plugin the code of a package belongs to, in words, by the package's name."""
+"""Descriptions of plugins by the name of their modules."""
 
 
 def remember_code(plugin: str, distribution: str, *modules: str) -> None:
-    """Note that the code of these modules, and of all below them, is a plugin's."""
+    """Record that these modules, and all below them, belong to a plugin."""
     for module in modules:
         _plugins[module] = f"plugin {plugin} ({distribution})"
 
 
 def owner_of(module: str) -> str | None:
-    """Return the plugin that a module's code belongs to, in words; None where it is no plugin's."""
+    """Return the description of the plugin that a module belongs to, or None."""
     while module:
         if module in _plugins:
             return _plugins[module]
@@ -50,7 +50,7 @@ def owner_of(module: str) -> str | None:
 
 @contextmanager
 def naming_faults() -> Iterator[None]:
-    """Raise PluginError in place of an error in the block that arose in a plugin's code and is its fault."""
+    """Raise PluginError instead of an error that arose in the code of a plugin."""
     try:
         yield
     except BaseException as error:
@@ -61,10 +61,9 @@ def naming_faults() -> Iterator[None]:
 
 
 def fault_of(error: BaseException, *, built: Provided | None = None) -> PluginError | None:
-    """Return the error as the fault of a plugin, or None where it is not one's.
+    """Return the error as the fault of a plugin, or None if it is not.
 
-    A user's mistake (VsrError), an interruption and what the machine refuses are no faults. `built` is the component
-    whose code is being imported or built, whatever it is.
+    User errors (VsrError), interruptions and system errors are not. `built` is the component that is being built.
     """
     if isinstance(error, PluginError):
         return error
@@ -74,7 +73,7 @@ def fault_of(error: BaseException, *, built: Provided | None = None) -> PluginEr
         return None
     if isinstance(error, SystemExit) and error.code in {128 + each for each in signal.Signals}:
         return None
-    theirs, frame, line = _arose(error)
+    theirs, frame, line = _origin(error)
     if not theirs or (frame is None and built is None):
         return None
     if built is not None:
@@ -87,30 +86,30 @@ def fault_of(error: BaseException, *, built: Provided | None = None) -> PluginEr
         assert owner is not None
         subject, when = owner, f" in {frame.f_code.co_name}"
         shipped = module.startswith(f"{SHIPPED}.")
-    if shipped and isinstance(error, OSError):  # of a user's file or folder
+    if shipped and isinstance(error, OSError):  # an error of a user's file or folder
         return None
     where = f" ({Path(frame.f_code.co_filename).name}, line {line})" if frame is not None else ""
-    return PluginError(f"{subject} {_what(error)}{when}{where}{_words(error)}; {REMEDY}")
+    return PluginError(f"{subject} {_action(error)}{when}{where}{_message(error)}; {REMEDY}")
 
 
-def _what(error: BaseException) -> str:
+def _action(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"ended the program (exit code {error.code})"
     return f"raised {type(error).__name__}"
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
-        words = "" if isinstance(error, SystemExit) else one_line(error)
-    except Exception:  # noqa: BLE001 - an exception class of the plugin's own may fail at this too
+        message = "" if isinstance(error, SystemExit) else one_line(error)
+    except Exception:  # noqa: BLE001 - the plugin's own exception class may fail here
         return ""
-    return f": {words}" if words and words != type(error).__name__ else ""
+    return f": {message}" if message and message != type(error).__name__ else ""
 
 
-def _arose(error: BaseException) -> tuple[bool, FrameType | None, int]:
-    """Return whether a plugin's code is the innermost that is not a library's, its frame where there is one, its line.
+def _origin(error: BaseException) -> tuple[bool, FrameType | None, int]:
+    """Return whether the innermost frame outside of libraries is a plugin's, that frame, and its line.
 
-    A module of a plugin that cannot even be compiled has no frame.
+    There is no frame for a plugin module that cannot be compiled.
     """
     frames = []
     trace = error.__traceback__
@@ -123,6 +122,6 @@ def _arose(error: BaseException) -> tuple[bool, FrameType | None, int]:
             return True, frame, line
         if module == LOADING:
             return True, None, 0
-        if f"{module}.".startswith(f"{OURS}.") and not f"{module}.".startswith(f"{LENT}."):
+        if f"{module}.".startswith(f"{OURS}.") and not f"{module}.".startswith(f"{API}."):
             return False, None, 0
     return False, None, 0

@@ -1,7 +1,7 @@
-"""The hooks: the list of what can be extended. One a kind, each `() -> Iterable[Component]`.
+"""The hooks of plugins: one per kind of component, each `() -> Iterable[Component]`.
 
-A plugin is a module named by an entry point of the group `vsr.plugins`. It answers any of these hooks with
-functions marked `@vsr_cli.api.hookimpl`, which take nothing, change nothing and return its components.
+A plugin is a module named by an entry point of the group `vsr.plugins`. It implements any of these hooks by functions
+marked `@vsr_cli.api.hookimpl`, which have no arguments and no side effects, and return its components.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kinds of component: how each is called in a configuration, on the command line and among the hooks."""
+"""The kinds of components, with their names in configurations, on the command line and among the hooks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ class Kind:
     """One kind of component."""
 
     section: str
-    """Its section in a configuration, e.g. "text_decoder"."""
+    """The section of a configuration, e.g. "text_decoder"."""
     hook: str
     title: str
 
     @property
     def flag(self) -> str:
-        """Its option on the command line, e.g. "--text-decoder"."""
+        """The command-line option, e.g. "--text-decoder"."""
         return "--" + self.section.replace("_", "-")
 
     @property
     def word(self) -> str:
-        """Its title as one word of a command line, e.g. "text-decoder"."""
+        """The title as one word, e.g. "text-decoder"."""
         return self.title.replace(" ", "-")
 
 
@@ -39,11 +39,11 @@ KINDS: tuple[Kind, ...] = (
 )
 KIND_OF: dict[str, Kind] = {kind.section: kind for kind in KINDS}
 MODEL_COMPONENTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
-"""The parts of a model, in the order in which they are built."""
+"""The components of a model, in the order in which they are built."""
 
 
 def kind_of_word(word: str) -> Kind:
-    """Return the kind that a word such as "text-decoder" or "metrics" means. Raises VsrError if it means none."""
+    """Return the kind for a word such as "text-decoder" or "metrics". Raises VsrError if there is none."""
     asked = word.lower().replace("_", "-").replace(" ", "-").lstrip("-")
     for kind in KINDS:
         if asked.removesuffix("s") in (kind.word, kind.section.replace("_", "-").removesuffix("s")):

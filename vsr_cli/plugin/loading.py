@@ -1,4 +1,4 @@
-"""From a component to the thing that it builds: the first moment at which a plugin's heavy code is imported."""
+"""Build components: the first import of the heavy code of a plugin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_builder(entry: Provided) -> Callable[..., Any]:
 
 
 def requirements(entry: Provided, options: Options) -> list[Requirement]:
-    """Return what a component needs and this machine lacks. Raises VsrError if its plugin's code cannot be imported."""
+    """Return the missing requirements of a component. Raises VsrError if its plugin's code cannot be imported."""
     place = entry.component.requires
     return list(_load(entry, place)(options)) if place else []
 
@@ -42,10 +42,10 @@ def _load(entry: Provided, place: str) -> Callable[..., Any]:
 
 
 def build(entry: Provided, options: Options, *context: Any) -> Any:
-    """Build a component from its options (and, for a part of a model, its BuildContext).
+    """Build a component from its options and, for a component of a model, its BuildContext.
 
-    Raises VsrError for a user's mistake, and PluginError, naming the component, for whatever else its code does: raise,
-    end the program, or change what all of the program shares.
+    Raises VsrError for a user error, and PluginError, naming the component, if its code raises anything else, exits, or
+    changes shared state.
     """
     remember_code(entry.plugin, entry.distribution, entry.component.build.partition(":")[0])
     try:

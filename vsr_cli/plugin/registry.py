@@ -1,4 +1,4 @@
-"""Which components there are, and which one a name means."""
+"""The registry of components, and lookup by name."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from .kinds import KIND_OF, KINDS, Kind
 
 @dataclass(frozen=True)
 class Provided:
-    """A component and where it comes from."""
+    """A component and its origin."""
 
     section: str
     component: Component
     plugin: str
-    """The plugin's name: that of its entry point."""
+    """Name of the plugin: that of its entry point."""
     distribution: str
     """The installed package and its version, e.g. "vsr-cli 0.1.0"."""
 
     @property
     def described(self) -> str:
-        """The component and where it comes from, in words."""
+        """The component and its origin in words."""
         return f"{KIND_OF[self.section].title} '{self.component.name}' of plugin {self.plugin} ({self.distribution})"
 
     @property
     def is_shipped(self) -> bool:
-        """Whether it is one of this package's own."""
+        """Whether it is part of this package."""
         return self.component.build.startswith("vsr_plugins.")
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that could not be used, and why."""
+    """A plugin that could not be loaded, and why."""
 
     plugin: str
     distribution: str
@@ -43,12 +43,12 @@ class Broken:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that discovery found."""
+    """The result of discovery."""
 
     provided: tuple[Provided, ...]
     broken: tuple[Broken, ...] = ()
     disabled: tuple[str, ...] = ()
-    """Plugins that VSR_DISABLE_PLUGINS keeps out."""
+    """Plugins disabled by VSR_DISABLE_PLUGINS."""
     _by_name: dict[tuple[str, str], list[Provided]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,13 +58,13 @@ class Registry:
         object.__setattr__(self, "_by_name", by_name)
 
     def names(self, section: str) -> list[str]:
-        """Return the sorted names of one kind's components."""
+        """Return the sorted names of the components of one kind."""
         return sorted(name for kind, name in self._by_name if kind == section)
 
     def find(self, section: str, name: str) -> Provided:
         """Return the one component of a kind that has this name.
 
-        Raises VsrError if there is none, with the nearest names, or if two plugins provide it.
+        Raises VsrError with the nearest names if there is none, or if two plugins provide it.
         """
         found = self._by_name.get((section, name), [])
         if len(found) > 1:

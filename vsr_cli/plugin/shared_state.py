@@ -1,7 +1,7 @@
-"""What all of the program shares and no plugin may change: torch's defaults and random seed, the streams, the folder.
+"""Shared state that plugins must not change: torch's defaults and random seed, standard streams, working directory.
 
-A change is undone and blamed on whoever made it: a default dtype of float64 would change what every other component
-computes, and a random seed set anew repeats numbers that training has used.
+A change is undone and reported with the name of the plugin: a default dtype of float64 would change the results of all
+other components, and a new random seed would repeat random numbers.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 from ..errors import PluginError
 
 MARK = b"\x9e\x37\x79\xb9\x7f\x4a\x7c\x15"
-"""Stands for the seed in the state of torch's generator while a plugin's code runs: any seed set there replaces it.
+"""Replaces the seed in the state of torch's generator while plugin code runs: setting any seed overwrites it.
 
-The numbers drawn do not depend on it: they follow from the rest of the state.
+Random numbers do not depend on it: they follow from the rest of the state.
 """
 
 
 @dataclass(frozen=True)
 class _Fact:
-    """Something that is shared: what it is, how it is read and how it is set."""
+    """An item of shared state: its name, and how it is read and set."""
 
     what: str
     read: Callable[[], Any]
@@ -59,7 +59,7 @@ def _of_torch(torch: Any) -> tuple[_Fact, ...]:
         _Fact(
             "torch's default device",
             torch.get_default_device,
-            # None: without the mode by which torch puts new tensors on another device, and which costs time.
+            # None: without the device mode of torch, which costs time.
             lambda device: torch.set_default_device(None if device.type == "cpu" else device),
         ),
         _Fact("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
@@ -77,7 +77,7 @@ def _of_torch(torch: Any) -> tuple[_Fact, ...]:
 
 
 class SharedState:
-    """A record of what is shared, to be compared with what it is later."""
+    """A snapshot of the shared state, to compare with later."""
 
     def __init__(self) -> None:
         self._facts = list(_OF_PYTHON)
@@ -93,19 +93,19 @@ class SharedState:
             self._torch.set_rng_state(_with_seed(self._random, MARK, self._torch))
 
     def check(self, who: str) -> None:
-        """Raise PluginError, naming who made them, if there are changes; they are undone."""
+        """Undo changes, and raise PluginError, naming who made them, if there are any."""
         changed = self._undo()
         if self._torch is not None and self._torch.initial_seed() != int.from_bytes(MARK, sys.byteorder):
             changed.append("torch's random seed")
             self._torch.set_rng_state(_with_seed(self._random, MARK, self._torch))
         if changed:
             raise PluginError(
-                f"{who} changes {' and '.join(changed)}, which all of the program shares; undo it before returning, "
-                "e.g. by torch.random.fork_rng(), or report it to its authors"
+                f"{who} changes {' and '.join(changed)}, which is shared by the whole program; undo it before "
+                "returning, e.g. by torch.random.fork_rng(), or report it to its authors"
             )
 
     def close(self) -> None:
-        """Return torch's generator its own seed back."""
+        """Restore the seed of torch's generator."""
         if self._torch is None:
             return
         state = self._torch.get_rng_state()
@@ -115,9 +115,9 @@ class SharedState:
         )
 
     def _undo(self) -> list[str]:
-        """Undo what has changed but for the random seed, and return it in words."""
+        """Undo all changes except the random seed, and return their names."""
         changed = []
-        if self._torch is None and (torch := sys.modules.get("torch")) is not None:  # imported meanwhile
+        if self._torch is None and (torch := sys.modules.get("torch")) is not None:  # imported in between
             fresh = {"dtype": torch.float32, "device": torch.device("cpu"), "gradient mode": True}
             known = {f"torch's {'' if what == 'gradient mode' else 'default '}{what}": fresh[what] for what in fresh}
             found = {fact.what: fact for fact in _of_torch(torch)}
@@ -137,7 +137,7 @@ class SharedState:
 
 
 def _with_seed(state: Any, seed: bytes, torch: Any) -> Any:
-    """Return a state of torch's generator with other first bytes, which hold the seed and nothing else."""
+    """Return a state of torch's generator with other first bytes, which hold the seed."""
     marked = state.clone()
     marked[: len(seed)] = torch.frombuffer(bytearray(seed), dtype=torch.uint8)
     return marked
@@ -145,7 +145,7 @@ def _with_seed(state: Any, seed: bytes, torch: Any) -> Any:
 
 @contextmanager
 def shared_state(who: str) -> Iterator[SharedState]:
-    """Raise PluginError, naming `who`, if the block changes what is shared; within, `check` names others."""
+    """Raise PluginError, naming `who`, if the block changes shared state; inside, `check` names others."""
     state = SharedState()
     try:
         yield state
