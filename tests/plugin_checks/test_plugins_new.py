@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vsr_cli.api import Decoding, Vocabulary
+from vsr_cli.api import Decoding, TextObjective, Vocabulary
 from vsr_cli.cli.plugins_new import write_package
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
@@ -50,7 +50,7 @@ def test_a_new_text_decoder_writes_by_every_way_of_decoding(packages, monkeypatc
     vocabulary = Vocabulary(tokenizer=SimpleNamespace(get_vocab_size=lambda: 12), pad=0, bos=1, eos=2)
     torch.manual_seed(0)
     decoder = importlib.import_module("vsr_word_pairs.model").WordPairs(
-        SimpleNamespace(length=10), SimpleNamespace(vocabulary=vocabulary, width=8)
+        SimpleNamespace(length=10), SimpleNamespace(vocabulary=vocabulary, width=8, text_objective=TextObjective())
     )
     ids = torch.arange(8)[:, None, None].expand(8, 4, 3)
     context = SimpleNamespace(text_ids=ids, text_mask=ids >= 0, mask=torch.ones(8, 4, dtype=torch.bool))
