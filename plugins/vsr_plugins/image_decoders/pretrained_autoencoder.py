@@ -19,15 +19,15 @@ CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 UNLOADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
-"""What the library raises at a missing, broken or unknown model, or where there is no network."""
+"""Errors of the library for a missing, broken or unknown model, or without a network."""
 
 
 class PretrainedDecoder(nn.Module):
-    """From a latent of about unit variance to an image, whose right and lower border are cut where it is too large."""
+    """From a latent of about unit variance to an image, cropped at the right and bottom if it is too large."""
 
     def __init__(self, autoencoder: Any, *, image_size: int) -> None:
         super().__init__()
-        autoencoder.encoder = autoencoder.quant_conv = None  # the half that reads images: nothing here does
+        autoencoder.encoder = autoencoder.quant_conv = None  # the encoder is not used
         self.autoencoder = autoencoder
         self.image_size = image_size
         self.latent_channels: int = autoencoder.config.latent_channels
@@ -39,18 +39,18 @@ class PretrainedDecoder(nn.Module):
         """Return (B, 3, H, W) in [0, 1] from (B, C, h, w)."""
         config, device = self.autoencoder.config, latent.device.type
         latent = latent / config.scaling_factor + (config.shift_factor or 0)
-        if torch.get_autocast_dtype(device) == torch.float16:  # in which the large ones overflow
+        if torch.get_autocast_dtype(device) == torch.float16:  # large autoencoders overflow in float16
             with torch.autocast(device, enabled=False):
                 drawn = self.autoencoder.decode(latent.float()).sample
         else:
             drawn = self.autoencoder.decode(latent).sample
         drawn = drawn[..., : self.image_size, : self.image_size]  # (B, 3, f * h, f * w) -> (B, 3, H, W)
         image: Tensor = drawn / 2 + 0.5
-        # The value is cut, the gradient is not: pixels out of range still learn which way to go.
+        # Only the value is clamped, so that pixels out of range still get a gradient.
         return image.detach().clamp(0, 1) + (image - image.detach())
 
     def save_config(self, folder: Path) -> None:
-        """Write what `build_pretrained` needs to build it again."""
+        """Write the configuration for `build_pretrained`."""
         config = self.autoencoder.config
         facts = {name: value for name, value in config.items() if not name.startswith("_")}
         facts["_class_name"] = type(self.autoencoder).__name__
@@ -58,26 +58,26 @@ class PretrainedDecoder(nn.Module):
 
 
 def build_pretrained(options: LatentOptions, context: BuildContext) -> PretrainedDecoder:
-    """Load the autoencoder from a hub id or folder, or build its structure from a run's assets.
+    """Load the autoencoder from a Hub id or folder, or build its architecture from the assets of a run.
 
-    Raises VsrError if diffusers is not installed or the autoencoder cannot be had.
+    Raises VsrError if diffusers is not installed or loading fails.
     """
     try:
         import diffusers
     except ImportError as error:
         raise VsrError(
             "image decoder latent: image_decoder.model needs diffusers, which is not installed; "
-            "pip install 'vsr-cli[diffusers]', or leave it out to learn an autoencoder"
+            "pip install 'vsr-cli[diffusers]', or leave it out to train an autoencoder"
         ) from error
     with quiet(below=logging.CRITICAL):
         if context.assets is not None:
             refuse_foreign_code(context.assets)
             config = _read_config(context.assets)
             name = config.get("_class_name")
-            if name not in CLASSES:  # any class of the library could be named
+            if name not in CLASSES:  # the file could name any class
                 raise VsrError(
-                    f"{context.assets / CONFIG}: names no autoencoder of this decoder (got {name}; "
-                    f"{' or '.join(CLASSES)}); restore the file, or train anew"
+                    f"{context.assets / CONFIG}: unsupported class (got {name}, not "
+                    f"{' or '.join(CLASSES)}); restore the file, or train again"
                 )
             autoencoder = getattr(diffusers, name).from_config(config, trust_remote_code=False)
         else:
@@ -85,16 +85,15 @@ def build_pretrained(options: LatentOptions, context: BuildContext) -> Pretraine
                 autoencoder = _load(options)
             except UNLOADABLE as error:
                 raise VsrError(
-                    f"image decoder latent: cannot load {options.model} ({one_line(error)}); give the folder of an "
-                    f"{' or '.join(CLASSES)} with safetensors weights by --set image_decoder.model=FOLDER, name the "
-                    "folder within a pipeline by --set image_decoder.subfolder=vae, or let HF_HOME name a cache that "
-                    "holds it"
+                    f"image decoder latent: cannot load {options.model} ({one_line(error)}); name a folder with an "
+                    f"{' or '.join(CLASSES)} in safetensors by --set image_decoder.model=FOLDER, the subfolder "
+                    "of a pipeline by --set image_decoder.subfolder=vae, or set HF_HOME to a cache that has it"
                 ) from error
     return PretrainedDecoder(autoencoder, image_size=context.image_size)
 
 
 def _load(options: LatentOptions) -> Any:
-    """Load the autoencoder; errors are those of the library, or VsrError if it is not one that can be used."""
+    """Load the autoencoder. Raises errors of the library, or VsrError if it is not supported."""
     import diffusers
     from huggingface_hub import snapshot_download
 
@@ -108,19 +107,19 @@ def _load(options: LatentOptions) -> Any:
     name = config.get("_class_name")
     if name not in CLASSES or config.get("out_channels", 3) != 3:
         raise VsrError(
-            f"image decoder latent: {options.model} is no autoencoder of colour images that can be used "
-            f"({name}); give an {' or '.join(CLASSES)} by --set image_decoder.model=..."
+            f"image decoder latent: {options.model} is not a supported autoencoder of RGB images "
+            f"(got {name}); choose an {' or '.join(CLASSES)} by --set image_decoder.model=..."
         )
     if not (place / inner / WEIGHTS).is_file() or (place / inner / INDEX).exists():
-        # An index may name files of any kind, pickled ones as well.
+        # An index may name pickled files.
         raise OSError(f"its weights are not in one file, {WEIGHTS}")
     autoencoder, report = getattr(diffusers, name).from_pretrained(
         place / inner, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
     if missing := sorted(report["missing_keys"]):
         raise VsrError(
-            f"image decoder latent: {options.model} lacks weights of its own model ({len(missing)} tensors, the first "
-            f"is {missing[0]}); give a complete model by --set image_decoder.model=FOLDER"
+            f"image decoder latent: {options.model} lacks {len(missing)} tensors, such "
+            f"as {missing[0]}; choose a complete model by --set image_decoder.model=FOLDER"
         )
     return autoencoder.float()
 

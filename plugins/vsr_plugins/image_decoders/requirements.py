@@ -1,4 +1,4 @@
-"""What a pretrained autoencoder needs before it is built: diffusers, and itself."""
+"""Requirements of `latent` with a pretrained autoencoder: diffusers and the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def latent(options: LatentOptions) -> list[Requirement]:
-    """Return what is not here yet; nothing where the autoencoder is learnt."""
+    """Return the missing library and files; none if an autoencoder is trained."""
     if options.model is None:
         return []
     inner = f"{options.subfolder}/" if options.subfolder else ""

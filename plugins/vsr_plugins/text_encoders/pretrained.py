@@ -1,4 +1,4 @@
-"""Text encoders of the transformers library, frozen up to a layer."""
+"""Text encoders `distilbert` and `hf-text`: encoders of transformers, frozen up to a layer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from .pretrained_vocabulary import added_to
 TOKENIZER = "tokenizer.json"
 SPECIAL_IDS = "special_ids.json"
 SMALLEST_SCALE = 1e-8
-"""Added to the variance of a vector that is normalised: those of embeddings may be small."""
+"""Added to the variance in the normalization, as embeddings may be small."""
 
 
 class TransformersEncoder(nn.Module):
-    """A pretrained encoder parted in two, a pooling and a linear layer.
+    """A pretrained encoder split at the freeze boundary, pooling, and a linear layer.
 
-    `lower` is the model itself, less the layers above the freeze boundary; those are `upper`. Where
-    nothing is frozen `lower` is all of the model and trains. A model that is not parted reads a text of more
-    tokens than its window in several.
+    `lower` is the model without the layers above the boundary, which are `upper`. If nothing is frozen, `lower` is the
+    whole model and trains. A model that is not split reads a text longer than its window in several windows.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class TransformersEncoder(nn.Module):
         self.padded = longest_input(model) or 0 if self.reads_padding else 0
         added = added_to(vocabulary)
         self.first = [] if self.reads_padding or vocabulary.bos in added else [vocabulary.bos]
-        # Only the kinds that read padding care; where these have none of their own, the last token serves as it.
+        # Matters only for models that read padding; eos if they have no padding token.
         self.filler = vocabulary.eos if vocabulary.pad in added else vocabulary.pad
         self.trains_whole = options.frozen_layers == 0
         self.lower = model
@@ -73,20 +72,20 @@ class TransformersEncoder(nn.Module):
 
     @property
     def cache_key(self) -> str | None:
-        """Digest the frozen weights as they are now, the structure, the tokenizer and the length."""
+        """Return a digest of the frozen weights, the structure, the tokenizer and the length."""
         if self.trains_whole:
             return None
         structure = {
             name: value
             for name, value in sorted(self.config.to_dict().items())
-            # Where it came from and what wrote it change nothing that it computes.
+            # Fields that do not affect the computation.
             if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
         }
         return content_key(
             self.lower.state_dict(),
             structure=structure,
             tokenizer=hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest(),
-            special_names="text",  # of tokens, where they stand in a text
+            special_names="text",  # special tokens written in a text are text
             special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),
             length=self.length,
             window=self.window,
@@ -94,7 +93,7 @@ class TransformersEncoder(nn.Module):
         )
 
     def train(self, mode: bool = True) -> TransformersEncoder:
-        """Set the mode of what trains; frozen layers never drop anything out."""
+        """Set the mode of what trains; frozen layers have no dropout."""
         super().train(mode)
         if not self.trains_whole:
             self.lower.train(False)
@@ -107,7 +106,7 @@ class TransformersEncoder(nn.Module):
     def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the states at the freeze boundary (N, L, H), 0 at padding, from ids and mask (N, L).
 
-        With every layer frozen that is what stands for the text, (N, H) or (N, 3 * H); with nothing frozen, the ids.
+        With every layer frozen, returns the pooled states (N, H) or (N, 3 * H); with nothing frozen, the ids.
         """
         if self.trains_whole:
             return ids
@@ -131,7 +130,7 @@ class TransformersEncoder(nn.Module):
         return embedding
 
     def save_assets(self, folder: Path) -> None:
-        """Write the backbone's configuration, how it is read, the tokenizer and the ids of its special tokens."""
+        """Write the configuration, the pooling, the tokenizer and the ids of its special tokens."""
         self.config.save_pretrained(folder)
         self.reading.save(folder)
         self.vocabulary.save(folder / TOKENIZER)
@@ -139,9 +138,9 @@ class TransformersEncoder(nn.Module):
         (folder / SPECIAL_IDS).write_text(json.dumps(ids), encoding="utf-8")
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return what stands for texts, by their tokens (N, L): the mean over their windows, by the tokens of each."""
+        """Return pooled states of texts by their tokens (N, L): the mean over windows, weighted by their tokens."""
         windows: list[list[int]] = []
-        counts: list[list[int]] = []  # of the tokens in each window of each text
+        counts: list[list[int]] = []  # tokens in each window of each text
         for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True):
             parts = in_windows(row[1 : length - 1], room=self.window - len(self.first) - 1)
             windows += [[*self.first, *part, self.vocabulary.eos] for part in parts]
@@ -177,7 +176,7 @@ class TransformersEncoder(nn.Module):
 
     def _upper_pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the pooled states (N, H) of the upper layers from the states (N, L, H) below them."""
-        # The mask that the model's own forward pass makes for these layers.
+        # The mask of the model's own forward pass.
         attention = create_bidirectional_mask(self.config, states, mask.long())
         *layers, last = self.upper
         for layer in layers:
@@ -198,9 +197,9 @@ class TransformersEncoder(nn.Module):
 
 
 def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut off the columns that no text of a batch reaches, of rows (N, L, *F) and mask (N, L); padding is on the right.
+    """Remove the columns that are padding in all texts, of rows (N, L, *F) and mask (N, L); padding is on the right.
 
-    What is left depends on them by no more than rounding.
+    The rest depends on them only by rounding.
     """
     longest = int(mask.sum(dim=1).max())
     return rows[:, :longest], mask[:, :longest]
@@ -209,9 +208,9 @@ def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
     """Return the first token's state (N, H) after a layer, from all states (N, L, H) before it and their mask (N, L).
 
-    That token attends to all, so each must give its key and value; the query, what the attention gives and the
-    feed-forward network, ten twelfths of a layer's work, are computed of the first alone. The layer is DistilBERT's,
-    or BERT's as the other kinds in `LAYERS` have copied it.
+    Keys and values are computed for all tokens; the query, the attention output and the feed-forward network, ten
+    twelfths of the cost of a layer, for the first only. The layer is DistilBERT's, or BERT's as copied by the other
+    models in `LAYERS`.
     """
     distilled = hasattr(layer, "ffn")
     attention = layer.attention if distilled else layer.attention.self
@@ -239,16 +238,16 @@ def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
 
 
 def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
-    """Build the encoder from a hub id or folder, or its structure from a run's assets.
+    """Build the encoder from a Hub id or folder, or its architecture from the assets of a run.
 
-    Raises VsrError if the model or tokenizer cannot be had, or the options do not suit the model.
+    Raises VsrError if loading the model or tokenizer fails, or if the options do not fit the model.
     """
     if context.assets is not None:
         ids = json.loads((context.assets / SPECIAL_IDS).read_text(encoding="utf-8"))
         vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(context.assets / TOKENIZER)), **ids)
         refuse_foreign_code(context.assets)
         model = from_config(AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False))
-        reading = Reading.kept(context.assets, options)
+        reading = Reading.load(context.assets, options)
     else:
         model, vocabulary, reading = load_pretrained(options)
     check(model, vocabulary, reading, options=options)

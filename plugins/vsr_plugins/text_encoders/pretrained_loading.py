@@ -1,4 +1,4 @@
-"""Getting a pretrained encoder and its tokenizer from a folder or the hub."""
+"""Load a pretrained text encoder and its tokenizer from a folder or the Hub, and check the options against it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
-"""What the libraries raise at a missing, broken or unknown model, or where there is no network."""
+"""Errors of the libraries for a missing, broken or unknown model, or without a network."""
 LAYERS = {
     "bert": "encoder",
     "camembert": "encoder",
@@ -26,18 +26,18 @@ LAYERS = {
     "roberta": "encoder",
     "xlm-roberta": "encoder",
 }
-"""Kinds of model whose layers can be parted, and the module that holds them in `layer`.
+"""Model types that can be frozen in part, and the module with their `layer` list.
 
-Their layers take states and an attention mask and no more, and their last layer's states are the result.
+Their layers take states and an attention mask only, and the result is the states of the last layer.
 """
 POOLERS = ("pooler.", "head.")
-"""Layers over one state, for a model's own task."""
+"""Task layers of a model, which are not used."""
 
 
 def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary, Reading]:
-    """Load the model, pretrained or of random weights, its vocabulary, and how it is to be read.
+    """Load the model, pretrained or with random weights, its vocabulary and its pooling.
 
-    Raises VsrError if one of them cannot be had, or if the file lacks some of the model's weights.
+    Raises VsrError if that fails, or if weights are missing.
     """
     place = options.tokenizer or options.model
     with quiet():
@@ -47,15 +47,15 @@ def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary
             model = load_model(options)
         except UNLOADABLE as error:
             raise VsrError(
-                f"text encoder: cannot load {options.model} ({one_line(error)}); give the folder of a model with "
-                "safetensors weights by --set text.model=FOLDER, or let HF_HOME name a cache that holds it"
+                f"text encoder: cannot load {options.model} ({one_line(error)}); name a folder with a model in "
+                "safetensors by --set text.model=FOLDER, or set HF_HOME to a cache that has it"
             ) from error
         try:
             vocabulary = find_vocabulary(place)
         except UNLOADABLE as error:
             raise VsrError(
-                f"text encoder: cannot load the tokenizer of {place} ({one_line(error)}); give a folder or "
-                "tokenizer.json by --set text.tokenizer=FILE, or let HF_HOME name a cache that holds it"
+                f"text encoder: cannot load the tokenizer of {place} ({one_line(error)}); name a folder or "
+                "tokenizer.json by --set text.tokenizer=FILE, or set HF_HOME to a cache that has it"
             ) from error
         reading = find_reading(options, cast(Any, model.config))
     return model, vocabulary, reading
@@ -67,13 +67,13 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
 
     if options.weights == "random":
         known = options.model == DistilBertOptions.model_fields["model"].default
-        # The library's defaults are that model's own configuration, so that nothing need be fetched.
+        # The library's defaults are the configuration of that model, without a download.
         return from_config(
             DistilBertConfig()
             if known
-            else text_half(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
+            else text_config_of(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
         )
-    config = text_half(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
+    config = text_config_of(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
     model, report = class_of(config).from_pretrained(
         options.model,
         config=config,
@@ -85,14 +85,14 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLERS))
     if missing:
         raise VsrError(
-            f"text encoder: {options.model} lacks weights of its own model ({len(missing)} tensors, "
-            f"the first is {missing[0]}); give a complete model by --set text.model=FOLDER"
+            f"text encoder: {options.model} lacks {len(missing)} tensors, "
+            f"such as {missing[0]}; choose a complete model by --set text.model=FOLDER"
         )
     return without_pooler(model)
 
 
-def text_half(config: Any) -> PreTrainedConfig:
-    """Return the configuration of the text half of a model of images and texts; any other is its own."""
+def text_config_of(config: Any) -> PreTrainedConfig:
+    """Return the text configuration of a CLIP-like model, or the configuration itself."""
     half: PreTrainedConfig = config.text_config if hasattr(config, "vision_config") else config
     return half
 
@@ -106,7 +106,7 @@ def class_of(config: PreTrainedConfig) -> Any:
 
 
 def from_config(config: PreTrainedConfig) -> PreTrainedModel:
-    """Build an encoder of random weights."""
+    """Build an encoder with random weights."""
     loader = class_of(config)
     if hasattr(loader, "from_config"):
         return without_pooler(loader.from_config(config, trust_remote_code=False))
@@ -114,11 +114,11 @@ def from_config(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def without_pooler(model: Any) -> PreTrainedModel:
-    """Drop the layer over one state that a model has for its own task, which nothing here reads."""
+    """Remove the pooling layer or head of a model, which is not used."""
     from torch import nn
 
     if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.pooler = None  # what the model itself has if it is built without one
+        model.pooler = None  # as if built with add_pooling_layer=False
     if model.config.model_type in SIGLIPS:
         model.head = nn.Identity()
     encoder: PreTrainedModel = model
@@ -126,33 +126,33 @@ def without_pooler(model: Any) -> PreTrainedModel:
 
 
 def longest_input(model: PreTrainedModel) -> int | None:
-    """Say how many tokens a model can read at a time; None where there is no end to it."""
+    """Return the longest input of a model in tokens; None if it has no limit."""
     from torch import nn
 
     embeddings = getattr(model, "embeddings", None)
     for name in ("position_embeddings", "position_embedding"):
         positions = getattr(embeddings, name, None)
         if isinstance(positions, nn.Embedding):
-            # RoBERTa's positions start above that of padding.
+            # RoBERTa's positions start after the padding index.
             return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
     most: int | None = getattr(model.config, "max_position_embeddings", None)
     return most if most and most > 0 else None
 
 
 def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, options: HfTextOptions) -> None:
-    """Raise VsrError if the options do not suit the model."""
+    """Raise VsrError if the options do not fit the model."""
     config = cast(Any, model.config)
     frozen = options.frozen_layers
     if config.is_encoder_decoder:
         raise VsrError(
-            f"text encoder: {options.model} is not an encoder alone ({config.model_type}); "
-            "give an encoder by --set text.model=..."
+            f"text encoder: {options.model} is not an encoder only ({config.model_type}); "
+            "choose an encoder by --set text.model=..."
         )
     if frozen != "all" and frozen != 0 and config.model_type not in LAYERS:
         raise VsrError(
             f"text encoder: a model of type {config.model_type} cannot be frozen in part "
             f"(text.frozen_layers={frozen}); set text.frozen_layers=all or 0, "
-            f"or take one of {', '.join(LAYERS)}"
+            f"or choose one of {', '.join(LAYERS)}"
         )
     if frozen != "all" and not 0 <= frozen <= config.num_hidden_layers:
         raise VsrError(
@@ -161,8 +161,8 @@ def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, o
         )
     if options.layers == "spread" and frozen not in ("all", 0):
         raise VsrError(
-            "text encoder: the states of several layers cannot be read where only some train "
-            f"(text.layers=spread, text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to "
+            "text encoder: text.layers=spread needs all layers frozen, or none "
+            f"(got text.frozen_layers={frozen}); set text.frozen_layers to all or 0, or text.layers to "
             "last"
         )
     known = cast(Any, model.get_input_embeddings()).num_embeddings
@@ -171,19 +171,19 @@ def check(model: PreTrainedModel, vocabulary: Vocabulary, reading: Reading, *, o
     if read > known:
         raise VsrError(
             f"text encoder: the tokenizer has {read} tokens, the model {known} "
-            f"({options.tokenizer or options.model}); give the model's own by --set text.tokenizer=FILE"
+            f"({options.tokenizer or options.model}); choose its own tokenizer by --set text.tokenizer=FILE"
         )
     if frozen in ("all", 0, config.num_hidden_layers):
         return
     if added:
         raise VsrError(
-            f"text encoder: a model cannot be frozen in part with a tokenizer that has no padding or no first token "
-            f"({options.tokenizer or options.model}); set text.frozen_layers=all or 0, or give text.tokenizer=FILE"
+            f"text encoder: partial freezing needs a tokenizer with padding and bos tokens "
+            f"({options.tokenizer or options.model}); set text.frozen_layers=all or 0, or choose text.tokenizer=FILE"
         )
     longest = min(most for most in (options.length, reading.window, longest_input(model)) if most)
     if options.length > longest:
         raise VsrError(
-            f"text encoder: {options.model} reads at most {longest} tokens (text.length={options.length}), and longer "
-            f"texts are read in windows only where all layers are frozen, or none; set text.length to {longest} or "
+            f"text encoder: {options.model} reads at most {longest} tokens (text.length={options.length}), and reads "
+            f"longer texts in windows only with all layers frozen, or none; set text.length to {longest} or "
             "less, or text.frozen_layers to all"
         )

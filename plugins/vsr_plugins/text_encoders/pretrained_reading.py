@@ -1,4 +1,4 @@
-"""How a pretrained text encoder is meant to be read: what stands for a text, and how much fits it at a time."""
+"""Pooling and window length of a pretrained text encoder, from options, files or model type."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from vsr_cli.api import VsrError, one_line
 from . import HfTextOptions
 
 SIGLIPS = ("siglip_text_model", "siglip2_text_model")
-"""Kinds that know no first token, and read their padding: each window is as long as they can read."""
+"""Model types without bos that read padding: each window has the full input length."""
 LAST = ("clip_text_model", *SIGLIPS)
-"""Kinds whose last state stands for the text (Radford et al., 2021; Zhai et al., 2023)."""
+"""Model types that pool the last state (Radford et al., 2021; Zhai et al., 2023)."""
 FILE = "reading.json"
 MODES = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean", "lasttoken": "last"}
-"""How sentence-transformers writes poolings, and what they are called here."""
+"""Names of poolings in sentence-transformers, and ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a model's folder or kind says of its use."""
+    """Pooling and window length of a model."""
 
     pooling: str
     """cls, mean or last."""
     window: int | None
-    """Most tokens at a time that it was meant for, the first and last included; None: as many as it can."""
+    """Intended longest input in tokens, special tokens included; None: the longest possible."""
 
     def save(self, folder: Path) -> None:
-        """Write it to a file that `kept` reads."""
+        """Write it to a file that `load` reads."""
         (folder / FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def kept(cls, folder: Path, options: HfTextOptions) -> Reading:
-        """Return what a run was trained with, from its assets."""
-        if not (folder / FILE).exists():  # of a run from before there was anything to find out
+    def load(cls, folder: Path, options: HfTextOptions) -> Reading:
+        """Return that of a run, from its assets."""
+        if not (folder / FILE).exists():  # an old run
             return cls(pooling=options.pooling, window=None)
         return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
 def find_reading(options: HfTextOptions, config: Any) -> Reading:
-    """Find out how a model is read: by the options, by its sentence-transformers files, or by its kind.
+    """Return pooling and window by the options, sentence-transformers files, or the model type.
 
-    Raises VsrError if those files cannot be had or ask for another pooling.
+    Raises VsrError if those files cannot be read or have an unsupported pooling.
     """
     if options.pooling != "own":
         return Reading(pooling=options.pooling, window=None)
@@ -60,14 +60,14 @@ def find_reading(options: HfTextOptions, config: Any) -> Reading:
         limits = read_json(options.model, "sentence_bert_config.json") or {} if modules else {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise VsrError(
-            f"text encoder: cannot find out how {options.model} is pooled ({one_line(error)}); "
-            "say it by --set text.pooling=cls, mean or last"
+            f"text encoder: cannot determine the pooling of {options.model} ({one_line(error)}); "
+            "choose it by --set text.pooling=cls, mean or last"
         ) from error
     return Reading(pooling=pooling, window=limits.get("max_seq_length"))
 
 
 def pooling_of(facts: dict[str, Any]) -> str:
-    """Return the pooling that a sentence-transformers file asks for. Raises ValueError if it is none of ours."""
+    """Return the pooling of a sentence-transformers file. Raises ValueError if it is not supported."""
     asked = [name.removeprefix("pooling_mode_") for name, on in facts.items() if on is True and "pooling_mode_" in name]
     if isinstance(facts.get("pooling_mode"), str):
         asked = [facts["pooling_mode"]]
@@ -77,7 +77,7 @@ def pooling_of(facts: dict[str, Any]) -> str:
 
 
 def read_json(model: str, name: str) -> Any:
-    """Read a JSON file of a folder or hub id; None where there is no such file. Raises OSError or ValueError."""
+    """Read a JSON file of a folder or Hub id; None if there is none. Raises OSError or ValueError."""
     from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
@@ -93,7 +93,7 @@ def read_json(model: str, name: str) -> Any:
 
 
 def in_windows(tokens: Sequence[int], *, room: int) -> list[Sequence[int]]:
-    """Part tokens into as few windows of at most `room` as there need be, as equal as can be; one at least."""
+    """Split tokens into the fewest windows of at most `room` tokens, of nearly equal length; at least one."""
     count = max(1, -(-len(tokens) // room))
     ends = [len(tokens) * number // count for number in range(count + 1)]
     return [tokens[start:end] for start, end in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""The vocabulary that belongs to a pretrained text encoder."""
+"""The vocabulary of a pretrained text encoder."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SPECIAL_TOKENS = (
 """Padding, first and last token of BERT (Devlin et al., 2019), RoBERTa (Liu et al., 2019), Gemma and CLIP."""
 PADDING = "[ADDED_PAD]"
 FIRST = "[ADDED_BOS]"
-"""What we add where a tokenizer has none of its own, or its last token serves as one: decoders tell them apart."""
+"""Tokens that we add if a tokenizer has none, or uses eos for them: decoders need distinct tokens."""
 
 
 def find_vocabulary(place: str) -> Vocabulary:
     """Read the tokenizer of a `tokenizer.json` file, a folder or a hub id.
 
-    Padding and a first token are added where it has none; see `added_to`. Raises VsrError if it has no last
-    token; OSError or ValueError if there is none at that place.
+    Padding and bos are added if missing; see `added_to`. Raises VsrError if there is no eos token; OSError or
+    ValueError if there is no tokenizer.
     """
     try:
         tokenizer, ids = _of_file(place) if Path(place).is_file() else _of_model(place)
     except Exception as error:
-        # The tokenizers library raises a bare Exception at a file that it cannot read.
+        # The tokenizers library raises a bare Exception for a broken file.
         if type(error) is not Exception:
             raise
         raise ValueError(str(error)) from error
     pad, bos, eos = ids
     if tokenizer is None or eos is None:
         raise VsrError(
-            f"text encoder: the tokenizer cannot be used ({place}: no last token, or not a tokenizer.json); "
-            "give another by --set text.tokenizer=FILE"
+            f"text encoder: the tokenizer cannot be used ({place}: no eos token, or not a tokenizer.json); "
+            "choose another by --set text.tokenizer=FILE"
         )
-    # Settings of the file that `Vocabulary` takes over; the cache key digests the tokenizer without them.
+    # `Vocabulary` handles both; the cache key excludes them.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     suffix = getattr(tokenizer.model, "end_of_word_suffix", None)
-    if suffix and tokenizer.decoder is not None:  # CLIP's own decoder leaves "</w>" in the texts
+    if suffix and tokenizer.decoder is not None:  # CLIP's decoder leaves "</w>" in texts
         tokenizer.decoder = decoders.Sequence([tokenizer.decoder, decoders.Replace(suffix, " ")])
     pad = _added(tokenizer, PADDING) if pad in (None, eos) else pad
     bos = _added(tokenizer, FIRST) if bos in (None, eos) else bos
@@ -53,7 +53,7 @@ def find_vocabulary(place: str) -> Vocabulary:
 
 
 def added_to(vocabulary: Vocabulary) -> set[int]:
-    """Return the ids that were added for decoders alone: the model never saw them, and is not to."""
+    """Return the ids added for decoders, which the model must not read."""
     ids = (vocabulary.tokenizer.token_to_id(token) for token in (PADDING, FIRST))
     return {index for index in ids if index is not None}
 
@@ -75,5 +75,5 @@ def _of_model(place: str) -> tuple[Tokenizer | None, list[int | None]]:
     loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     first = loaded.bos_token_id if loaded.cls_token_id is None else loaded.cls_token_id
     last = loaded.eos_token_id if loaded.sep_token_id is None else loaded.sep_token_id
-    # A few tokenizers are of Python alone and have no `backend_tokenizer`.
+    # Slow (Python) tokenizers have no `backend_tokenizer`.
     return getattr(loaded, "backend_tokenizer", None), [loaded.pad_token_id, first, last]

@@ -1,4 +1,4 @@
-"""Preprocessing of images for a network: size, crop, normalization."""
+"""Image preprocessing of pretrained networks: size, crop, interpolation and normalization."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ FILE = "preprocessing.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """The size and colours that a network was trained on. Raises VsrError if they cannot be made here."""
+    """The input size and normalization of a network. Raises VsrError if they are not supported."""
 
     size: int
-    """Pixels a side that the network is given."""
+    """Side of the input in pixels."""
     resize: int
-    """Pixels a side that the whole image is resized to; what is more than `size` is cut off around it."""
+    """Side in pixels to which the image is resized, before a center crop to `size`."""
     mean: tuple[float, ...]
-    """Of red, green and blue in [0, 1], subtracted."""
+    """Means of red, green and blue in [0, 1]."""
     std: tuple[float, ...]
-    """What is divided by then."""
+    """Standard deviations."""
     interpolation: str
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
             raise VsrError(
-                f"visual encoder: images cannot be resized as the network expects ({self.interpolation}); "
-                f"take a network that resizes by {' or '.join(INTERPOLATIONS)}"
+                f"visual encoder: the network needs an unsupported interpolation ({self.interpolation}); "
+                f"choose a network with {' or '.join(INTERPOLATIONS)}"
             )
         if len(self.mean) != 3 or len(self.std) != 3:
             raise VsrError(
-                f"visual encoder: the network does not read colours ({len(self.mean)} channels); take another network"
+                f"visual encoder: the network has {len(self.mean)} input channels, not 3; choose another network"
             )
-        assert self.resize >= self.size, "nothing to cut off"
+        assert self.resize >= self.size, "a crop is smaller than the image"
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return (N, 3, size, size) from images (N, 3, H, W) uint8."""
@@ -57,12 +57,12 @@ class Preprocessing:
         return (pixels / 255 - mean) / std
 
     def save(self, folder: Path) -> None:
-        """Write it to a file that `kept` reads."""
+        """Write it to a file that `load` reads."""
         (folder / FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def kept(cls, folder: Path | None) -> Preprocessing | None:
-        """Return what a run was trained with, from its assets. None where there is nothing."""
+    def load(cls, folder: Path | None) -> Preprocessing | None:
+        """Return the preprocessing of a run from its assets, or None if there is none."""
         if folder is None or not (folder / FILE).exists():
             return None
         facts = json.loads((folder / FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Visual encoder of a pretrained network: one vector per image, and a trained linear layer."""
+"""Visual encoder over a pretrained network: one vector per image, and a linear layer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .style import WithStyle
 
 
 class PretrainedEncoder(nn.Module):
-    """A network without its classifier, frozen or not, and a linear layer over what it gives.
+    """A network without its classifier, frozen or trained, and a linear layer over its features.
 
-    `network` gives (N, F) of pixels (N, 3, size, size); `structure` is what its weights do not say of it, for the cache
-    key; `assets` are files by name, with what it is built from when a run is read back. Raises VsrError if the network
-    does not read such pixels.
+    `network` returns (N, F) from pixels (N, 3, size, size); `structure` is all that its weights do not determine, for
+    the cache key; `assets` are files by name, from which it is built when a run is loaded. Raises VsrError if the
+    network does not accept such pixels.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class PretrainedEncoder(nn.Module):
         self.trains_whole = options.frozen == "none"
         self.network.requires_grad_(self.trains_whole)
         self.projection = nn.Linear(features, context.width)
-        # What a saved run's key was made of stays as it is where there is nothing to add.
+        # Without style, the key is that of earlier versions.
         self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
 
     @property
     def cache_key(self) -> str | None:
-        """Digest the frozen weights as they are now, the structure and the preprocessing."""
+        """Return a digest of the frozen weights, the structure and the preprocessing."""
         if self.trains_whole:
             return None
         return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
 
     def train(self, mode: bool = True) -> PretrainedEncoder:
-        """Set the mode of what trains; running statistics stay as they are.
+        """Set the mode of what trains; running statistics do not change.
 
-        A batch is worked through in parts, in several processes: what it normalised by would depend on which.
+        A batch is split over passes and processes, and batch statistics would depend on the split.
         """
         super().train(mode)
         for module in self.network.modules():
@@ -69,15 +69,15 @@ class PretrainedEncoder(nn.Module):
         return self
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return (N, 3, size, size) as the network was trained on, from images (N, 3, H, W) uint8."""
+        """Return the network's input (N, 3, size, size) from images (N, 3, H, W) uint8."""
         return self.preprocessing(images)
 
     def frozen(self, pixels: Tensor) -> Tensor:
-        """Return the features (N, F) of pixels (N, 3, size, size), or the pixels where the network trains."""
+        """Return features (N, F) of pixels (N, 3, size, size), or the pixels if the network trains."""
         if self.trains_whole:
             return pixels
         with torch.no_grad():
-            # With a pixel's channels side by side, convolutions need no rearranging before and after each of them.
+            # The fast memory format for convolutions.
             features: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
         return features
 
@@ -89,7 +89,7 @@ class PretrainedEncoder(nn.Module):
         return embedding
 
     def save_assets(self, folder: Path) -> None:
-        """Write the preprocessing, and what else the network is built from."""
+        """Write the preprocessing, and the other assets."""
         self.preprocessing.save(folder)
         for name, text in self._assets.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -97,17 +97,17 @@ class PretrainedEncoder(nn.Module):
 
 @torch.no_grad()
 def features_of(network: nn.Module, size: int) -> int:
-    """Say how many features F a network gives of an image, by trying. Raises VsrError if it cannot read it."""
+    """Return the number of features F of a network, by running it. Raises VsrError if that fails."""
     try:
         found = network(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise VsrError(
-            f"visual encoder: {type(network).__name__} does not read images of {size} pixels per side "
-            f"({one_line(error)}); take another network"
+            f"visual encoder: {type(network).__name__} does not accept images of {size}x{size} pixels "
+            f"({one_line(error)}); choose another network"
         ) from error
     if not isinstance(found, Tensor) or found.ndim != 2:
         raise VsrError(
             f"visual encoder: {type(network).__name__} does not return one vector per image "
-            f"({tuple(getattr(found, 'shape', ()))}); take another network"
+            f"(got shape {tuple(getattr(found, 'shape', ()))}); choose another network"
         )
     return found.shape[1]

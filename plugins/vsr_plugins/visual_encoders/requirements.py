@@ -1,4 +1,4 @@
-"""Requirements of pretrained networks: their weights, and the library."""
+"""Requirements of the pretrained visual encoders: weights and libraries."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ DEFAULTS = {
     "resnet50": ("resnet50-11ad3fa6.pth", 102_540_000),
     "mobilenet_v2": ("mobilenet_v2-7ebf99e0.pth", 14_258_000),
 }
-"""The files of torchvision's default weights and about how many bytes each has, known here without importing torch."""
+"""Files and approximate sizes in bytes of torchvision's default weights, known without importing torch."""
 PUBLISHED = {"default": "DEFAULT", "imagenet": "DEFAULT"}
-"""Our names for the best weights that torchvision publishes."""
-LOCAL = (
-    "name a local file by --set visual.weights=FILE, or take random weights on purpose by --set visual.weights=random"
-)
+"""Our names of torchvision's default weights."""
+LOCAL = "name a local file by --set visual.weights=FILE, or use random weights by --set visual.weights=random"
 
 
 def resnet50(options: ImagenetOptions) -> list[Requirement]:
-    """Return the weights of ResNet-50 unless they are here."""
+    """Return the weights of ResNet-50 if they are missing."""
     return _default_of("resnet50", options.weights)
 
 
 def mobilenet_v2(options: ImagenetOptions) -> list[Requirement]:
-    """Return the weights of MobileNetV2 unless they are here."""
+    """Return the weights of MobileNetV2 if they are missing."""
     return _default_of("mobilenet_v2", options.weights)
 
 
 def torchvision(options: TorchvisionOptions) -> list[Requirement]:
-    """Return the weights of a network of torchvision unless they are here; of no such network, none."""
+    """Return the weights of a torchvision network if they are missing; none for an unknown network."""
     return _of_torchvision(options.architecture, options.weights)
 
 
 def timm(options: TimmOptions) -> list[Requirement]:
-    """Return the library, or the weights of its model, unless they are here; of no such model, none."""
+    """Return the library or the weights of its model if they are missing; none for an unknown model."""
     if lacking := missing_package("timm", extra="timm"):
         return lacking
     import timm
@@ -59,7 +57,7 @@ def timm(options: TimmOptions) -> list[Requirement]:
 
 
 def hf_vision(options: HfVisionOptions) -> list[Requirement]:
-    """Return the model unless it is here; of random weights, its structure."""
+    """Return the missing files of the model; for random weights, only its configuration."""
     files = ["config", "preprocessor", *(["weights"] if options.weights == "pretrained" else [])]
     return missing_model(options.model, option="visual.model", files=files)
 
@@ -79,7 +77,7 @@ def _of_torchvision(architecture: str, weights: str) -> list[Requirement]:
     from torchvision import models
 
     if architecture not in models.list_models(module=models):
-        return []  # of which building it says more
+        return []  # building it reports that
     published = models.get_model_weights(architecture)
     chosen = PUBLISHED.get(weights, weights)
     if chosen != "DEFAULT" and chosen not in published.__members__:
@@ -97,6 +95,6 @@ def _missing(url: str, size: int) -> list[Requirement]:
 
 
 def hub_folder() -> Path:
-    """Return where torch.hub keeps what it fetches."""
+    """Return the download folder of torch.hub."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{cache}/torch"), "hub").expanduser()

@@ -1,4 +1,4 @@
-"""Style features of an image: statistics of the feature maps of a network."""
+"""Style features of images: channel statistics of the feature maps of a convolutional network."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch.nn import functional
 from vsr_cli.api import VsrError
 
 SMALLEST_VARIANCE = 1e-5
-"""Added to that of a map, so that one of a single colour has a gradient too."""
+"""Added to the variance of a map, for the gradient of a constant map."""
 
 SMALLEST_SCALE = 1e-8
-"""Added to the variance of a part that is normalised."""
+"""Added to the variance in the normalization."""
 
 
 class WithStyle(nn.Module):
-    """A network's vector, and beside it the mean and the deviation of each channel of the maps on the way to it.
+    """The output of a network, and the channel means and deviations of its intermediate feature maps.
 
-    Those statistics say how an image is drawn: its colours, lines and textures (Huang and Belongie, 2017, "Arbitrary
-    style transfer in real-time", section 3). Images of a story are mostly drawn alike, and unlike those of others.
+    These statistics describe the style of an image: colors, lines and textures (Huang and Belongie, 2017, "Arbitrary
+    style transfer in real-time", section 3). Images of a story usually share a style.
 
-    Of each resolution the last map counts, of the outermost module that gives it; of the last resolution the network's
-    own vector stands for it. Every part is normalised, and counts alike in a cosine, however many channels it has.
+    For each resolution the last feature map is used, of the outermost module that returns it; for the last resolution
+    the output of the network. Each part is normalized and has the same weight in a cosine.
     """
 
     def __init__(self, network: nn.Module, *, size: int) -> None:
-        """Find the levels by one image (1, 3, size, size). Raises VsrError if there are fewer than two."""
+        """Find the feature maps with one image (1, 3, size, size). Raises VsrError if there are fewer than two."""
         super().__init__()
         self.network = network
         self.levels = levels_of(network, size)
         if len(self.levels) < 2:
             raise VsrError(
-                f"visual encoder: {type(network).__name__} has no maps of several resolutions, from which to tell how "
-                "an image is drawn; leave visual.style off, or take a convolutional network"
+                f"visual encoder: {type(network).__name__} has no feature maps of several resolutions; leave "
+                "visual.style off, or choose a convolutional network"
             )
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class WithStyle(nn.Module):
         parts: list[Tensor] = []
 
         def look(_module: nn.Module, _given: object, output: Tensor) -> None:
-            # Now, rather than of maps that are used: a later layer may write over them.
+            # Computed here, since a later layer may overwrite the map in place.
             variance, mean = torch.var_mean(output, dim=(2, 3), correction=0)
             parts.extend([mean, (variance + SMALLEST_VARIANCE).sqrt()])
 
@@ -55,7 +55,7 @@ class WithStyle(nn.Module):
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:
-    """Join vectors (N, f) of several kinds into one (N, F), each normalised and as long as the others."""
+    """Concatenate vectors (N, f) into one (N, F), each normalized to the same length."""
     whole = sum(part.shape[1] for part in parts)
     normal = [functional.layer_norm(part, part.shape[1:], eps=SMALLEST_SCALE) for part in parts]
     return torch.cat([part * (whole / len(parts) / part.shape[1]) ** 0.5 for part in normal], dim=1)
@@ -63,7 +63,7 @@ def side_by_side(parts: list[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def levels_of(network: nn.Module, size: int) -> list[str]:
-    """Name the module that gives the last map of each resolution, the finest first."""
+    """Return the names of the modules with the last feature map of each resolution, the finest first."""
     found: dict[int, str] = {}
 
     def look(name: str, output: object) -> None:

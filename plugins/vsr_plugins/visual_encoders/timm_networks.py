@@ -1,4 +1,4 @@
-"""The models of the timm library, an optional dependency."""
+"""Visual encoder `timm`: models of the timm library, an optional dependency."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .weights import UNREADABLE, fill, read_weights
 
 
 def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
-    """Build a model on the chosen weights, or without any for a run that holds them.
+    """Build a model with the chosen weights, or without weights for a saved run.
 
-    Raises VsrError if timm is not installed or has no such model, or the weights cannot be had or are not its own.
+    Raises VsrError if timm is not installed or has no such model, or if loading the weights fails.
     """
     try:
         import timm
@@ -32,12 +32,12 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
     if not timm.is_model(options.model):
         near = get_close_matches(options.model.rpartition("/")[2], timm.list_models(), n=3) or ["resnet18"]
         raise VsrError(
-            f"visual encoder timm: no such model ({options.model}); give one of timm's own names, such as "
+            f"visual encoder timm: no such model (got {options.model}); choose a name of timm, such as "
             f"{', '.join(near)}, by --set visual.model=NAME"
         )
     network = create(options, pretrained=context.assets is None and options.weights == "pretrained")
     facts: dict[str, Any] = cast(Any, resolve_model_data_config)(network)
-    preprocessing = Preprocessing.kept(context.assets) or preprocessing_of(facts, crop=options.crop)
+    preprocessing = Preprocessing.load(context.assets) or preprocessing_of(facts, crop=options.crop)
     if context.assets is None and options.weights not in ("pretrained", "random"):
         named = cast(Any, network).pretrained_cfg.get("classifier") or ()
         classifiers = (named,) if isinstance(named, str) else tuple(named)
@@ -53,7 +53,7 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
 
 
 def create(options: TimmOptions, *, pretrained: bool) -> nn.Module:
-    """Build timm's model without a classifier. Raises VsrError if its weights cannot be had."""
+    """Build timm's model without a classifier. Raises VsrError if loading its weights fails."""
     import timm
 
     try:
@@ -61,19 +61,19 @@ def create(options: TimmOptions, *, pretrained: bool) -> nn.Module:
             network: nn.Module = timm.create_model(options.model, pretrained=pretrained, num_classes=0)
     except UNREADABLE as error:
         raise VsrError(
-            f"visual encoder timm: cannot get {options.model} ({one_line(error)}); give a file of its weights by "
-            "--set visual.weights=PATH, let HF_HOME name a cache that holds it, or take random weights on purpose by "
+            f"visual encoder timm: cannot load {options.model} ({one_line(error)}); name a file of its weights by "
+            "--set visual.weights=PATH, set HF_HOME to a cache that has it, or use random weights by "
             "--set visual.weights=random"
         ) from error
     return network
 
 
 def preprocessing_of(facts: dict[str, Any], *, crop: bool) -> Preprocessing:
-    """Say what pixels a model was trained on, from timm's own account of it. Raises VsrError if they are no squares."""
+    """Return the preprocessing from timm's configuration of a model. Raises VsrError if its input is not square."""
     _, height, width = facts["input_size"]
     if height != width:
         raise VsrError(
-            f"visual encoder timm: the model does not read squares ({width}x{height} pixels); take another model"
+            f"visual encoder timm: the input of the model is not square ({width}x{height} pixels); choose another model"
         )
     return Preprocessing(
         size=height,

@@ -1,4 +1,4 @@
-"""The classifiers of torchvision."""
+"""Visual encoders `resnet50`, `mobilenet_v2` and `torchvision`: classifiers of torchvision."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .pretrained import PretrainedEncoder
 from .weights import UNREADABLE, fill, read_weights
 
 CLASSES = 1000
-"""Of ImageNet: what a network's last layer gives."""
+"""Classes of ImageNet, the outputs of the last layer."""
 DEFAULT = {"default": "DEFAULT", "imagenet": "DEFAULT"}
-"""Our names for the best weights that torchvision publishes."""
+"""Our names of torchvision's default weights."""
 UNOFFERED = "mnasnet"
-"""Refuses tensors that come without torchvision's own mark of their version, and a run keeps tensors alone."""
+"""Not supported: it refuses a state dict without torchvision's version metadata, which a run does not save."""
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Classifiers half way, which only ever served the training of GoogLeNet and Inception."""
+"""Auxiliary classifiers, used in the training of GoogLeNet and Inception only."""
 INCEPTION = {"aux_logits": False, "init_weights": False, "transform_input": True}
-"""How those two are built for their published weights, which expect other colours than ImageNet's mean."""
+"""Arguments of those two for their published weights, which use another normalization."""
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-"""Names in DenseNet's published weights that its layers no longer have."""
+"""Old names in DenseNet's published weights."""
 
 
 def build_resnet50(options: ImagenetOptions, context: BuildContext) -> PretrainedEncoder:
@@ -47,16 +47,16 @@ def build_mobilenet_v2(options: ImagenetOptions, context: BuildContext) -> Pretr
 
 
 def build(options: TorchvisionOptions, context: BuildContext) -> PretrainedEncoder:
-    """Build a network on the chosen weights, or without any for a run that holds them.
+    """Build a network with the chosen weights, or without weights for a saved run.
 
-    Raises VsrError if torchvision has no such network, or the weights cannot be had or are not its own.
+    Raises VsrError if torchvision has no such network, or if loading the weights fails.
     """
     offered = [name for name in models.list_models(module=models) if not name.startswith(UNOFFERED)]
     if options.architecture not in offered:
         near = get_close_matches(options.architecture, offered, n=3) or offered
         raise VsrError(
-            f"visual encoder torchvision: no such architecture ({options.architecture}); "
-            f"give one such as {', '.join(near)} by --set visual.architecture=NAME"
+            f"visual encoder torchvision: no such architecture (got {options.architecture}); "
+            f"choose one such as {', '.join(near)} by --set visual.architecture=NAME"
         )
     return build_classifier(options.architecture, options.weights, options=options, context=context)
 
@@ -69,10 +69,10 @@ def build_classifier(
     names = [each.name for each in published]
     chosen = DEFAULT.get(weights, weights)
     entry = published[chosen] if chosen in (*names, "DEFAULT") else published.DEFAULT
-    preprocessing = Preprocessing.kept(context.assets) or preprocessing_of(entry, crop=options.crop)
+    preprocessing = Preprocessing.load(context.assets) or preprocessing_of(entry, crop=options.crop)
     structure: dict[str, Any] = INCEPTION if architecture in ("googlenet", "inception_v3") else {}
     if architecture.startswith("vit_"):
-        structure = {"image_size": preprocessing.size}  # of its table of positions
+        structure = {"image_size": preprocessing.size}  # for its position embeddings
     network = models.get_model(architecture, weights=None, **structure)
     classifier = without_classifier(network)
     if context.assets is None and weights != "random":
@@ -92,7 +92,7 @@ def build_classifier(
 
 
 def preprocessing_of(entry: WeightsEnum, *, crop: bool) -> Preprocessing:
-    """Say what pixels some published weights were trained on."""
+    """Return the preprocessing of published weights."""
     theirs = entry.transforms()
     (size,), (resize,) = theirs.crop_size, theirs.resize_size
     return Preprocessing(
@@ -105,9 +105,9 @@ def preprocessing_of(entry: WeightsEnum, *, crop: bool) -> Preprocessing:
 
 
 def without_classifier(network: nn.Module) -> str:
-    """Take out the layer that gives a number a class, the last that does, and say how its tensors' names begin.
+    """Remove the last layer with one output per class, and return the prefix of its parameter names.
 
-    What comes before it in the network's own head stays: a normalisation, a hidden layer, the pooling.
+    The rest of the head stays: normalization, hidden layer, pooling.
     """
     *_, (name, _) = (
         (name, module)
@@ -120,17 +120,17 @@ def without_classifier(network: nn.Module) -> str:
 
 
 def download(published: WeightsEnum) -> Mapping[str, Tensor]:
-    """Return the weights that torchvision publishes, from its cache or the network; raises VsrError."""
+    """Return published weights, from torchvision's cache or the network. Raises VsrError."""
     url: str = published.url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
     try:
-        # torch announces a download on stdout, which belongs to a command's results. Commands have fetched it by now.
+        # torch reports a download on stdout, which is for results only.
         with redirect_stdout(StringIO()):
             tensors: Mapping[str, Tensor] = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except UNREADABLE as error:
         raise VsrError(
-            f"visual encoder: cannot get the ImageNet weights {url} ({one_line(error)}); "
-            f"put that file at {cached}, or give a local one by --set visual.weights=PATH, "
-            "or take random weights on purpose by --set visual.weights=random"
+            f"visual encoder: cannot load the ImageNet weights {url} ({one_line(error)}); "
+            f"put that file at {cached}, name a local file by --set visual.weights=PATH, "
+            "or use random weights by --set visual.weights=random"
         ) from error
     return tensors

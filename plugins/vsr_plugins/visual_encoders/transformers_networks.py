@@ -1,4 +1,4 @@
-"""The vision models of the transformers library, and the vision halves of its models of images and texts."""
+"""Visual encoder `hf-vision`: vision models of transformers, and the image encoders of CLIP-like models."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .weights import UNREADABLE
 CONFIG = "config.json"
 CLASS_TOKENS = ("cls_token", "class_embedding")
 OTHER_TOKENS = ("register_tokens", "distillation_token")
-"""What the libraries call the states that stand before those of the patches."""
+"""Names of the tokens that come before the patches."""
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
-"""Pillow's numbers for them."""
+"""Pillow's constants."""
 
 
 class PooledVision(nn.Module):
-    """A vision model of which one vector an image is used."""
+    """A vision model reduced to one vector per image."""
 
     def __init__(self, model: nn.Module, *, pooling: str) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class PooledVision(nn.Module):
 
 
 def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
-    """Build the encoder from a hub id or folder, or its structure from a run's assets.
+    """Build the encoder from a Hub id or folder, or its architecture from the assets of a run.
 
-    Raises VsrError if the model or its preprocessing cannot be had, or the model has no such pooling.
+    Raises VsrError if loading the model or its preprocessing fails, or if it does not support the pooling.
     """
-    preprocessing = Preprocessing.kept(context.assets)
+    preprocessing = Preprocessing.load(context.assets)
     if context.assets is None:
         try:
             with quiet(below=logging.CRITICAL):
@@ -66,16 +66,16 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
                 processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
         except UNREADABLE as error:
             raise VsrError(
-                f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); give the folder of a "
-                "vision model with safetensors weights and a preprocessor_config.json by --set visual.model=FOLDER, or "
-                "let HF_HOME name a cache that holds it"
+                f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); name a folder with a "
+                "vision model in safetensors and a preprocessor_config.json by --set visual.model=FOLDER, or "
+                "set HF_HOME to a cache that has it"
             ) from error
         preprocessing = preprocessing_of(processor, options=options)
     else:
         if preprocessing is None:
             raise VsrError(
-                f"{context.assets / FILE}: there is no such file, and without it the run's visual encoder cannot be "
-                "built; restore it, or train anew"
+                f"{context.assets / FILE}: file not found, and the visual encoder of the run needs it; "
+                "restore it, or train again"
             )
         refuse_foreign_code(context.assets)
         config = AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False)
@@ -89,7 +89,7 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     facts = {
         name: value
         for name, value in sorted(config.to_dict().items())
-        # Where it came from and what wrote it change nothing that it computes.
+        # Fields that do not affect the computation.
         if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
     }
     return PretrainedEncoder(
@@ -105,7 +105,7 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
 def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
     """Load the vision model and its configuration; errors are those of the transformers library, or VsrError."""
     config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
-    config = getattr(config, "vision_config", config)  # of a model of images and texts, that half
+    config = getattr(config, "vision_config", config)  # of CLIP-like models
     if options.weights == "random":
         return config, from_config(config)
     model, report = AutoModel.from_pretrained(
@@ -120,36 +120,35 @@ def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
     if options.pooling != "pooler":
         missing = [name for name in missing if not name.startswith("pooler.")]
     if missing:
-        remedy = "set visual.pooling to cls or mean" if missing[0].startswith("pooler.") else "give a complete model"
+        remedy = "set visual.pooling to cls or mean" if missing[0].startswith("pooler.") else "choose a complete model"
         raise VsrError(
-            f"visual encoder hf-vision: {options.model} lacks weights of its own model ({len(missing)} tensors, "
-            f"the first is {missing[0]}); {remedy}"
+            f"visual encoder hf-vision: {options.model} lacks {len(missing)} tensors, such as {missing[0]}; {remedy}"
         )
     return config, model
 
 
 def from_config(config: PreTrainedConfig) -> nn.Module:
-    """Build a vision model of random weights."""
+    """Build a vision model with random weights."""
     return cast(nn.Module, AutoModel.from_config(config, trust_remote_code=False))  # type: ignore[no-untyped-call]
 
 
 def without_pooler(model: Any) -> nn.Module:
-    """Drop the layer that makes the model's own pooled state, where it has one that may be left out."""
+    """Remove the pooling layer of the model, if it is optional."""
     if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.pooler = None  # what the model itself has if it is built without one
+        model.pooler = None  # as if built with add_pooling_layer=False
     return cast(nn.Module, model)
 
 
 def preprocessing_of(processor: Any, *, options: HfVisionOptions) -> Preprocessing:
-    """Say what pixels a model was trained on, from its image processor. Raises VsrError if they are no squares."""
+    """Return the preprocessing from the image processor of a model. Raises VsrError if its input is not square."""
     resized, cut = (side(processor, name) for name in ("size", "crop_size"))
     if not getattr(processor, "do_center_crop", False):
         cut = None
     size = cut or resized
     if size is None:
         raise VsrError(
-            f"visual encoder hf-vision: {options.model} does not say which squares it reads "
-            f"(size {processor.size}); take another model"
+            f"visual encoder hf-vision: {options.model} has no square input size "
+            f"(got {processor.size}); choose another model"
         )
     plain = not processor.do_normalize
     return Preprocessing(
@@ -162,7 +161,7 @@ def preprocessing_of(processor: Any, *, options: HfVisionOptions) -> Preprocessi
 
 
 def side(processor: Any, name: str) -> int | None:
-    """Return the side of a square that a processor speaks of, in one of the library's ways. None if it is no square."""
+    """Return the side of a square size of a processor, or None if it is not square."""
     sizes = dict(getattr(processor, name, None) or {})
     sides = {sizes[key] for key in ("shortest_edge", "height", "width") if sizes.get(key)}
     return int(sides.pop()) if len(sides) == 1 else None

@@ -1,4 +1,4 @@
-"""Loading weights from a file into a network, without running any code."""
+"""Load weights from a file without running code, and copy them into a network."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ UNREADABLE = (
     TypeError,
     AttributeError,
 )
-"""What a library that fetches weights and reads them raises where that fails."""
+"""Errors of the libraries that download and read weights."""
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 @torch.no_grad()
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str, owner: str, aside: tuple[str, ...]) -> None:
-    """Fill a network with tensors; those whose names start with one of `aside` are left.
+    """Copy tensors into a network, except those whose names start with one of `aside`.
 
-    Raises VsrError if they are not the network's own.
+    Raises VsrError if names or shapes differ from the network's.
     """
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(aside)}
-    # A state dict with no record of its version may lack these counters, which nothing here reads.
+    # A state dict without version metadata may lack these counters, which are not used.
     counters = {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
     expected = network.state_dict()
     missing = sorted(expected.keys() - counters - kept.keys())
@@ -45,21 +45,21 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str, owne
     for problem, names in (("lacks", missing), ("has unknown", unexpected), ("has misshapen", misshapen)):
         if names:
             raise VsrError(
-                f"{source}: not the weights of {owner} ({problem} {len(names)} tensors, the first is {names[0]}); "
-                "give a file written from that network's state_dict() by --set visual.weights=PATH"
+                f"{source}: not the weights of {owner} ({problem} {len(names)} tensors, such as {names[0]}); "
+                "name a file written from that network's state_dict() by --set visual.weights=PATH"
             )
     network.load_state_dict(kept, strict=False)
 
 
 def read_weights(path: Path, *, names: Sequence[str]) -> Mapping[str, Tensor]:
-    """Read a state dict from a .safetensors, .pt or .pth file, unpickling no code; raises VsrError.
+    """Read a state dict from a .safetensors, .pt or .pth file without running code. Raises VsrError.
 
-    `names` are those of weights that could have been meant.
+    `names` are the named weights, for the error.
     """
-    remedy = f"give {', '.join(names)}, random or a {', '.join(SUFFIXES)} file by --set visual.weights=..."
+    remedy = f"choose {', '.join(names)}, random or a {', '.join(SUFFIXES)} file by --set visual.weights=..."
     if path.suffix not in SUFFIXES or not path.is_file():
-        raise VsrError(f"visual encoder: no such weights ({path}); {remedy}")
+        raise VsrError(f"visual encoder: no such weights (got {path}); {remedy}")
     found = read_tensors(path, remedy=remedy)
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise VsrError(f"{path}: holds no state dict (names and tensors); {remedy}")
+        raise VsrError(f"{path}: is not a state dict (names and tensors); {remedy}")
     return found

@@ -206,13 +206,13 @@ BAD = {
     "with a list for it": (lambda folder: (folder / "config.json").write_text("[]"), "cannot load"),
     "of another class": (
         lambda folder: change(folder, lambda config: config.update(_class_name="AutoencoderDC")),
-        r"no autoencoder of colour images that can be used \(AutoencoderDC\)",
+        r"not a supported autoencoder of RGB images \(got AutoencoderDC\)",
     ),
     "of four colours": (
         lambda folder: change(folder, lambda config: config.update(out_channels=4)),
-        "no autoencoder of colour images",
+        "not a supported autoencoder of RGB images",
     ),
-    "that lacks weights": (without_a_tensor, r"lacks weights of its own model \(1 tensors"),
+    "that lacks weights": (without_a_tensor, r"lacks 1 tensors"),
     "of other shapes": (
         lambda folder: change(folder, lambda config: config.update(decoder_block_out_channels=[16, 16])),
         "expected shape",
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(folders, broken, tm
 
 
 def test_a_folder_within_no_model_is_refused(train_small, tmp_path):
-    with pytest.raises(VsrError, match=r"image_decoder\.subfolder=vae: of which model\? name it with --set image_dec"):
+    with pytest.raises(VsrError, match=r"image_decoder\.subfolder=vae: needs a model; set image_dec"):
         train_small(tmp_path / "run", "image_decoder.name=latent", "image_decoder.subfolder=vae")
 
 

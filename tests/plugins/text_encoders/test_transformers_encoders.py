@@ -310,7 +310,7 @@ def test_tokenizers_that_do_not_suit_the_model_are_refused(folders, tmp_path):
     large.save(str(tmp_path / "large.json"))
     assert "the model 80" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "large.json"))
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "bare.json"))
-    assert "no last token" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "bare.json"))
+    assert "no eos token" in message_of(model=folders["bert"], tokenizer=str(tmp_path / "bare.json"))
     (tmp_path / "broken.json").write_text("{")
     message = message_of(model=folders["bert"], tokenizer=str(tmp_path / "broken.json"))
     assert "cannot load the tokenizer of" in message
@@ -320,7 +320,7 @@ def test_tokenizers_that_do_not_suit_the_model_are_refused(folders, tmp_path):
 def test_an_encoder_with_a_decoder_is_refused(folders, tmp_path):
     T5Model(T5Config(vocab_size=80, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(tmp_path)
     message = message_of(model=str(tmp_path), tokenizer=str(Path(folders["bert"]) / "tokenizer.json"))
-    assert "not an encoder alone (t5)" in message
+    assert "not an encoder only (t5)" in message
 
 
 def test_loading_prints_nothing(folders, capfd):

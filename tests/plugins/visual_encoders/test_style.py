@@ -77,5 +77,7 @@ def test_where_the_network_trains_a_picture_of_one_colour_gives_a_gradient():
 
 
 def test_a_network_without_maps_is_refused():
-    with pytest.raises(VsrError, match=r"VisionTransformer has no maps of several resolutions.*leave visual\.style"):
+    with pytest.raises(
+        VsrError, match=r"VisionTransformer has no feature maps of several resolutions.*leave visual\.style"
+    ):
         build(TorchvisionOptions(architecture="vit_b_16", weights="random", style=True), CONTEXT)

@@ -51,9 +51,9 @@ def test_pixels_are_as_timm_says_that_the_model_was_trained_on():
     whole, cropped = (preprocessing_of(facts, crop=crop) for crop in (False, True))
     assert (whole.size, whole.resize, cropped.size, cropped.resize) == (160, 160, 160, 168)
     assert (whole.mean, whole.std, whole.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bicubic")
-    with pytest.raises(VsrError, match=r"does not read squares \(200x160 pixels\); take another"):
+    with pytest.raises(VsrError, match=r"is not square \(200x160 pixels\); choose another"):
         preprocessing_of({**facts, "input_size": (3, 160, 200)}, crop=False)
-    with pytest.raises(VsrError, match=r"cannot be resized as the network expects \(lanczos\)"):
+    with pytest.raises(VsrError, match=r"unsupported interpolation \(lanczos\)"):
         preprocessing_of({**facts, "interpolation": "lanczos"}, crop=False)
 
 
@@ -85,10 +85,10 @@ def test_a_run_is_read_back_without_weights_or_network(tmp_path, no_network):
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        ("test_resnett", "no such model (test_resnett); give one of timm's own names, such as test_resnet"),
+        ("test_resnett", "no such model (got test_resnett); choose a name of timm, such as test_resnet"),
         ("hf-hub:timm/test_vit", "such as test_vit"),
-        ("test_resnet.no_such_weights", "cannot get test_resnet.no_such_weights (Invalid pretrained tag"),
-        ("test_byobnet", "cannot get test_byobnet ("),
+        ("test_resnet.no_such_weights", "cannot load test_resnet.no_such_weights (Invalid pretrained tag"),
+        ("test_byobnet", "cannot load test_byobnet ("),
     ],
 )
 def test_models_and_weights_that_cannot_be_had_are_refused(model, complaint, no_network, capfd):

@@ -158,9 +158,9 @@ def test_weights_without_the_counters_of_old_files_are_taken(mobilenet, weights,
 @pytest.mark.parametrize(
     ("name", "tensor", "complaint"),
     [
-        ("features.0.0.weight", None, "lacks 1 tensors, the first is features.0.0.weight"),
-        ("layer9.weight", torch.zeros(2), "has unknown 1 tensors, the first is layer9.weight"),
-        ("features.0.0.weight", torch.zeros(2), "has misshapen 1 tensors, the first is features.0.0.weight"),
+        ("features.0.0.weight", None, "lacks 1 tensors, such as features.0.0.weight"),
+        ("layer9.weight", torch.zeros(2), "has unknown 1 tensors, such as layer9.weight"),
+        ("features.0.0.weight", torch.zeros(2), "has misshapen 1 tensors, such as features.0.0.weight"),
     ],
 )
 def test_weights_of_another_network_are_refused(weights, tmp_path, name, tensor, complaint):
@@ -314,7 +314,7 @@ def test_weights_are_chosen_by_torchvisions_own_names(monkeypatch):
     for weights in ("default", "IMAGENET1K_V1"):
         build(TorchvisionOptions(architecture="mobilenet_v2", weights=weights), context())
     assert asked == ["IMAGENET1K_V2", "IMAGENET1K_V1"]
-    with pytest.raises(VsrError, match=r"IMAGENET1K_V7\); give default, IMAGENET1K_V1, IMAGENET1K_V2, random or a"):
+    with pytest.raises(VsrError, match=r"IMAGENET1K_V7\); choose default, IMAGENET1K_V1, IMAGENET1K_V2, random or a"):
         build(TorchvisionOptions(architecture="mobilenet_v2", weights="IMAGENET1K_V7"), context())
 
 
@@ -330,7 +330,7 @@ def test_a_vision_transformer_has_positions_for_the_size_of_its_weights(monkeypa
 def test_an_unknown_architecture_is_refused_with_its_neighbours(architecture):
     with pytest.raises(VsrError) as caught:
         build(TorchvisionOptions(architecture=architecture, weights="random"), context())
-    assert f"({architecture})" in str(caught.value)
+    assert f"(got {architecture})" in str(caught.value)
     assert "--set visual.architecture=NAME" in str(caught.value)
     assert architecture != "resnet19" or "resnet18" in str(caught.value)
 
