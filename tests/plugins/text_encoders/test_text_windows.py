@@ -316,7 +316,5 @@ def test_spread_layers_keep_the_words_themselves(folders):
 
 
 def test_spread_layers_need_them_frozen_together(folders):
-    with pytest.raises(
-        VsrError, match=r"text\.layers=spread .*text\.frozen_layers=1\); set text\.frozen_layers to all"
-    ):
+    with pytest.raises(VsrError, match=r"text\.layers=spread .*text\.frozen_layers=1\); set text\.frozen"):
         encoder(folders["bert"], layers="spread", frozen_layers=1, length=10)
