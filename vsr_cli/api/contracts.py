@@ -195,8 +195,7 @@ class TemporalModel(Protocol):
 class TextDecoder(Protocol):
     """Generate the next text.
 
-    A decoder that selects whole texts has an attribute `models_text = False`: its loss is no cross-entropy of tokens, so
-    that `vsr evaluate` reports no perplexity.
+    A decoder that selects whole texts has an attribute `models_text = False`: `vsr evaluate` reports no perplexity.
     """
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
