@@ -39,8 +39,7 @@ class BuildContext:
     text_objective: TextObjective = field(default_factory=TextObjective)
     """Terms of the text loss in training. A decoder that supports them stores this as its attribute `objective`."""
     assets: Path | None = None
-    """The folder that `save_assets` wrote, when a run is loaded: build the architecture from it and download nothing;
-    the weights are loaded from the run. None at the first build."""
+    """The folder that `save_assets` wrote, when a run is loaded: then download nothing. None at the first build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +135,7 @@ class VisualEncoder(Protocol):
     """Turn each image into one embedding. Frozen below a boundary, trained above it."""
 
     cache_key: str | None
-    """A digest of all that `frozen` depends on (see `content_key`); None if nothing is frozen and `frozen` returns its
-    input."""
+    """A digest of all that `frozen` depends on (see `content_key`); None if `frozen` returns its input."""
 
     def pixels(self, images: Tensor) -> Tensor:
         """Prepare images (N, 3, H, W) uint8 for the network: resize and normalize to (N, 3, h, w) float."""
