@@ -71,8 +71,7 @@ def new_figure(width: float, height: float, *, title: str) -> Any:
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=(width, height), facecolor=PAPER, layout=layout)
-    if title:
-        figure.suptitle(title, x=0.012, ha="left", color=INK, fontsize=14, fontweight="bold", parse_math=False)
+    figure.suptitle(title, x=0.012, ha="left", color=INK, fontsize=14, fontweight="bold", parse_math=False)
     return figure
 
 

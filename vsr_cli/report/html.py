@@ -82,7 +82,7 @@ def _curves(evaluated: Evaluated) -> str | None:
     if not rows:
         return None
     best = best_row(rows, watched_loss(evaluated.configuration() or {}))
-    return base64.b64encode(figure_bytes(curves_figure(rows, title="", best=best))).decode()
+    return base64.b64encode(figure_bytes(curves_figure(rows, title="by epoch", best=best))).decode()
 
 
 def _shown(value: Any) -> Any:
