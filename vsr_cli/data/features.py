@@ -1,7 +1,6 @@
-"""Frozen features of prepared data: found in the cache, or computed once and kept there.
+"""Frozen features of prepared data: read from the cache, or computed once and cached.
 
-An encoder's `cache_key` stands for all that `frozen` depends on, a digest for the picture or text; what else is in the
-prepared folder does not matter. A third party's encoder needs no code for this but `frozen` and `cache_key`.
+A feature is cached under the encoder's `cache_key`, a digest of all that `frozen` depends on, and the frame's digest.
 """
 
 from __future__ import annotations
