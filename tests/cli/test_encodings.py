@@ -11,7 +11,8 @@ import pytest
 
 from vsr_cli import console
 from vsr_cli.api import nfc, shown
-from vsr_cli.console import encodable, print_json, tolerate_encodings
+from vsr_cli.console import encodable, print_json
+from vsr_cli.escaping import tolerate_encodings
 from vsr_cli.files.atomic import read_json, write_json, write_text
 from vsr_cli.report.tables import Column, fitting_table
 

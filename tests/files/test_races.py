@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from vsr_cli.ablation.plan import Ablation, Combination, Plan
-from vsr_cli.cli import predict
+from vsr_cli.api import Decoding
 from vsr_cli.cli.demo import run_demo
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
@@ -171,7 +171,7 @@ def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeyp
     image = prediction.Image.new("RGB", (8, 8))
     predicted = prediction.NextFrame("one", (frame,), "A text.", image, "stretch")
     with pytest.raises(ZeroDivisionError):
-        prediction.write_prediction(predicted, place, run=tmp_path, decoding=predict.GREEDY)
+        prediction.write_prediction(predicted, place, run=tmp_path, decoding=Decoding())
     assert not (place / "prediction.json").exists()
 
 
