@@ -160,7 +160,7 @@ def test_features_are_missing_until_cached_and_equal_those_of_training(settings,
 def test_a_plan_is_shown_completely(plan, capsys):
     show_plan(plan)
     shown = capsys.readouterr().out
-    for part in ("image decoder", "deconv", "activations", "last checkpoint", "an epoch of", "all, 3 epochs"):
+    for part in ("image decoder", "deconv", "activations", "last checkpoint", "per epoch of", "total, 3 epochs"):
         assert part in shown
 
 

@@ -204,7 +204,7 @@ def test_a_resumed_cosine_schedule_spans_all_epochs(train_small, tmp_path):
 
 
 def test_fewer_epochs_are_refused(whole):
-    with pytest.raises(VsrError, match=r"^--epochs 1: .* to have 2; .*can only have more$"):
+    with pytest.raises(VsrError, match=r"^--epochs 1: .* has 2; .*can only have more$"):
         resume(whole, epochs=1)
 
 
@@ -221,7 +221,7 @@ def test_resuming_accepts_moved_data_and_refuses_changed_data(train_small, small
     with pytest.raises(VsrError, match=r"not the data that .* was trained on"):
         resume(run, data=other)
     data.rename(tmp_path / "moved")
-    with pytest.raises(VsrError, match="is not there; name it with --data DIR"):
+    with pytest.raises(VsrError, match="does not exist any more; name its folder with --data DIR"):
         resume(run)
     assert run.facts()["status"] == "interrupted"
     resume(run, data=tmp_path / "moved")
