@@ -248,12 +248,12 @@ def test_the_command_line_warns_in_one_line_a_broken_plugin_and_goes_on(installe
 
 
 def test_disabled_plugins_cost_no_line_and_are_told_of(installed):
-    done = vsr(installed, "plugins", "list", "--json", disable=" , ".join([*BROKEN, "zzz_last", "recurrent"]))
+    done = vsr(installed, "plugins", "list", "--json", disable=" , ".join([*BROKEN, "zzz_last", "temporal_models"]))
     assert done.returncode == 0
     assert done.stderr == ""
     listed = json.loads(done.stdout)
     assert listed["broken"] == []
-    assert set(listed["disabled"]) == {*BROKEN, "zzz_last", "recurrent"}
+    assert set(listed["disabled"]) == {*BROKEN, "zzz_last", "temporal_models"}
     temporal = {entry["name"]: entry for entry in listed["components"] if entry["kind"] == "temporal"}
     assert {"first", "twin", "single"} <= temporal.keys()
     assert not {"latest", "lost", "gru"} & temporal.keys()

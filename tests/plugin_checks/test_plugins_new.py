@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from vsr_cli.cli.plugins_new import write_package
 
 from vsr_cli.api import Decoding, TextObjective, Vocabulary
+from vsr_cli.cli.plugins.new import write_package
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.kinds import KINDS, kind_of_word
 
