@@ -68,7 +68,7 @@ def test_a_new_text_decoder_writes_by_every_way_of_decoding(packages, monkeypatc
 
 @pytest.mark.parametrize("name", ["", "2d", "Slow", "slow memory", "slow--memory", "../slow", "slow-", "é"])
 def test_a_name_that_no_component_may_have_is_refused_in_one_line(name, tmp_path):
-    with pytest.raises(VsrError, match=r"cannot be a component's; take lower-case words") as caught:
+    with pytest.raises(VsrError, match=r"is not valid; use lower-case words") as caught:
         write_package(FUSION, name, tmp_path)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +78,7 @@ def test_nothing_is_written_over(tmp_path):
     folder = write_package(FUSION, "slow_memory", tmp_path)
     assert folder == tmp_path / "vsr-slow-memory"
     (folder / "README.md").write_text("mine")
-    with pytest.raises(VsrError, match="is there already; choose another name"):
+    with pytest.raises(VsrError, match="exists already; choose another name"):
         write_package(FUSION, "slow-memory", tmp_path)
     assert (folder / "README.md").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["vsr-slow-memory"]
