@@ -47,7 +47,7 @@ def main() -> None:
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.batches import Contexts
-    from vsr_cli.data.features import frozen_features
+    from vsr_cli.data.cache.features import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
     from vsr_cli.evaluation.model_predictions import Part
     from vsr_cli.evaluation.predictions import predict_all

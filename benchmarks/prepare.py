@@ -62,7 +62,7 @@ def prepare(count: int, size: int) -> dict[str, float]:
     """Prepare so many stories in this process, once afresh and once again."""
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import Layer
-    from vsr_cli.data.prepare import prepare_stories
+    from vsr_cli.data.preparation.prepare import prepare_stories
     from vsr_cli.plugin.discovery import registry
 
     chosen = {

@@ -106,7 +106,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from vsr_cli.cli.settings import train_config
-    from vsr_cli.data.features import frozen_features
+    from vsr_cli.data.cache.features import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
     from vsr_cli.model.losses.means import open_split
@@ -148,7 +148,7 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     from vsr_cli.cli.work.training import run_train
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import parse_set, preset_layer
-    from vsr_cli.data.prepare import prepare_stories
+    from vsr_cli.data.preparation.prepare import prepare_stories
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
 

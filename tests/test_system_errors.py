@@ -12,8 +12,8 @@ from PIL import Image
 from vsr_cli import system_errors
 from vsr_cli.api import Rejected, Story
 from vsr_cli.data.images import read_picture
+from vsr_cli.data.preparation.story_encoding import content_of, digitise
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
-from vsr_cli.data.story_encoding import content_of, digitise
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation import predictions
 from vsr_cli.files.atomic import read_json, write_json

@@ -24,7 +24,7 @@ from vsr_cli.entry import main
 main()
 """
 PLUGINS, PREPARE = ["plugins", "list"], ["prepare", "--set", "dataset.stories=2"]
-LATE = "vsr_cli.data.prepare"
+LATE = "vsr_cli.data.preparation.prepare"
 """Imported by `vsr prepare` when it has begun."""
 
 

@@ -83,8 +83,8 @@ def test_plugins_list_and_show(shown, kind):
 
 def test_cache_list(shown, monkeypatch):
     from vsr_cli.cli.cache import cache_list
-    from vsr_cli.data import cache_maintenance as cache_care
-    from vsr_cli.data.cache_maintenance import Kept
+    from vsr_cli.data.cache import maintenance as cache_care
+    from vsr_cli.data.cache.maintenance import Kept
 
     facts = {"row_shape": [32, 768], "tokens": True, "precision": "single"}
     name = "visual-0123456789abcdef0123456789abcdef-single"

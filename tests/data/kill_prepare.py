@@ -18,7 +18,7 @@ from PIL import Image
 from vsr_cli.api import Frame, Story
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer
-from vsr_cli.data.prepare import prepare_stories
+from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
 

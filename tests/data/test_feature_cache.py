@@ -14,13 +14,14 @@ from vsr_cli.api import Frame, Story, TokenBatch
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data import feature_cache, features, shards
-from vsr_cli.data.cache_maintenance import kept_features, prune, remove_damaged, verify
-from vsr_cli.data.chunks import Share
-from vsr_cli.data.features import frozen_features, keep, wanted_text, wanted_visual
-from vsr_cli.data.prepare import prepare_stories
+from vsr_cli.data import shards
+from vsr_cli.data.cache import feature_cache, features
+from vsr_cli.data.cache.features import frozen_features, keep, wanted_text, wanted_visual
+from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged, verify
+from vsr_cli.data.preparation.chunks import Share
+from vsr_cli.data.preparation.prepare import prepare_stories
+from vsr_cli.data.preparation.workers import WorkerGroup
 from vsr_cli.data.shards import map_shard
-from vsr_cli.data.workers import WorkerGroup
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.discovery import registry
 

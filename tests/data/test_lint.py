@@ -12,7 +12,7 @@ from vsr_cli.api import Frame, Note, Rejected, Story
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
 from vsr_cli.data.lint import DEFECTS, NEAR, SEVERITIES, Problem, defect_of, lint
-from vsr_cli.data.prepare import prepare_stories
+from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.plugin.discovery import registry
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,7 @@
 import pytest
 
 from vsr_cli.api import Entity, Frame, Story
-from vsr_cli.data.story_encoding import marked_up
+from vsr_cli.data.preparation.story_encoding import marked_up
 from vsr_cli.evaluation.normalize import clean_text, marked_text
 from vsr_plugins.datasets.story_reasoning.markup import parse_story
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from vsr_cli.api import Frame, Story, VsrError
 from vsr_cli.config.experiment import resolve_metrics, resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
-from vsr_cli.data.prepare import prepare_stories
+from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.data.splits import SPLITS
 from vsr_cli.data.statistics import count_words_and_marks, measure, summary, tokens_by, words_of
 from vsr_cli.evaluation import baselines

@@ -12,7 +12,7 @@ from vsr_cli.cli.report import run_report
 from vsr_cli.cli.work.evaluation import run_evaluate
 from vsr_cli.cli.work.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.data.cache_maintenance import kept_features, prune, remove_damaged
+from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged
 from vsr_cli.errors import VsrError
 from vsr_cli.files.links import refuse_links
 from vsr_cli.model.weights import load_model

@@ -12,9 +12,9 @@ from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
 from vsr_cli.cli.work.evaluation import run_evaluate
 from vsr_cli.cli.work.training import resume_train
-from vsr_cli.data import cache_maintenance as cache_care
-from vsr_cli.data import features
-from vsr_cli.data.cache_maintenance import prune, remove_damaged
+from vsr_cli.data.cache import features
+from vsr_cli.data.cache import maintenance as cache_care
+from vsr_cli.data.cache.maintenance import prune, remove_damaged
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.errors import VsrError
 from vsr_cli.files import locks

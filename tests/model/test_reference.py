@@ -15,7 +15,7 @@ from vsr_cli.api import Decoding, Target
 from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.data.batches import Contexts
-from vsr_cli.data.features import Features
+from vsr_cli.data.cache.features import Features
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.data.stored import Frames, Windows
 from vsr_cli.files.checksums import write_checksums

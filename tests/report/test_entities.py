@@ -9,7 +9,7 @@ from PIL import Image
 from vsr_cli.api import Analysis, Character, Entity, Frame, FrameAnalysis, Story
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
-from vsr_cli.data.prepare import prepare_stories
+from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.entities import (
     COLOURS,

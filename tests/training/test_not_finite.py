@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vsr_cli.data.feature_cache import FeatureSet
+from vsr_cli.data.cache.feature_cache import FeatureSet
 from vsr_cli.errors import VsrError
 from vsr_cli.files.checksums import read_checksums, write_checksums
 from vsr_cli.model.finite import first_not_finite, weight_not_finite

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from vsr_cli.api import VsrError
 from vsr_cli.config.schema import FeatureOptions, TrainingOptions
-from vsr_cli.data.features import frozen_features
+from vsr_cli.data.cache.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.losses.means import open_split
 from vsr_cli.model.story_model import StoryModel

@@ -15,8 +15,8 @@ from vsr_cli.cli.work.evaluation import run_evaluate
 from vsr_cli.cli.work.training import resume_train, run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data import features
 from vsr_cli.data.batches import Contexts
+from vsr_cli.data.cache import features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.parts import build_part
 from vsr_cli.model.weights import frozen_names, load_model

@@ -26,10 +26,12 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code
-from .image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .loading import quiet, read_tensors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
-from .paths import NoFile, find_file, is_file, leads_outside
+from .reading.delimited import TableRow, read_table
+from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
+from .reading.paths import NoFile, find_file, is_file, leads_outside
+from .reading.text_files import encoding_of, open_bytes, open_text, undecodable
 from .requirements import Requirement, missing_download, missing_file, missing_model, missing_package
 from .stories import (
     Analysis,
@@ -48,8 +50,6 @@ from .stories import (
     Survey,
     Thing,
 )
-from .tables import TableRow, read_table
-from .text_files import encoding_of, open_bytes, open_text, undecodable
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation, tidy_text

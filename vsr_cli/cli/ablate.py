@@ -17,15 +17,7 @@ from ..console import print_json, say, warn
 from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.atomic import write_json, write_text
-from .arguments import (
-    Data,
-    Json,
-    Metrics,
-    Out,
-    Settings,
-    component_option,
-    finite,
-)
+from .arguments import Data, Json, Metrics, Out, Settings, component_option, finite
 from .parsing.commands import examples
 from .settings import comma_separated, load_registry, metric_names, resolve_train_command
 from .train import check_embedded, prepare_embedded
@@ -189,7 +181,16 @@ def _cluster_settings(launcher: str, job: Sequence[str]) -> dict[str, str] | Non
 
 def _make_plan(registry: Registry, asked: Asked, data: Path | None) -> tuple[Plan, Path]:
     """Resolve every run; where nothing is prepared yet, prepare the embedded stories once there is no mistake."""
-    from ..ablation.plan import Combination, Plan, check_axes, combinations, grid_axes, label_of, make_cells, part_axes
+    from ..ablation.plan import (
+        Combination,
+        Plan,
+        check_axes,
+        combinations,
+        grid_axes,
+        label_of,
+        make_cells,
+        part_axes,
+    )
     from ..config.experiment import resolve_metrics
     from ..config.resolve import parse_set
     from ..data.prepared import open_prepared

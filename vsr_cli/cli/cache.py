@@ -17,7 +17,7 @@ from .parsing.commands import examples
 @examples("vsr cache list", "vsr cache list --json")
 def cache_list(as_json: Json = False) -> None:
     """List the cached features of each encoder, the least recently used first."""
-    from ..data.cache_maintenance import kept_features
+    from ..data.cache.maintenance import kept_features
     from ..system_errors import cache_folder
 
     found = kept_features()
@@ -51,7 +51,7 @@ def cache_verify(
     as_json: Json = False,
 ) -> None:
     """Compare all cached features with their checksums. Exit code 1 if any are damaged."""
-    from ..data.cache_maintenance import kept_features, remove_damaged, verify
+    from ..data.cache.maintenance import kept_features, remove_damaged, verify
 
     found = kept_features()
     damaged = [line for kept in found for _, line in verify(kept)]
@@ -90,7 +90,7 @@ def cache_prune(
     as_json: Json = False,
 ) -> None:
     """Remove cached features, all of them without an option. They are computed again when needed."""
-    from ..data.cache_maintenance import prune
+    from ..data.cache.maintenance import prune
 
     limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30
     pruned = prune(unused_days=unused_days, to_bytes=limit)

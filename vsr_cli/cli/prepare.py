@@ -35,8 +35,8 @@ from .work.stories import OWN, default_dataset, open_checked, open_dataset, prep
 
 if TYPE_CHECKING:
     from ..config.experiment import PrepareConfig
+    from ..data.preparation.reading import Work
     from ..data.prepared import Prepared
-    from ..data.reading import Work
 
 COUNTED = ("stories", "windows")
 TRAINABLE = "trainable throughout, so it has no frozen features to cache"
@@ -142,10 +142,10 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     import torch
 
     from ..config.schema import TrainingOptions
-    from ..data.features import keep, wanted_text, wanted_visual, warn_truncated_texts
+    from ..data.cache.features import keep, wanted_text, wanted_visual, warn_truncated_texts
+    from ..data.preparation.workers import company
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
-    from ..data.workers import company
     from ..model.parts import build_part
     from ..model.weights import choose_device
     from ..training.memory import tune_allocator
@@ -197,7 +197,7 @@ def run_shard(config: PrepareConfig, source: str | None, folder: Path, shard: st
         raise VsrError(
             f"--shard {shard}: not of the form i/n with i from 1 to n; the second of four shares is 2/4, for example"
         )
-    from ..data.chunks import Share
+    from ..data.preparation.chunks import Share
 
     share = Share(int(match[1]) - 1, int(match[2]))
     _, work = read_stories(config, open_dataset(config, source), source, folder, share=share)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
-from .features import Features, RowsOf, text_rows, visual_rows
+from .cache.features import Features, RowsOf, text_rows, visual_rows
 from .shards import Rows
 from .stored import Frames, Windows
 

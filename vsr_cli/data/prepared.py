@@ -37,7 +37,7 @@ from ..files.checksums import read_checksums, verify_file
 from ..files.locks import stay_in
 from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
-from .chunks import Chunk
+from .preparation.chunks import Chunk
 from .shards import REMEDY, ChosenRows, MappedRows
 from .splits import SPLITS
 from .stored import Frames, ImageFacts, StoredFrame, StoredStory, Texts, Windows

@@ -12,10 +12,10 @@ import numpy as np
 from ..config.schema import DataOptions
 from ..errors import VsrError
 from ..files.atomic import write_json
-from .chunks import Chunk
-from .prepare import chunk_keys, make_tables, publish_table
+from .preparation.chunks import Chunk
+from .preparation.prepare import chunk_keys, make_tables, publish_table
+from .preparation.reading import Work
 from .prepared import CHUNKS, FINISHED, MANIFEST, PROBLEMS, Prepared, open_prepared
-from .reading import Work
 from .shards import folder_bytes
 from .splits import Membership, assign_splits
 

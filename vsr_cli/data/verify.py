@@ -8,7 +8,7 @@ from functools import partial
 
 from ..errors import VsrError
 from ..files.checksums import read_checksums
-from .chunks import Chunk
+from .preparation.chunks import Chunk
 from .prepared import CHUNKS, Prepared
 from .shards import REMEDY
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..api import Comparison, SpaceMetric
 from ..config.schema import FeatureOptions
-from ..data.features import Features, frozen_features
+from ..data.cache.features import Features, frozen_features
 from ..data.prepared import Prepared
 from ..data.stored import Windows
 from ..model.spaces import Spaces, Vectors

@@ -16,7 +16,7 @@ from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
 from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
-from ..data.features import BATCH, frozen_features
+from ..data.cache.features import BATCH, frozen_features
 from ..data.prepared import Prepared
 from ..data.shards import ChosenRows
 from ..data.stored import Windows

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..api import Decoding, Mention, NextQuery, Sample
 from ..data.batches import Contexts
-from ..data.features import BATCH, to_array
+from ..data.cache.features import BATCH, to_array
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..data.stored import Frames, Windows

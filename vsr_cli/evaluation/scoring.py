@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..config.resolve import Choice
-from ..data.features import BATCH
+from ..data.cache.features import BATCH
 from ..data.prepared import Prepared
 from ..data.stored import Windows
 from ..errors import PluginError, VsrError

@@ -15,7 +15,7 @@ from PIL import Image
 from ..api import Decoding, Frame, Story, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
-from ..data.features import Features
+from ..data.cache.features import Features
 from ..data.images import decode_image, read_picture, unfit_image
 from ..data.shards import ArrayRows
 from ..data.stored import Frames, Windows

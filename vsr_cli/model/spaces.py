@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
-from ..data.features import BATCH, image_tensor, text_rows
+from ..data.cache.features import BATCH, image_tensor, text_rows
 from ..data.shards import Rows
 from .story_model import StoryModel
 from .vectors import image_vectors, text_vectors

@@ -19,7 +19,14 @@ from ..runs.results import Evaluated
 from .charts import curves_figure, figure_bytes
 from .formatting import MISSING, NOT_TESTED, short
 from .html_gallery import gallery
-from .provenance import LEFT_OUT, described_baselines, how_predicted, leaks_found, provenance, teacher_forced_numbers
+from .provenance import (
+    LEFT_OUT,
+    described_baselines,
+    how_predicted,
+    leaks_found,
+    provenance,
+    teacher_forced_numbers,
+)
 
 TEMPLATES = "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"

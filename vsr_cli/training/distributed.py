@@ -31,9 +31,9 @@ from torch.nn import functional
 
 from ..config.schema import TrainingOptions
 from ..console import err
-from ..data.chunks import Share
+from ..data.preparation.chunks import Share
+from ..data.preparation.workers import LONGEST_WAIT, WorkerGroup
 from ..data.prepared import Prepared
-from ..data.workers import LONGEST_WAIT, WorkerGroup
 from ..distributed_env import is_main, process_count
 from ..errors import PluginError, VsrError
 from ..model.losses.term import Gather

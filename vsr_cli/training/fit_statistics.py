@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..api import FitsTraining, TrainingFrames
 from ..console import say
-from ..data.features import Features
+from ..data.cache.features import Features
 from ..data.prepared import Prepared
 from ..data.stored import Windows
 from ..model.spaces import Spaces

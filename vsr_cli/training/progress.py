@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.features import BATCH
+from ..data.cache.features import BATCH
 from ..model.losses.means import LossMeans
 
 

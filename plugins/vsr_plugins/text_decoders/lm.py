@@ -12,14 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from vsr_cli.api import (
-    BuildContext,
-    Decoding,
-    Narrative,
-    TextObjective,
-    Vocabulary,
-    VsrError,
-)
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, Vocabulary, VsrError
 from vsr_cli.api.generation import NEVER, draw, forbid_repeats, uniform_numbers
 from vsr_cli.api.text_loss import sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder

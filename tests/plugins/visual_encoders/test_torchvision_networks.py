@@ -12,11 +12,7 @@ from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_plugins.visual_encoders import ImagenetOptions, TorchvisionOptions
 from vsr_plugins.visual_encoders import torchvision_networks as module
-from vsr_plugins.visual_encoders.torchvision_networks import (
-    build,
-    build_mobilenet_v2,
-    build_resnet50,
-)
+from vsr_plugins.visual_encoders.torchvision_networks import build, build_mobilenet_v2, build_resnet50
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 

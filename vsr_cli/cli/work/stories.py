@@ -20,9 +20,9 @@ from ..settings import EMBEDDED, default_preset, flag_layers
 if TYPE_CHECKING:
     from ...api import Dataset
     from ...config.experiment import PrepareConfig
-    from ...data.chunks import Share
+    from ...data.preparation.chunks import Share
+    from ...data.preparation.reading import Work
     from ...data.prepared import Prepared
-    from ...data.reading import Work
     from ...plugin.registry import Registry
 
 OWN = "folder"
@@ -77,7 +77,7 @@ def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[s
     Raises VsrError with a line for each requirement that cannot be met, the source's stories among them, and the
     `mistakes` that are known already; nothing is written then.
     """
-    from ...data.reading import survey_of
+    from ...data.preparation.reading import survey_of
     from ...plugin.requirements import provide
 
     opened: list[Dataset] = []
@@ -125,8 +125,8 @@ def read_stories(
     windowless: bool = False,
 ) -> tuple[Prepared | None, Work]:
     """Prepare the stories, all or a share, under a bar of stories, time left and bytes; see `prepare_stories`."""
-    from ...data.prepare import WHOLE, prepare_stories
-    from ...data.reading import survey_of
+    from ...data.preparation.prepare import WHOLE, prepare_stories
+    from ...data.preparation.reading import survey_of
 
     survey = survey_of(dataset, source)
     limit, held = config.data.limit, survey.stories

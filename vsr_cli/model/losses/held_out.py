@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...data.features import BATCH
+from ...data.cache.features import BATCH
 from ..story_model import StoryModel
 from .means import LossMeans, Split
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..distributed_env import process_count
+from ...distributed_env import process_count
 from .chunks import Share
 
 

@@ -26,16 +26,16 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ..api import Rejected, Story
-from ..config.schema import DataOptions
-from ..console import warn
-from ..distributed_env import usable_cores
-from ..errors import DamagedFile, VsrError
-from ..files.atomic import replacing
-from ..files.strict_json import SEAL, from_json, to_json
-from ..system_errors import refuse_system_error
-from .duplicates import distinct
-from .shards import REMEDY, ROWS, map_shard, save_shard
+from ...api import Rejected, Story
+from ...config.schema import DataOptions
+from ...console import warn
+from ...distributed_env import usable_cores
+from ...errors import DamagedFile, VsrError
+from ...files.atomic import replacing
+from ...files.strict_json import SEAL, from_json, to_json
+from ...system_errors import refuse_system_error
+from ..duplicates import distinct
+from ..shards import REMEDY, ROWS, map_shard, save_shard
 from .story_encoding import Digitised, Still, content_of, digitise, stored
 
 FORMAT = 2

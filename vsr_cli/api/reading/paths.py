@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
-from ..files.names import nfc, shown
+from ...files.names import nfc, shown
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")

@@ -16,19 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..api import Dataset, Rejected, Story, Survey
-from ..config.experiment import PrepareConfig
-from ..config.schema import DataOptions
-from ..console import warn
-from ..errors import VsrError
-from ..files.atomic import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
-from ..files.checksums import read_checksums, verify_file
-from ..files.links import refuse_links
-from ..files.locks import alone_in, beside_others_in, if_nobody_is_in
-from ..files.strict_json import to_json
-from .chunks import Chunk, Share
-from .prepared import (
+from ... import __version__
+from ...api import Dataset, Rejected, Story, Survey
+from ...config.experiment import PrepareConfig
+from ...config.schema import DataOptions
+from ...console import warn
+from ...errors import VsrError
+from ...files.atomic import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
+from ...files.checksums import read_checksums, verify_file
+from ...files.links import refuse_links
+from ...files.locks import alone_in, beside_others_in, if_nobody_is_in
+from ...files.strict_json import to_json
+from ..prepared import (
     CHUNK_LIST,
     CHUNKS,
     FINISHED,
@@ -42,9 +41,10 @@ from .prepared import (
     Prepared,
     read_manifest,
 )
+from ..shards import REMEDY
+from ..splits import SPLITS, read_groups, read_splits
+from .chunks import Chunk, Share
 from .reading import Work, read_chunks, survey_of, watched_stories
-from .shards import REMEDY
-from .splits import SPLITS, read_groups, read_splits
 from .story_encoding import marked_up
 from .tables import reasons_of, write_tables
 

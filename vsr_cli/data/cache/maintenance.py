@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedFile, VsrError
-from ..files.atomic import read_json, remove, remove_at_once, sweep
-from ..files.links import refuse_links
-from ..files.locks import if_nobody_is_in
-from ..system_errors import cache_folder
+from ...errors import DamagedFile, VsrError
+from ...files.atomic import read_json, remove, remove_at_once, sweep
+from ...files.links import refuse_links
+from ...files.locks import if_nobody_is_in
+from ...system_errors import cache_folder
+from ..shards import ROWS, folder_bytes
 from .feature_cache import ABOUT, FEATURES, FeatureSet, shard_paths
-from .shards import ROWS, folder_bytes
 
 
 @dataclass(frozen=True)

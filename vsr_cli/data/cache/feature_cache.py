@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import warn
-from ..errors import DamagedFile, VsrError
-from ..files.atomic import read_json, write_json
-from .duplicates import distinct
-from .shards import ROWS, Shard, map_shard, save_shard
+from ...console import warn
+from ...errors import DamagedFile, VsrError
+from ...files.atomic import read_json, write_json
+from ..duplicates import distinct
+from ..shards import ROWS, Shard, map_shard, save_shard
 
 FEATURES = "features"
 ABOUT = "about.json"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..errors import VsrError
-from ..files.names import nfc, shown
+from ...errors import VsrError
+from ...files.names import nfc, shown
 from .text_files import open_text, undecodable
 
 DELIMITERS = (",", ";", "\t", "|")

@@ -17,16 +17,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..config.schema import DataOptions
-from ..files.atomic import write_json
-from ..files.checksums import write_checksums
-from ..files.strict_json import to_json
-from .arrow import FRAME_SCHEMA, IMAGE_SCHEMA, STORY_SCHEMA, TEXT_SCHEMA, WINDOW_SCHEMA, arrow_rows, arrow_writer
+from ...config.schema import DataOptions
+from ...files.atomic import write_json
+from ...files.checksums import write_checksums
+from ...files.strict_json import to_json
+from ..duplicates import distinct
+from ..prepared import CHUNK_LIST, PROBLEMS
+from ..splits import SPLITS, Membership, assign_splits, count_splits
+from ..windows import Cut, cut_windows
+from .arrow import (
+    FRAME_SCHEMA,
+    IMAGE_SCHEMA,
+    STORY_SCHEMA,
+    TEXT_SCHEMA,
+    WINDOW_SCHEMA,
+    arrow_rows,
+    arrow_writer,
+)
 from .chunks import Chunk, StoredImages, stored_images
-from .duplicates import distinct
-from .prepared import CHUNK_LIST, PROBLEMS
-from .splits import SPLITS, Membership, assign_splits, count_splits
-from .windows import Cut, cut_windows
 
 SPLITS_OF_THE_SOURCE = ("auto", "official")
 """The ways of splitting to which the source's own splits matter."""

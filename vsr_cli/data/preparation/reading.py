@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import Dataset, HasSurvey, Rejected, Story, Survey
-from ..config.schema import DataOptions
-from ..plugin.faults import owner_of
-from ..plugin.shared_state import shared_state
+from ...api import Dataset, HasSurvey, Rejected, Story, Survey
+from ...config.schema import DataOptions
+from ...plugin.faults import owner_of
+from ...plugin.shared_state import shared_state
 from .chunks import Made, Share, make_chunks
 
 

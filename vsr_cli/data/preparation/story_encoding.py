@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..api import Entity, Frame, Rejected, Story, is_blank, is_file, nfc, shown
-from ..config.choices import Resize
-from ..files.strict_json import to_json, undefined_as_null
-from ..system_errors import refuse_exhaustion
-from .duplicates import digest_image, perceptual_hash
-from .images import ImageProblem, Picture, read_picture
+from ...api import Entity, Frame, Rejected, Story, is_blank, is_file, nfc, shown
+from ...config.choices import Resize
+from ...files.strict_json import to_json, undefined_as_null
+from ...system_errors import refuse_exhaustion
+from ..duplicates import digest_image, perceptual_hash
+from ..images import ImageProblem, Picture, read_picture
 
 
 @dataclass(frozen=True)

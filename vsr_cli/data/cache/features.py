@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import TextEncoder, TokenBatch, VisualEncoder
-from ..config.schema import FeatureOptions
-from ..console import say
-from ..files.links import refuse_links
-from ..files.locks import beside_others_in
-from ..progress import progress
-from ..system_errors import cache_folder
-from .chunks import Share
+from ...api import TextEncoder, TokenBatch, VisualEncoder
+from ...config.schema import FeatureOptions
+from ...console import say
+from ...files.links import refuse_links
+from ...files.locks import beside_others_in
+from ...progress import progress
+from ...system_errors import cache_folder
+from ..preparation.chunks import Share
+from ..preparation.workers import ALONE, WorkerGroup
+from ..prepared import Prepared
+from ..shards import ChosenRows, Rows, folder_bytes
+from ..splits import SPLITS
+from ..stored import Frames, Windows
 from .feature_cache import FEATURES, FeatureRows, FeatureSet
-from .prepared import Prepared
-from .shards import ChosenRows, Rows, folder_bytes
-from .splits import SPLITS
-from .stored import Frames, Windows
-from .workers import ALONE, WorkerGroup
 
 WHOLE = Share()
 REMOVING = 60.0
