@@ -303,7 +303,7 @@ def test_damaged_rows_are_noticed_when_they_are_first_read_and_the_remedy_is_nam
     flipped("rows")(shard)
     shards._verified.clear()
     rows = visual_of(prepared, Visual())
-    with pytest.raises(VsrError, match=r"safetensors: is damaged, its rows .*'vsr cache verify --repair' removes"):
+    with pytest.raises(VsrError, match=r"safetensors: is damaged: .*'vsr cache verify --repair' removes"):
         rows.gather(np.arange(54))
 
 

@@ -389,7 +389,7 @@ def test_a_moved_run_evaluates_and_predicts_the_same_without_network(run, data, 
         assert read_json(written / "result.json", what="a result") == result
         assert (written / "storyboards.png").stat().st_size > 0
         out = tmp_path / f"predicted {len(predicted)}"
-        assert run_predict(registry(), each, [story_folder], out, as_json=True) == []
+        assert run_predict(registry(), each, [story_folder], out, decoding=Decoding(), as_json=True) == []
         (record,) = out.glob("*/prediction.json")
         predicted.append((json.loads(record.read_text())["text"], record.with_name("image.png").read_bytes()))
     assert results[0] == results[1]

@@ -226,9 +226,10 @@ def test_notes_on_a_story_are_logged_before_its_prediction(capfd):
     early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))
     report_notes(story(6, notes=(*strays, early, late)), 4)
     assert capfd.readouterr().err.splitlines() == [
+        "note: ana has 6 frames, the last 4 of them are the context",
         "note: ana: README.txt is no frame of it",
         "note: ana: cover.jpg is no frame of it",
         "note: ana: frame 4",
     ]
     report_notes(story(6, notes=tuple(strays) * 9), 4)
-    assert capfd.readouterr().err.splitlines()[3:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]
+    assert capfd.readouterr().err.splitlines()[4:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]

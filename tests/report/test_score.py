@@ -218,7 +218,7 @@ def test_existing_folders_are_not_overwritten(write_lines, lines, prepared, tmp_
         options = {"out": tmp_path / "run", "allow_missing": False}
         run_score(registry(), write_lines(lines), prepared.folder, "test", choices(), **options)
 
-    with pytest.raises(VsrError, match="holds something else than scores"):
+    with pytest.raises(VsrError, match="holds something other than scores"):
         score_into_run()
     (tmp_path / "run/evaluations").mkdir()
     (tmp_path / "run/run.json").write_text("{}")

@@ -22,7 +22,10 @@ from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
 
 SLOW_TO_IMPORT = ("pandas", "pyarrow.compute", "torch._dynamo", "vsr_cli.training.loop", "vsr_cli.report.epochs")
-PARTS = ("concat", "deconv", "gru_decoder", "recurrent", "tiny")
+COMPONENTS = (
+    *("fusions.fusions", "image_decoders.deconv", "text_decoders.gru", "temporal_models.recurrent"),
+    *("visual_encoders.tiny", "text_encoders.tiny"),
+)
 
 
 def train(data: Path, run: Path, assignments: list[str]) -> None:
@@ -56,7 +59,7 @@ def main() -> None:
     whole = Path(folder) / "whole"
     torch.set_num_threads(1)
     vsr_cli.cli.work.training._draw_curves = lambda run: None  # which takes longer than the training
-    for name in (*SLOW_TO_IMPORT, *(f"vsr_plugins.{part}.model" for part in PARTS)):
+    for name in (*SLOW_TO_IMPORT, *(f"vsr_plugins.{component}" for component in COMPONENTS)):
         importlib.import_module(name)
     began = time.monotonic()
     if os.waitpid(start(Path(data), whole, assignments), 0)[1]:

@@ -75,7 +75,7 @@ def test_a_story_does_not_depend_on_how_many_are_asked_for_but_on_the_seed() -> 
 def test_stories_are_the_same_in_another_process() -> None:
     code = (
         "import hashlib\n"
-        "from vsr_plugins.datasets.storyworld import StoryWorldOptions as Options\n"
+        "from vsr_plugins.datasets import StoryWorldOptions as Options\n"
         "from vsr_plugins.datasets.storyworld.reader import build\n"
         "for story in build(Options(stories=2, seed=5, width=120, height=52)).read(None):\n"
         "    print(hashlib.sha256(repr(story).encode()).hexdigest())"
