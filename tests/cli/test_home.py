@@ -84,8 +84,8 @@ def test_settings_and_files_of_settings_are_expanded(home):
 
 
 def test_a_tilde_that_is_no_path_stays_one():
-    layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "csv", "delimiter": "~"}})]
-    assert resolve_prepare(load_registry(), preset="tiny", layers=layers).dataset.options.delimiter == "~"  # type: ignore[attr-defined]
+    layers = [preset_layer("tiny"), Layer("--set", {"dataset": {"name": "csv", "text": "~"}})]
+    assert resolve_prepare(load_registry(), preset="tiny", layers=layers).dataset.options.text == "~"  # type: ignore[attr-defined]
 
 
 def test_the_cache_folder_is_expanded(monkeypatch, home):

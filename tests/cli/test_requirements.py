@@ -308,11 +308,11 @@ def test_a_third_party_s_component_has_its_own_fetched_once_and_says_what_failed
     FETCHED.clear()
     requirements.provide([("visual", choice("lacks")), ("visual", choice("lacks"))])
     assert FETCHED == ["one", "two"]
-    assert "downloading, once: visual encoder theirs: one" in capsys.readouterr().err
+    assert "downloading once: visual encoder theirs: one" in capsys.readouterr().err
     with pytest.raises(VsrError) as error:
         requirements.provide([("visual", choice("breaks"))])
     assert str(error.value) == (
-        "visual encoder theirs: three: cannot be fetched (the line went dead); try again, or name a file"
+        "visual encoder theirs: three: cannot be downloaded (the line went dead); try again, or name a file"
     )
     FETCHED.clear()
     with pytest.raises(VsrError, match="known already"):

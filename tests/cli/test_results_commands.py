@@ -120,7 +120,7 @@ def test_compare_and_score_as_they_are_typed(vsr, evaluated):
     assert "windows are missing" in missing.errors[0]
     answer = vsr(f"score theirs.jsonl --data {data} --metrics bleu --allow-missing --out scores/few")
     assert answer.code == 0, answer.err
-    assert "are not predicted" in answer.err
+    assert "3 windows have no prediction and are not scored" in answer.err
     assert "was not scored on the windows of" in vsr("compare runs/mine scores/few").errors[0]
 
 
@@ -159,6 +159,6 @@ def test_terminal_markdown_and_json_agree_that_too_few_stories_have_no_verdict(v
         assert "too few for intervals and verdicts" in text
         assert "vsr evaluate --folds 5" in text.replace("&#39;", "'")
     assert '<td class="verdict significantly' not in (folder / "report.html").read_text()
-    assert "no verdict" in (folder / "report.html").read_text()
+    assert "not tested" in (folder / "report.html").read_text()
     rows = [line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| ")]
     assert not set("".join(rows)) & set("▲▼~")

@@ -19,7 +19,7 @@ def test_a_finished_run_has_nothing_to_do_and_that_is_no_mistake(vsr, run):
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     answer = vsr(f"train --resume {run.folder}")
     assert answer.code == 0
-    assert "there is nothing to do; --epochs N, above 1, trains on" in answer.err
+    assert "is finished: nothing to do; --epochs N, above 1, trains on" in answer.err
     assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
 
 
@@ -35,10 +35,10 @@ def test_more_epochs_train_on(vsr, run):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        ("--temporal lstm", "given: --temporal lstm"),
-        ("--batch-size 4 --set training.seed=2", "given: --batch-size 4, --set training.seed=2"),
-        ("--preset tiny --out elsewhere", "given: --preset tiny, --out elsewhere"),
-        ("--config x.toml", "given: --config x.toml"),
+        ("--temporal lstm", "(got --temporal lstm)"),
+        ("--batch-size 4 --set training.seed=2", "(got --batch-size 4, --set training.seed=2)"),
+        ("--preset tiny --out elsewhere", "(got --preset tiny, --out elsewhere)"),
+        ("--config x.toml", "(got --config x.toml)"),
         ("--epochs 0", "--epochs 0"),
         ("--epochs 2 --data runs", "vsr prepare"),
     ],

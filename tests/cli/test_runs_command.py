@@ -30,7 +30,7 @@ def test_show_tells_settings_epochs_files_and_what_to_type_next(place, vsr):
     assert all("scored other data" in line for line in by_default.err.splitlines())
     assert by_name.out == by_default.out
     assert by_path.code == 0
-    for part in ("by vsr train --temporal gru", "1/1", "history.jsonl", f"vsr evaluate --run runs/{run.name}"):
+    for part in ("command: vsr train --temporal gru", "1/1", "history.jsonl", f"vsr evaluate --run runs/{run.name}"):
         assert part in by_default.out
     assert "--resume" not in by_default.out
     record = json.loads(vsr("runs show --json").out)
@@ -68,10 +68,10 @@ def test_runs_are_listed_of_another_folder_and_where_there_are_none(empty, vsr, 
 def test_where_there_is_no_run_list_says_so_and_show_is_a_mistake(empty, vsr):
     answer = vsr("runs list")
     assert (answer.code, answer.out) == (0, "")
-    assert "no run here yet" in answer.err
+    assert "no run yet; 'vsr train' writes one under runs/" in answer.err
     assert json.loads(vsr("runs list --json").out) == []
-    assert vsr("runs list absent").errors == ["absent: there is no such folder; name one that holds run folders"]
-    assert vsr("runs show").errors == ["runs/: no run here; train one with 'vsr train', or name the folder of one"]
+    assert vsr("runs list absent").errors == ["absent: there is no such folder; name a folder of runs"]
+    assert vsr("runs show").errors == ["runs/: no run yet; train one with 'vsr train', or name the folder of a run"]
     assert len(vsr("runs show absent").errors) == 1
     (empty / "stories").mkdir()
     assert "this is not a run" in vsr("runs show stories").errors[0]

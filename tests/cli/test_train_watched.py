@@ -24,12 +24,13 @@ def test_a_dry_run_says_what_training_would_take_and_leaves_nothing(place, vsr):
     assert plan["steps_per_epoch"] * plan["windows_per_step"] >= plan["windows"]["train"]
     seconds = plan["seconds"]
     assert seconds["training"] == pytest.approx(seconds["features"] + 7 * seconds["epoch"])
-    assert "all, 7 epochs" in shown.out
+    assert "total, 7 epochs" in shown.out
 
 
 def test_a_dry_run_needs_data_and_plans_no_resumption(empty, vsr):
     assert vsr("train --dry-run").errors[0].startswith("--dry-run: nothing is prepared under data/ yet")
-    assert vsr("train --dry-run --resume runs/mine").errors[0].startswith("--dry-run: plans a training from its start")
+    (error,) = vsr("train --dry-run --resume runs/mine").errors
+    assert error == "--dry-run: plans a new training; leave out --resume, or --dry-run"
     assert list(empty.iterdir()) == []
 
 
@@ -54,7 +55,7 @@ def test_an_interrupted_run_has_curves_too(place, vsr, at_step, tmp_path):
     answer = vsr(f"train --data data/storyworld --epochs 3 --out {tmp_path / 'run'}")
     assert answer.code == 130
     assert (tmp_path / "run" / "curves.png").is_file()
-    assert answer.err.index("curves") < answer.err.index("go on with: vsr train --resume")
+    assert answer.err.index("curves") < answer.err.index("resume with: vsr train --resume")
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_a_mistake_before_there_is_a_run(

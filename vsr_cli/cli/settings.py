@@ -130,12 +130,11 @@ def resolve_train_command(
 
     Raises VsrError with all mistakes; where the data itself is one, with what else is missing as far as that is known.
     """
-    from ..data.prepared import open_prepared
     from ..plugin.requirements import provide
 
     typed: dict[str, Any] = {"preset": preset, "config": config, "flags": flags, "assignments": assignments}
     try:
-        manifest = open_prepared(folder).manifest if folder else None
+        manifest = _manifest_to_train_on(folder) if folder else None
     except VsrError as error:
         if preset is None and config is None:
             raise  # what else is wrong depends on the data
@@ -144,3 +143,12 @@ def resolve_train_command(
         provide([choice for each in settings for choice in each.parts.items()], mistakes=[*error.lines, *lines])
         raise
     return train_config(registry, manifest=manifest, **typed)
+
+
+def _manifest_to_train_on(folder: Path) -> dict[str, Any]:
+    """Return the manifest of prepared data. Raises VsrError if the folder does not exist or was not prepared."""
+    from ..data.prepared import open_prepared
+
+    if not folder.is_dir():
+        raise VsrError(f"--data {folder}: there is no such folder; name one that 'vsr prepare' wrote")
+    return open_prepared(folder).manifest

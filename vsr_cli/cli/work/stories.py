@@ -228,10 +228,8 @@ def find_prepared(source: str | Path | None) -> Path:
 def find_data(folder: Path | None) -> Path | None:
     """Return the prepared folder to train on: the one named, or the newest under data/; None if there is none.
 
-    Raises VsrError if the folder that is named does not exist.
+    Whether the folder that is named exists is checked by `resolve_train_command`, with everything else that is missing.
     """
     from ...data.prepared import newest_prepared
 
-    if folder is not None and not folder.is_dir():
-        raise VsrError(f"--data {folder}: there is no such folder; name one that 'vsr prepare' wrote")
     return folder or newest_prepared()
