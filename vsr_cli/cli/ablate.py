@@ -60,7 +60,7 @@ def ablate(
     alternatives: Alternatives = Alternatives(),
     grid: Annotated[
         list[str] | None,
-        typer.Option("--grid", metavar="SECTION.KEY=A,B…", help="Any other setting, with the values to try."),
+        typer.Option("--grid", metavar="SECTION.KEY=A,B...", help="Any other setting, with the values to try."),
     ] = None,
     one_at_a_time: Annotated[
         bool,
@@ -82,7 +82,7 @@ def ablate(
     ] = "local",
     job: Annotated[
         list[str] | None,
-        typer.Option("--job", metavar="KEY=VALUE…", help="A parameter of submitit, e.g. timeout_min=60."),
+        typer.Option("--job", metavar="KEY=VALUE...", help="A parameter of submitit, e.g. timeout_min=60."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -67,7 +67,7 @@ def component_option(section: str, *, several: bool = False) -> Any:
     kind = KIND_OF[section]
     return typer.Option(
         kind.flag,
-        metavar="NAME…" if several else "NAME",
+        metavar="NAME..." if several else "NAME",
         help=f"One {kind.title} or several." if several else f"The {kind.title}.",
         autocompletion=completing(section),
     )
@@ -100,7 +100,7 @@ Metrics = Annotated[
     list[str] | None,
     typer.Option(
         "--metrics",
-        metavar="NAME…",
+        metavar="NAME...",
         help="One metric or several, or all. Default: bleu rouge meteor.",
         autocompletion=completing("metrics"),
     ),

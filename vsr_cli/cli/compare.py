@@ -38,7 +38,7 @@ def compare(
         list[Path],
         typer.Argument(
             parser=as_path,
-            metavar="RUN…",
+            metavar="RUN",
             help="Runs, folders that 'vsr score' wrote, or folders of evaluations; compared with the first of them.",
         ),
     ],

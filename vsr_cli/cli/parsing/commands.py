@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-SEVERAL = "…"
+SEVERAL = "..."
 """An option whose metavar ends with this takes every value that follows it: `--metrics bleu rouge`."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 # Typer 0.29 carries its own copy of click and names this class nowhere public.
@@ -75,6 +75,14 @@ class LazyGroup(TyperGroup):
             raise typer.Exit(2)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, each flag with a default: for one without, Typer imports pydantic, which takes 0.3 s."""
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            if each.default is None and each.type_descriptor.annotation is bool:
+                each.default = False
+        return params
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, in the order of the table."""
