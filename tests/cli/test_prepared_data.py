@@ -24,7 +24,7 @@ def test_preparing_again_says_that_there_is_nothing_to_do(vsr, place, stories, t
     before = files(tmp_path / "out")
     answer = vsr(line)
     assert answer.code == 0
-    assert "all 12 stories are stored already, none has changed" in answer.err
+    assert "all 12 stories are stored already and unchanged" in answer.err
     assert "nothing to do" in answer.err
     assert files(tmp_path / "out") == before
 

@@ -218,7 +218,7 @@ def _report_work(prepared: Prepared | None, work: Work) -> None:
         say(f"{prepared.folder}: {work.made} of {work.stories} stories were stored anew, the others are unchanged")
     if not work.made:
         stories = sum(prepared.manifest["counts"]["stories_kept"].values())
-        what = "written anew, since the options or the source changed" if work.tables else "unchanged"
+        what = "written anew, since the options or the source changed" if work.tables else "unchanged; nothing to do"
         say(f"windows and splits of {stories} stories: {what}")
 
 
