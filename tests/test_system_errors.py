@@ -122,14 +122,18 @@ def test_memory_that_is_used_up_is_no_defect_of_an_image(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize(
     ("place", "remedy"),
-    [("out/a.json", "--out"), ("cache/features/a", "VSR_CACHE"), ("tmp/.vsr-scratch.x.vsr-tmp/data", "TMPDIR")],
+    [
+        ("out/a.json", "write to another disk"),
+        ("cache/features/a", "VSR_CACHE"),
+        ("tmp/.vsr-scratch.x.vsr-tmp/data", "TMPDIR"),
+    ],
 )
 def test_no_space_names_the_path_and_the_setting_that_moves_it(tmp_path, monkeypatch, number, place, remedy):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     said = describe_os_error(OSError(number, "library's own words"), tmp_path / place)
     assert said.startswith(f"{tmp_path / place}: {os.strerror(number)}; free some space")
-    assert [word for word in ("--out", "VSR_CACHE", "TMPDIR") if word in said] == [remedy]
+    assert [word for word in ("--out", "write to another disk", "VSR_CACHE", "TMPDIR") if word in said] == [remedy]
 
 
 def test_predictions_that_do_not_fit_tmpdir_name_it(tmp_path, monkeypatch):

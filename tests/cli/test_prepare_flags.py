@@ -68,7 +68,8 @@ def test_a_run_scores_and_predicts_as_its_pictures_were_fitted(vsr, place, stori
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("--resize stretch", "'letterbox'"),
+        ("--resize squash", "'letterbox', 'crop'; it is now called stretch"),
+        ("--resize stretched", "did you mean stretch?"),
         ("--split blocks", "'block'"),
         ("--split file", "data.split_file"),
         ("--split official", "the source puts no story into a split"),
@@ -100,10 +101,10 @@ def test_the_shell_completes_what_they_take(vsr, empty, monkeypatch, line, names
     [
         (
             "prepare --limit 2000",
-            "14 stories are all there are, fewer than the limit of 2000; --set dataset.stories=2000",
+            "storyworld: holds 14 stories, fewer than the limit of 2000; --set dataset.stories=2000 makes as many",
         ),
-        ("prepare mine --preset tiny --limit 9", "folder: 3 stories are all there are, fewer than the limit of 9"),
-        ("prepare mine.jsonl --preset tiny --limit 9", "jsonl: 3 stories are all there are, fewer than the limit of 9"),
+        ("prepare mine --preset tiny --limit 9", "folder: holds 3 stories, fewer than the limit of 9"),
+        ("prepare mine.jsonl --preset tiny --limit 9", "jsonl: holds 3 stories, fewer than the limit of 9"),
         ("prepare mine --preset tiny --limit 2", None),
         ("prepare mine --preset tiny --limit 0", None),
     ],
@@ -118,4 +119,4 @@ def test_a_limit_above_all_there_is_is_said_to_be(place, vsr, write_story, tmp_p
     (tmp_path / "mine.jsonl").write_text("".join(lines))
     answer = vsr(f"{line} --out out")
     assert answer.code == 0, answer.err
-    assert (said in answer.err) if said else ("all there are" not in answer.err)
+    assert (said in answer.err) if said else ("fewer than the limit" not in answer.err)

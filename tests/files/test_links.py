@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vsr_cli.api import Decoding
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.report import run_report
@@ -120,7 +121,11 @@ def test_a_link_in_the_place_of_a_prediction_is_refused(run, tmp_path, name):
     (tmp_path / "run" / "predictions" / "story").mkdir(parents=True)
     moved_out(tmp_path / "run", name, tmp_path / "outside")
     copy = Run(tmp_path / "run")
-    refused(lambda: run_predict(registry(), copy, [story], None, as_json=True), copy.folder / name, tmp_path)
+    refused(
+        lambda: run_predict(registry(), copy, [story], None, decoding=Decoding(), as_json=True),
+        copy.folder / name,
+        tmp_path,
+    )
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "problems.jsonl", "chunks", "tables", "one chunk"])

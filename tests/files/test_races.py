@@ -150,7 +150,9 @@ def test_two_predictions_of_one_story_are_not_mixed(trained, tmp_path, monkeypat
             (tmp_path / story / f"{number}.txt").write_text("A text.")
     out = tmp_path / "out"
     with another_in(out / "one"):
-        (line,) = run_predict(registry(), trained, [tmp_path / "one", tmp_path / "other"], out, as_json=True)
+        (line,) = run_predict(
+            registry(), trained, [tmp_path / "one", tmp_path / "other"], out, decoding=Decoding(), as_json=True
+        )
     assert "another process is writing a prediction there" in line
     assert {path.name for path in (out / "other").iterdir()} == {"image.png", "storyboard.png", "prediction.json"}
 
@@ -195,7 +197,7 @@ def test_the_second_ablation_in_a_folder_is_refused_before_its_plan_is_written(t
 
 
 def test_the_second_demo_in_a_folder_is_refused(tmp_path):
-    with another_in(tmp_path / "demo"), pytest.raises(VsrError, match="another process runs the demo there"):
+    with another_in(tmp_path / "demo"), pytest.raises(VsrError, match="another process runs the demo in this folder"):
         run_demo(registry(), tmp_path / "demo")
 
 

@@ -223,7 +223,7 @@ def test_a_stale_result_is_refused_everywhere_and_its_remedy_works(runs, monkeyp
         lambda: run_compare(registry(), [run.folder, runs / "other"], "test", []),
         lambda: run_compare(registry(), [runs / "other", run.folder], "test", []),
     ):
-        with pytest.raises(VsrError, match="is stale, it scored checkpoint") as caught:
+        with pytest.raises(VsrError, match="is stale: it scored checkpoint") as caught:
             attempt()
         assert hint.rpartition("--run")[0] in str(caught.value)
         assert "\n" not in str(caught.value)
