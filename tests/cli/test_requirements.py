@@ -114,7 +114,7 @@ REFUSED = {
     "prepare --preset strong": ["facebook/dinov2-base (346 MB)", "all-mpnet-base-v2 (438 MB)"],
     "prepare nowhere": ["nowhere: there is no such folder", "mobilenet_v2", "all-MiniLM-L6-v2"],
     "prepare --dataset story-reasoning": [
-        "daniel3303/StoryReasoning: not in the local cache",
+        "daniel3303/StoryReasoning: not in the cache, and downloads are off (HF_HUB_OFFLINE); ",
         "resnet50",
         "distilbert",
     ],

@@ -128,6 +128,7 @@ class HubSource:
             GatedRepoError,
             HTTPError,
             LocalEntryNotFoundError,
+            OfflineModeIsEnabled,
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
@@ -145,10 +146,14 @@ class HubSource:
         except RevisionNotFoundError as error:
             raise VsrError(f"{self}: the dataset has no such revision; leave it out for the newest") from error
         except (LocalEntryNotFoundError, ConnectionError) as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, OfflineModeIsEnabled):
+                what = "streaming needs the Hugging Face Hub, but" if self.streaming else "not in the cache, and"
+                what = f"{what} downloads are off (HF_HUB_OFFLINE); unset it and run the same command again"
+                raise VsrError(f"{self}: {what}, {self._instead}") from error
             what = "streaming needs the Hugging Face Hub, which" if self.streaming else "not in the cache, and the Hub"
-            remedy = "check the connection, HF_ENDPOINT and HF_HUB_OFFLINE, and run the same command again"
-            reason = _reason(error.__cause__ or error)
-            raise VsrError(f"{self}: {what} cannot be reached ({reason}); {remedy}, {self._instead}") from error
+            remedy = "check the connection and HF_ENDPOINT, and run the same command again"
+            raise VsrError(f"{self}: {what} cannot be reached ({_reason(cause)}); {remedy}, {self._instead}") from error
         except (OSError, HTTPError, ValueError, RuntimeError) as error:
             what = "streaming" if self.streaming else "downloading"
             remedy = "run the same command again" + ("" if self.streaming else ", which skips complete files")
