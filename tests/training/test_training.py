@@ -132,7 +132,7 @@ def test_a_run_folder_is_never_overwritten(train_small, run):
 
 def test_truncated_texts_are_reported_once_where_the_encoder_is_chosen(train_small, tmp_path, capfd):
     def times_said():
-        return capfd.readouterr().err.count("texts are longer and cut there")
+        return capfd.readouterr().err.count("texts are longer and truncated there")
 
     encoder = ["text.channels=16", "text.vocabulary_size=500", "text.length=12"]
     stories = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]

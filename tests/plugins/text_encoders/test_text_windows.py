@@ -276,7 +276,7 @@ def test_it_trains_on_a_few_stories(train_small, tmp_path, folders, kind, frozen
         "training.epochs=1",
     ]
     run = train_small(tmp_path / "run", *settings)
-    assert "texts are longer and cut there; more are read by --set text.length=N" in capfd.readouterr().err
+    assert "texts are longer and truncated there; --set text.length=N reads more" in capfd.readouterr().err
     model = load_model(run, registry())
     assert model.text.vocabulary.eos != model.text.vocabulary.pad
 

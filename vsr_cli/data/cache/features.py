@@ -75,7 +75,7 @@ def warn_truncated_texts(tokens: TokenBatch) -> None:
     if tokens.cut is not None and tokens.cut.any():
         say(
             f"the text encoder reads {tokens.mask.shape[1]} tokens of a text: {int(tokens.cut.sum())} of "
-            f"{len(tokens.cut)} texts are longer and cut there; more are read by --set text.length=N"
+            f"{len(tokens.cut)} texts are longer and truncated there; --set text.length=N reads more"
         )
 
 
