@@ -70,7 +70,8 @@ class Shard(Mapping[str, NDArray[Any]]):
         tensor = self._tensors[name]
         if (*self._key, name) not in _verified:
             if _checksum(name, tensor) != self._checksums[name]:
-                raise DamagedFile(f"{self._path}: is damaged: its tensor '{name}' is not what was written; {self._remedy}")
+                what = f"its tensor '{name}' is not what was written"
+                raise DamagedFile(f"{self._path}: is damaged: {what}; {self._remedy}")
             _verified.add((*self._key, name))
             if hasattr(mmap, "MADV_DONTNEED"):
                 self._mapped.madvise(mmap.MADV_DONTNEED)  # else all that was compared counts as this process's memory

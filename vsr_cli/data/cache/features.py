@@ -71,7 +71,7 @@ def frozen_features(
 
 
 def warn_truncated_texts(tokens: TokenBatch) -> None:
-    """Say how many texts are longer than what a text encoder reads; for those commands that choose the encoder."""
+    """Report how many texts are truncated by the text encoder; for the commands that choose the encoder."""
     if tokens.cut is not None and tokens.cut.any():
         say(
             f"the text encoder reads {tokens.mask.shape[1]} tokens of a text: {int(tokens.cut.sum())} of "
