@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vsr_cli.ablation.engines import ClusterJobs
-from vsr_cli.cli import ablate
+from vsr_cli.ablation import engines
 from vsr_cli.cli.work import training
 from vsr_cli.errors import VsrError
 
@@ -45,7 +44,7 @@ def begun(monkeypatch, vsr):
             log.write_text(vsr(shlex.join(words)).err)
             return Ended()
 
-    monkeypatch.setattr(ablate, "LocalProcesses", InThisProcess)
+    monkeypatch.setattr(engines, "LocalProcesses", InThisProcess)
     return cells
 
 
@@ -86,7 +85,8 @@ def test_all_of_it_once_and_then_nothing_more(vsr, here, begun):
     other = vsr(f"{LINE} --seeds 3")
     assert other.code == 2
     assert other.errors == [
-        "--out ab: holds another plan (other: cells); type the line that began it to go on, or name another folder"
+        "--out ab: holds another plan (other: cells); "
+        "repeat the original command to continue it, or name another folder"
     ]
     listed = json.loads(vsr("runs list ab/runs --json").out)
     assert {run["status"] for run in listed} == {"finished"}
@@ -121,7 +121,8 @@ def test_when_the_time_is_up_no_further_run_is_begun_and_that_is_said(vsr, here,
     answer = vsr(f"{LINE} --max-minutes 0")
     assert answer.code == 0
     assert begun == []
-    assert "not run, for want of time: gru_seed0, lstm_seed0, gru_seed1, lstm_seed1" in answer.err
+    missing = "gru_seed0, lstm_seed0, gru_seed1, lstm_seed1"
+    assert f"not run, since the time was over: {missing}; the same command resumes" in answer.err
     assert "no run has finished yet" in answer.out
 
 
@@ -146,11 +147,11 @@ def test_a_line_without_out_finds_its_folder_again_and_another_line_has_another(
         ("--temporal gru lstm --set temporal.name=gru", ["--set temporal.name=gru", "is varied"]),
         ("--grid training.epochs=1,01", ["has the same settings"]),
         ("--temporal gru --metrics blue", ["did you mean bleu?"]),
-        ("--temporal gru --split train", ["is not held out"]),
+        ("--temporal gru --split train", ["'--split'", "'train' is not one of 'validation', 'test'"]),
         ("--temporal gru --seeds 0", ["--seeds"]),
         ("--temporal gru --data absent", ["absent"]),
-        ("--temporal gru --launcher rey", ["--launcher rey"]),
-        ("--temporal gru --job timeout_min=3", ["--job: is for --launcher submitit"]),
+        ("--temporal gru --launcher rey", ["'--launcher'", "'rey' is not one of 'local', 'submitit'"]),
+        ("--temporal gru --job timeout_min=3", ["--job: needs --launcher submitit"]),
         ("--temporal gru --launcher submitit --job fast", ["--job fast: not of the form key=value"]),
         ("--temporal gru --out data", ["--out data: exists and is not an ablation"]),
     ],
@@ -212,7 +213,7 @@ def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 143
     assert "stopped default, seed 0" in said
-    assert "interrupted, and all is kept; go on with: vsr ablate" in said
+    assert "interrupted, nothing is lost; resume with: vsr ablate" in said
     assert json.loads(facts.read_text())["status"] == "interrupted"
     assert len(json.loads(facts.read_text())["resumed"]) == 1
     assert history.read_text().startswith(before)
@@ -220,7 +221,7 @@ def test_an_ablation_that_is_killed_goes_on_with_the_same_command(vsr, here):
 
 def test_a_command_can_be_a_job_of_submitit(tmp_path):
     pytest.importorskip("submitit")
-    job = ClusterJobs(tmp_path / "jobs", {"cluster": "local", "timeout_min": "3"}).start(
+    job = engines.ClusterJobs(tmp_path / "jobs", {"cluster": "local", "timeout_min": "3"}).start(
         ["--version"], tmp_path / "log"
     )
     until = time.monotonic() + 120

@@ -8,20 +8,29 @@ import pytest
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("--folds 3 --run runs/x", "--run runs/x: is about one run, and --folds 3 trains 3; leave out one of the two"),
-        ("--folds 3 --split validation", "--split validation: is about one run, and --folds 3 trains 3"),
-        ("--folds 3 --allow-train", "--allow-train: is about one run"),
-        ("--folds 3 --protocol leaky", "--protocol leaky: is about one run"),
+        (
+            "--folds 3 --run runs/x",
+            "--run runs/x: is for a single run, and --folds 3 trains 3; leave out one of the two",
+        ),
+        ("--folds 3 --split validation", "--split validation: is for a single run, and --folds 3 trains 3"),
+        ("--folds 3 --allow-train", "--allow-train: is for a single run"),
+        ("--folds 3 --protocol leaky", "--protocol leaky: is for a single run"),
         ("--folds 99", "--folds 99: needs 99 stories or groups of stories (got 14 stories); choose fewer folds"),
         ("--folds 3 --temporal gruu", "did you mean gru?"),
         ("--folds 3 --set trainin.epochs=1", "did you mean training?"),
-        ("--folds 3 --out data", "--out data: exists and is not an empty folder; name another, nothing is overwritten"),
+        (
+            "--folds 3 --out data",
+            "--out data: exists and is not empty; name another folder, since nothing is overwritten",
+        ),
         (
             "--epochs 3",
-            "--epochs 3: without --folds N nothing is trained or named here; leave this out, or add",
+            "--epochs 3: only --folds N trains models here; leave this out, or add --folds N",
         ),
-        ("--set training.seed=3", "--set training.seed=3: without --folds N"),
-        ("--set text-decoder.length=3 --preset tiny", "--preset tiny, --set text-decoder.length=3: without --folds N"),
+        ("--set training.seed=3", "--set training.seed=3: only --folds N trains models here"),
+        (
+            "--set text-decoder.length=3 --preset tiny",
+            "--preset tiny, --set text-decoder.length=3: only --folds N trains models here",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_changes_nothing(vsr, place, line, error):
@@ -105,9 +114,7 @@ def test_other_commands_take_what_it_writes(there, folds, vsr):
 def test_where_one_run_is_meant_the_folder_of_folds_is_refused_with_one_to_name(there, vsr, line):
     answer = vsr(line.format(there))
     assert answer.code == 2
-    assert (
-        f"{there}: holds a run for each of several folds; name one of them, such as {there}/fold-1" in answer.errors[0]
-    )
+    assert f"{there}: holds one run per fold; name one of them, such as {there}/fold-1" in answer.errors[0]
 
 
 def test_a_stopped_cross_validation_is_listed_with_the_way_to_go_on(there, folds, vsr, tmp_path, monkeypatch):
@@ -118,7 +125,9 @@ def test_a_stopped_cross_validation_is_listed_with_the_way_to_go_on(there, folds
     shutil.rmtree(tmp_path / "runs" / "lstm" / "fold-3")
     (stopped,) = [run for run in json.loads(vsr("runs list --json").out) if run["folder"] == "runs/lstm"]
     assert stopped["status"] == "interrupted"
-    assert stopped["problem"] == "2 of 3 folds are trained; the same 'vsr evaluate --folds 3' goes on"
+    assert (
+        stopped["problem"] == "2 of 3 folds are trained; repeat the same 'vsr evaluate --folds 3' command to continue"
+    )
     (tmp_path / "runs" / "lstm" / "folds.json").write_text("{}")
     listed = vsr("runs list --json")
     assert listed.code == 0

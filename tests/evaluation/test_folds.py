@@ -141,7 +141,11 @@ def test_finished_folds_are_reused_and_another_metric_is_added(done, cross_valid
 @pytest.mark.parametrize(
     ("settings", "more", "complaint"),
     [
-        (("training.epochs=2",), {}, r"was begun with other config; type what it was begun with"),
+        (
+            ("training.epochs=2",),
+            {},
+            r"was begun with other config; resume with the same options, or name another --out",
+        ),
         ((), {"count": 4}, r"was begun with other folds;"),
     ],
 )
@@ -152,7 +156,7 @@ def test_a_folder_of_other_settings_is_refused(done, cross_validate, settings, m
 
 def test_a_folder_with_other_files_is_refused(cross_validate, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(VsrError, match=r"^--out .*: exists and is not an empty folder; name another"):
+    with pytest.raises(VsrError, match=r"^--out .*: exists and is not empty; name another folder"):
         cross_validate(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -110,7 +110,8 @@ def _summarise_folds(folder: Path) -> RunSummary:
         runs = [summarise(path) for path in sorted(folder.glob("fold-*")) if is_run(path)]
         trained, count = sum(run.status == "finished" for run in runs), int(facts["folds"])
         status = "finished" if trained == count else "running" if is_held(folder) else "interrupted"
-        how = f"{trained} of {count} folds are trained; repeat the 'vsr evaluate --folds {count}' to continue"
+        same = f"the same 'vsr evaluate --folds {count}' command"
+        how = f"{trained} of {count} folds are trained; repeat {same} to continue"
         return RunSummary(
             folder=folder,
             status=status,
