@@ -33,6 +33,11 @@ def test_groups_are_read(written):
     assert read_groups(path) == {"a": "7", "b": "7", "d, e": "9"}
 
 
+def test_groups_are_read_by_the_names_of_their_columns(written):
+    path = written("series,book\n7,a\n9,b\n")
+    assert read_groups(path, group="series", story="book") == {"a": "7", "b": "9"}
+
+
 @pytest.mark.parametrize(
     "content",
     [

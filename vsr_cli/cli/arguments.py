@@ -93,7 +93,8 @@ Groups = Annotated[
         "--groups",
         metavar="FILE",
         parser=as_path,
-        help="A CSV with the columns story and group; a group is never divided among splits.",
+        help="A CSV with the columns story and group (other names: --set data.story_column, data.group_column); a "
+        "group is never divided among splits.",
     ),
 ]
 Metrics = Annotated[

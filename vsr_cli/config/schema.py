@@ -45,8 +45,10 @@ class DataOptions(Options):
         "groups; blocks of neighbours; a file; or one split takes all",
     )
     group_csv: Path | None = Field(
-        None, description="a CSV with the columns story and group; all stories of a group are in one split"
+        None, description="a CSV with one row per story that names its group; all stories of a group are in one split"
     )
+    group_column: str = Field("group", description="the column of group_csv with the group")
+    story_column: str = Field("story", description="the column of group_csv with the story")
     validation: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for validation")
     test: float = Field(0.1, ge=0, lt=1, description="share of the stories held out for the test")
     seed: RandomSeed = Field(0, description="decides which stories fall into which split")

@@ -195,13 +195,13 @@ def count_splits(splits: Iterable[str | None]) -> dict[str, int]:
     return {split: counts[split] for split in SPLITS}
 
 
-def read_groups(path: Path) -> dict[str, str]:
-    """Return the group of each story of a CSV with the columns story and group. Rows without either are skipped.
+def read_groups(path: Path, *, group: str = "group", story: str = "story") -> dict[str, str]:
+    """Return the group of each story of a CSV with these two columns. Rows without either are skipped.
 
     Raises VsrError if the file cannot be read, lacks a column, or gives one story two groups.
     """
     groups: dict[str, str] = {}
-    for line, name, value in _rows(path, "group"):
+    for line, name, value in _rows(path, story=story, value=group):
         if name and value and groups.setdefault(name, value) != value:
             raise VsrError(f"{path} line {line}: {name!r} has two groups ({groups[name]!r}, {value!r}); leave one")
     return groups
@@ -213,7 +213,7 @@ def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
     Raises VsrError if the file cannot be read, lacks a column, names a split that is not known, or gives one story two.
     """
     splits: dict[str, str] = {}
-    for line, name, value in _rows(path, "split"):
+    for line, name, value in _rows(path, story="story", value="split"):
         where = f"{path} line {line}"
         if not name:
             raise VsrError(f"{where}: names no story for the split {value!r}; name it or remove the line")
@@ -224,9 +224,9 @@ def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
     return splits
 
 
-def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
+def _rows(path: Path, *, story: str, value: str) -> Iterator[tuple[int, str, str]]:
     """Yield the line, the story and the value of each row that has either, without surrounding white space."""
-    for row in read_table(path, {"story": "story", "value": column}):
+    for row in read_table(path, {"story": story, "value": value}):
         if row.problem:
             raise VsrError(f"{path} line {row.line}: {row.problem}")
         name, of_it = nfc(row.cells["story"]), nfc(row.cells["value"])

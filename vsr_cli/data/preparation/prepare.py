@@ -208,7 +208,7 @@ def chunk_keys(tables: Path) -> list[str]:
 def _groups(options: DataOptions) -> Mapping[str, str] | None:
     if options.group_csv is None:
         return None
-    return read_groups(options.group_csv)
+    return read_groups(options.group_csv, group=options.group_column, story=options.story_column)
 
 
 def _listed(options: DataOptions) -> Mapping[str, str] | None:
