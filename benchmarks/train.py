@@ -109,7 +109,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from vsr_cli.data.cache.features import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
-    from vsr_cli.model.losses.means import open_split
+    from vsr_cli.model.loss_means import open_split
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.training.distributed import precision_of, start
 

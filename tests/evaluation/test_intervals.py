@@ -5,7 +5,7 @@ import pytest
 
 from vsr_cli.api import VsrError
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.evaluation.scoring import build_metrics, check_available
+from vsr_cli.evaluation.scoring import build_metrics, check_available, score_series
 from vsr_cli.evaluation.significance import (
     LEAST_STORIES,
     UNLIMITED,
@@ -16,7 +16,6 @@ from vsr_cli.evaluation.significance import (
     resampled_scores,
     resampled_windows,
     score_range,
-    score_series,
 )
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE

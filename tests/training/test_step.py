@@ -13,7 +13,7 @@ from vsr_cli.api import VsrError
 from vsr_cli.config.schema import FeatureOptions, TrainingOptions
 from vsr_cli.data.cache.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.model.losses.means import open_split
+from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry

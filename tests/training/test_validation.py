@@ -17,8 +17,8 @@ from vsr_cli.data.cache.features import BATCH, frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.evaluate import evaluate
 from vsr_cli.evaluation.model_predictions import Part
-from vsr_cli.model.losses.held_out import held_out_batches
-from vsr_cli.model.losses.means import LossMeans, open_split
+from vsr_cli.model.held_out_losses import held_out_batches
+from vsr_cli.model.loss_means import LossMeans, open_split
 from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry

@@ -15,8 +15,8 @@ from ..config.schema import FeatureOptions
 from ..data.batches import Contexts
 from ..data.prepared import Prepared
 from ..data.shards import JoinedRows
-from ..model.losses.held_out import held_out_losses
-from ..model.losses.means import LossMeans, open_split
+from ..model.held_out_losses import held_out_losses
+from ..model.loss_means import LossMeans, open_split
 from ..model.story_model import StoryModel
 from .baselines import copy_last, shuffled_context, training_baselines, upper_bound
 from .embeddings import Statistics, TrainingWindows, Unavailable, embed_split, measure_in_spaces

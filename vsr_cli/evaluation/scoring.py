@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
+from ..api.metrics import score_range
 from ..config.resolve import Choice
 from ..data.cache.features import BATCH
 from ..data.prepared import Prepared
@@ -21,7 +22,7 @@ from ..plugin.shared_state import shared_state
 from ..progress import progress
 from .embeddings import Statistics, Unavailable
 from .predictions import Predictions, References, load_mentions, load_references
-from .significance import resampled_scores, score_series
+from .significance import Series, compared, interval, resampled_scores
 
 FAR = 0.1
 """Share of a metric's highest score that its upper bound may lack before a warning says so."""
@@ -147,6 +148,42 @@ def metric_results(
         order = [*(each for each in series if each in baselines), *(each for each in baselines if each not in series)]
         results[name] = result | {"baselines": {each: baselines[each] for each in order}}
     return results
+
+
+def score_series(
+    name: str,
+    metric: Metric | SpaceMetric,
+    statistics: Series,
+    resampled: Series | None,
+) -> dict[str, Any]:
+    """Return the result of one metric: the model's score, each baseline with its verdict, and the upper bound.
+
+    `resampled` holds each series' headline score on each resample; None: neither intervals nor verdicts.
+    """
+    (headline, value), *components = metric.combine(statistics["model"]).items()
+    assert headline == name, f"the first score of {name} is called {headline}"
+    baselines: dict[str, dict[str, Any]] = {}
+    for baseline in statistics:
+        if baseline in ("model", "upper_bound"):
+            continue
+        baseline_value = metric.combine(statistics[baseline])[name]
+        baselines[baseline] = {
+            "value": baseline_value,
+            "difference": value - baseline_value,
+            "ci95": None,
+            "verdict": None,
+        }
+        if resampled is not None:
+            baselines[baseline] |= compared(resampled["model"], resampled[baseline], metric)
+    return {
+        "value": value,
+        "ci95": None if resampled is None else interval(resampled["model"], score_range(metric)),
+        "scale": metric.scale,
+        "better": metric.better,
+        "components": {score: number if np.isfinite(number) else None for score, number in components},
+        "baselines": baselines,
+        "upper_bound": metric.combine(statistics["upper_bound"])[name] if "upper_bound" in statistics else None,
+    }
 
 
 def upper_bound_caution(name: str, metric: Metric | SpaceMetric, bound: float | None) -> str | None:

@@ -104,42 +104,6 @@ def compared(ours: NDArray[np.float64], theirs: NDArray[np.float64], metric: Met
     return {"ci95": interval(ours - theirs, difference_range(score_range(metric))), "verdict": verdict(lead)}
 
 
-def score_series(
-    name: str,
-    metric: Metric | SpaceMetric,
-    statistics: Series,
-    resampled: Series | None,
-) -> dict[str, Any]:
-    """Return the result of one metric: the model's score, each baseline with its verdict, and the upper bound.
-
-    `resampled` holds each series' headline score on each resample; None: neither intervals nor verdicts.
-    """
-    (headline, value), *components = metric.combine(statistics["model"]).items()
-    assert headline == name, f"the first score of {name} is called {headline}"
-    baselines: dict[str, dict[str, Any]] = {}
-    for baseline in statistics:
-        if baseline in ("model", "upper_bound"):
-            continue
-        baseline_value = metric.combine(statistics[baseline])[name]
-        baselines[baseline] = {
-            "value": baseline_value,
-            "difference": value - baseline_value,
-            "ci95": None,
-            "verdict": None,
-        }
-        if resampled is not None:
-            baselines[baseline] |= compared(resampled["model"], resampled[baseline], metric)
-    return {
-        "value": value,
-        "ci95": None if resampled is None else interval(resampled["model"], score_range(metric)),
-        "scale": metric.scale,
-        "better": metric.better,
-        "components": {score: number if np.isfinite(number) else None for score, number in components},
-        "baselines": baselines,
-        "upper_bound": metric.combine(statistics["upper_bound"])[name] if "upper_bound" in statistics else None,
-    }
-
-
 def goodness(values: NDArray[np.float64], better: Better) -> NDArray[np.float64]:
     """Convert scores so that higher is better."""
     match better:

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 from ..errors import VsrError
 from ..files.atomic import read_json, replacing_folder, write_json, writing
 from ..files.checksums import write_checksums
-from ..model.losses.means import LossMeans
+from ..model.loss_means import LossMeans
 from ..model.story_model import StoryModel
 from ..model.weights import save_weights
 from ..runs.history import EpochRow

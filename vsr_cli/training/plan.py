@@ -23,8 +23,8 @@ from ..data.cache.features import BATCH
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model
-from ..model.losses.held_out import batch_losses
-from ..model.losses.means import open_split
+from ..model.held_out_losses import batch_losses
+from ..model.loss_means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .distributed import precision_of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.cache.features import BATCH
-from ..model.losses.means import LossMeans
+from ..model.loss_means import LossMeans
 
 
 @dataclass(kw_only=True)

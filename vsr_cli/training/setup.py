@@ -11,7 +11,7 @@ from ..data.cache.features import frozen_features, warn_truncated_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
-from ..model.losses.means import Split, open_split
+from ..model.loss_means import Split, open_split
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..runs.run import FROZEN, Run

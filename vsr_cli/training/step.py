@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from ..config.schema import TrainingOptions
 from ..console import say
 from ..errors import VsrError
-from ..model.losses.means import Split
+from ..model.loss_means import Split
 from ..model.parts import PROMISES
 from ..model.story_model import StoryModel
 from .distributed import gather_windows

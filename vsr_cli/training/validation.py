@@ -11,8 +11,8 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from ..console import say
-from ..model.losses.held_out import batch_losses, held_out_batches
-from ..model.losses.means import LossMeans, Split
+from ..model.held_out_losses import batch_losses, held_out_batches
+from ..model.loss_means import LossMeans, Split
 from ..model.story_model import StoryModel
 from .memory import halve_to_fit
 from .progress import Progress, in_parts

@@ -16,7 +16,7 @@ from vsr_cli.api import BuildContext, Decoding, FitsTraining, HasAssets, VsrErro
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.cache.features import frozen_features
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.model.losses.means import open_split
+from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.testing import check_component

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...data.batches import Contexts, TargetFeatureSource, Targets
-from ...data.cache.features import Features
-from ...data.prepared import Prepared
-from ..story_model import StoryModel
+from ..data.batches import Contexts, TargetFeatureSource, Targets
+from ..data.cache.features import Features
+from ..data.prepared import Prepared
+from .story_model import StoryModel
 
 
 @dataclass(frozen=True)

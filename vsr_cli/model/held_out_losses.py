@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...data.cache.features import BATCH
-from ..story_model import StoryModel
-from .means import LossMeans, Split
+from ..data.cache.features import BATCH
+from .loss_means import LossMeans, Split
+from .story_model import StoryModel
 
 
 def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
