@@ -74,12 +74,12 @@ def styled(pattern: str, *values: object) -> Text:
 
 
 def say(message: str) -> None:
-    """Tell the person at the terminal something, on stderr."""
+    """Write a log line to stderr."""
     err.print(message, soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Tell of something that is not right but does not stop the work, on stderr."""
+    """Write a warning to stderr."""
     err.print(styled("[yellow]warning:[/yellow] {}", message), soft_wrap=True)
 
 
@@ -93,7 +93,7 @@ OTHERS_TURN = 10.0
 
 
 def fail(*messages: str) -> None:
-    """Tell of the mistakes that end the work, a line each, on stderr.
+    """Write the errors that end a command to stderr, one line each.
 
     Of several processes that make the same one, the one that is not quiet tells of it and ends, and the launcher then
     ends the others while they wait here. One that is left over is the only one to know.

@@ -21,22 +21,22 @@ from .escaping import visible
 
 
 class _Description(ProgressColumn):
-    """What a bar is about; a column of rich's own would read markup in it."""
+    """The description of a bar as plain text; a column of rich's own would read markup in it."""
 
     def render(self, task: Task) -> Text:
         return Text(visible(task.description))
 
 
 def download_progress() -> Progress:
-    """Make a progress bar of bytes that come, with their rate and the time left, on stderr. It leaves no trace."""
+    """Return a progress bar of a download on stderr, with its rate and the time left. It is erased at the end."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def progress(*further: ProgressColumn) -> Progress:
-    """Make a progress bar with its count, the time left and what else is asked for, on stderr.
+    """Return a progress bar on stderr, with its count, the time left and `further` columns.
 
-    It leaves no trace when it is done.
+    It is erased at the end.
     """
     return Progress(
         _Description(),

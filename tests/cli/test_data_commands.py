@@ -20,7 +20,7 @@ def everything(folder: Path) -> list[str]:
 
 @pytest.fixture
 def stories(empty, write_story, monkeypatch):
-    """Three story folders in the present folder, the second of them with a damaged picture and an empty text."""
+    """Three story folders in the present folder, the second of them with a damaged image and an empty text."""
     (empty / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(empty / "temporary"))
     for number, pairs in enumerate((6, 9, 5)):
@@ -102,7 +102,7 @@ def test_options_of_preparing_reach_a_source(vsr, stories):
     (stories / "groups.csv").write_text("story,group\nstory-0,a\nstory-1,a\n")
     limited = json.loads(vsr("data lint mine --limit 1 --json").out)
     assert limited["problems"] == []
-    # The same pictures in each story: errors wherever two splits hold one.
+    # The same images in each story: errors wherever two splits hold one.
     assert "duplicate_across_splits" in vsr("data lint mine").out
     grouped = vsr("data lint mine --groups groups.csv --split train --json")
     assert "no_group" in {problem["code"] for problem in json.loads(grouped.out)["problems"]}

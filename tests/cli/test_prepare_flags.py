@@ -1,4 +1,4 @@
-"""How pictures become square and stories fall into splits, as it is typed."""
+"""How images become square and stories fall into splits, as it is typed."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_a_run_is_not_scored_on_pictures_that_were_fitted_otherwise(vsr, place, 
 
 @pytest.mark.parametrize("resize", ["letterbox", "crop"])
 def test_a_run_scores_and_predicts_as_its_pictures_were_fitted(vsr, place, stories, tmp_path, resize):
-    noise = np.random.default_rng(0)  # pictures of one colour are all alike, which would be a leak
+    noise = np.random.default_rng(0)  # images of one colour are all alike, which would be a leak
     for path in stories.rglob("*.jpg"):
         Image.fromarray(noise.integers(0, 256, (4, 8, 3), dtype=np.uint8)).resize((64, 32)).save(path)
     out, run = tmp_path / "out", tmp_path / "run"

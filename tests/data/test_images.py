@@ -1,4 +1,4 @@
-"""Every picture becomes upright 8-bit RGB, or one error with a stable code."""
+"""Every image becomes upright 8-bit RGB, or one error with a stable code."""
 
 import io
 import os
@@ -53,7 +53,7 @@ def problem(source: bytes | Path) -> ImageProblem:
 
 
 def quadrants() -> Image.Image:
-    """A picture of 32 x 24 whose corners tell which way is up: red, green / blue, white."""
+    """An image of 32 x 24 whose corners tell which way is up: red, green / blue, white."""
     image = Image.new("RGB", (32, 24), "white")
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, 15, 11), fill="red")
@@ -85,7 +85,7 @@ def test_each_format_by_content(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> None:
-    # How a camera that is held so stores the upright picture.
+    # How a camera that is held so stores the upright image.
     turned = {
         1: [],
         2: [Image.Transpose.FLIP_LEFT_RIGHT],
@@ -284,7 +284,7 @@ sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
 def hatched(width: int, height: int) -> Image.Image:
-    """A picture whose corners, edges and middle all differ."""
+    """An image whose corners, edges and middle all differ."""
     y, x = np.mgrid[0:height, 0:width]
     return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) % 2 * 40], axis=2).astype(np.uint8))
 
@@ -407,7 +407,7 @@ def test_a_bad_picture_is_named_by_read_picture_too() -> None:
 
 
 def drawn_stories(stories: int) -> list[list[Image.Image]]:
-    """The pictures of embedded stories: within a story, the same friends at the same places."""
+    """The images of embedded stories: within a story, the same friends at the same places."""
     dataset = build_storyworld(StoryWorldOptions(stories=stories, width=192, height=80))
     return [
         [decode_image(frame.image, where="x") for frame in story.frames]
@@ -426,7 +426,7 @@ def small(image: Image.Image, share: float) -> Image.Image:
 
 
 STRANGE = 10
-"""More bits than differ between two encodings of a picture, and fewer than between two stills of a scene."""
+"""More bits than differ between two encodings of an image, and fewer than between two stills of a scene."""
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_frames_without_a_half_repeat_nothing(tmp_path):
 
 
 def alike(pixels, strength):
-    """A picture like another: a little of some noise is added."""
+    """An image like another: a little of some noise is added."""
     mixed = pixels.astype(np.int64) + np.random.default_rng(7).integers(-strength, strength + 1, pixels.shape)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 

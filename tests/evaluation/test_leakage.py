@@ -37,7 +37,7 @@ def prepared(folder):
     """Return the data with distinct noise images."""
     opened = open_prepared(folder)
     count = len(opened.frames.images)
-    # Smooth, as pictures are: of so low frequencies that hashes see them.
+    # Smooth, as images are: of so low frequencies that hashes see them.
     coarse = np.random.default_rng(0).integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     return with_pictures(opened, np.stack([np.asarray(Image.fromarray(one).resize((64, 64))) for one in coarse]))
 

@@ -158,7 +158,7 @@ def test_two_predictions_of_one_story_are_not_mixed(trained, tmp_path, monkeypat
 
 
 def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeypatch):
-    """prediction.json says that the pictures beside it are those of its text."""
+    """prediction.json says that the images beside it are those of its text."""
     from vsr_cli.inference import predict as prediction
 
     place = tmp_path / "out" / "one"
@@ -202,7 +202,7 @@ def test_the_second_demo_in_a_folder_is_refused(tmp_path):
 
 
 class Wanted(features.Wanted):
-    """Four pictures of three numbers each."""
+    """Four images of three numbers each."""
 
     def __init__(self):
         import numpy as np

@@ -68,7 +68,7 @@ def model(config):
 
 @pytest.fixture(scope="module")
 def frames():
-    """Ten pictures, and ten texts of which some are far longer than 32 tokens."""
+    """Ten images, and ten texts of which some are far longer than 32 tokens."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (B * (K + 1), SIZE, SIZE, 3), dtype=np.uint8)
     texts = [f"Frame {number} tells of " + "word7 word8 " * (3 * number) for number in range(B * (K + 1))]

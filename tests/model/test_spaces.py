@@ -19,7 +19,7 @@ STATES = torch.arange(21.0).reshape(7, 3)
 
 
 class Visual:
-    """Gives each picture's colours as a map."""
+    """Gives each image's colours as a map."""
 
     def __init__(self, cache_key):
         self.cache_key = cache_key

@@ -24,7 +24,7 @@ def prepared(data):
 
 @pytest.fixture
 def lines(prepared):
-    """For every window, the last text of its context and its true picture."""
+    """For every window, the last text of its context and its true image."""
     windows, frames = prepared.windows("test"), prepared.frames
     return [
         {"story": story, "window": int(start), "text": frames.texts[row[3]]}
@@ -43,7 +43,7 @@ def write_lines(tmp_path):
 
 
 def with_pictures(lines, prepared, folder):
-    """Add each window's true picture, in the proportions of its source, as a file."""
+    """Add each window's true image, in the proportions of its source, as a file."""
     (folder / "pictures").mkdir()
     rows = prepared.windows("test").image_rows[:, 4]
     for number, pixels in enumerate(prepared.frames.images.gather(rows)):

@@ -95,7 +95,7 @@ def test_steps_and_memory_are_counted(plan, small_data):
     assert plan.memory.gradients == trained
     assert plan.memory.weights >= trained
     assert plan.memory.optimizer >= 2 * trained  # two moments a weight
-    assert plan.memory.activations > 4 * 4 * 3 * 32 * 32  # the pictures of a step at least
+    assert plan.memory.activations > 4 * 4 * 3 * 32 * 32  # the images of a step at least
     assert plan.step_seconds > 0
 
 

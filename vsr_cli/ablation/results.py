@@ -39,7 +39,7 @@ Groups = dict[int, list[Evaluated]]
 """The evaluations of each combination with finished runs, one per seed."""
 
 
-def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -> dict[str, Any]:
+def results(registry: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -> dict[str, Any]:
     """Return the result of the finished runs, as written to result.json.
 
     Raises VsrError if their evaluations cannot be read, or are not of the same windows.
@@ -70,7 +70,7 @@ def results(found: Registry, plan: Plan, ablation: Ablation, outcome: Outcome) -
         "failed": dict(outcome.failed),
         "not_run": [cell.name for cell in outcome.not_run],
     }
-    return record | (_scores(found, plan, ablation, done) if done else {})
+    return record | (_scores(registry, plan, ablation, done) if done else {})
 
 
 def _costs(ablation: Ablation, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -84,14 +84,14 @@ def _costs(ablation: Ablation, cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def _scores(found: Registry, plan: Plan, ablation: Ablation, done: Sequence[Cell]) -> dict[str, Any]:
+def _scores(registry: Registry, plan: Plan, ablation: Ablation, done: Sequence[Cell]) -> dict[str, Any]:
     groups: Groups = {}
     for cell in done:
         groups.setdefault(cell.combination, []).append(open_evaluated(ablation.run(cell), plan.split))
     every = [each for group in groups.values() for each in group]
     stories = check_alike(every)
     shared, apart = shared_metrics(every)
-    metrics, unavailable = build_metrics(resolve_metrics(found, shared, parse_set(plan.metric_settings)))
+    metrics, unavailable = build_metrics(resolve_metrics(registry, shared, parse_set(plan.metric_settings)))
     stored = {each.name: each.statistics() for each in every}
     statistics = {
         name: {each.name: stored_statistics(each, stored[each.name], name) for each in every} for name in metrics

@@ -26,7 +26,7 @@ class Entity:
 class Frame:
     """One (image, text) pair of a story, as its source holds it.
 
-    The image is a path or the encoded bytes of a file: vsr decodes it, so that every dataset's pictures meet
+    The image is a path or the encoded bytes of a file: vsr decodes it, so that every dataset's images meet
     the same checks. Either half is None where the source lacks it; such a frame is reported, never filled in.
     """
 

@@ -135,7 +135,7 @@ def show_comparison(result: Mapping[str, Any]) -> None:
 
 
 def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int) -> RenderableType:
-    """Make the table of scores: under each metric a row for each run, all but the first with its difference."""
+    """Return the table of scores: under each metric a row for each run, all but the first with its difference."""
     from ..report.formatting import MARK_OF_DIRECTION, verdict_mark
 
     rows: list[tuple[Cell, ...]] = []

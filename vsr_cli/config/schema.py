@@ -14,7 +14,7 @@ from .choices import Precision, Resize, ShortStories, SplitBy, Tracker, Window
 
 
 class DataOptions(Options):
-    """How stories become windows, pictures become arrays, and stories fall into splits."""
+    """How stories become windows, images become arrays, and stories fall into splits."""
 
     image_size: int = Field(224, ge=16, le=1024, description="height and width of a prepared image, in pixels")
     resize: Resize = Field(

@@ -17,7 +17,7 @@ RESIDENT_SHARE = 0.4
 """Of a device's free memory, how much one array may take to lie there for good; what is left is the model's."""
 
 Take = Callable[[NDArray[np.int64]], torch.Tensor]
-"""Gives rows by index, of any shape: (*indices, *row), on the device."""
+"""Returns rows by index, of any shape: (*indices, *row), on the device."""
 
 
 class Contexts:
@@ -133,7 +133,7 @@ class TargetFeatureSource:
 
 
 def taking(rows: Rows, used: NDArray[np.int64], device: torch.device, *, budget: int | None = None) -> Take:
-    """Make the function that brings rows to the device.
+    """Return the function that copies rows to the device.
 
     Of the rows, only `used` will be asked for. They are gathered from their maps each time; on a device with memory of
     its own they are laid there once, if they take no more than `budget` bytes (None: a share of what is free), and each
@@ -156,7 +156,7 @@ def taking(rows: Rows, used: NDArray[np.int64], device: torch.device, *, budget:
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Say how much one array may take for good on a device; nothing where its memory is the host's."""
+    """Return how many bytes one array may occupy on a device; 0 where its memory is the host's."""
     return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 

@@ -49,7 +49,7 @@ def distinct(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def digest_image(array: NDArray[np.uint8]) -> str:
-    """Digest a picture's shape and pixels: 32 hexadecimal digits of a SHA-256."""
+    """Digest an image's shape and pixels: 32 hexadecimal digits of a SHA-256."""
     assert array.dtype == np.uint8
     digest = hashlib.sha256(f"{array.shape};".encode())
     digest.update(np.ascontiguousarray(array).data)
@@ -62,12 +62,12 @@ _COSINES = np.rint(4096 * np.cos(_ANGLES)).astype(np.int64)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """Return 64 bits that change little when a picture (H, W, 3) is encoded anew or resized a little.
+    """Return 64 bits that change little when an image (H, W, 3) is encoded anew or resized a little.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the
     discrete cosine transform of 32 x 32 grey values, whether each of the 8 x 8 lowest frequencies exceeds their
     median. Zauner leaves out the lowest row and column; with them, stills of one scene were told apart a little better.
-    Pictures of one colour are all alike.
+    Images of one colour are all alike.
     """
     grey = Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX)
     waves = _COSINES @ np.asarray(grey, dtype=np.int64) @ _COSINES.T  # (8, 8)

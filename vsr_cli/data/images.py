@@ -1,4 +1,4 @@
-"""The one place where pictures are decoded: what a dataset holds becomes an upright 8-bit RGB square, or one error."""
+"""The one place where images are decoded: what a dataset holds becomes an upright 8-bit RGB square, or one error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..errors import VsrError, one_line
 from ..system_errors import refuse_exhaustion
 
 MAX_PIXELS = 64_000_000
-"""Width times height, read from the header: such a picture needs some 200 MB decoded."""
+"""Width times height, read from the header: such an image needs some 200 MB decoded."""
 ORIENTATION_TAG = 0x0112
 BARS = (124, 116, 104)
 """What letterbox fills up with: the mean colour of ImageNet, which the usual normalisation turns into zero, as a
@@ -63,7 +63,7 @@ _DAMAGE = (
 
 
 class ImageProblem(VsrError):
-    """A picture that cannot be used. `code` is one of unreadable_image, truncated_image, image_too_large,
+    """An image that cannot be used. `code` is one of unreadable_image, truncated_image, image_too_large,
     missing_image.
     """
 
@@ -73,39 +73,39 @@ class ImageProblem(VsrError):
 
 
 def decode_image(source: Path | bytes, *, where: str, size: int | None = None) -> Image.Image:
-    """Return an upright picture in mode RGB, 8 bits a channel.
+    """Return an upright image in mode RGB, 8 bits a channel.
 
     Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes are converted
     as Pillow does. Deep greys are scaled, not clipped: integers within 16 bits by 1/257, floats within [0, 1]
     by 255, and what exceeds these from its own least and greatest value.
 
-    With `size`, the picture may come smaller than it is stored, but at least twice `size` on each side if it
+    With `size`, the image may come smaller than it is stored, but at least twice `size` on each side if it
     was: a JPEG is then decoded at a fraction of its resolution, which is much faster.
 
-    `where` names the picture in messages. Raises ImageProblem.
+    `where` names the image in messages. Raises ImageProblem.
     """
     return _read(source, where, size)[0]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the model sees it, and its measure before that."""
+    """An image as the model sees it, and its measure before that."""
 
     pixels: NDArray[np.uint8]
     """(size, size, 3)."""
     width: int
-    """Of the upright picture as its source holds it, in pixels."""
+    """Of the upright image as its source holds it, in pixels."""
     height: int
 
 
 def read_picture(source: Path | bytes, *, where: str, size: int, resize: Resize) -> Picture:
-    """Decode a picture and fit it into a square of `size` pixels. `where` names it in messages. Raises ImageProblem."""
+    """Decode an image and fit it into a square of `size` pixels. `where` names it in messages. Raises ImageProblem."""
     image, (width, height) = _read(source, where, size)
     return Picture(_fit(image, size, resize, measure=(width, height)), width, height)
 
 
 def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
-    """Fit an RGB picture of any shape into a square (size, size, 3), with Pillow's bicubic filter.
+    """Fit an RGB image of any shape into a square (size, size, 3), with Pillow's bicubic filter.
 
     stretch resizes the whole of it to the square, letterbox keeps its proportions and fills up with `BARS`, crop
     takes the square in its middle. Pillow widens the filter by the scale where it shrinks, so the result is
@@ -117,7 +117,7 @@ def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8
 def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) -> Image.Image:
     """Undo `fit_image` for people, as far as that can be done.
 
-    `image` is a square that stands for a picture of `width` by `height`. stretch is resized back to these
+    `image` is a square that stands for an image of `width` by `height`. stretch is resized back to these
     proportions, without loss up to `LONGEST`, letterbox loses its bars, and crop stays as it is.
     """
     assert image.width == image.height, image.size
@@ -135,7 +135,7 @@ def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) 
 
 
 def _read(source: Path | bytes, where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return an upright picture, and its width and height before any reduction."""
+    """Return an upright image, and its width and height before any reduction."""
     try:
         with _open(source, where) as file:
             return _decode(file, where, size)
@@ -144,7 +144,7 @@ def _read(source: Path | bytes, where: str, size: int | None) -> tuple[Image.Ima
 
 
 def _fit(image: Image.Image, size: int, resize: Resize, *, measure: tuple[int, int]) -> NDArray[np.uint8]:
-    """Fit a picture into a square. `measure` is its width and height before it was reduced, as bars depend on them."""
+    """Fit an image into a square. `measure` is its width and height before it was reduced, as bars depend on them."""
     assert image.mode == "RGB", image.mode
     assert size > 0
     match resize:
@@ -164,7 +164,7 @@ def _fit(image: Image.Image, size: int, resize: Resize, *, measure: tuple[int, i
 
 
 def _between_bars(width: int, height: int, size: int) -> tuple[int, int, int, int]:
-    """Return the part (left, top, right, bottom) of a square that a picture takes between the bars of letterbox."""
+    """Return the part (left, top, right, bottom) of a square that an image takes between the bars of letterbox."""
     inner_width = max(1, round(size * width / max(width, height)))
     inner_height = max(1, round(size * height / max(width, height)))
     left, top = (size - inner_width) // 2, (size - inner_height) // 2
@@ -228,7 +228,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except _DAMAGE:
-        # Damaged side information does not spoil a picture that decodes.
+        # Damaged side information does not spoil an image that decodes.
         return 1
 
 
@@ -256,7 +256,7 @@ def _to_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         low, high = 0.0, 65535.0
     elif np.issubdtype(values.dtype, np.floating) and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    # In this order nothing overflows, and a picture of one value outside the known ranges is black.
+    # In this order nothing overflows, and an image of one value outside the known ranges is black.
     return np.rint((grey / 2 - low / 2) / max(high / 2 - low / 2, 1e-30) * 255).astype(np.uint8)
 
 

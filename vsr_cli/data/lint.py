@@ -17,8 +17,8 @@ from .stored import StoredStory, Windows
 from .windows import cut_windows
 
 NEAR = 4
-"""In how many of their 64 bits the perceptual hashes of pictures may differ that are called alike. In 241 picture books
-(2,404 pictures) all 30 pairs of two books up to 4 show one drawing; from 6 on, most show nothing in common.
+"""In how many of their 64 bits the perceptual hashes of images may differ that are called alike. In 241 image books
+(2,404 images) all 30 pairs of two books up to 4 show one drawing; from 6 on, most show nothing in common.
 """
 
 Place = tuple[str, int]
@@ -55,7 +55,7 @@ class Problem:
 def lint(prepared: Prepared) -> Iterator[Problem]:
     """Yield every problem of prepared data: those that were found as it was read first, in the order of the stories.
 
-    Reads the tables and no picture: pictures are compared by the digests and hashes that are kept of them.
+    Reads the tables and no image: images are compared by the digests and hashes that are kept of them.
     """
     told: set[tuple[str, int | str]] = set()
     for found in prepared.problems():
@@ -78,7 +78,7 @@ def lint(prepared: Prepared) -> Iterator[Problem]:
 
 
 def target_in_context(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of windows, by the rows (W, F) of their frames' pictures or texts, whether the last is among the others."""
+    """Return for windows, by the rows (W, F) of their frames' images or texts, whether the last is among the others."""
     found: NDArray[np.bool_] = (rows[:, :-1] == rows[:, -1:]).any(axis=1)
     return found
 
@@ -89,7 +89,7 @@ def _subject(problem: Problem) -> tuple[str, int | str]:
 
 
 def _lost(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Tell what of a story is in no window, and why."""
+    """Report which frames of a story are in no window, and why."""
     problems = [frame.problem for frame in story.frames]
     lacking = 0
     for index, problem in enumerate(problems):
@@ -133,7 +133,7 @@ def _targets_in_context(windows: Windows) -> Iterator[Problem]:
 
 
 def _alike(prepared: Prepared, split: str, other: str) -> Iterator[Problem]:
-    """Tell of each picture of a split that is one of another split, or like one."""
+    """Report each image of a split that is also in another split, or a near-duplicate of one there."""
     places, others = _places(prepared.windows(split)), _places(prepared.windows(other))
     rows, other_rows = (np.array(sorted(found), dtype=np.int64) for found in (places, others))
     hashes = prepared.image_facts.hash
@@ -152,7 +152,7 @@ def _alike(prepared: Prepared, split: str, other: str) -> Iterator[Problem]:
 
 
 def _places(windows: Windows) -> dict[int, Place]:
-    """Return for each picture of some windows the first place where it stands."""
+    """Return for each image of some windows the first place where it stands."""
     rows, first = np.unique(windows.image_rows, return_index=True)
     at, frames = first // windows.image_rows.shape[1], _frame_indices(windows).reshape(-1)[first]
     return {

@@ -2,11 +2,11 @@
 
     manifest.json       format, source, counts, what was dropped and why, preprocessing, encoders; written last
     problems.jsonl      every defect found, one JSON object a line (a copy of the table)
-    chunks/             pictures and records of a few stories each, named after their content: see `chunks`
+    chunks/             images and records of a few stories each, named after their content: see `chunks`
     tables-KEY/         what was made of them, named after all that it depends on
         stories.arrow   one row a story: story, split, group, dropped (why it is in no split), its frames, analysis
         frames.arrow    one row a frame: story (its row), index, image_row, text_row, problem, entities
-        images.arrow    one row a distinct picture: where its pixels are, its size in the source, digest, hash
+        images.arrow    one row a distinct image: where its pixels are, its size in the source, digest, hash
         texts.arrow     one row a distinct text
         windows.arrow   one row a window: story, split, its frames' rows in frames.arrow, padded
         problems.jsonl  every defect found, one JSON object a line
@@ -78,7 +78,7 @@ class Prepared:
 
     @property
     def resize(self) -> Resize:
-        """How the pictures of the source were made into squares."""
+        """How the images of the source were made into squares."""
         resize: Resize = self.manifest["data"]["resize"]
         return resize
 

@@ -42,7 +42,7 @@ class Measures:
     source_characters: int
     """Of the same stories in their source, markup included."""
     sizes: NDArray[np.int64]
-    """(n, 2): width and height in the source of each distinct picture."""
+    """(n, 2): width and height in the source of each distinct image."""
     same_text: NDArray[np.bool_]
     """By two neighbouring frames that have a text each: whether it is the same."""
     same_image: NDArray[np.bool_]
@@ -182,7 +182,7 @@ def _spread(values: NDArray[Any]) -> dict[str, float] | None:
 
 
 def _commonest(sizes: NDArray[np.int64]) -> dict[str, float] | None:
-    """Return the size that most pictures have, and the share of them that have it."""
+    """Return the size that most images have, and the share of them that have it."""
     if not len(sizes):
         return None
     kinds, counts = np.unique(sizes, axis=0, return_counts=True)
@@ -227,7 +227,7 @@ def count_words_and_marks(texts: Sequence[str]) -> list[int]:
 
 
 def tokens_by(place: Path) -> CountTokens:
-    """Make the function that counts tokens by a `tokenizer.json` file, or that of a folder, special tokens included.
+    """Return the function that counts tokens by a `tokenizer.json` file, or that of a folder, special tokens included.
 
     Raises VsrError if there is none.
     """

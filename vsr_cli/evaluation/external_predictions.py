@@ -1,6 +1,6 @@
 """External predictions: reading a JSONL file of another system's predictions, and scoring them.
 
-    {"story": "812", "window": 0, "text": "…", "image": "pictures/812-0.png"}
+    {"story": "812", "window": 0, "text": "…", "image": "images/812-0.png"}
 
 `window` is the index of the window's first frame in its story, from 0; `image` is a path beside the file. A file has
 texts, images or both, the same for every window.

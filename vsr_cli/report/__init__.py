@@ -1,1 +1,1 @@
-"""Pictures and pages for people."""
+"""Images and pages for people."""

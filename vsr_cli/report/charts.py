@@ -89,7 +89,7 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def style_axes(axes: Any, title: str) -> None:
-    """Give a panel its title, grid and frame."""
+    """Set the title, grid and frame of a panel."""
     axes.set_title(title, loc="left", color=INK, fontsize=11, parse_math=False)
     axes.set_facecolor("white")
     axes.grid(visible=True, color=GRID, linewidth=0.8)

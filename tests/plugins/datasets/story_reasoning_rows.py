@@ -35,7 +35,7 @@ STORY_DEFECTS = (
 TABLE_DEFECTS = (
     "tables_absent",  # the chain of thought has headings alone
     "pipe_in_cell",  # a cell holds a bare |
-    "box_out_of_range",  # a box leaves the picture by up to a tenth of its size
+    "box_out_of_range",  # a box leaves the image by up to a tenth of its size
 )
 DEFECTS = (*STORY_DEFECTS, *TABLE_DEFECTS, "frame_count_mismatch")
 """Every defect by name, in the order in which they are put in."""

@@ -40,7 +40,7 @@ class Page:
 
 
 def chain_of_thought(pages: Sequence[Page], *, defects: Sequence[str]) -> str:
-    """Write the analysis of all pictures, with those of the defects that concern its tables."""
+    """Write the analysis of all images, with those of the defects that concern its tables."""
     parts = []
     for number, page in enumerate(pages, 1):
         parts.append(f"## Image {number}")
@@ -99,7 +99,7 @@ def _characters(page: Page, *, defects: Sequence[str]) -> list[list[str]]:
     for person, role in ((page.scene.friend, "Protagonist"), (page.scene.other, "Friend")):
         box = page.picture.boxes[person.name]
         if role == "Protagonist" and "box_out_of_range" in defects:
-            # out at the left, by far less than a tenth of the picture's width
+            # out at the left, by far less than a tenth of the image's width
             box = (-max(1, (box[2] - box[0]) // 10), box[1], box[2], box[3])
         what = f"A friendly {person.animal} in a scarf"
         if role == "Protagonist" and "pipe_in_cell" in defects:

@@ -18,7 +18,7 @@ HEAD = "story,image,text,order,group,split"
 
 
 def write(folder: Path, *lines: str, name: str = "table.csv", encoding: str = "utf-8") -> Path:
-    """Write a table beside two pictures, which are not looked at by this plugin."""
+    """Write a table beside two images, which are not looked at by this plugin."""
     for picture in ("1.jpg", "2.jpg"):
         (folder / picture).write_bytes(b"picture")
     (folder / name).write_bytes("\n".join(lines).encode(encoding))

@@ -18,7 +18,7 @@ REAL = Path(__file__).parents[4] / "shared" / "stories"
 
 
 def make(folder: Path, **files: str | bytes) -> Path:
-    """Write a story folder; `_` in a name stands for the dot. Pictures are not looked at by this plugin."""
+    """Write a story folder; `_` in a name stands for the dot. Images are not looked at by this plugin."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()

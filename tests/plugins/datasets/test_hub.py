@@ -1,4 +1,4 @@
-"""Anyone's datasets in the hub's forms: both layouts, the kinds of pictures, and the one line of each failure."""
+"""Anyone's datasets in the hub's forms: both layouts, the kinds of images, and the one line of each failure."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def stories_file(path: Path, *stories: tuple[str | None, list[bytes | None] | No
 
 
 def frames_file(path: Path, *rows: tuple[object, ...], names: str = "story image text") -> Path:
-    """Write a parquet file with a frame a row, pictures as plain bytes or paths."""
+    """Write a parquet file with a frame a row, images as plain bytes or paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(dict(zip(names.split(), map(list, zip(*rows, strict=True)), strict=True))), path)
     return path
@@ -111,7 +111,7 @@ def test_defects_of_lists(tmp_path: Path) -> None:
         ("length_mismatch", None), ("missing_text", 1), ("missing_image", 1), ("missing_image", 2),
     ]  # fmt: skip
     assert codes(blind) == [("length_mismatch", None), ("missing_image", 0)]
-    assert codes(junk) == []  # vsr looks at pictures itself
+    assert codes(junk) == []  # vsr looks at images itself
     assert rejected(stories) == [("train row 1", "no_frames"), ("train row 2", "missing_story_id")]
     assert rejected(read(path, texts="id")) == [(f"train row {row}", "not_lists") for row in range(5)]
 

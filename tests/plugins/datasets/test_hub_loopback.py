@@ -37,7 +37,7 @@ STORIES = [("0", "train"), ("1", "train"), ("2", "test")]
 
 
 def parquet(*ids: str, picture: int = 18_000) -> bytes:
-    """Make a file with a row group a story, each of five pictures of so many bytes."""
+    """Make a file with a row group a story, each of five images of so many bytes."""
     pictures = np.random.default_rng(0)
     text = "\n".join(f"<gdi image{n}><gdo char1>Mara</gdo> waits.</gdi>" for n in range(1, 6))
     rows = [

@@ -1,4 +1,4 @@
-"""Stories from JSON lines: which lines are stories, which are rejected, and that no picture lies elsewhere."""
+"""Stories from JSON lines: which lines are stories, which are rejected, and that no image lies elsewhere."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from vsr_plugins.datasets.jsonl import build
 
 
 def write(folder: Path, *lines: object) -> Path:
-    """Write a file of lines; bytes and strings stand as they are. Pictures are not looked at by this plugin."""
+    """Write a file of lines; bytes and strings stand as they are. Images are not looked at by this plugin."""
     for name in ("1.jpg", "2.jpg"):
         (folder / name).write_bytes(b"picture")
     path = folder / "stories.jsonl"

@@ -38,7 +38,7 @@ def building(vocabulary, assets=None):
 
 
 def frames(**given):
-    """Return four frames, each along an axis of its own, and with a picture of its own grey."""
+    """Return four frames, each along an axis of its own, and with an image of its own grey."""
     pictures = np.stack([np.full((H, H, 3), 60 * at, np.uint8) for at in range(4)])
     axes = (np.eye(4) * [[1], [5], [1], [0.1]]).astype(np.float32)
     return TrainingFrames(

@@ -281,7 +281,7 @@ def test_every_architecture_that_is_offered_says_what_pixels_it_was_trained_on()
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "efficientnet_v2_l"])
 def test_cropped_pixels_are_those_of_torchvisions_own_transforms(name):
     entry = models.get_model_weights(name).DEFAULT
-    pictures = images(1, 300)[..., ::4, ::4].float()  # smooth, as pictures are
+    pictures = images(1, 300)[..., ::4, ::4].float()  # smooth, as images are
     pictures = nn.functional.interpolate(pictures, (520, 520), mode="bilinear").to(torch.uint8)
     ours = module.preprocessing_of(entry, crop=True)(pictures)
     torch.testing.assert_close(ours, entry.transforms()(pictures), atol=0.02, rtol=0)  # theirs are rounded to bytes

@@ -1,4 +1,4 @@
-"""The kinds of picture that are read, and what their files are called."""
+"""The kinds of image that are read, and what their files are called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER_SUFFIXES = frozenset({
     ".wmf", ".emf", ".dib", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".mp4", ".m4v",
     ".mov", ".webm", ".mkv", ".avi",
 })  # fmt: skip
-"""Of pictures and films that are not read."""
+"""Of images and films that are not read."""
 
 
 @cache
@@ -32,5 +32,5 @@ def image_formats() -> tuple[str, ...]:
 
 @cache
 def image_suffixes() -> tuple[str, ...]:
-    """Return the endings of the files that are read as pictures, lower-case, the usual ones first."""
+    """Return the endings of the files that are read as images, lower-case, the usual ones first."""
     return tuple(suffix for name in image_formats() for suffix in _SUFFIXES[name])

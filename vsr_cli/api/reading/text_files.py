@@ -45,7 +45,7 @@ def encoding_of(start: bytes) -> str:
 
 
 def undecodable(path: Path) -> str:
-    """Say in one line where a file that should be UTF-8 is not, and what helps."""
+    """Return one line on where a file that should be UTF-8 is not, with the remedy."""
     try:
         with open_bytes(path) as file:
             for number, line in enumerate(file, start=1):

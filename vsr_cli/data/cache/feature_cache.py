@@ -1,7 +1,7 @@
 """The frozen-feature cache: what frozen halves of encoders gave, kept by content and shared by all data and runs.
 
 A set of features is that of one encoder, by its `cache_key`, in one precision. In it a row is found by the digest of
-the picture or text that it was made from, so neither another prepared folder nor another order of its stories costs
+the image or text that it was made from, so neither another prepared folder nor another order of its stories costs
 anything. Shards are added and never changed: a kill loses the shard that was being made, and no more.
 
     FOLDER/features/KIND-KEY-PRECISION/about.json         what it is, for people
@@ -76,7 +76,7 @@ class FeatureSet:
         return cls(folder, row_shape=shape, precision=precision, tokens=tokens)
 
     def describe(self, **facts: Any) -> None:
-        """Say what the set is in a file, for whoever opens it later, and for people."""
+        """Write a file that describes the set."""
         shape = {"row_shape": list(self.row_shape), "precision": self.precision, "tokens": self.tokens}
         write_json(self.folder / ABOUT, {**facts, **shape})
 

@@ -80,7 +80,7 @@ def warn_truncated_texts(tokens: TokenBatch) -> None:
 
 
 Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]
-"""Gives the features of some rows (n, *F), and where they are of tokens, how many of each row are real."""
+"""Returns the features of some rows (n, *F), and for features of tokens how many of each row are real."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Wanted:
 def wanted_visual(
     prepared: Prepared, encoder: VisualEncoder, windows: Sequence[Windows], *, device: torch.device
 ) -> Wanted | None:
-    """Say what all images of some windows need; None where nothing is frozen."""
+    """Return what all images of some windows need; None where nothing is frozen."""
     if encoder.cache_key is None:
         return None
     frames = prepared.frames
@@ -148,7 +148,7 @@ def wanted_visual(
 def wanted_text(
     prepared: Prepared, encoder: TextEncoder, windows: Sequence[Windows], *, device: torch.device
 ) -> Wanted | None:
-    """Say what all texts of some windows need; None where nothing is frozen.
+    """Return what all texts of some windows need; None where nothing is frozen.
 
     Of features (N, L, *F), one vector or more a token, only those of real tokens are kept, and the others are zeros.
     """
@@ -216,7 +216,7 @@ RowsOf = Callable[[NDArray[np.int64]], torch.Tensor]
 
 
 def visual_rows(frames: Frames, encoder: VisualEncoder, device: torch.device) -> RowsOf:
-    """Make the function that computes features for some images' rows."""
+    """Return the function that computes features for rows of images."""
 
     @torch.no_grad()
     def compute(rows: NDArray[np.int64]) -> torch.Tensor:
@@ -226,7 +226,7 @@ def visual_rows(frames: Frames, encoder: VisualEncoder, device: torch.device) ->
 
 
 def text_rows(tokens: TokenBatch, encoder: TextEncoder, device: torch.device) -> RowsOf:
-    """Make the function that computes features for some texts' rows."""
+    """Return the function that computes features for rows of texts."""
 
     @torch.no_grad()
     def compute(rows: NDArray[np.int64]) -> torch.Tensor:
@@ -262,7 +262,7 @@ def room_for(size: int, options: FeatureOptions) -> bool:
 
 
 def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:
-    """Say what is about to be written, and give whether the limit allows it."""
+    """Log what is about to be written, and return whether the limit allows it."""
     size = features.row_bytes * count
     if room_for(size, options):
         say(f"frozen {kind} features: {count} {WHAT[kind]}, at most {size / 2**20:.0f} MiB, to {features.folder}")

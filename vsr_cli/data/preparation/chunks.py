@@ -1,11 +1,11 @@
-"""Chunks: a few stories' pictures and records in two files that are named after their content.
+"""Chunks: a few stories' images and records in two files that are named after their content.
 
 Stories are gathered into chunks as they are read. A chunk's name is a digest of all that its files depend on, so a
 chunk that is there need not be made again: after a kill, `prepare` goes on where it stopped; of a changed source, only
 the chunks of changed stories are made anew; several machines make a share each, and their files are simply put
 together. Since a chunk ends where the digest of a story's id says so, a story more or less moves no other boundary.
 
-    chunks/KEY.safetensors   rows (n, H, W, 3) uint8: distinct pictures; digest (n, 16) uint8 and hash (n,) uint64
+    chunks/KEY.safetensors   rows (n, H, W, 3) uint8: distinct images; digest (n, 16) uint8 and hash (n,) uint64
                              (perceptual) of each; size (n, 2) int32, width and height in the source
     chunks/KEY.jsonl         one line a story, see `digitising.stored`, and one with the checksum of these; the file is
                              written last, so it says that all is there
@@ -44,7 +44,7 @@ STORIES_A_CHUNK = 8
 """On average: every story ends its chunk with this chance, by its id."""
 FRAMES_A_CHUNK = 96
 BYTES_A_CHUNK = 32 * 2**20
-"""Bounds after which a chunk ends: frames, and bytes of encoded pictures that are held in memory."""
+"""Bounds after which a chunk ends: frames, and bytes of encoded images that are held in memory."""
 NO_PICTURES = np.empty((0, 0, 0, 3), np.uint8)
 
 
@@ -72,7 +72,7 @@ class Chunk:
 
     @property
     def pictures(self) -> Path:
-        """The file of its pictures."""
+        """The file of its images."""
         return self.folder / f"{self.key}.safetensors"
 
     @property
@@ -81,7 +81,7 @@ class Chunk:
         return self.folder / f"{self.key}.jsonl"
 
     def verify_pictures(self) -> None:
-        """Read the file of the pictures. Raises DamagedFile if it is missing, or is not what was written."""
+        """Read the file of the images. Raises DamagedFile if it is missing, or is not what was written."""
         for _ in map_shard(self.pictures).values():
             pass  # each tensor is compared with its checksum as it is taken
 
@@ -132,7 +132,7 @@ def make_chunks(
 ) -> Iterator[Made | None]:
     """Make the chunks of a stream of stories that are not there yet, and yield word of each in the stories' order.
 
-    None stands for a chunk of another machine's share. Pictures are decoded on all cores (Pillow decodes without the
+    None stands for a chunk of another machine's share. Images are decoded on all cores (Pillow decodes without the
     GIL) while further stories are read; three chunks at most are held in memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,15 +234,15 @@ def _seal(content: bytes) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class StoredImages:
-    """The stored pictures of all chunks, one after the other."""
+    """The stored images of all chunks, one after the other."""
 
     offsets: list[int]
-    """By chunk, where its pictures begin."""
+    """By chunk, where its images begin."""
     counts: list[int]
     row_of: NDArray[np.int64]
-    """By stored picture, its row among the distinct ones."""
+    """By stored image, its row among the distinct ones."""
     first: NDArray[np.int64]
-    """By distinct picture, the stored one that it is read from."""
+    """By distinct image, the stored one that it is read from."""
     digest: NDArray[np.uint8]
     hash: NDArray[np.uint64]
     size: NDArray[np.int32]

@@ -218,7 +218,7 @@ def _listed(options: DataOptions) -> Mapping[str, str] | None:
 def make_tables(
     out: Path, chunks: list[Chunk], options: DataOptions, files: Mapping[str, Any], work: Work
 ) -> tuple[str, dict[str, Any]]:
-    """Make the tables where they are not there yet. Give their folder's name and what they say in sum."""
+    """Write the tables where they are missing. Return their folder's name and their totals."""
     digest = hashlib.sha256(f"tables/{FORMAT};{__version__};".encode())
     digest.update(to_json([chunk.key for chunk in chunks]).encode())
     digest.update(options.model_dump_json().encode())

@@ -19,7 +19,7 @@ from ..images import ImageProblem, Picture, read_picture
 
 @dataclass(frozen=True)
 class Still:
-    """A decoded picture, and what tells it from others."""
+    """A decoded image, and what tells it from others."""
 
     picture: Picture
     digest: bytes
@@ -30,7 +30,7 @@ class Still:
 
 @dataclass(frozen=True)
 class Digitised:
-    """A story whose pictures are decoded."""
+    """A story whose images are decoded."""
 
     record: dict[str, Any]
     """What `stored` gives, with the problems of its frames filled in."""
@@ -39,7 +39,7 @@ class Digitised:
 
 
 def stored(item: Story | Rejected) -> dict[str, Any]:
-    """Give what is kept of a story besides its pictures, as JSON has it. Frames' "image" and "problem" are None yet."""
+    """Return what is stored of a story besides its images, as JSON. Frames' "image" and "problem" are None yet."""
     if isinstance(item, Rejected):
         return {"rejected": {"where": shown(item.where), "code": item.code, "detail": shown(item.detail)}}
     return {
@@ -61,7 +61,7 @@ def _stored_frame(frame: Frame) -> dict[str, Any]:
 
 
 def content_of(item: Story | Rejected) -> bytes:
-    """Digest all that is stored of a story, its encoded pictures included. Decodes nothing."""
+    """Digest all that is stored of a story, its encoded images included. Decodes nothing."""
     digest = hashlib.sha256(to_json(stored(item), sort_keys=True).encode())
     if isinstance(item, Story):
         for frame in item.frames:
@@ -85,7 +85,7 @@ def _picture_digest(image: Path | bytes | None) -> bytes:
 
 
 def digitise(story: Story, *, size: int, resize: Resize) -> Digitised:
-    """Decode a story's pictures. A frame that lacks a half, or whose picture is bad, is marked with its problem."""
+    """Decode a story's images. A frame that lacks a half, or whose image is bad, is marked with its problem."""
     record = stored(story)
     stills: list[Still | None] = []
     for index, (frame, entry) in enumerate(zip(story.frames, record["frames"], strict=True)):

@@ -1,4 +1,4 @@
-"""From chunks to tables: which stories are kept, in which split, their windows, distinct pictures and texts.
+"""From chunks to tables: which stories are kept, in which split, their windows, distinct images and texts.
 
 The chunks are read twice, a story at a time: once to learn what decides splits and rows, and once to write. Between
 the two only a few numbers a frame are held.
@@ -95,7 +95,7 @@ def _assigned(survey: _Survey, splits: Mapping[str, str]) -> dict[str, str | Non
 
 
 def reasons_of(counts: Mapping[str, Any]) -> str:
-    """Say in words why stories were dropped."""
+    """Return in words why stories were dropped."""
     dropped = sorted(counts["stories_dropped"].items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {reason}" for reason, count in dropped)
 
