@@ -178,7 +178,14 @@ def test_data_lint_and_stats(shown, monkeypatch):
     assert "1,200" in words(lines)
     spread = {"least": 123.25, "median": 1234.5, "mean": 1, "greatest": 4096}
     numbers = dict.fromkeys(("stories", "frames", "windows", "words", "distinct_words", "images"), 1_234_567)
-    ranges = ("frames_a_story", "words_a_frame", "tokens_a_frame", "image_width", "image_height", "image_proportion")
+    ranges = (
+        "frames_per_story",
+        "words_per_frame",
+        "tokens_per_frame",
+        "image_width",
+        "image_height",
+        "image_proportion",
+    )
     shares = ("markup_share", "distinct_words_seen_once", "distinct_words_not_in_train", "words_not_in_train")
     shares += ("same_text_as_before", "same_image_as_before", "target_text_in_context", "target_image_in_context")
     numbers |= dict.fromkeys(ranges, spread) | dict.fromkeys(shares, 0.123)

@@ -94,10 +94,10 @@ def test_counts_and_ranges_of_each_split_and_of_all(tmp_path):
         "test": (1, 5, 1),
         "all": (2, 11, 3),
     }
-    assert found["train"]["words_a_frame"] == {"least": 2, "median": 2, "mean": 2.3333, "greatest": 3}
-    assert found["train"]["tokens_a_frame"]["greatest"] == 6
-    assert found["all"]["frames_a_story"] == {"least": 5, "median": 5.5, "mean": 5.5, "greatest": 6}
-    assert found["validation"]["words_a_frame"] is None
+    assert found["train"]["words_per_frame"] == {"least": 2, "median": 2, "mean": 2.3333, "greatest": 3}
+    assert found["train"]["tokens_per_frame"]["greatest"] == 6
+    assert found["all"]["frames_per_story"] == {"least": 5, "median": 5.5, "mean": 5.5, "greatest": 6}
+    assert found["validation"]["words_per_frame"] is None
     assert found["validation"]["longer_than"] == {"32": None, "64": None, "128": None}
     json.dumps(found, allow_nan=False)
 

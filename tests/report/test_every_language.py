@@ -92,7 +92,7 @@ def test_words_are_counted_in_every_language(told: SimpleNamespace) -> None:
     options = {"dataset": None, "flags": {}, "assignments": []}
     found = run_stats(registry(), str(told.prepared.folder), tokenizer=None, out=told.folder / "s.png", **options)
     counted = found["splits"]["all"]
-    assert counted["words_a_frame"]["mean"] == pytest.approx(12 * COUNTED[told.language], rel=0.2)
+    assert counted["words_per_frame"]["mean"] == pytest.approx(12 * COUNTED[told.language], rel=0.2)
     assert (counted["distinct_words"] > 10) == (told.language != "symbols")
     copied = found["splits"]["test"]["copy_last"]
     assert (copied["rouge"] is None) == (told.language == "symbols")

@@ -108,7 +108,9 @@ def test_larger_batches_save_more_for_the_backward_pass(plan, settings, small_da
 
 
 def test_times_add_up():
-    need = FeatureNeed(kind="visual", folder=Path("features"), rows=100, missing=40, row_bytes=1000, seconds_a_row=0.5)
+    need = FeatureNeed(
+        kind="visual", folder=Path("features"), rows=100, missing=40, row_bytes=1000, seconds_per_row=0.5
+    )
     plan = Plan(
         data=Path("data"),
         windows={"train": 30, "validation": 10},

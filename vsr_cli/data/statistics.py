@@ -150,9 +150,9 @@ def _numbers(measured: Measures, *, seen: Mapping[str, int] | None) -> dict[str,
         "stories": len(measured.frames),
         "frames": int(measured.frames.sum()),
         "windows": len(measured.target_text),
-        "frames_a_story": _spread(measured.frames),
-        "words_a_frame": _spread(measured.words),
-        "tokens_a_frame": _spread(measured.tokens),
+        "frames_per_story": _spread(measured.frames),
+        "words_per_frame": _spread(measured.words),
+        "tokens_per_frame": _spread(measured.tokens),
         "longer_than": {str(length): _share(measured.tokens > length) for length in LENGTHS},
         "markup_share": _rounded(1 - measured.clean_characters / measured.source_characters)
         if measured.source_characters

@@ -30,7 +30,7 @@ class FeatureNeed:
     """Those that are not cached."""
     row_bytes: int = 0
     """The size of a missing row, at most."""
-    seconds_a_row: float = 0.0
+    seconds_per_row: float = 0.0
     """The time to compute a missing row."""
     fits: bool = True
     """Whether the missing rows fit in the cache; otherwise they are computed in every step."""
@@ -43,7 +43,7 @@ class FeatureNeed:
     @property
     def seconds(self) -> float:
         """The time to compute the missing rows before the first step."""
-        return self.missing * self.seconds_a_row if self.fits else 0.0
+        return self.missing * self.seconds_per_row if self.fits else 0.0
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -99,7 +99,7 @@ def _plan(
         rows=len(wanted.rows),
         missing=missing,
         row_bytes=features.row_bytes,
-        seconds_a_row=seconds / len(sample.rows),
+        seconds_per_row=seconds / len(sample.rows),
         fits=room_for(features.row_bytes * missing, options),
     )
     return _HeldRows(sample.rows, values), need

@@ -52,7 +52,7 @@ class FeatureSet:
     """Whether a row is the features of a text's tokens, of which only the real ones are kept."""
 
     @property
-    def rows_a_shard(self) -> int:
+    def rows_per_shard(self) -> int:
         """How many rows a shard should have."""
         least, most = ROWS_A_SHARD
         return max(least, min(most, SHARD_BYTES // self.row_bytes))

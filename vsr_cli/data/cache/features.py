@@ -276,7 +276,7 @@ def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptio
 
 
 def _compute(features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], share: Share) -> None:
-    size = features.rows_a_shard
+    size = features.rows_per_shard
     rows, digests, what = wanted.rows[missing], wanted.digests[missing], WHAT[wanted.kind]
     starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
     with progress() as bar:
