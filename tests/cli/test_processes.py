@@ -51,7 +51,7 @@ def test_a_signal_while_training_keeps_what_was_finished(place, tmp_path, number
     assert not out
     assert "Traceback" not in err
     assert "interrupted" in err.splitlines()[-1]
-    assert f"go on with: vsr train --resume {run}" in err.splitlines()[-1]
+    assert f"resume with: vsr train --resume {run}" in err.splitlines()[-1]
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     epochs = [json.loads(line)["epoch"] for line in (run / "history.jsonl").read_text().splitlines()]
     assert epochs == list(range(1, len(epochs) + 1))

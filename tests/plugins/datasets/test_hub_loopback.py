@@ -163,6 +163,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{sha256(whole)}"')
         self.send_header("X-Repo-Commit", commit)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")  # unannounced, a client's next request may meet the closing socket
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(whole)}")
         self.end_headers()
@@ -194,7 +195,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             "HF_HUB_CACHE": str(tmp_path),
             "HF_HUB_ETAG_TIMEOUT": 1.5,
             "DOWNLOAD_CHUNK_SIZE": 1000,
-            "HF_HUB_DOWNLOAD_TIMEOUT": 0.5,
+            "HF_HUB_DOWNLOAD_TIMEOUT": 3,
         }.items():
             monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
         monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.url)
