@@ -46,10 +46,12 @@ def collect_errors(*checks: Callable[[], Any]) -> list[str]:
     return lines
 
 
-def check_together(*checks: Callable[[], Any]) -> None:
-    """Raise one VsrError with the lines of all checks that raise one, if any does."""
-    if lines := collect_errors(*checks):
+def check_together(*checks: Callable[[], Any]) -> list[Any]:
+    """Return what the checks return. Raises one VsrError with the lines of all checks that raise one, if any does."""
+    values: list[Any] = []
+    if lines := collect_errors(*(lambda check=check: values.append(check()) for check in checks)):
         raise VsrError(*lines)
+    return values
 
 
 def one_line(error: BaseException) -> str:

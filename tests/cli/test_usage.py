@@ -104,6 +104,8 @@ def test_each_shell_gets_a_completion_script(vsr, empty, monkeypatch, shell):
         (["train", "--help"], {"numpy", "pluggy", "torch"}),  # Typer reads a command's words by pydantic
         (["trian"], {"numpy", "pluggy", "torch"}),
         (["train", "--lr", "3"], {"numpy", "torch"}),
+        (["train", "--temporal", "gruu"], {"numpy", "pyarrow", "torch"}),
+        (["evaluate", "--metrics", "blue"], {"numpy", "pyarrow", "torch"}),
         (["plugins", "list"], {"numpy", "torch", "huggingface_hub"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

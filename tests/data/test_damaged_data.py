@@ -9,7 +9,8 @@ import pytest
 
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data import shards
-from vsr_cli.data.prepared import MANIFEST, PROBLEMS, open_prepared
+from vsr_cli.data.manifest import MANIFEST
+from vsr_cli.data.prepared import PROBLEMS, open_prepared
 from vsr_cli.data.splits import SPLITS
 from vsr_cli.data.verify import verify_prepared
 from vsr_cli.errors import VsrError

@@ -10,10 +10,11 @@ from vsr_cli.api import Entity, Frame, Note, Rejected, Story, Survey, VsrError
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
 from vsr_cli.data.images import read_picture
+from vsr_cli.data.manifest import newest_prepared
 from vsr_cli.data.preparation import arrow
 from vsr_cli.data.preparation.chunks import Share
 from vsr_cli.data.preparation.prepare import prepare_stories
-from vsr_cli.data.prepared import newest_prepared, open_prepared
+from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
 
 SIZE = 16

@@ -10,6 +10,7 @@ import typer
 from ..config.choices import Protocol
 from ..console import out as console
 from ..console import print_json, styled, warn
+from ..distributed_env import process_count
 from ..errors import VsrError, check_together
 from .arguments import (
     Components,
@@ -25,7 +26,14 @@ from .arguments import (
     use_font,
 )
 from .parsing.commands import examples
-from .settings import flag_layers, load_registry, metric_names, resolve_train_command, typed_options
+from .settings import (
+    flag_layers,
+    load_registry,
+    metric_names,
+    resolve_train_command,
+    sorted_assignments,
+    typed_options,
+)
 
 if TYPE_CHECKING:
     from ..plugin.registry import Registry
@@ -77,7 +85,6 @@ def evaluate(
     use_font(font)
     from ..config.experiment import resolve_evaluation
     from ..config.resolve import parse_set
-    from .work.folds import refuse_run_options, sorted_assignments
 
     registry = load_registry()
     ours, of_training = sorted_assignments(settings.assignments or [], trains=folds is not None)
@@ -85,7 +92,7 @@ def evaluate(
     choices, how = resolve_evaluation(registry, metric_names(registry, metrics), layers)
     flags = {**components.flags(), **settings.flags()}
     if folds is not None:
-        refuse_run_options(
+        _refuse_run_options(
             folds,
             {
                 "--run": run,
@@ -104,13 +111,12 @@ def evaluate(
         raise VsrError(
             "--split train: the model was trained on it, so its scores say little; --allow-train computes them anyway"
         )
-    from ..data.prepared import open_prepared
+    from ..data.manifest import read_finished
     from ..runs.opening import open_run
 
-    check_together(lambda: open_run(run), lambda: data and open_prepared(data))
+    opened, _ = check_together(lambda: open_run(run), lambda: data and read_finished(data))
     from .work.evaluation import data_of, evaluation_folder, run_evaluate
 
-    opened = open_run(run)
     folder = data_of(opened, data)
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
     if not as_json:
@@ -122,6 +128,18 @@ def evaluate(
         print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
     elif as_json:
         print_json(result)
+
+
+def _refuse_run_options(folds: int, given: dict[str, Any]) -> None:
+    """Raise VsrError for options of a single run, since --folds trains a run per fold."""
+    for name, value in given.items():
+        if value:
+            words = name if value is True else f"{name} {value}"
+            raise VsrError(
+                f"{words}: is for a single run, and --folds {folds} trains {folds}; leave out one of the two"
+            )
+    if process_count() > 1:
+        raise VsrError(f"--folds {folds}: trains in one process; run it without the launcher")
 
 
 def _cross_validate(

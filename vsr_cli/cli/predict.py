@@ -10,7 +10,7 @@ import typer
 
 from ..console import out as console
 from ..console import print_json, say
-from ..errors import VsrError, collect_errors
+from ..errors import VsrError
 from ..files.links import refuse_links
 from ..files.locks import alone_in
 from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
@@ -64,9 +64,11 @@ def predict(
     registry = load_registry()
     layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
     how = resolve_decoding(registry, layers)
-    if missing := collect_errors(lambda: open_run(run)):
-        raise VsrError(*missing, *_read(_reader(registry), story_dir)[1])
-    if mistakes := run_predict(registry, open_run(run), story_dir, out, decoding=how, as_json=as_json):
+    try:
+        opened = open_run(run)
+    except VsrError as error:
+        raise VsrError(*error.lines, *_read(_reader(registry), story_dir)[1]) from error
+    if mistakes := run_predict(registry, opened, story_dir, out, decoding=how, as_json=as_json):
         raise VsrError(*mistakes)
 
 

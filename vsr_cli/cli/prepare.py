@@ -126,7 +126,7 @@ def _report_preset(dataset: str) -> None:
 
 def default_folder(source: str | None, dataset: str) -> Path:
     """Name the prepared folder after its source."""
-    from ..data.prepared import DATA
+    from ..data.manifest import DATA
 
     name = own_name(Path(source)) if source and Path(source).exists() else dataset
     return DATA / (name or dataset)

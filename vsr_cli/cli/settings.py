@@ -20,6 +20,7 @@ PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": 
 OWN_STORIES = ("laptop", "stories of your own")
 """The default preset of any other dataset, and what it is for."""
 DEFAULT_METRICS = ("bleu", "rouge", "meteor")
+EVALUATION_SECTIONS = ("metrics", "decoding")
 ALL = "all"
 """In place of metrics' names: all that are installed."""
 
@@ -87,6 +88,21 @@ def typed_options(flags: Mapping[str, Any], others: Mapping[str, Any], assignmen
     ]
 
 
+def sorted_assignments(assignments: Sequence[str], *, trains: bool) -> tuple[list[str], list[str]]:
+    """Divide the values of --set into those of the evaluation and those of the training.
+
+    Unknown sections go to the training if there is one, whose error suggests the nearest name.
+    """
+    from ..config.experiment import TRAIN_SECTIONS
+
+    of_training = []
+    for text in assignments:
+        section = text.partition("=")[0].strip().partition(".")[0]
+        if section not in EVALUATION_SECTIONS if trains else section.replace("-", "_") in TRAIN_SECTIONS:
+            of_training.append(text)
+    return [text for text in assignments if text not in of_training], of_training
+
+
 def train_config(
     registry: Registry,
     *,
@@ -147,8 +163,8 @@ def resolve_train_command(
 
 def _manifest_to_train_on(folder: Path) -> dict[str, Any]:
     """Return the manifest of prepared data. Raises VsrError if the folder does not exist or was not prepared."""
-    from ..data.prepared import open_prepared
+    from ..data.manifest import read_finished
 
     if not folder.is_dir():
         raise VsrError(f"--data {folder}: there is no such folder; name one that 'vsr prepare' wrote")
-    return open_prepared(folder).manifest
+    return read_finished(folder)

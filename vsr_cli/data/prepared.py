@@ -18,7 +18,6 @@ The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.fr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,24 +31,22 @@ import pyarrow.compute
 from ..api import Entity, nfc
 from ..config.choices import Resize
 from ..errors import VsrError, nearest
-from ..files.atomic import is_temporary, read_json
+from ..files.atomic import read_json
 from ..files.checksums import read_checksums, verify_file
 from ..files.locks import stay_in
 from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
+from .manifest import MANIFEST, read_finished
 from .preparation.chunks import Chunk
 from .shards import REMEDY, ChosenRows, MappedRows
 from .splits import SPLITS
 from .stored import Frames, ImageFacts, StoredFrame, StoredStory, Texts, Windows
 
-FORMAT = 4
-FINISHED, UNFINISHED = "finished", "unfinished"
-MANIFEST, CHUNKS, PROBLEMS = "manifest.json", "chunks", "problems.jsonl"
+CHUNKS, PROBLEMS = "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
 """What vsr writes in a prepared folder."""
 CHUNK_LIST, SUMMARY = "chunks.json", "summary.json"
 TABLE = "a table of a prepared folder"
-DATA = Path("data")
 
 
 @dataclass(frozen=True)
@@ -221,9 +218,7 @@ def open_prepared(folder: Path) -> Prepared:
     As long as what this returns is in use, 'vsr prepare' removes nothing that it may read.
     """
     prepared = in_use(Prepared(folder, {}))  # before the manifest is read, which may be replaced at any moment
-    prepared.manifest.update(read_manifest(folder))
-    if prepared.manifest["status"] == UNFINISHED:
-        raise VsrError(f"{folder}: preparing it has not finished; run the same 'vsr prepare' again, and it goes on")
+    prepared.manifest.update(read_finished(folder))
     return prepared
 
 
@@ -231,29 +226,3 @@ def in_use(prepared: Prepared) -> Prepared:
     """Keep 'vsr prepare' from removing anything of a prepared folder for as long as the value is in use."""
     stay_in(prepared.folder / CHUNKS, prepared)
     return prepared
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a prepared folder, finished or not. Raises VsrError if it is not one of this format."""
-    manifest = read_json(folder / MANIFEST, what="a folder that 'vsr prepare' wrote")
-    if manifest.get("format") != FORMAT:
-        raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data anew")
-    tables = manifest.get("tables")
-    if isinstance(tables, str) and not re.fullmatch(r"\w[\w.-]*", tables):
-        raise VsrError(f"{folder / MANIFEST}: its tables are not in the folder itself (got {tables!r}); prepare anew")
-    return manifest
-
-
-def newest_prepared() -> Path | None:
-    """Find the newest prepared folder under data/."""
-    manifests = [path for path in DATA.glob(f"*/{MANIFEST}") if not is_temporary(path.parent)]
-    manifests.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return next((path.parent for path in manifests if _is_finished(path.parent)), None)
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        open_prepared(folder)
-    except VsrError:
-        return False  # something else, or of another version
-    return True

@@ -12,10 +12,11 @@ import numpy as np
 from ..config.schema import DataOptions
 from ..errors import VsrError
 from ..files.atomic import write_json
+from .manifest import FINISHED, MANIFEST
 from .preparation.chunks import Chunk
 from .preparation.prepare import chunk_keys, make_tables, publish_table
 from .preparation.reading import Work
-from .prepared import CHUNKS, FINISHED, MANIFEST, PROBLEMS, Prepared, open_prepared
+from .prepared import CHUNKS, PROBLEMS, Prepared, open_prepared
 from .shards import folder_bytes
 from .splits import Membership, assign_splits
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...api import Decoding
-from ...config.experiment import TRAIN_SECTIONS, TrainConfig
+from ...config.experiment import TrainConfig
 from ...config.resolve import Choice
 from ...config.schema import DataOptions, FeatureOptions
 from ...console import say
-from ...distributed_env import process_count
 from ...errors import VsrError
 from ...files.atomic import read_json, remove, write_json
 from ...files.links import refuse_links
@@ -42,34 +41,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 OWNED = (FOLDS, "config.json", "data", "fold-*", "evaluations")
 """What vsr writes in the folder of a cross-validation."""
-EVALUATION_SECTIONS = ("metrics", "decoding")
 HELD_OUT = "test"
 """The split that each fold is in its own data, and all stories in the pooled data."""
-
-
-def sorted_assignments(assignments: Sequence[str], *, trains: bool) -> tuple[list[str], list[str]]:
-    """Divide the values of --set into those of the evaluation and those of the training.
-
-    Unknown sections go to the training if there is one, whose error suggests the nearest name.
-    """
-    of_training = []
-    for text in assignments:
-        section = text.partition("=")[0].strip().partition(".")[0]
-        if section not in EVALUATION_SECTIONS if trains else section.replace("-", "_") in TRAIN_SECTIONS:
-            of_training.append(text)
-    return [text for text in assignments if text not in of_training], of_training
-
-
-def refuse_run_options(folds: int, given: Mapping[str, Any]) -> None:
-    """Raise VsrError for options of a single run, since --folds trains a run per fold."""
-    for name, value in given.items():
-        if value:
-            words = name if value is True else f"{name} {value}"
-            raise VsrError(
-                f"{words}: is for a single run, and --folds {folds} trains {folds}; leave out one of the two"
-            )
-    if process_count() > 1:
-        raise VsrError(f"--folds {folds}: trains in one process; run it without the launcher")
 
 
 def run_folds(

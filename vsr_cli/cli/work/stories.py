@@ -208,14 +208,14 @@ def open_stories(
 
 def is_prepared(source: str | None, dataset: str | None) -> bool:
     """Whether a source is a prepared folder; no source at all means the newest one."""
-    from ...data.prepared import MANIFEST
+    from ...data.manifest import MANIFEST
 
     return dataset is None and (source is None or (Path(source) / MANIFEST).is_file())
 
 
 def find_prepared(source: str | Path | None) -> Path:
     """Return the prepared folder that is named, or the newest under data/. Raises VsrError if there is none."""
-    from ...data.prepared import newest_prepared
+    from ...data.manifest import newest_prepared
 
     folder = newest_prepared() if source is None else Path(source)
     if folder is None:
@@ -230,6 +230,6 @@ def find_data(folder: Path | None) -> Path | None:
 
     Whether the folder that is named exists is checked by `resolve_train_command`, with everything else that is missing.
     """
-    from ...data.prepared import newest_prepared
+    from ...data.manifest import newest_prepared
 
     return folder or newest_prepared()

@@ -27,20 +27,8 @@ from ...files.checksums import read_checksums, verify_file
 from ...files.links import refuse_links
 from ...files.locks import alone_in, beside_others_in, if_nobody_is_in
 from ...files.strict_json import to_json
-from ..prepared import (
-    CHUNK_LIST,
-    CHUNKS,
-    FINISHED,
-    FORMAT,
-    MANIFEST,
-    OWNED,
-    PROBLEMS,
-    SUMMARY,
-    TABLE,
-    UNFINISHED,
-    Prepared,
-    read_manifest,
-)
+from ..manifest import FINISHED, FORMAT, MANIFEST, UNFINISHED, read_manifest
+from ..prepared import CHUNK_LIST, CHUNKS, OWNED, PROBLEMS, SUMMARY, TABLE, Prepared
 from ..shards import REMEDY
 from ..splits import SPLITS, read_groups, read_splits
 from .chunks import Chunk, Share
