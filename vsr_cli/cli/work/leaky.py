@@ -34,47 +34,34 @@ def run_leaky(
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score a run with leaks that are closed one by one, and store that apart from results."""
-    folder = leaky_folder(run, split, decoding)
-    with lock_evaluation(folder):
-        record = _record(registry, run, data, split, metrics, decoding=decoding, held_out=held_out)
-        write_json(folder / FILE, record, seal=False)
-    return record
-
-
-def _record(
-    registry: Registry,
-    run: Run,
-    data: Path,
-    split: str,
-    metrics: Sequence[Choice],
-    *,
-    decoding: Decoding,
-    held_out: Mapping[str, Any],
-) -> dict[str, Any]:
     from ...data.prepared import open_prepared
     from ...evaluation.leaky_protocol import leaky_steps
     from ...model.weights import choose_device, load_model
 
-    prepared = open_prepared(data)
-    steps = leaky_steps(
-        load_model(run, registry),
-        prepared,
-        split,
-        metrics,
-        leaks=list(LEAKS),
-        decoding=decoding,
-        device=choose_device("auto"),
-        feature_options=FeatureOptions(**run.config()["features"]),
-        training=training_data(run, prepared)[0],
-    )
-    return {
-        "result": False,
-        "what": NO_RESULT,
-        "signature": f"not-a-result|protocol:leaky|{held_out['signature']}",
-        "leaks": dict(LEAKS),
-        "steps": steps,
-        "held_out": held_out,
-    }
+    folder = leaky_folder(run, split, decoding)
+    with lock_evaluation(folder):
+        prepared = open_prepared(data)
+        steps = leaky_steps(
+            load_model(run, registry),
+            prepared,
+            split,
+            metrics,
+            leaks=list(LEAKS),
+            decoding=decoding,
+            device=choose_device("auto"),
+            feature_options=FeatureOptions(**run.config()["features"]),
+            training=training_data(run, prepared)[0],
+        )
+        record = {
+            "result": False,
+            "what": NO_RESULT,
+            "signature": f"not-a-result|protocol:leaky|{held_out['signature']}",
+            "leaks": dict(LEAKS),
+            "steps": steps,
+            "held_out": held_out,
+        }
+        write_json(folder / FILE, record, seal=False)
+    return record
 
 
 def leaky_folder(run: Run, split: str, decoding: Decoding) -> Path:
