@@ -162,6 +162,20 @@ class Rows(Protocol):
         ...
 
 
+def by_shard(
+    starts: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield each shard that holds some of the rows, where these stand in `rows.flat`, and their places in the shard.
+
+    `starts` holds the first row of each shard, and the number of all rows at the end.
+    """
+    flat = rows.reshape(-1)
+    shards = np.searchsorted(starts, flat, side="right") - 1
+    for index in np.unique(shards).tolist():
+        here = np.flatnonzero(shards == index)
+        yield index, here, flat[here] - starts[index]
+
+
 class MappedRows:
     """Rows (n, *row) that lie one after the other in the shards of some files. Nothing is read before it is asked for.
 
@@ -182,12 +196,9 @@ class MappedRows:
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the rows with these indices, of any shape: (*indices, *row)."""
-        flat = rows.reshape(-1)
-        shards = np.searchsorted(self._starts, flat, side="right") - 1
-        found = np.empty((len(flat), *self.row_shape), dtype=self.dtype)
-        for index in np.unique(shards).tolist():
-            here = shards == index
-            found[here] = self._map(index)[flat[here] - self._starts[index]]
+        found = np.empty((rows.size, *self.row_shape), dtype=self.dtype)
+        for index, here, inside in by_shard(self._starts, rows):
+            found[here] = self._map(index)[inside]
         return found.reshape(*rows.shape, *self.row_shape)
 
     def _map(self, index: int) -> NDArray[Any]:

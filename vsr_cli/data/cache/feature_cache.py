@@ -26,7 +26,7 @@ from ...console import warn
 from ...errors import DamagedFile, VsrError
 from ...files.atomic import read_json, write_json
 from ..duplicates import distinct
-from ..shards import ROWS, Shard, map_shard, save_shard
+from ..shards import ROWS, Shard, by_shard, map_shard, save_shard
 
 FEATURES = "features"
 ABOUT = "about.json"
@@ -161,12 +161,8 @@ class FeatureRows:
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the rows with these indices, of any shape: (*indices, *row). Tokens that are not real are zeros."""
-        flat = rows.reshape(-1)
-        shards = np.searchsorted(self._starts, flat, side="right") - 1
-        found = np.zeros((len(flat), *self._row_shape), dtype=self._dtype)
-        for index in np.unique(shards).tolist():
-            here = np.flatnonzero(shards == index)
-            inside = flat[here] - self._starts[index]
+        found = np.zeros((rows.size, *self._row_shape), dtype=self._dtype)
+        for index, here, inside in by_shard(self._starts, rows):
             lengths = self._lengths[index]
             if lengths is None:
                 found[here] = self._shards[index][ROWS][inside]
