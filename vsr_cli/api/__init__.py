@@ -26,7 +26,7 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code
-from .loading import quiet, read_tensors
+from .loading import quiet, read_tensors, reading_errors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .reading.delimited import TableRow, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
@@ -128,6 +128,7 @@ __all__ = [
     "quiet",
     "read_table",
     "read_tensors",
+    "reading_errors",
     "refuse_exhaustion",
     "refuse_foreign_code",
     "shown",

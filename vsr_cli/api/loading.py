@@ -36,31 +36,28 @@ def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def reading_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that safetensors and torch raise for a broken file of weights."""
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    plain = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+    return (*plain, SafetensorError, UnpicklingError)
+
+
 def read_tensors(path: Path, *, remedy: str) -> Any:
     """Return the content of a .safetensors or torch file, on the CPU: normally a state dict.
 
     Raises VsrError, ending in the remedy, if it cannot be read or contains more than tensors and plain values.
     """
-    import pickle
-
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:  # errors of the readers for a broken file
+    except reading_errors() as error:
         refuse_system_error(error, path)
         raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vsr_cli.api import VsrError, read_tensors
+from vsr_cli.api import VsrError, read_tensors, reading_errors
 
-UNREADABLE = (
-    OSError,
-    HTTPException,
-    SafetensorError,
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
+UNREADABLE: tuple[type[Exception], ...] = (HTTPException, *reading_errors())
 """Errors of the libraries that download and read weights."""
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
