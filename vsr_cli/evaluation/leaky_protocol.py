@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..api import Decoding, Metric, ScoresEveryPlace, SpaceMetric
+from ..api import Decoding, Metric, ReadsReferences, ScoresEveryPlace, SpaceMetric
 from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
@@ -147,6 +147,9 @@ def _scored(
         images=ChosenRows(frames.images, windows.image_rows[:, -1]),
     )
     predictions = replace(leaky.predictions, texts=list(map(normalize, leaky.predictions.texts)))
+    for metric in metrics.values():
+        if isinstance(metric, ReadsReferences):
+            metric.read_references(references.texts)  # those of this step
     statistics = measure(metrics, {"model": predictions}, references)
     return {
         "windows": len(windows),

@@ -102,12 +102,9 @@ def reads_mentions(metric: Metric | SpaceMetric) -> bool:
 
 
 def measure(metrics: Mapping[str, Metric], series: Mapping[str, Predictions], references: References) -> Statistics:
-    """Measure every series on every window, by each metric of texts and pixels."""
+    """Measure every series on every window, by each metric of texts and pixels, which has read the references."""
     if not metrics:
         return {}
-    for metric in metrics.values():
-        if isinstance(metric, ReadsReferences):
-            metric.read_references(references.texts)
     count = len(references.stories)
     parts: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {each: [] for each in series} for name in metrics}
     with progress() as bar:
