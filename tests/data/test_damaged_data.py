@@ -86,7 +86,7 @@ def test_damage_in_any_file_of_prepared_data_is_a_line_that_names_it_or_changes_
         before = path.read_bytes()
         way = damage(path, random)
         result, error = outcome(folder)
-        assert error is not None or result == expected, f"{path}: {way}: other data, and nobody was told"
+        assert error is not None or result == expected, f"{path}: {way}: other data, and no error"
         if error is not None:
             noticed += 1
             assert len(error.splitlines()) == 1, f"{path}: {way}: {error}"

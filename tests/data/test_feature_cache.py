@@ -346,7 +346,7 @@ def test_damage_in_any_file_of_the_cache_is_mended_or_a_line_that_names_it(tmp_p
         except VsrError as raised:
             error = str(raised)
         if error is None:
-            assert all(map(np.array_equal, found, truth)), f"{path}: {way}: other features, and nobody was told"
+            assert all(map(np.array_equal, found, truth)), f"{path}: {way}: other features, and no error"
         else:
             refused += 1
             assert str(path) in error, f"{path}: {way}: {error}"

@@ -92,7 +92,7 @@ def test_damage_in_any_file_is_one_line_that_names_it_or_changes_nothing(whole, 
         way = damage(path, random)
         checksums._known.clear()  # as a new process
         result, error = outcome(run)
-        assert error is not None or result == expected, f"{name}: {way}: another result, and nobody was told"
+        assert error is not None or result == expected, f"{name}: {way}: another result, and no error"
         if error is not None:
             noticed += 1
             assert len(error.splitlines()) == 1, f"{name}: {way}: {error}"

@@ -50,13 +50,13 @@ def prepare_stories(
     windowless: bool = False,
     on_progress: Callable[[Work], None] = lambda work: None,
 ) -> tuple[Prepared | None, Work]:
-    """Read a dataset and write the prepared folder. Gives it with word of what had to be done.
+    """Read a dataset and write the prepared folder. Return it, and what was read and written.
 
-    Of a share of the chunks, only these are made, and there is None to give: a later call without one puts all
-    shares together. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
+    Of a share of the chunks, only these are made, and None is returned: a later call without a share joins all of
+    them. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
     exists and is something else.
     """
-    groups, listed = _groups(config.data), _listed(config.data)  # read first: a mistake in them costs no waiting
+    groups, listed = _groups(config.data), _listed(config.data)  # first: mistakes in them are reported at once
     survey = survey or survey_of(dataset, source)
     with _writing(out, share):
         return _prepare(
