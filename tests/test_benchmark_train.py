@@ -84,6 +84,8 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
         last_image=pictures[:, 3],
         story=torch.arange(2),
         text_row=torch.arange(8).view(2, 4),
+        texts=[[text for _, text in story[:4]] for story in told],
+        images=lambda: pictures[:, :4],
     )
     got = model(context, Target(ids=answer, mask=torch.from_numpy(wanted.mask), image=pictures[:, 4]))
     got["loss"].backward()

@@ -20,6 +20,8 @@ def context(story, text_row, mask=None):
         last_image=torch.empty(0),
         story=torch.tensor(story),
         text_row=rows,
+        texts=(),
+        images=lambda: torch.empty(0),
     )
 
 

@@ -1,5 +1,4 @@
 import inspect
-from dataclasses import replace
 
 import pytest
 import torch
@@ -98,6 +97,8 @@ def context():
         last_image=torch.rand(B, 3, H, H),
         story=torch.arange(B),
         text_row=torch.arange(B * K).reshape(B, K),
+        texts=[[f"text {story} {frame}" for frame in range(K)] for story in range(B)],
+        images=lambda: torch.zeros(B, K, 3, H, H),
     )
 
 
@@ -227,8 +228,6 @@ def test_a_prediction_is_one_text_and_one_bounded_image_per_story(model, context
 
 def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(model, context):
     whole = model.predict(context, Decoding())
-    turned = model.predict(
-        replace(context, **{name: getattr(context, name).flip(0) for name in Context.__dataclass_fields__}), Decoding()
-    )
+    turned = model.predict(context.take(range(B)[::-1]), Decoding())
     assert turned.texts == whole.texts[::-1]
     assert torch.allclose(turned.images, whole.images.flip(0), atol=1e-6)

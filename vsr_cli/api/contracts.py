@@ -62,6 +62,15 @@ class Context:
     """Index of the story of each window, (B,) int64."""
     text_row: Tensor
     """Index of each distinct text, (B, K) int64: equal texts have equal indices."""
+    texts: Sequence[Sequence[str]]
+    """The texts as they stand in the story, B lists of K."""
+    images: Callable[[], Tensor]
+    """Reads all images, (B, K, 3, H, W) in [0, 1]. A decoder that needs none costs no memory for them."""
+
+    def take(self, rows: Sequence[int]) -> Context:
+        """Return the contexts of the stories with these indices."""
+        tensors = {name: value[list(rows)] for name, value in vars(self).items() if name not in ("texts", "images")}
+        return Context(**tensors, texts=[self.texts[row] for row in rows], images=lambda: self.images()[list(rows)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +222,15 @@ class TextDecoder(Protocol):
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Return generated ids (B, T), padded after eos. There is no argument for a target."""
+        ...
+
+
+@runtime_checkable
+class GeneratesSamples(Protocol):
+    """A text decoder that shares work between the samples of a story, such as the encoding of its context."""
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Return ids (B, S, T): for each of S decodings, what `generate` returns for it."""
         ...
 
 

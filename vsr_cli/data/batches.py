@@ -41,6 +41,7 @@ class Contexts:
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
         self._last_images = taking(frames.images, self._image_rows[:, -1], device)
+        self._frames = frames
         self._device = device
 
     def __len__(self) -> int:
@@ -58,6 +59,8 @@ class Contexts:
             last_image=_unit(self._last_images(image_rows[:, -1])),
             story=_tensor(self._story[indices], self._device),
             text_row=_tensor(text_rows, self._device),
+            texts=[[self._frames.texts[row] for row in rows] for rows in text_rows.tolist()],
+            images=lambda: _unit(_tensor(self._frames.images.gather(image_rows), self._device)),
         )
 
 

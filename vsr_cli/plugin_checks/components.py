@@ -92,7 +92,7 @@ def reads_alike(harness: Harness) -> str | None:
     context, _ = read(model)
     together, predicted = model.encode_context(context), _prediction(model, context)
     for story in range(len(context.mask)):
-        alone = _story(context, story)
+        alone = context.take([story])
         narrative, prediction = model.encode_context(alone), _prediction(model, alone)
         pairs = {name: (getattr(narrative, name), getattr(together, name)) for name in NARRATED}
         pairs["image"] = (prediction.images, predicted.images)
@@ -102,11 +102,6 @@ def reads_alike(harness: Harness) -> str | None:
             require(near(one, other), f"the {name} of a story depends on the rest of the batch, by up to {gap:.2g}")
         require(prediction.texts[0] == predicted.texts[story], "the text of a story depends on the rest of the batch")
     return None
-
-
-def _story(context: Context, index: int) -> Context:
-    chosen = {name: getattr(context, name)[index : index + 1] for name in Context.__dataclass_fields__}
-    return Context(**chosen)
 
 
 def gradients_reach(harness: Harness) -> str | None:

@@ -140,6 +140,8 @@ def read(model: StoryModel, size: Size = SIZES[0]) -> tuple[Context, Target]:
         last_image=stories.images[rows[:, -1]].float() / 255,
         story=torch.arange(size.stories),
         text_row=torch.arange(rows.numel()).reshape(grid),
+        texts=[story[:-1] for story in stories.texts],
+        images=lambda: stories.images[rows].float() / 255,
     )
     answers = [story[-1] for story in stories.texts]
     ids, mask = tokens(model.text_decoder.tokenize(answers), size.stories)

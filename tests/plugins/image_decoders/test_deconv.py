@@ -28,6 +28,8 @@ def narrative(batch, width=16) -> Narrative:
         last_image=torch.zeros(batch, 3, 8, 8),
         story=torch.arange(batch),
         text_row=ids[..., 0],
+        texts=[["A dog runs."] * 4] * batch,
+        images=lambda: torch.zeros(batch, 4, 3, 8, 8),
     )
     return Narrative(steps=frames, summary=frames[:, -1], visual=frames, text=frames, context=context)
 

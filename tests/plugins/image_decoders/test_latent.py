@@ -53,6 +53,8 @@ def narrative(batch, image_size=16) -> Narrative:
         last_image=torch.zeros(batch, 3, image_size, image_size),
         story=torch.arange(batch),
         text_row=ids[..., 0],
+        texts=[["A dog runs."] * 4] * batch,
+        images=lambda: torch.zeros(batch, 4, 3, image_size, image_size),
     )
     return Narrative(steps=frames, summary=frames[:, -1], visual=frames, text=frames, context=told)
 

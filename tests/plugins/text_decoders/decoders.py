@@ -1,6 +1,5 @@
 """A small vocabulary, narratives of random numbers, and every text decoder built on them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -83,12 +82,14 @@ def narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
         last_image=torch.zeros(batch, 3, 8, 8),
         story=torch.arange(batch),
         text_row=ids[..., 0],
+        texts=[["A dog runs."] * 4] * batch,
+        images=lambda: torch.zeros(batch, 4, 3, 8, 8),
     )
     return Narrative(steps=frames[2], summary=frames[2, :, -1], visual=frames[0], text=frames[1], context=context)
 
 
 def rows_of(told, rows):
     """Return some rows of a narrative."""
-    context = replace(told.context, **{name: value[rows] for name, value in vars(told.context).items()})
+    context = told.context.take(rows)
     parts = {name: value[rows] for name, value in vars(told).items() if isinstance(value, torch.Tensor)}
     return Narrative(context=context, **parts)

@@ -49,6 +49,8 @@ def narrative(vocabulary, *stories, real=None):
         last_image=torch.zeros(size, 3, 32, 32),
         story=torch.arange(size),
         text_row=torch.arange(size * K).reshape(size, K),
+        texts=[["A dog runs."] * K] * size,
+        images=lambda: torch.zeros(size, K, 3, 8, 8),
     )
     return Narrative(steps=nothing, summary=nothing[:, 0], visual=nothing, text=nothing, context=context)
 

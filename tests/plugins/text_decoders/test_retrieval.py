@@ -66,6 +66,8 @@ def narrative(*axes):
         last_image=torch.zeros(size, 3, H, H),
         story=torch.arange(size),
         text_row=torch.arange(size * 4).reshape(size, 4),
+        texts=[["A dog runs."] * 4] * size,
+        images=lambda: torch.zeros(size, 4, 3, 8, 8),
     )
 
     def keys(vectors):
