@@ -43,15 +43,15 @@ def main() -> None:
     from vsr_cli.api import Decoding
     from vsr_cli.cli.prepare import prepare_config, run_prepare
     from vsr_cli.cli.settings import load_registry, train_config
-    from vsr_cli.cli.work.training import run_train
+    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.batches import Contexts
-    from vsr_cli.data.cache.features import frozen_features
+    from vsr_cli.data.cache.extraction import frozen_features
     from vsr_cli.evaluation.evaluate import evaluate
     from vsr_cli.evaluation.model_predictions import Part
     from vsr_cli.evaluation.predictions import predict_all
-    from vsr_cli.model.spaces import Spaces
+    from vsr_cli.model.embedding_spaces import EmbeddingSpaces
     from vsr_cli.model.weights import choose_device, load_model
 
     found = load_registry()
@@ -73,7 +73,7 @@ def main() -> None:
             )
             contexts = Contexts(prepared.frames, windows, **encoders, features=features, device=device)
             predict_all(model, contexts, Decoding(), description="predicting")
-            spaces = Spaces(model, device)
+            spaces = EmbeddingSpaces(model, device)
             for split in ("test", "train"):
                 rows = prepared.windows(split)
                 spaces.images(prepared.frames.images, rows.image_rows, kept=features.visual)

@@ -106,7 +106,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from vsr_cli.cli.settings import train_config
-    from vsr_cli.data.cache.features import frozen_features
+    from vsr_cli.data.cache.extraction import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
     from vsr_cli.model.loss_means import open_split
@@ -145,7 +145,7 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     from prepare import RepeatedStories
 
     from vsr_cli.cli.settings import train_config
-    from vsr_cli.cli.work.training import run_train
+    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import parse_set, preset_layer
     from vsr_cli.data.preparation.prepare import prepare_stories

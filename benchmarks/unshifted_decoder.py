@@ -30,7 +30,7 @@ def main() -> None:
     from vsr_cli.api import Decoding, Narrative
     from vsr_cli.cli.prepare import prepare_config, run_prepare
     from vsr_cli.cli.settings import load_registry, train_config
-    from vsr_cli.cli.work.training import run_train
+    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import LEAKS, FeatureOptions
     from vsr_cli.evaluation.leaky_protocol import leaky_steps

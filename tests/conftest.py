@@ -117,7 +117,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_small(small_data: Path, small_settings: list[str]) -> Callable:
     """Train a small model: train_small(folder, "training.epochs=3") gives the run."""
     from vsr_cli.cli.settings import train_config
-    from vsr_cli.cli.work.training import run_train
+    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
 

@@ -15,8 +15,8 @@ from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data import shards
-from vsr_cli.data.cache import feature_cache, features
-from vsr_cli.data.cache.features import frozen_features, keep, wanted_text, wanted_visual
+from vsr_cli.data.cache import extraction, feature_set
+from vsr_cli.data.cache.extraction import frozen_features, keep, wanted_text, wanted_visual
 from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged, verify
 from vsr_cli.data.preparation.chunks import Share
 from vsr_cli.data.preparation.prepare import prepare_stories
@@ -160,7 +160,7 @@ def test_of_tokens_only_the_real_ones_are_kept_and_the_others_are_zeros(tmp_path
     assert np.array_equal(kept.gather(shuffled), truth[shuffled])
     (shard,) = cache.glob("text-tok-single/*.safetensors")
     real = int(tokens.mask.sum())
-    assert feature_cache.map_shard(shard)["rows"].shape == (real, 3)
+    assert feature_set.map_shard(shard)["rows"].shape == (real, 3)
     assert real < tokens.mask.size
 
 
@@ -174,7 +174,7 @@ def test_half_precision_takes_half_the_room_under_a_name_of_its_own(tmp_path, ca
 
 
 def test_shards_that_were_done_before_a_kill_are_not_done_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "ROWS_A_SHARD", (8, 8))
+    monkeypatch.setattr(feature_set, "ROWS_A_SHARD", (8, 8))
     prepared = prepared_of(tmp_path / "a", *NAMES)
     whole = visual_of(prepared, Visual("whole")).gather(np.arange(54))
 
@@ -214,7 +214,7 @@ def test_an_encoder_that_trains_from_its_first_layer_is_passed_by(tmp_path, cach
 
 
 def test_processes_share_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "ROWS_A_SHARD", (8, 8))
+    monkeypatch.setattr(feature_set, "ROWS_A_SHARD", (8, 8))
     prepared = prepared_of(tmp_path / "a", *NAMES)
     windows, barrier = windows_of(prepared), threading.Barrier(2)
     encoders = [Visual(), Visual()]
@@ -321,7 +321,7 @@ def test_a_set_whose_facts_are_lost_is_found_too(tmp_path, cache):
 def test_the_size_of_a_step_does_not_change_what_is_kept(tmp_path, monkeypatch):
     prepared = prepared_of(tmp_path / "a", *NAMES)
     whole = visual_of(prepared, Visual("one")).gather(np.arange(54))
-    monkeypatch.setattr(features, "BATCH", 5)
+    monkeypatch.setattr(extraction, "BATCH", 5)
     assert np.allclose(visual_of(prepared, Visual("two")).gather(np.arange(54)), whole, rtol=1e-6)
 
 

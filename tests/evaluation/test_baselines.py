@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vsr_cli.data.prepared_types import Windows
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.data.stored import Windows
 from vsr_cli.evaluation.baselines import (
     central_text,
     mean_image,

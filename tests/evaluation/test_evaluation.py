@@ -13,13 +13,13 @@ from vsr_cli.api import Component, Decoding, Options, Sample, VsrError
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.work.evaluation import data_of, run_evaluate
-from vsr_cli.cli.work.training import run_train
+from vsr_cli.cli.workflows.evaluation import data_of, run_evaluate
+from vsr_cli.cli.workflows.training import run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import Choice
 from vsr_cli.data.prepared import open_prepared
+from vsr_cli.data.prepared_types import Frames, Windows
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.data.stored import Frames, Windows
 from vsr_cli.evaluation.baselines import windows_of_other_stories
 from vsr_cli.evaluation.evaluate import check_preparation, evaluate
 from vsr_cli.evaluation.leakage import leaks_within

@@ -13,9 +13,9 @@ import pytest
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.work import folds
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.folds import run_folds
+from vsr_cli.cli.workflows import folds
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.folds import run_folds
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
@@ -30,7 +30,7 @@ SPLITS = ("train", "validation", "test")
 @pytest.fixture(autouse=True, scope="module")
 def _no_curves():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vsr_cli.cli.work.training._draw_curves", lambda run: None)
+        patch.setattr("vsr_cli.cli.workflows.training._draw_curves", lambda run: None)
         yield
 
 

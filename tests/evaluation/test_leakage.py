@@ -9,8 +9,8 @@ from PIL import Image
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data.duplicates import perceptual_hash
 from vsr_cli.data.prepared import open_prepared
+from vsr_cli.data.prepared_types import Frames
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.data.stored import Frames
 from vsr_cli.evaluation.leakage import audit
 from vsr_cli.plugin.discovery import registry
 

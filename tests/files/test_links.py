@@ -10,8 +10,8 @@ from vsr_cli.api import Decoding
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.report import run_report
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged
 from vsr_cli.errors import VsrError

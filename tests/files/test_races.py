@@ -10,9 +10,9 @@ from vsr_cli.api import Decoding
 from vsr_cli.cli.demo import run_demo
 from vsr_cli.cli.predict import run_predict
 from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.training import resume_train
-from vsr_cli.data.cache import features
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.training import resume_train
+from vsr_cli.data.cache import extraction
 from vsr_cli.data.cache import maintenance as cache_care
 from vsr_cli.data.cache.maintenance import prune, remove_damaged
 from vsr_cli.data.prepared import open_prepared
@@ -201,7 +201,7 @@ def test_the_second_demo_in_a_folder_is_refused(tmp_path):
         run_demo(registry(), tmp_path / "demo")
 
 
-class Wanted(features.Wanted):
+class Wanted(extraction.Wanted):
     """Four images of three numbers each."""
 
     def __init__(self):
@@ -212,13 +212,13 @@ class Wanted(features.Wanted):
         super().__init__("visual", "key", rows, digests, 4, lambda asked: (np.ones((len(asked), 3), np.float32), None))
 
 
-OPTIONS = features.FeatureOptions()
+OPTIONS = extraction.FeatureOptions()
 
 
 def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     wanted = Wanted()
-    assert features.keep(wanted, OPTIONS) is not None
+    assert extraction.keep(wanted, OPTIONS) is not None
     with wanted.in_use(OPTIONS):
         (kept,) = cache_care.kept_features()
         pruned = prune(unused_days=None, to_bytes=0)
@@ -232,8 +232,8 @@ def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monk
 def test_features_that_are_removed_while_others_are_computed_are_computed_too(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     wanted = Wanted()
-    rows = features.keep(wanted, OPTIONS)
-    announce = features._announce
+    rows = extraction.keep(wanted, OPTIONS)
+    announce = extraction._announce
     folder = next((tmp_path / "features").iterdir())
 
     def removed_meanwhile(*arguments):
@@ -241,17 +241,17 @@ def test_features_that_are_removed_while_others_are_computed_are_computed_too(tm
             path.unlink()
         return announce(*arguments)
 
-    few_of_them = features.Wanted("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
+    few_of_them = extraction.Wanted("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
     prune(unused_days=None, to_bytes=0)
-    features.keep(few_of_them, OPTIONS)
-    monkeypatch.setattr(features, "_announce", removed_meanwhile)
-    again = features.keep(wanted, OPTIONS)
+    extraction.keep(few_of_them, OPTIONS)
+    monkeypatch.setattr(extraction, "_announce", removed_meanwhile)
+    again = extraction.keep(wanted, OPTIONS)
     assert (again.gather(wanted.rows) == rows.gather(wanted.rows)).all()
 
 
 def test_features_that_were_found_stay_readable_when_their_files_are_gone(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    rows = features.keep(Wanted(), OPTIONS)
+    rows = extraction.keep(Wanted(), OPTIONS)
     prune(unused_days=None, to_bytes=0)
     assert (rows.gather(Wanted().rows) == 1).all()
 
@@ -259,12 +259,12 @@ def test_features_that_were_found_stay_readable_when_their_files_are_gone(tmp_pa
 def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
     """As a kill left it, of this version and of the one before."""
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    features.keep(Wanted(), OPTIONS)
+    extraction.keep(Wanted(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
     (folder / ".0123.safetensors.k1ll3d_x.safetensors").touch()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp").mkdir()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp" / "0123.safetensors").touch()
-    assert features.keep(Wanted(), OPTIONS) is not None
+    assert extraction.keep(Wanted(), OPTIONS) is not None
     (kept,) = cache_care.kept_features()
     assert (kept.shards, list(cache_care.verify(kept))) == (1, [])
     assert remove_damaged(kept) == 0
@@ -273,9 +273,9 @@ def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
 
 def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    features.keep(Wanted(), OPTIONS)
+    extraction.keep(Wanted(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
-    known = features.FeatureSet.known(folder, "single")
+    known = extraction.FeatureSet.known(folder, "single")
     (folder / "about.json").unlink()
     known.find(Wanted().digests)
     assert not (folder / "about.json").exists()

@@ -14,7 +14,7 @@ from torchmetrics.functional.image.ssim import structural_similarity_index_measu
 from torchvision import models
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.schema import ObjectiveOptions
 from vsr_cli.model.losses.perceptual import LAYERS
 from vsr_cli.model.losses.ssim import structural_similarity

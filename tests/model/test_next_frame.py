@@ -166,7 +166,7 @@ def test_the_term_is_trained_and_weighted(run):
 
 
 def test_ranks_use_the_models_query(run, small_data):
-    from vsr_cli.cli.work.evaluation import run_evaluate
+    from vsr_cli.cli.workflows.evaluation import run_evaluate
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.plugin.discovery import registry
 
@@ -186,7 +186,7 @@ def test_without_a_weight_the_term_is_not_computed(train_small, tmp_path):
 
 def test_training_frames_are_whole_stories_in_order_without_repeats(run, small_data):
     from vsr_cli.config.schema import FeatureOptions
-    from vsr_cli.data.cache.features import frozen_features
+    from vsr_cli.data.cache.extraction import frozen_features
     from vsr_cli.model.weights import load_model
     from vsr_cli.plugin.discovery import registry
 

@@ -15,9 +15,9 @@ from vsr_cli.api import Decoding, Target
 from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.data.batches import Contexts
-from vsr_cli.data.cache.features import Features
+from vsr_cli.data.cache.extraction import Features
+from vsr_cli.data.prepared_types import Frames, Windows
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.data.stored import Frames, Windows
 from vsr_cli.files.checksums import write_checksums
 from vsr_cli.model.building import build_model, save_assets
 from vsr_cli.model.weights import frozen_names, load_model, load_weights, save_weights

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from vsr_cli.cli.runs.verify import verify_run
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.errors import VsrError
 from vsr_cli.files import checksums

@@ -11,8 +11,8 @@ import pytest
 from vsr_cli.api import VsrError
 from vsr_cli.cli.compare import run_compare
 from vsr_cli.cli.report import run_report
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation import storage

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 from vsr_cli.training import distributed

@@ -9,7 +9,7 @@ import torch
 
 from vsr_cli.api import Decoding
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data.cache.features import frozen_features
+from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.weights import load_model

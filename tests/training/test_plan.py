@@ -10,9 +10,9 @@ import torch
 from vsr_cli.api import VsrError
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.work.dry_run import run_plan, show_plan
+from vsr_cli.cli.workflows.dry_run import run_plan, show_plan
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data.cache.features import frozen_features
+from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry

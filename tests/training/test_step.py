@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from vsr_cli.api import VsrError
 from vsr_cli.config.schema import FeatureOptions, TrainingOptions
-from vsr_cli.data.cache.features import frozen_features
+from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.story_model import StoryModel
@@ -222,7 +222,7 @@ def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolera
 
 
 def test_a_resumed_run_keeps_its_halved_passes(train_small, tmp_path, monkeypatch):
-    from vsr_cli.cli.work.training import resume_train
+    from vsr_cli.cli.workflows.training import resume_train
 
     refuse_above(monkeypatch, 2, REFUSALS["cpu"])
     run = train_small(tmp_path / "run", "training.epochs=1")

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from vsr_cli.api import VsrError
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.work.evaluation import run_evaluate
-from vsr_cli.cli.work.training import resume_train, run_train
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.cli.workflows.training import resume_train, run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.batches import Contexts
-from vsr_cli.data.cache import features
+from vsr_cli.data.cache import extraction
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.parts import build_part
 from vsr_cli.model.weights import frozen_names, load_model
@@ -184,7 +184,7 @@ def test_frozen_features_are_computed_once_and_equal_the_encoders(small_data, sm
 
     model, prepared = load_model(first, registry()), open_prepared(small_data)
     windows, device = prepared.windows("train"), torch.device("cpu")
-    kept = features.frozen_features(
+    kept = extraction.frozen_features(
         prepared,
         model.visual,
         model.text,
@@ -193,7 +193,7 @@ def test_frozen_features_are_computed_once_and_equal_the_encoders(small_data, sm
         splits=("train", "validation"),
     )
     assert rows == []  # a model that is read back finds them by their key
-    afresh = features.Features(visual=None, text=None, tokens=kept.tokens)
+    afresh = extraction.Features(visual=None, text=None, tokens=kept.tokens)
     made = [
         Contexts(prepared.frames, windows, visual=model.visual, text=model.text, features=given, device=device)
         for given in (kept, afresh)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..config.experiment import TrainConfig
-from ..data.cache.features import frozen_features
+from ..data.cache.extraction import frozen_features
 from ..data.prepared import Prepared
 from ..files.strict_json import to_json
 from ..model.parts import build_part

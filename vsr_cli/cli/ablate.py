@@ -21,7 +21,7 @@ from .arguments import Data, Json, Metrics, Out, Settings, component_option, fin
 from .parsing.commands import examples
 from .settings import comma_separated, load_registry, metric_names, resolve_train_command
 from .train import check_embedded, prepare_embedded
-from .work.stories import find_data
+from .workflows.stories import find_data
 
 if TYPE_CHECKING:
     from ..ablation.plan import Ablation, Plan, Values

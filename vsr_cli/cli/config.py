@@ -13,7 +13,7 @@ from ..report.tables import Column, fitting_table
 from .arguments import Components, Data, Json, Settings, Track
 from .parsing.commands import examples
 from .settings import load_registry, resolve_train_command
-from .work.stories import find_data
+from .workflows.stories import find_data
 
 
 @examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json")

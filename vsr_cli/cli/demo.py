@@ -18,7 +18,7 @@ from .parsing.commands import examples
 from .predict import run_predict
 from .prepare import run_prepare, show_prepared
 from .settings import DEFAULT_METRICS, EMBEDDED, load_registry, train_config
-from .work.stories import prepare_config
+from .workflows.stories import prepare_config
 
 if TYPE_CHECKING:
     from ..api import Story
@@ -54,8 +54,8 @@ def _run(registry: Registry, out: Path) -> None:
     from ..config.experiment import resolve_metrics
     from ..data.prepared import open_prepared
     from .evaluate import show_result
-    from .work.evaluation import run_evaluate
-    from .work.training import run_train
+    from .workflows.evaluation import run_evaluate
+    from .workflows.training import run_train
 
     started = time.perf_counter()
     _head(1, "prepare", "stories that vsr generates")

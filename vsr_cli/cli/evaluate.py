@@ -115,14 +115,14 @@ def evaluate(
     from ..runs.opening import open_run
 
     opened, _ = check_together(lambda: open_run(run), lambda: data and read_finished(data))
-    from .work.evaluation import data_of, evaluation_folder, run_evaluate
+    from .workflows.evaluation import data_of, evaluation_folder, run_evaluate
 
     folder = data_of(opened, data)
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
     if not as_json:
         show_result(result, evaluation_folder(opened.folder, split, how))
     if protocol == "leaky":
-        from .work.leaky import leaky_folder, run_leaky, show_leaky
+        from .workflows.leaky import leaky_folder, run_leaky, show_leaky
 
         record = run_leaky(registry, opened, folder, split, choices, decoding=how, held_out=result)
         print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
@@ -155,9 +155,9 @@ def _cross_validate(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from .work.evaluation import evaluation_folder
-    from .work.folds import run_folds
-    from .work.stories import find_data
+    from .workflows.evaluation import evaluation_folder
+    from .workflows.folds import run_folds
+    from .workflows.stories import find_data
 
     folder = find_data(data)
     if folder is None:

@@ -31,7 +31,7 @@ from .arguments import (
 )
 from .parsing.commands import examples
 from .settings import default_preset, load_registry
-from .work.stories import OWN, default_dataset, open_checked, open_dataset, prepare_config, read_stories
+from .workflows.stories import OWN, default_dataset, open_checked, open_dataset, prepare_config, read_stories
 
 if TYPE_CHECKING:
     from ..config.experiment import PrepareConfig
@@ -142,7 +142,7 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     import torch
 
     from ..config.schema import TrainingOptions
-    from ..data.cache.features import keep, wanted_text, wanted_visual, warn_truncated_texts
+    from ..data.cache.extraction import keep, wanted_text, wanted_visual, warn_truncated_texts
     from ..data.preparation.workers import company
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS

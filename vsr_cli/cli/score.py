@@ -122,7 +122,7 @@ def _score(
     from ..evaluation.external_predictions import read_external, score_external, windows_of
     from ..evaluation.storage import store_evaluation
     from ..runs.results import evaluations_of
-    from .work.evaluation import warn_of_lasting
+    from .workflows.evaluation import warn_of_lasting
 
     prepared = open_prepared(data)
     external = read_external(file, windows_of(prepared, split))
@@ -147,7 +147,7 @@ def _embed(registry: Registry, run: Run, prepared: Prepared, split: str) -> tupl
     from ..evaluation.embeddings import embed_split
     from ..evaluation.evaluate import check_preparation
     from ..model.weights import choose_device, load_model
-    from .work.evaluation import training_data
+    from .workflows.evaluation import training_data
 
     check_preparation(prepared, run.config())
     device = choose_device("auto")

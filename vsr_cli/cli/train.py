@@ -13,7 +13,7 @@ from ..errors import VsrError
 from .arguments import Components, Data, Json, Settings, Track, as_path
 from .parsing.commands import examples
 from .settings import EMBEDDED, default_preset, load_registry, resolve_train_command, typed_options
-from .work.stories import find_data, prepare_config
+from .workflows.stories import find_data, prepare_config
 
 if TYPE_CHECKING:
     from ..config.experiment import TrainConfig
@@ -57,7 +57,7 @@ def train(
     registry = load_registry()
     flags = {**components.flags(), **settings.flags(), "training.track": track or None}
     if resume is not None:
-        from .work.training import resume_train
+        from .workflows.training import resume_train
 
         if dry_run:
             raise VsrError("--dry-run: plans a new training; leave out --resume, or --dry-run")
@@ -73,12 +73,12 @@ def train(
     # Resolved before the data is prepared, so that a misspelt word is reported at once.
     config = resolve_train_command(registry, folder, flags=flags, **settings.layers())
     if dry_run:
-        from .work.dry_run import run_plan, show_plan
+        from .workflows.dry_run import run_plan, show_plan
 
         plan = run_plan(config, folder)
         print_json(plan.record()) if as_json else show_plan(plan)
         return
-    from .work.training import provide_parts, run_train
+    from .workflows.training import provide_parts, run_train
 
     if folder is None:
         check_embedded(config.preset)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
-from .cache.features import Features, RowsOf, text_rows, visual_rows
+from .cache.extraction import Features, RowsOf, text_rows, visual_rows
+from .prepared_types import Frames, Windows
 from .shards import Rows
-from .stored import Frames, Windows
 
 RESIDENT_SHARE = 0.4
 """Of a device's free memory, how much one array may take to lie there for good; what is left is the model's."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .duplicates import near_duplicates
 from .prepared import Prepared
+from .prepared_types import StoredStory, Windows
 from .splits import SPLITS
-from .stored import StoredStory, Windows
 from .windows import cut_windows
 
 NEAR = 4

@@ -38,9 +38,9 @@ from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .manifest import MANIFEST, read_finished
 from .preparation.chunks import Chunk
+from .prepared_types import Frames, ImageFacts, StoredFrame, StoredStory, Texts, Windows
 from .shards import REMEDY, ChosenRows, MappedRows
 from .splits import SPLITS
-from .stored import Frames, ImageFacts, StoredFrame, StoredStory, Texts, Windows
 
 CHUNKS, PROBLEMS = "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")

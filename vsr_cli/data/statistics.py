@@ -16,8 +16,8 @@ from ..api import split_words
 from ..errors import VsrError
 from .lint import target_in_context
 from .prepared import Prepared
+from .prepared_types import StoredStory, Windows
 from .splits import HELD_OUT, SPLITS
-from .stored import StoredStory, Windows
 
 ALL = "all"
 LENGTHS = (32, 64, 128)

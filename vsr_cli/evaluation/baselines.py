@@ -13,10 +13,10 @@ from ..api import Metric, TextDecoder
 from ..config.resolve import Choice
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared
+from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows, ChosenRows
 from ..data.statistics import ALL
-from ..data.stored import Frames, Windows
-from ..model.spaces import Vectors
+from ..model.embedding_spaces import Vectors
 from ..plugin.loading import build
 from .embeddings import EmbeddedSplit, TrainingWindows, Unavailable, WindowVectors, unit
 from .normalize import clean_text

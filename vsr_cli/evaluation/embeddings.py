@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..api import Comparison, SpaceMetric
 from ..config.schema import FeatureOptions
-from ..data.cache.features import Features, frozen_features
+from ..data.cache.extraction import Features, frozen_features
 from ..data.prepared import Prepared
-from ..data.stored import Windows
-from ..model.spaces import Spaces, Vectors
+from ..data.prepared_types import Windows
+from ..model.embedding_spaces import EmbeddingSpaces, Vectors
 from ..model.story_model import StoryModel
 from .predictions import Predictions
 
@@ -66,7 +66,7 @@ class TrainingWindows:
 class EmbeddedSplit:
     """All windows of a split, and those of the training data, in a run's spaces."""
 
-    spaces: Spaces
+    spaces: EmbeddingSpaces
     features: Features
     """Of the split."""
     vectors: WindowVectors
@@ -91,7 +91,7 @@ def embed_split(
     encoders: dict[str, Any] = {"visual": model.visual, "text": model.text, "device": device, "options": options}
     splits = list(dict.fromkeys([split, "train"])) if training is prepared else [split]
     features = frozen_features(prepared, **encoders, splits=splits)
-    spaces = Spaces(model, device)
+    spaces = EmbeddingSpaces(model, device)
 
     def embed(data: Prepared, windows: Windows, frozen: Features) -> WindowVectors:
         return WindowVectors(

@@ -21,8 +21,8 @@ from ..api import Decoding, SpaceMetric
 from ..config.resolve import Choice
 from ..config.schema import FeatureOptions
 from ..data.prepared import Prepared
+from ..data.prepared_types import Windows
 from ..data.shards import Rows
-from ..data.stored import Windows
 from ..errors import VsrError
 from ..runs.results import FORMAT, SHORT
 from .baselines import SHUFFLE_SEED

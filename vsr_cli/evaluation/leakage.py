@@ -13,7 +13,7 @@ from PIL import Image
 from ..data.duplicates import near_duplicates
 from ..data.lint import NEAR, target_in_context
 from ..data.prepared import Prepared
-from ..data.stored import Windows
+from ..data.prepared_types import Windows
 from .normalize import clean_text
 
 LEARNED_FROM = ("train", "validation")

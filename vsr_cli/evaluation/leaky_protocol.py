@@ -16,10 +16,10 @@ from ..api import Decoding, Metric, ReadsReferences, ScoresEveryPlace, SpaceMetr
 from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
-from ..data.cache.features import BATCH, frozen_features
+from ..data.cache.extraction import BATCH, frozen_features
 from ..data.prepared import Prepared
+from ..data.prepared_types import Windows
 from ..data.shards import ChosenRows
-from ..data.stored import Windows
 from ..errors import VsrError
 from ..model.story_model import StoryModel
 from .leakage import audit

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..api import Decoding, Mention, NextQuery, Sample
 from ..data.batches import Contexts
-from ..data.cache.features import BATCH, to_array
+from ..data.cache.extraction import BATCH, to_array
 from ..data.prepared import Prepared
+from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows, ChosenRows, Rows
-from ..data.stored import Frames, Windows
-from ..model.spaces import Vectors
+from ..model.embedding_spaces import Vectors
 from ..model.story_model import StoryModel
 from ..progress import progress
 from ..system_errors import SCRATCH

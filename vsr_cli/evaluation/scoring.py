@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..api.metrics import score_range
 from ..config.resolve import Choice
-from ..data.cache.features import BATCH
+from ..data.cache.extraction import BATCH
 from ..data.prepared import Prepared
-from ..data.stored import Windows
+from ..data.prepared_types import Windows
 from ..errors import PluginError, VsrError
 from ..plugin.faults import owner_of
 from ..plugin.loading import build

@@ -15,10 +15,10 @@ from PIL import Image
 from ..api import Decoding, Frame, Story, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
-from ..data.cache.features import Features
+from ..data.cache.extraction import Features
 from ..data.images import decode_image, read_picture, unfit_image
+from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows
-from ..data.stored import Frames, Windows
 from ..data.windows import repeat_last
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data.batches import Contexts, TargetFeatureSource, Targets
-from ..data.cache.features import Features
+from ..data.cache.extraction import Features
 from ..data.prepared import Prepared
 from .story_model import StoryModel
 

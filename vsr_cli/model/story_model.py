@@ -14,7 +14,7 @@ from ..config.schema import ObjectiveOptions
 from ..errors import PluginError
 from ..plugin.kinds import KIND_OF
 from ..plugin.shared_state import SharedState, shared_state
-from .finite import narrated_not_finite
+from .find_nonfinite import narrated_not_finite
 from .losses.next_frame import NextFrame
 from .losses.term import ForwardPass, Gather, LossTerm
 from .parts import Parts

@@ -17,7 +17,7 @@ from ..plugin.registry import Registry
 from ..runs.run import FROZEN, WEIGHTS, Run
 from ..system_errors import refuse_system_error
 from .building import build_model
-from .finite import weight_not_finite
+from .find_nonfinite import weight_not_finite
 from .story_model import StoryModel
 
 

@@ -17,8 +17,8 @@ from ..config.experiment import TrainConfig, resolve_train
 from ..config.resolve import Layer, parse_set, preset_layer
 from ..config.schema import ModelOptions
 from ..model.building import build_model
+from ..model.embedding_spaces import image_vectors, text_vectors
 from ..model.story_model import StoryModel
-from ..model.vectors import image_vectors, text_vectors
 from ..model.weights import frozen_names
 from ..plugin.registry import Registry
 from .outcomes import require

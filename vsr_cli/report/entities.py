@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from ..api import Box, Entity
 from ..config.choices import Resize
-from ..data.stored import StoredFrame, StoredStory
+from ..data.prepared_types import StoredFrame, StoredStory
 from .storyboard import CAPTION_SIZE, INK, LABEL_SIZE, LINE, PANEL_WIDTH, PAPER, load_font
 from .text_layout import Run, break_lines, draw_runs, is_rtl, runs_of
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..data.images import unfit_image
 from ..data.prepared import Prepared
-from ..data.stored import Windows
+from ..data.prepared_types import Windows
 from ..errors import VsrError
 from ..evaluation.normalize import clean_text
 from ..progress import progress

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..data.images import unfit_image
 from ..data.prepared import Prepared
-from ..data.stored import StoredFrame, StoredStory
+from ..data.prepared_types import StoredFrame, StoredStory
 from .entities import (
     LONGEST,
     PLAIN,

@@ -31,7 +31,7 @@ from ..model.weights import save_weights
 from ..runs.history import EpochRow
 from ..runs.run import WEIGHTS, Run
 from ..system_errors import refuse_system_error
-from .finite import FiniteChecks
+from .finite_checks import FiniteChecks
 from .graceful_shutdown import Interrupted, StopRequest
 from .progress import Progress
 

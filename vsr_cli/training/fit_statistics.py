@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ..api import FitsTraining, TrainingFrames
 from ..console import say
-from ..data.cache.features import Features
+from ..data.cache.extraction import Features
 from ..data.prepared import Prepared
-from ..data.stored import Windows
-from ..model.spaces import Spaces
+from ..data.prepared_types import Windows
+from ..model.embedding_spaces import EmbeddingSpaces
 from ..model.story_model import StoryModel
 
 MOST = 20_000
@@ -48,7 +48,7 @@ def training_frames(
     wanted = max(1, round(stories * min(1.0, most / len(story))))
     chosen = np.isin(story, np.linspace(0, stories - 1, wanted).round().astype(np.int64))
     story, image_rows, text_rows = story[chosen], image_rows[chosen], text_rows[chosen]
-    frames, spaces = prepared.frames, Spaces(model, device)
+    frames, spaces = prepared.frames, EmbeddingSpaces(model, device)
     return TrainingFrames(
         texts=[frames.texts[row] for row in text_rows.tolist()],
         images=lambda places: frames.images.gather(image_rows[np.asarray(places, dtype=np.int64)]),

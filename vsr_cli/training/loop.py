@@ -17,7 +17,7 @@ from ..runs.run import Run, now
 from .checkpoints import Checkpoints
 from .display import TrainingDisplay
 from .distributed import wait_for_everyone
-from .finite import FiniteChecks
+from .finite_checks import FiniteChecks
 from .graceful_shutdown import graceful_shutdown
 from .memory import tune_allocator
 from .optimizer import make_optimizer, rate_factor

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..config.schema import FeatureOptions
-from ..data.cache.features import Features, Wanted, keep, room_for, wanted_text, wanted_visual
+from ..data.cache.extraction import Features, Wanted, keep, room_for, wanted_text, wanted_visual
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, Rows
 from ..model.story_model import StoryModel

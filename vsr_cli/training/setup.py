@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from ..config.experiment import TrainConfig
-from ..data.cache.features import frozen_features, warn_truncated_texts
+from ..data.cache.extraction import frozen_features, warn_truncated_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets

@@ -27,7 +27,7 @@ from ..model.loss_means import Split
 from ..model.parts import PROMISES
 from ..model.story_model import StoryModel
 from .distributed import gather_windows
-from .finite import FiniteChecks
+from .finite_checks import FiniteChecks
 from .memory import halve_to_fit
 from .optimizer import set_rate
 from .progress import Progress, in_parts

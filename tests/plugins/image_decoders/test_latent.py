@@ -4,7 +4,7 @@ import torch
 
 from vsr_cli.api import BuildContext, Context, FitsTraining, Narrative, TrainingFrames, VsrError
 from vsr_cli.cli.prepare import prepare_config, run_prepare
-from vsr_cli.cli.work.training import resume_train
+from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_plugins.image_decoders import LatentOptions

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from vsr_cli.api import BuildContext, Decoding, FitsTraining, HasAssets, VsrError
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data.cache.features import frozen_features
+from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.model.loss_means import open_split
 from vsr_cli.model.weights import frozen_names, load_model

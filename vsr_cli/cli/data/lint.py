@@ -14,7 +14,7 @@ from ...report.tables import Column, fitting_table
 from ..arguments import Assignments, Dataset, Groups, Json, Limit, Source, SplitMethod
 from ..parsing.commands import examples
 from ..settings import load_registry
-from ..work.stories import open_stories
+from ..workflows.stories import open_stories
 
 if TYPE_CHECKING:
     from ...data.lint import Problem

@@ -14,11 +14,11 @@ from ...files.atomic import file_name
 from ...files.links import refuse_links
 from ..arguments import Data, Font, ImageFile, Json, use_font
 from ..parsing.commands import examples
-from ..work.stories import find_prepared
+from ..workflows.stories import find_prepared
 
 if TYPE_CHECKING:
     from ...data.prepared import Prepared
-    from ...data.stored import StoredStory
+    from ...data.prepared_types import StoredStory
 
 
 @examples("vsr data show the-lost-kite", "vsr data show 812 --data data/story-reasoning --out story.png")

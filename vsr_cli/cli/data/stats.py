@@ -29,7 +29,7 @@ from ..arguments import (
 from ..parsing.commands import examples
 from ..prepare import default_folder
 from ..settings import load_registry
-from ..work.stories import default_dataset, is_prepared, open_stories
+from ..workflows.stories import default_dataset, is_prepared, open_stories
 from .show import png_named
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import typer
 
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from ..work.stories import find_prepared
-from ..work.verification import show_verified
+from ..workflows.stories import find_prepared
+from ..workflows.verification import show_verified
 
 
 @examples("vsr data verify", "vsr data verify data/my_stories --json")

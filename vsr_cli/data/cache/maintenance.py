@@ -16,7 +16,7 @@ from ...files.links import refuse_links
 from ...files.locks import if_nobody_is_in
 from ...system_errors import cache_folder
 from ..shards import ROWS, folder_bytes
-from .feature_cache import ABOUT, FEATURES, FeatureSet, shard_paths
+from .feature_set import ABOUT, FEATURES, FeatureSet, shard_paths
 
 
 @dataclass(frozen=True)

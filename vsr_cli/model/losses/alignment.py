@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...api import Context
 from ...data.batches import Targets
-from ...data.stored import Windows
+from ...data.prepared_types import Windows
 from .term import ForwardPass, Gather, LossTerm, TermRequest
 
 INITIAL_TEMPERATURE = 0.07

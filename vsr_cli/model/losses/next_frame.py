@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...api import Context, NextQuery, TrainingFrames
+from ..embedding_spaces import image_vectors, text_vectors
 from ..parts import Parts
-from ..vectors import image_vectors, text_vectors
 from .term import ForwardPass, LossTerm, TermRequest
 
 SHRINKAGE = 1.0

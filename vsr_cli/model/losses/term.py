@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...api import Context, Narrative, Target
 from ...config.schema import ObjectiveOptions
 from ...data.batches import Targets
-from ...data.stored import Windows
+from ...data.prepared_types import Windows
 from ...errors import VsrError
 from ..parts import Parts
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...data.batches import Targets
-from ...data.stored import Windows
+from ...data.prepared_types import Windows
 from .term import ForwardPass, LossTerm, TermRequest
 
 

@@ -8,7 +8,7 @@ import torch
 
 from vsr_cli.api import TokenBatch
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.model.spaces import Spaces
+from vsr_cli.model.embedding_spaces import EmbeddingSpaces
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
 TOKENS = TokenBatch(
@@ -52,7 +52,7 @@ class Text:
 
 
 def spaces(key):
-    return Spaces(SimpleNamespace(visual=Visual(key), text=Text(key)), torch.device("cpu"))
+    return EmbeddingSpaces(SimpleNamespace(visual=Visual(key), text=Text(key)), torch.device("cpu"))
 
 
 def test_the_vector_of_a_frozen_map_is_its_mean():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +11,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder
-from ..data.cache.features import BATCH, image_tensor, text_rows
+from ..data.cache.extraction import BATCH, image_tensor, text_rows
 from ..data.shards import Rows
-from .story_model import StoryModel
-from .vectors import image_vectors, text_vectors
+
+if TYPE_CHECKING:
+    from .story_model import StoryModel  # which imports the loss terms, and one of them imports this module
 
 Vectors = NDArray[np.float32]
 
 
-class Spaces:
+def image_vectors(encoder: VisualEncoder, features: Tensor) -> Tensor:
+    """Return the vectors (N, d) of images from frozen features (N, *F): the mean over positions.
+
+    Without a frozen half, the vector is the trained embedding.
+    """
+    if encoder.cache_key is None:
+        return encoder(features)
+    if features.ndim == 4:  # (N, C, h, w)
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features  # (N, patches, d) or (N, d)
+
+
+def text_vectors(encoder: TextEncoder, features: Tensor, mask: Tensor) -> Tensor:
+    """Return the vectors (N, d) of texts likewise, the mean over the real tokens, from features and the mask (N, L)."""
+    if encoder.cache_key is None:
+        return encoder(features, mask)
+    if features.ndim < 3:
+        return features  # (N, d)
+    real = mask[..., None]  # (N, L, 1)
+    return (features * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, d) -> (N, d)
+
+
+class EmbeddingSpaces:
     """Embeds images and texts in a model's spaces.
 
     The vector is the mean of an encoder's frozen features over positions or tokens; without a frozen half it is the

@@ -26,10 +26,10 @@ from ...system_errors import cache_folder
 from ..preparation.chunks import Share
 from ..preparation.workers import ALONE, WorkerGroup
 from ..prepared import Prepared
+from ..prepared_types import Frames, Windows
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
-from ..stored import Frames, Windows
-from .feature_cache import FEATURES, FeatureRows, FeatureSet
+from .feature_set import FEATURES, FeatureRows, FeatureSet
 
 WHOLE = Share()
 REMOVING = 60.0

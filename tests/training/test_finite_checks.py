@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vsr_cli.data.cache.feature_cache import FeatureSet
+from vsr_cli.data.cache.feature_set import FeatureSet
 from vsr_cli.errors import VsrError
 from vsr_cli.files.checksums import read_checksums, write_checksums
-from vsr_cli.model.finite import first_not_finite, weight_not_finite
+from vsr_cli.model.find_nonfinite import first_not_finite, weight_not_finite
 from vsr_cli.runs.history import read_history
 from vsr_cli.runs.run import Run
 from vsr_cli.training.progress import Progress
@@ -118,7 +118,7 @@ def test_features_that_are_not_finite_or_too_large_never_reach_the_cache(tmp_pat
 
 
 def test_a_run_whose_last_weights_are_not_finite_is_refused_and_its_best_checkpoint_named(train_small, tmp_path):
-    from vsr_cli.cli.work.training import resume_train
+    from vsr_cli.cli.workflows.training import resume_train
     from vsr_cli.model.weights import load_model
     from vsr_cli.plugin.discovery import registry
 
