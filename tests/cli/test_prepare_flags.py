@@ -1,6 +1,8 @@
 """How images become square and stories fall into splits, as it is typed."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,13 @@ def stories(write_story, tmp_path):
     for number in range(1, 9):
         write_story(tmp_path / f"mine/{number}", 5, size=(64, 32))
     return tmp_path / "mine"
+
+
+def draw_noise(stories):
+    """Replace the images, which are of one colour each and thus all alike, which would be a leak."""
+    noise = np.random.default_rng(0)
+    for path in stories.rglob("*.jpg"):
+        Image.fromarray(noise.integers(0, 256, (4, 8, 3), dtype=np.uint8)).resize((64, 32)).save(path)
 
 
 def test_the_flags_reach_the_prepared_data(vsr, place, stories, tmp_path):
@@ -50,9 +59,7 @@ def test_a_run_is_not_scored_on_pictures_that_were_fitted_otherwise(vsr, place, 
 
 @pytest.mark.parametrize("resize", ["letterbox", "crop"])
 def test_a_run_scores_and_predicts_as_its_pictures_were_fitted(vsr, place, stories, tmp_path, resize):
-    noise = np.random.default_rng(0)  # images of one colour are all alike, which would be a leak
-    for path in stories.rglob("*.jpg"):
-        Image.fromarray(noise.integers(0, 256, (4, 8, 3), dtype=np.uint8)).resize((64, 32)).save(path)
+    draw_noise(stories)
     out, run = tmp_path / "out", tmp_path / "run"
     made = vsr(f"prepare {stories} --preset tiny --resize {resize} --split block --out {out}")
     assert made.code == 0, made.err
@@ -120,3 +127,41 @@ def test_a_limit_above_all_there_is_is_said_to_be(place, vsr, write_story, tmp_p
     answer = vsr(f"{line} --out out")
     assert answer.code == 0, answer.err
     assert (said in answer.err) if said else ("fewer than the limit" not in answer.err)
+
+
+def test_stories_are_prepared_for_a_run_as_its_own_were(vsr, place, stories, tmp_path):
+    run = next(Path("runs").iterdir())
+    draw_noise(stories)
+    answer = vsr(f"prepare {stories} --run {run}")
+    assert answer.code == 0, answer.err
+    folder = Path("data") / f"mine-{run.name}"
+    assert answer.err.splitlines()[-1].endswith(f"next: vsr evaluate --run {run} --data {folder}")
+    manifest, config = (json.loads((each).read_text()) for each in (folder / "manifest.json", run / "config.json"))
+    assert manifest["counts"]["windows_kept"] == {"train": 0, "validation": 0, "test": 8}
+    for section in ("visual", "text"):
+        assert manifest[section] == config[section]
+    same = ("image_size", "resize", "context_frames", "window", "short_stories", "markup")
+    assert [manifest["data"][name] for name in same] == [config["data"][name] for name in same]
+    scored = vsr(f"evaluate --run {run} --data {folder} --metrics mse --json")
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["windows"] == 8
+    shutil.rmtree(folder)
+    shutil.rmtree(run / "evaluations")
+
+
+def test_options_that_a_run_decides_are_refused_beside_it(vsr, place, stories, tmp_path):
+    run, out = next(Path("runs").iterdir()), tmp_path / "out"
+    options = "--split group --resize crop --visual tiny-cnn --preset tiny --set data.window=last --set text.length=9"
+    answer = vsr(f"prepare {stories} --run {run} {options} --out {out}")
+    assert (answer.code, len(answer.errors), out.exists()) == (2, 6, False)
+    assert all("leave this out" in error for error in answer.errors)
+    answer = vsr(f"prepare {stories} --run {run} --out {json.loads((run / 'run.json').read_text())['data']}")
+    assert answer.code == 2
+    assert "was trained on" in answer.errors[0]
+    allowed = f"--limit 2 --set dataset.shuffle=1 --out {out}"
+    assert "dataset has no option 'shuffle'" in vsr(f"prepare {stories} --run {run} {allowed}").errors[0]
+
+
+def test_stories_of_the_test_split_alone_are_for_the_evaluation_of_a_run(vsr, place, stories, tmp_path):
+    answer = vsr(f"prepare {stories} --preset tiny --split test --out {tmp_path / 'out'}")
+    assert answer.err.splitlines()[-1].endswith(f"next: vsr evaluate --run RUN --data {tmp_path / 'out'}")

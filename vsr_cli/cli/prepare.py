@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,17 +28,20 @@ from .arguments import (
     Preset,
     Resizing,
     SplitMethod,
+    as_path,
     as_source,
     component_option,
 )
 from .parsing.commands import examples
 from .settings import default_preset, load_registry
 from .workflows.stories import OWN, default_dataset, open_checked, open_dataset, prepare_config, read_stories
+from .workflows.stories_of_run import config_of_run, folder_for_run, load_run, next_command, refuse_options_of_run
 
 if TYPE_CHECKING:
     from ..config.experiment import PrepareConfig
     from ..data.preparation.reading import Work
     from ..data.prepared import Prepared
+    from ..model.story_model import StoryModel
 
 COUNTED = ("stories", "windows")
 TRAINABLE = "trainable throughout, so it has no frozen features to cache"
@@ -50,6 +55,7 @@ PROBLEMS_SHOWN = 5
     "vsr prepare my_stories/ --window sliding --resize letterbox --groups series.csv",
     "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
     "vsr prepare --dataset story-reasoning --limit 500",
+    "vsr prepare --run runs/lstm other_stories/",
 )
 def prepare(
     source: Annotated[
@@ -74,6 +80,15 @@ def prepare(
         str | None,
         typer.Option("--shard", metavar="I/N", help="Store the I-th of N shares of the images, for several machines."),
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            parser=as_path,
+            help="A run to score on these stories: they are read as its own were, all into the test split.",
+        ),
+    ] = None,
     preset: Preset = None,
     visual: Annotated[str | None, component_option("visual")] = None,
     text: Annotated[str | None, component_option("text")] = None,
@@ -82,6 +97,8 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Read stories, cut them into windows, split them, and store images, texts and frozen features."""
+    from ..runs.opening import open_run
+
     registry = load_registry()
     mistakes = collect_errors(lambda: dataset or default_dataset(source))
     name = dataset or (OWN if mistakes else default_dataset(source))
@@ -95,25 +112,33 @@ def prepare(
         "visual.name": visual,
         "text.name": text,
     }
-    config = prepare_config(registry, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
-    if mistakes:
-        open_checked(config, source, mistakes)  # reports what else is missing
-    if preset is None:
-        _report_preset(name)
     folder = out or default_folder(source, name)
+    opened, trained = None, None
+    if run is not None:
+        refuse_options_of_run(run, flags, {"--preset": preset}, assignments or [])
+        opened = open_run(run)
+        folder = folder_for_run(opened, out, folder)
+        config = config_of_run(registry, opened, dataset=name, flags=flags, assignments=assignments or [])
+        trained = partial(load_run, opened, registry)
+    else:
+        config = prepare_config(registry, dataset=name, preset=preset, flags=flags, assignments=assignments or [])
+    if mistakes:
+        open_checked(config, source, mistakes, encoders=trained is None)  # reports what else is missing
+    if preset is None and run is None:
+        _report_preset(name)
     if shard is not None:
         done = run_shard(config, source, folder, shard)
         if as_json:
             print_json(done)
         return
-    prepared = run_prepare(config, source, folder)
+    prepared = run_prepare(config, source, folder, trained=trained)
     if not is_main():
         return
     if as_json:
         print_json({"folder": str(prepared.folder), **prepared.manifest})
     else:
         show_prepared(prepared)
-        say(f"next: vsr train --data {prepared.folder}")
+        say(f"next: {next_command(prepared, run)}")
 
 
 def _report_preset(dataset: str) -> None:
@@ -132,12 +157,15 @@ def default_folder(source: str | None, dataset: str) -> Path:
     return DATA / (name or dataset)
 
 
-def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prepared:
+def run_prepare(
+    config: PrepareConfig, source: str | None, folder: Path, *, trained: Callable[[], StoryModel] | None = None
+) -> Prepared:
     """Read, check, split and store the stories, then compute the encoders' frozen features.
 
-    Processes that a launcher has started share the decoding and the features among them.
+    `trained` loads the model of a run, whose encoders are taken. Processes that a launcher has started share the
+    decoding and the features among them.
     """
-    dataset = open_checked(config, source)
+    dataset = open_checked(config, source, encoders=trained is None)
     # What is missing has been reported by now, without waiting for torch.
     import torch
 
@@ -159,7 +187,8 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     # Encoders of random weights are then those that a train command of the default seed builds.
     torch.manual_seed(TrainingOptions().seed)
     # Built before any story is read: weights that cannot be used are reported at once.
-    visual = build_part("visual", config.visual, training_texts=tuple, **sizes)
+    model = trained() if trained else None
+    visual = model.visual if model else build_part("visual", config.visual, training_texts=tuple, **sizes)
     together = company()
     if together.share.of > 1:
         read_stories(config, dataset, source, folder, share=together.share)
@@ -178,11 +207,14 @@ def run_prepare(config: PrepareConfig, source: str | None, folder: Path) -> Prep
     if visual.cache_key is None:
         say(f"visual encoder {config.visual.name}: {TRAINABLE}")
     keep(wanted_visual(prepared, visual, windows, device=device), config.features, company=together)
-    if not len(prepared.windows("train")):
+    if model:
+        text = model.text
+    elif not len(prepared.windows("train")):
         # An encoder that learns its vocabulary has no training texts here, and would differ from the run's.
         say("the train split has no window: features of texts are computed when a run is evaluated on this data")
         return prepared
-    text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
+    else:
+        text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {TRAINABLE}")
     warn_truncated_texts(text.tokenize(prepared.frames.texts))

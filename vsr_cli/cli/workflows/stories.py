@@ -71,8 +71,10 @@ def prepare_config(
     return resolve_prepare(registry, preset=chosen, layers=[base, *flag_layers(named), *parse_set(assignments)])
 
 
-def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[str] = ()) -> Dataset:
-    """Open the dataset, and download what it and the encoders lack.
+def open_checked(
+    config: PrepareConfig, source: str | None, mistakes: Sequence[str] = (), *, encoders: bool = True
+) -> Dataset:
+    """Open the dataset, and download what it and the `encoders` lack; those of a run lack nothing.
 
     Raises VsrError with a line for each requirement that cannot be met, the source's stories among them, and the
     `mistakes` that are known already; nothing is written then.
@@ -86,13 +88,14 @@ def open_checked(config: PrepareConfig, source: str | None, mistakes: Sequence[s
         opened.append(open_dataset(config, source))
         survey_of(opened[0], source)
 
-    chosen = [("dataset", config.dataset), ("visual", config.visual), ("text", config.text)]
+    chosen = [("dataset", config.dataset)]
+    chosen += [("visual", config.visual), ("text", config.text)] if encoders else []
     lines = [*mistakes, *(() if mistakes else collect_errors(look))]
     if is_main() or lines:
         try:
             provide(chosen, mistakes=lines)
         except VsrError as error:
-            if lines or config.preset == NO_DOWNLOADS:
+            if lines or not encoders or config.preset == NO_DOWNLOADS:
                 raise
             *others, last = error.lines
             hint = f"or add --preset {NO_DOWNLOADS}, which downloads nothing"
