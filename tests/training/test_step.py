@@ -216,6 +216,7 @@ def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolera
     )
     for one, other in zip(rows(large), rows(small), strict=True):
         assert one["steps"] == other["steps"]
+        assert one["train"].keys() == one["validation"].keys() == {"loss", "text", "image", "l1"}, "without alignment"
         for name in ("text", "image", "l1"):
             assert one["train"][name] == pytest.approx(other["train"][name], rel=tolerance.train)
             assert one["validation"][name] == pytest.approx(other["validation"][name], rel=tolerance.validation)

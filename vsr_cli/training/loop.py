@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
 from accelerate import Accelerator
@@ -84,6 +85,8 @@ def train(
         checks=checks,
     )
     weights = config.objective.weights
+    # Terms whose default weight is set to 0 are still computed, for the evaluation; they say nothing about the training.
+    reported = {"loss", options.best_metric, *(name for name, weight in weights.items() if weight)}
     wait_for_everyone(accelerator)  # the main process has had files to write
     saved = time.monotonic()
     with graceful_shutdown() as request, compiled(model, enabled=options.compile):
@@ -100,9 +103,9 @@ def train(
                 losses = runner.run(training, windows, rate=rate)
                 progress.losses.add(losses, training, windows)
                 progress.took_step(seconds=time.perf_counter() - started)
-                means = progress.losses.means(weights)
+                means = _only(reported, progress.losses.means(weights))
                 display.step(epoch, progress.step, means, learning_rate=options.learning_rate * rate)
-                trackers.log({"batch": losses}, step=taken + 1)
+                trackers.log({"batch": _only(reported, losses)}, step=taken + 1)
                 due = time.monotonic() - saved >= 60 * options.checkpoint_minutes
                 if checkpoints.save_if(progress, request, due=due):
                     saved = time.monotonic()
@@ -119,8 +122,8 @@ def train(
             row = EpochRow(
                 epoch=epoch,
                 steps=epoch * steps,
-                train=progress.losses.means(weights),
-                validation=validated,
+                train=_only(reported, progress.losses.means(weights)),
+                validation=_only(reported, validated),
                 learning_rate=float(optimizer.param_groups[0]["lr"]),
                 windows_per_second=len(training) / progress.seconds,
                 seconds=progress.seconds,
@@ -137,3 +140,7 @@ def train(
     if accelerator.is_main_process:
         run.update(status="finished", ended=now(), epochs_trained=progress.epoch - 1)
     accelerator.end_training()
+
+
+def _only(names: Collection[str], losses: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in losses.items() if name in names}
