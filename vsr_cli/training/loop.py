@@ -85,7 +85,7 @@ def train(
         checks=checks,
     )
     weights = config.objective.weights
-    # Terms whose default weight is set to 0 are still computed, for the evaluation; they say nothing about the training.
+    # A term whose default weight is set to 0 is still computed, as evaluation does, but nothing is trained on it.
     reported = {"loss", options.best_metric, *(name for name, weight in weights.items() if weight)}
     wait_for_everyone(accelerator)  # the main process has had files to write
     saved = time.monotonic()
