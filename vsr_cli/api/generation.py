@@ -7,6 +7,7 @@ B * beams), T tokens, V vocabulary.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -19,6 +20,8 @@ from .vocabulary import Vocabulary
 State = tuple[Tensor, ...]
 """The state of a decoder: tensors whose first dimension is rows."""
 NEVER = float("-inf")
+LEFT_OUT = 0.25
+"""The share of ended texts from which on they are left out of the computation."""
 LIKELIEST = 512
 """Tokens that are searched first for the nucleus of `top_p`."""
 
@@ -58,6 +61,30 @@ def write(
     return _write_in_order(scorer, state, padding, numbers, decoding=decoding)
 
 
+@torch.no_grad()
+def write_samples(
+    step: Step,
+    state: State,
+    *,
+    context: Context,
+    vocabulary: Vocabulary,
+    length: int,
+    decodings: Sequence[Decoding],
+) -> Tensor:
+    """Sample a text per story and decoding, all together: ids (B, S, length).
+
+    Each is what `write` samples by its decoding; they may differ in their random seeds alone. In `state`, which has one
+    entry per story, the samples of a story become neighbors.
+    """
+    stories, device = len(context.mask), context.mask.device
+    rows = torch.arange(stories, device=device).repeat_interleave(len(decodings))
+    numbers = torch.stack([uniform_numbers(context, seed=each.seed, count=length) for each in decodings], dim=1)
+    padding = torch.full((len(rows), length), vocabulary.pad, device=device)
+    scorer = _Scorer(step, (), vocabulary, decodings[0].no_repeat_ngram)
+    written = _write_in_order(scorer, _taken(state, rows), padding, numbers.flatten(0, 1), decoding=decodings[0])
+    return written.unflatten(0, (stories, -1))
+
+
 class _Scorer:
     """The step of a decoder with forbidden tokens removed from its scores."""
 
@@ -82,21 +109,27 @@ class _Scorer:
 def _write_in_order(
     scorer: _Scorer, state: State, written: Tensor, numbers: Tensor | None, *, decoding: Decoding
 ) -> Tensor:
-    """Generate a text per story into padding (B, length): greedily, or sampled by the numbers (B, length)."""
-    (stories, length), device = written.shape, written.device
-    token = torch.full((stories,), scorer.vocabulary.bos, device=device)
-    ended = torch.zeros(stories, dtype=torch.bool, device=device)
+    """Generate a text per row into padding (R, length): greedily, or sampled by the numbers (R, length)."""
+    (rows, length), device = written.shape, written.device
+    token = torch.full((rows,), scorer.vocabulary.bos, device=device)
+    active = torch.arange(rows, device=device)  # the rows that are still computed
+    ended = torch.zeros(rows, dtype=torch.bool, device=device)  # of the active ones
     for place in range(length):
-        scores, state = scorer.log_probabilities(token, state, written[:, :place])
+        scores, state = scorer.log_probabilities(token, state, written[active, :place])
         if numbers is None:
-            token = scores.argmax(dim=-1)  # (B, V) -> (B,)
+            token = scores.argmax(dim=-1)  # (R, V) -> (R,)
         else:
             token = draw(scores, numbers[:, place].to(device), decoding=decoding)
         token = token.masked_fill(ended, scorer.vocabulary.pad)
-        written[:, place] = token
+        written[active, place] = token
         ended |= token == scorer.vocabulary.eos
         if ended.all():
             break
+        if ended.sum() >= LEFT_OUT * len(ended):
+            going = (~ended).nonzero()[:, 0]
+            token, active, ended = token[going], active[going], ended[going]
+            state, scorer.fixed = _taken(state, going), _taken(scorer.fixed, going)
+            numbers = None if numbers is None else numbers[going.cpu()]
     return written
 
 

@@ -134,11 +134,11 @@ class _HeadCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = ctx.saved_tensors
+        gradients = ctx.saved_tensors  # of the states, and of weight and bias unless they are frozen
         # The loss mostly has weight 1, and then the large tables need no further pass.
         if upstream.device.type != "cpu" or upstream != 1:
             gradients = [gradient * upstream for gradient in gradients]
-        return (*gradients, None, None)
+        return (*gradients, *[None] * (5 - len(gradients)))
 
 
 def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Tensor, *, training: bool) -> Tensor:
@@ -151,9 +151,11 @@ def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Te
     size = max(LANES, SCORES_HELD // vocabulary // LANES * LANES)
     held = states.new_empty(vocabulary * min(size, len(states)))
     loss = states.new_zeros((), dtype=single)
+    learned = ctx.needs_input_grad[1]
     if training:
-        to_states, to_weight = torch.empty_like(states, dtype=single), torch.empty_like(weight)
-        to_bias = torch.zeros_like(bias)
+        to_states = torch.empty_like(states, dtype=single)
+    if training and learned:
+        to_weight, to_bias = torch.empty_like(weight), torch.zeros_like(bias)
     for start in range(0, len(states), size):
         part = slice(start, start + size)
         some, answer, part_share = states[part], answers[None, part], share[part]  # (n, H), (1, n), (n,)
@@ -167,9 +169,13 @@ def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Te
         if training:
             # The gradient of a token's scores: the softmax, less 1 at the answer.
             wrong = scores.div_(sums).scatter_add_(0, answer, -torch.ones_like(sums)[None])  # (V, n)
-            to_bias.addmv_(wrong, part_share)
-            wrong, shared = wrong.to(states.dtype), some * part_share[:, None].to(some.dtype)
+            if learned:
+                to_bias.addmv_(wrong, part_share)
+            wrong = wrong.to(states.dtype)
             to_states[part] = (wrong.T @ low) * part_share[:, None]  # (n, V) x (V, H) -> (n, H)
+            if not learned:
+                continue
+            shared = some * part_share[:, None].to(some.dtype)
             if states.dtype == weight.dtype:
                 # (V, n) x (n, H) -> (V, H), added to what is there
                 torch.addmm(to_weight, wrong, shared, beta=float(start > 0), out=to_weight)
@@ -177,5 +183,5 @@ def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Te
                 product = (wrong @ shared).to(weight.dtype)
                 to_weight = to_weight.add_(product) if start else product
     if training:
-        ctx.save_for_backward(to_states[:tokens], to_weight, to_bias)
+        ctx.save_for_backward(to_states[:tokens], *((to_weight, to_bias) if learned else ()))
     return loss

@@ -56,6 +56,13 @@ class Vocabulary:
         """
         return self._batch(texts, first=[], length=length)
 
+    def encode_text(self, text: str) -> list[int]:
+        """Return all tokens of a text, without bos and eos."""
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True  # as text
+        return self._without_special(text, self.tokenizer.encode(text, add_special_tokens=False).ids)
+
     def decode(self, ids: Tensor | NDArray[np.int64]) -> list[str]:
         """Return the text of each row of ids (N, L), up to its first eos, without special tokens."""
         rows: list[list[int]] = ids.tolist()
