@@ -82,7 +82,7 @@ def write_samples(
     padding = torch.full((len(rows), length), vocabulary.pad, device=device)
     scorer = _Scorer(step, (), vocabulary, decodings[0].no_repeat_ngram)
     written = _write_in_order(scorer, _taken(state, rows), padding, numbers.flatten(0, 1), decoding=decodings[0])
-    return written.unflatten(0, (stories, -1))
+    return written.view(stories, len(decodings), length)
 
 
 class _Scorer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, Options, hookimpl
 
@@ -60,17 +61,49 @@ class LmOptions(Options):
     """Options of the text decoder `lm`."""
 
     model: str = Field(
-        "HuggingFaceTB/SmolLM2-135M", description="causal language model: a Hugging Face Hub id or a local folder"
+        "HuggingFaceTB/SmolLM2-135M",
+        description="causal language model: a Hugging Face Hub id, a local folder or a GGUF file",
     )
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="'pretrained', or 'random' to use only the model's architecture"
     )
-    trained: Literal["prefix", "lora", "all"] = Field(
-        "prefix", description="what trains: the prefix only, LoRA weights as well, or the whole model"
+    trained: Literal["none", "prefix", "lora", "all"] = Field(
+        "lora",
+        description="what trains: nothing (it then reads texts only), the vectors of images and summary, LoRA weights "
+        "as well, or the whole model",
     )
-    rank: int = Field(8, ge=1, description="LoRA rank, with trained=lora")
-    prefix: int = Field(8, ge=1, description="length in tokens of the prefix computed from the story's summary")
-    length: int = Field(48, ge=2, description="longest text in tokens; longer training targets are truncated")
+    rank: int = Field(16, ge=1, description="lora: rank of the updates")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="lora: dropout before the updates")
+    lora_layers: int | None = Field(
+        None,
+        ge=1,
+        description="lora: only this many top layers train; vectors enter there, and what lies below is computed once",
+    )
+    image_tokens: int = Field(4, ge=0, le=256, description="vectors made of each context frame's image")
+    prefix: int = Field(4, ge=0, le=256, description="vectors made of the story's summary")
+    prompt: str = Field("", description="instruction before the story, in the model's chat template if it has one")
+    context_length: int = Field(
+        512, ge=1, description="most tokens of the context's texts; the oldest are left out first"
+    )
+    length: int = Field(64, ge=2, description="longest text in tokens; longer training targets are truncated")
+    context_loss: float = Field(
+        1.0, ge=0.0, le=1.0, description="training: weight of each token of the context's texts, beside the target's"
+    )
+    share: float = Field(
+        1.0, gt=0.0, le=1.0, description="training: share of each batch that the language model reads, at random"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="training: compute activations twice instead of storing them"
+    )
+    cache: int = Field(
+        1024, ge=0, description="lora_layers: memory in MiB for what is computed once, the frozen layers' activations"
+    )
+
+    @model_validator(mode="after")
+    def _layers_of_lora(self) -> LmOptions:
+        if self.lora_layers is not None and self.trained != "lora":
+            raise PydanticCustomError("idle", "lora_layers needs trained=lora; leave it out")
+        return self
 
 
 class RetrievalOptions(Options):
@@ -115,7 +148,7 @@ def vsr_text_decoders() -> list[Component]:
         ),
         Component(
             name="lm",
-            summary="a pretrained causal language model that continues a learned prefix",
+            summary="a pretrained causal language model that reads the context's texts and images",
             build="vsr_plugins.text_decoders.lm:build",
             options=LmOptions,
             requires="vsr_plugins.text_decoders.lm_loading:requirements",

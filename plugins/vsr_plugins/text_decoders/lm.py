@@ -1,151 +1,242 @@
-"""Text decoder `lm`: a causal language model of the transformers library, with a learned prefix."""
+"""Text decoder `lm`: a causal language model of transformers that reads the story and continues it.
+
+Its input is the context, frame after frame: the frame's text in the model's own tokens, vectors of the frame's image,
+and a separator; then vectors of the temporal model's summary, after which it generates the next text. Vectors are
+projections of the encoders' embeddings, as in LLaVA (Liu et al. 2023, "Visual Instruction Tuning") and ClipCap (Mokady
+et al. 2021). The image follows its text, so that every text of the context is predicted from the same kind of input as
+the target, and can be learned with it.
+
+Shapes: B stories, K context frames, D width of the story model, T tokens of a target, E width of the language model,
+M = K * image_tokens + prefix vectors of a story.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, Vocabulary, VsrError
-from vsr_cli.api.generation import NEVER, draw, forbid_repeats, uniform_numbers
-from vsr_cli.api.text_loss import sliced_loss
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, VsrError
+from vsr_cli.api.generation import write, write_samples
+from vsr_cli.api.text_loss import PLAIN, at_least_single, head_cross_entropy, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import LmOptions
-from .lm_loading import load, read_assets, write_assets
+from .language_model import LanguageModel
+from .lm_generation import Generation, verify_generation
+from .lm_loading import Loaded, load, read_assets, write_assets
+from .lora import add_lora
 
-
-class Rules(LogitsProcessor):
-    """Rules of `vsr_cli.api.generation` for transformers: forbidden tokens, and sampling independent of the batch."""
-
-    def __init__(self, decoding: Decoding, *, never: Sequence[int], numbers: Tensor | None) -> None:
-        self.decoding, self.never, self.numbers = decoding, list(never), numbers
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Return the scores (R, V) after the tokens (R, t); when sampling, all but the sampled token are -inf."""
-        scores = scores.clone()
-        scores[:, self.never] = NEVER
-        if self.decoding.no_repeat_ngram:
-            forbid_repeats(scores, input_ids, length=self.decoding.no_repeat_ngram)
-        if self.numbers is None:
-            return scores
-        token = draw(scores, self.numbers[:, input_ids.shape[1]], decoding=self.decoding)
-        return torch.full_like(scores, NEVER).scatter_(1, token[:, None], 0.0)
+NEAR = 0.1
+"""How far a vector is from the separator's embedding at first, as a share of the embeddings' standard deviation."""
+MEBIBYTE = 2**20
 
 
 class LmDecoder(TokenDecoder):
-    """A causal language model that continues a prefix of embeddings computed from the summary.
+    """A causal language model that reads the texts and images of the context.
 
-    The prefix is that of Mokady et al. (2021), "ClipCap: CLIP Prefix for Image Captioning", with one linear layer. The
-    model is frozen, trains low-rank updates (Hu et al. 2022, "LoRA"), or trains as a whole.
+    The model is frozen, trains low-rank updates (Hu et al. 2022, "LoRA"), or trains as a whole.
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        vocabulary: Vocabulary,
-        *,
-        width: int,
-        options: LmOptions,
-        objective: TextObjective,
+        self, loaded: Loaded, *, width: int, frames: int, options: LmOptions, objective: TextObjective
     ) -> None:
-        super().__init__(vocabulary, length=options.length, objective=objective)
-        self.frozen = options.trained == "prefix"
-        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # ignore the model's own settings
-        self.model: Any = _with_lora(model, rank=options.rank) if options.trained == "lora" else model
-        if self.frozen:
-            self.model.requires_grad_(False).train(False)
-        embeddings = self._embeddings.weight
-        self.prefix = nn.Linear(width, options.prefix * embeddings.shape[1])
-        self.norm = nn.LayerNorm(embeddings.shape[1])
-        nn.init.constant_(self.norm.weight, float(embeddings.detach().std()))  # the scale of token embeddings
+        super().__init__(loaded.vocabulary, length=options.length, objective=objective)
+        self.options, self.loaded = options, loaded
+        self.image_tokens, self.prefix = (0, 0) if options.trained == "none" else (options.image_tokens, options.prefix)
+        upper_layers = options.lora_layers if options.trained == "lora" else None
+        self.language = LanguageModel(loaded.model, upper_layers=upper_layers, cache_bytes=options.cache * MEBIBYTE)
+        verify_generation(self.language)
+        self.frozen = options.trained in ("none", "prefix")
+        if options.trained != "all":
+            loaded.model.requires_grad_(False)
+        if options.trained == "lora":
+            add_lora(self.language.upper, rank=options.rank, dropout=options.dropout, decoder="lm")
+        if options.gradient_checkpointing:
+            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+        self._check_length(frames)
+        self.images = self._projection(width, self.image_tokens)
+        self.summary = self._projection(width, self.prefix)
+        with torch.no_grad():
+            separator = torch.tensor(loaded.separator)
+            self.start = nn.Parameter(
+                torch.stack(self.language.entered([separator]))[0].mean(dim=0),
+                requires_grad=bool(self.image_tokens + self.prefix),
+            )
+        self._encode = lru_cache(maxsize=2**16)(self._encode_text)
+        self.train(False)
 
-    @property
-    def _embeddings(self) -> nn.Embedding:
-        table: nn.Embedding = self.model.get_input_embeddings()
-        return table
+    def _projection(self, width: int, vectors: int) -> nn.Module:
+        """Return the layers from an embedding (D,) to vectors (vectors * E,), which are small at first."""
+        if not vectors:
+            return nn.Identity()
+        linear = nn.Linear(width, vectors * self.language.width)
+        scale = NEAR * float(self.language.embeddings.weight.detach().float().std())
+        nn.init.normal_(linear.weight, std=scale / width**0.5)
+        nn.init.zeros_(linear.bias)
+        return nn.Sequential(nn.LayerNorm(width), linear)
+
+    def _check_length(self, frames: int) -> None:
+        """Raise VsrError if the longest input has more positions than the model."""
+        fixed = len(self.loaded.before) + len(self.loaded.after) + frames * len(self.loaded.separator)
+        wanted = fixed + frames * self.image_tokens + self.prefix + self.options.context_length + self.length
+        known = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        if known is not None and wanted > known:
+            raise VsrError(
+                f"text decoder lm: {self.loaded.name} reads {known} tokens, and the longest input has {wanted}; lower "
+                f"text_decoder.context_length (now {self.options.context_length}) or text_decoder.length (now "
+                f"{self.length})"
+            )
 
     def train(self, mode: bool = True) -> LmDecoder:
         """Set the mode of what trains; a frozen model stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
-            self.model.train(False)
+            self.language.train(False)
         return self
 
     def save_assets(self, folder: Path) -> None:
-        """Write the model's configuration and its tokenizer."""
-        write_assets(folder, self.model, self.vocabulary)
+        """Write the model's configuration, its tokenizer and the tokens around the story."""
+        write_assets(folder, self.loaded)
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats per real token, a scalar, from targets and mask (B, T)."""
-        embedded = torch.cat([self._prefix(narrative), self._embeddings(ids[:, :-1])], dim=1)  # (B, P + T - 1, E)
-        # Padding is on the right, where causal attention ignores it.
-        scores = self.model(inputs_embeds=embedded, use_cache=False).logits[:, -ids.shape[1] :][mask]  # (N, V)
-        objective = self._objective()
-        if objective.is_plain:
-            return functional.cross_entropy(scores.float(), ids[mask])
+        """Return the mean cross-entropy in nats per real token, a scalar, from targets and mask (B, T).
+
+        In training, of a random share of the stories, and of the context's texts as well (`share`, `context_loss`).
+        """
+        stories = list(range(len(ids)))
+        if self.training and self.options.share < 1:
+            count = max(1, round(self.options.share * len(ids)))
+            stories = torch.randperm(len(ids))[:count].sort().values.tolist()
+        ids, mask = ids[stories], mask[stories]
+        weight = self.options.context_loss if self.training else 0.0
+        rows, positions, of_target, others = [], [], [], []
+        for (context, texts), target in zip(
+            self._contexts(narrative, stories), (row[real] for row, real in zip(ids, mask, strict=True)), strict=True
+        ):
+            row = torch.tensor(context, device=ids.device)
+            rows.append(torch.cat([row, target[:-1]]))
+            text = torch.tensor(texts if weight else [], dtype=torch.long, device=ids.device)
+            others.append(row[text])
+            # A token is predicted at the position before it.
+            own = torch.arange(len(row), len(row) + len(target), device=ids.device)
+            positions.append(torch.cat([own, text]) - 1)
+            of_target.append(positions[-1] >= len(row) - 1)
+        states = self.language.states(rows, self._vectors(narrative)[stories], positions)
+        chosen, answers = torch.cat(of_target), torch.cat(others)
+        loss = self._cross_entropy(states[chosen], ids, mask)
+        if not len(answers):
+            return loss
+        other = self._cross_entropy(states[~chosen], answers[None], torch.ones_like(answers[None], dtype=torch.bool))
+        share = weight * len(answers)
+        return loss.lerp(other, share / (share + int(chosen.sum())))
+
+    def _cross_entropy(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean loss, a scalar, of states (N, E) for the N real tokens of ids and mask (B, T)."""
+        objective, head = self._objective(), self.language.head
+        if objective.is_plain and head is not None:
+            bias = head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias
+            return head_cross_entropy(states, head.weight, bias, ids[mask])
         return sliced_loss(
-            lambda part: scores[part].float().log_softmax(dim=-1), ids, mask, size=scores.shape[1], objective=objective
+            lambda part: at_least_single(self.language.scores(states[part])).log_softmax(dim=-1),
+            ids,
+            mask,
+            size=self.language.embeddings.num_embeddings,
+            objective=objective if self.training else PLAIN,
         )
 
     @torch.no_grad()
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Generate a text per story with `generate` of transformers: ids (B, length), up to eos, then padding."""
-        prefix, numbers = self._prefix(narrative), None
-        if decoding.method == "sample":
-            numbers = uniform_numbers(narrative.context, seed=decoding.seed, count=self.length).to(prefix.device)
-        beams = decoding.beams if decoding.method == "beam" else 1
-        config = GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=self.length,
-            do_sample=False,  # sampling is in Rules, which leaves one token to choose
-            num_beams=beams,
-            pad_token_id=self.vocabulary.pad,
-            bos_token_id=self.vocabulary.bos,
-            eos_token_id=self.vocabulary.eos,
-            **({"length_penalty": decoding.length_penalty, "early_stopping": True} if beams > 1 else {}),
+        """Generate a text per story: ids (B, length), up to eos, then padding."""
+        generation = self._generation(narrative)
+        return write(
+            generation.step,
+            generation.start(),
+            context=narrative.context,
+            vocabulary=self.vocabulary,
+            length=self.length,
+            decoding=decoding,
         )
-        never = {self.vocabulary.pad, self.vocabulary.bos} - {self.vocabulary.eos}
-        generated = self.model.generate(
-            inputs_embeds=prefix,
-            attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([Rules(decoding, never=sorted(never), numbers=numbers)]),
-        )  # (B, t)
-        return functional.pad(generated, (0, self.length - generated.shape[1]), value=self.vocabulary.pad)
 
-    def _prefix(self, narrative: Narrative) -> Tensor:
-        projected = self.prefix(narrative.summary).unflatten(
-            1, (-1, self._embeddings.embedding_dim)
-        )  # (B, D) -> (B, P, E)
-        normed: Tensor = self.norm(projected)
-        return normed
+    @torch.no_grad()
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        generation = self._generation(narrative)
+        return write_samples(
+            generation.step,
+            generation.start(),
+            context=narrative.context,
+            vocabulary=self.vocabulary,
+            length=self.length,
+            decodings=decodings,
+        )
 
+    def _generation(self, narrative: Narrative) -> Generation:
+        contexts = self._contexts(narrative, range(len(narrative.summary)))
+        vectors = self._vectors(narrative)
+        return Generation(self.language, [torch.tensor(row, device=vectors.device) for row, _ in contexts], vectors)
 
-def _with_lora(model: PreTrainedModel, *, rank: int) -> Any:
-    """Add LoRA weights to every linear layer. Raises VsrError if peft is not installed."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise VsrError(
-            "text decoder lm: text_decoder.trained=lora needs peft, which is not installed; "
-            "pip install 'vsr-cli[lora]', or choose prefix or all"
-        ) from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
-        return get_peft_model(model, config)
+    def _vectors(self, narrative: Narrative) -> Tensor:
+        """Return the vectors of each story (B, M, E): those of its images, then those of its summary."""
+        groups = []
+        for count, projection, embeddings in (
+            (self.image_tokens, self.images, narrative.visual),
+            (self.prefix, self.summary, narrative.summary[:, None]),
+        ):
+            if count:
+                groups.append(projection(embeddings).unflatten(2, (count, -1)).flatten(1, 2))
+        if not groups:
+            return narrative.summary.new_zeros(len(narrative.summary), 0, self.language.width)
+        return torch.cat(groups, dim=1).to(self.start.dtype) + self.start
+
+    def _contexts(self, narrative: Narrative, stories: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+        """Return the row of each story (see `language_model`), and the positions in it of the texts' tokens.
+
+        The oldest tokens are left out where the texts have more than `context_length`.
+        """
+        context, loaded = narrative.context, self.loaded
+        real = context.mask.tolist()
+        rows = []
+        for story in stories:
+            budget = self.options.context_length
+            pages: list[tuple[int, tuple[int, ...]]] = []
+            for frame in reversed([frame for frame, is_real in enumerate(real[story]) if is_real]):
+                tokens = self._encode(context.texts[story][frame])
+                if len(pages) and budget <= 0:
+                    break
+                pages.append((frame, tokens[max(0, len(tokens) - budget) :] if budget > 0 else ()))
+                budget -= len(tokens)
+            row, texts = list(loaded.before), list[int]()
+            for frame, tokens in reversed(pages):
+                texts += range(len(row), len(row) + len(tokens))
+                row += tokens
+                row += [-1 - frame * self.image_tokens - index for index in range(self.image_tokens)]
+                row += loaded.separator
+            row += loaded.after
+            row += [-1 - len(real[story]) * self.image_tokens - index for index in range(self.prefix)]
+            rows.append((row, [position for position in texts if position]))
+        return rows
+
+    def _encode_text(self, text: str) -> tuple[int, ...]:
+        return tuple(self.vocabulary.encode_text(text))
 
 
 def build(options: LmOptions, context: BuildContext) -> LmDecoder:
     """Build the decoder around a model from the Hub or a folder, or around its architecture from a run's assets.
 
-    Raises VsrError if the model or its tokenizer cannot be loaded, or if trained=lora and peft is not installed.
+    Raises VsrError if the model or its tokenizer cannot be loaded or used, or for trained=lora without peft.
     """
-    model, vocabulary = load(options) if context.assets is None else read_assets(context.assets)
-    return LmDecoder(model, vocabulary, width=context.width, options=options, objective=context.text_objective)
+    loaded = load(options) if context.assets is None else read_assets(context.assets)
+    try:
+        return LmDecoder(
+            loaded, width=context.width, frames=context.steps, options=options, objective=context.text_objective
+        )
+    except VsrError as error:
+        if str(error).startswith("text decoder lm"):
+            raise
+        raise VsrError(
+            f"text decoder lm: {loaded.name}: {error}; choose another model by --set text_decoder.model=..."
+        ) from error

@@ -1,11 +1,14 @@
-"""Load the language model of the text decoder `lm`, from the Hub, a folder or a run's assets."""
+"""Load the language model of the text decoder `lm`, from the Hub, a folder, a GGUF file or a run's assets."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
@@ -25,60 +28,136 @@ from . import LmOptions
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, TypeError, AttributeError)
 """Errors of the libraries for a missing, broken or unknown model, or without a network."""
 TOKENIZER = "tokenizer.json"
-SPECIAL_IDS = "special_ids.json"
+SPECIAL_TOKENS = "special_tokens.json"
+SEPARATOR = "\n\n"
+"""Stands between the pages of a story."""
+MARK = "\u241e"
+"""Stands for the story in a rendered chat template; no text holds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A language model, and the tokens around the pages of a story."""
+
+    model: PreTrainedModel
+    vocabulary: Vocabulary
+    name: str
+    before: Sequence[int]
+    """Tokens before the first page: what the tokenizer puts before every text, the prompt, the chat template."""
+    after: Sequence[int]
+    """Tokens after the last page: the chat template's."""
+    separator: Sequence[int]
+    """Tokens after each page."""
 
 
 def requirements(options: LmOptions) -> list[Requirement]:
-    """Return the missing packages and files: peft for LoRA, the model and its tokenizer."""
-    files = ["config", "tokenizer", *(["weights"] if options.weights == "pretrained" else [])]
+    """Return the missing packages and files: peft for LoRA, gguf for a GGUF file, the model and its tokenizer."""
     packages = missing_package("peft", extra="lora") if options.trained == "lora" else []
+    if gguf_file(options.model):
+        return [*packages, *missing_package("gguf", extra="gguf")]
+    files = ["config", "tokenizer", *(["weights"] if options.weights == "pretrained" else [])]
     return [*packages, *missing_model(options.model, option="text_decoder.model", files=files)]
 
 
-def load(options: LmOptions) -> tuple[PreTrainedModel, Vocabulary]:
-    """Load the model, pretrained or of random weights, and its vocabulary. Raises VsrError if that fails."""
+def gguf_file(model: str) -> Path | None:
+    """Return the GGUF file that a path names: itself, or the only one of a folder that holds no other model."""
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        return path
+    if not path.is_dir() or (path / "config.json").exists():
+        return None
+    files = sorted(path.glob("*.gguf"))
+    return files[0] if len(files) == 1 else None
+
+
+def load(options: LmOptions) -> Loaded:
+    """Load the model, pretrained or of random weights, and its tokenizer. Raises VsrError if that fails."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    name, source, extra = options.model, options.model, {}
+    if file := gguf_file(name):
+        source, extra = str(file.parent), {"gguf_file": file.name}
+    # A GPU that computes in bfloat16 holds frozen weights in it; trained ones are single.
+    half = options.trained != "all" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    dtype = torch.bfloat16 if half else torch.float32
     with quiet():
-        refuse_foreign_code(options.model)
+        refuse_foreign_code(source)
         try:
             if options.weights == "random":
-                config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
+                config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
+                config.dtype = dtype
                 model, missing = _from_config(config), []
             else:
                 loaded: Any = AutoModelForCausalLM.from_pretrained(
-                    options.model,
-                    dtype=torch.float32,
-                    use_safetensors=True,
+                    source,
+                    dtype=dtype,
+                    use_safetensors=None if file else True,
                     trust_remote_code=False,
                     output_loading_info=True,
+                    **extra,
                 )
                 model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
-            tokenizer = AutoTokenizer.from_pretrained(options.model, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
+            if file and hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config  # the weights have been dequantized
         except UNLOADABLE as error:
             raise VsrError(
-                f"text decoder lm: cannot load {options.model} ({one_line(error)}); name a folder with a "
-                "causal language model in safetensors and its tokenizer by --set text_decoder.model=FOLDER, or set "
-                "HF_HOME to a cache that holds it"
+                f"text decoder lm: cannot load {name} ({one_line(error)}); name a folder with a causal language model "
+                "in safetensors and its tokenizer by --set text_decoder.model=FOLDER, or set HF_HOME to a cache that "
+                "holds it"
             ) from error
     if missing:
         raise VsrError(
-            f"text decoder lm: {options.model} lacks {len(missing)} tensors, such as {missing[0]}; "
+            f"text decoder lm: {name} lacks {len(missing)} tensors, such as {missing[0]}; "
             f"choose a complete model by --set text_decoder.model=FOLDER"
         )
-    return model, _vocabulary(tokenizer, options.model)
+    vocabulary = _vocabulary(tokenizer, name)
+    if len(vocabulary) > model.get_input_embeddings().num_embeddings:  # type: ignore[operator]
+        raise VsrError(
+            f"text decoder lm: the tokenizer of {name} has {len(vocabulary)} tokens, and the model fewer; choose a "
+            "folder whose tokenizer belongs to its model by --set text_decoder.model=FOLDER"
+        )
+    before, after = _around(tokenizer, options.prompt, name)
+    separator = vocabulary.encode_text(SEPARATOR) or [vocabulary.eos]
+    return Loaded(model=model, vocabulary=vocabulary, name=name, before=before, after=after, separator=separator)
 
 
-def _vocabulary(tokenizer: Any, place: str) -> Vocabulary:
+def _around(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:
+    """Return the tokens before and after the story: those of the chat template, if there is one and a prompt."""
+    if not (prompt and tokenizer.chat_template):
+        first = _first(tokenizer)
+        return first + tokenizer.encode(prompt + SEPARATOR, add_special_tokens=False) if prompt else first, []
+    message = {"role": "user", "content": f"{prompt}{SEPARATOR}{MARK}"}
+    try:
+        text: str = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        halves = text.split(MARK)
+        if len(halves) != 2:
+            raise ValueError("it does not contain the message once")
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise VsrError(
+            f"text decoder lm: the chat template of {name} cannot be used ({one_line(error)}); leave "
+            "text_decoder.prompt empty, or choose another model"
+        ) from error
+    before, after = (tokenizer.encode(half, add_special_tokens=False) for half in halves)
+    return before, after
+
+
+def _first(tokenizer: Any) -> list[int]:
+    """Return the tokens that the tokenizer puts before every text, such as bos."""
+    plain, whole = (tokenizer.encode("a", add_special_tokens=special) for special in (False, True))
+    return list(whole[: whole.index(plain[0])]) if plain and plain[0] in whole else []
+
+
+def _vocabulary(tokenizer: Any, name: str) -> Vocabulary:
     """Return the vocabulary of a tokenizer; eos stands for bos and padding if it has none."""
     backend, end = getattr(tokenizer, "backend_tokenizer", None), tokenizer.eos_token_id
     if backend is None or end is None:
         raise VsrError(
-            f"text decoder lm: the tokenizer of {place} has no eos token or is a slow (Python) one; choose "
+            f"text decoder lm: the tokenizer of {name} has no eos token or is a slow (Python) one; choose "
             "another model by --set text_decoder.model=..."
         )
     first, padding = tokenizer.bos_token_id, tokenizer.pad_token_id
@@ -87,15 +166,16 @@ def _vocabulary(tokenizer: Any, place: str) -> Vocabulary:
     )
 
 
-def read_assets(folder: Path) -> tuple[PreTrainedModel, Vocabulary]:
+def read_assets(folder: Path) -> Loaded:
     """Build the architecture of a run's model and read its vocabulary, as saved by `write_assets`."""
     from transformers import AutoConfig
 
-    ids = json.loads((folder / SPECIAL_IDS).read_text(encoding="utf-8"))
+    stored = json.loads((folder / SPECIAL_TOKENS).read_text(encoding="utf-8"))
+    ids = {name: stored.pop(name) for name in ("pad", "bos", "eos")}
     vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)), **ids)
     refuse_foreign_code(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return _from_config(config), vocabulary
+    return Loaded(model=_from_config(config), vocabulary=vocabulary, name=str(folder), **stored)
 
 
 def _from_config(config: Any) -> PreTrainedModel:
@@ -106,9 +186,17 @@ def _from_config(config: Any) -> PreTrainedModel:
     return model
 
 
-def write_assets(folder: Path, model: Any, vocabulary: Vocabulary) -> None:
-    """Write the model's configuration and its vocabulary."""
-    model.config.save_pretrained(folder)
+def write_assets(folder: Path, loaded: Loaded) -> None:
+    """Write the model's configuration, its vocabulary and the tokens around pages."""
+    vocabulary = loaded.vocabulary
+    loaded.model.config.save_pretrained(folder)
     vocabulary.save(folder / TOKENIZER)
-    ids = {"pad": vocabulary.pad, "bos": vocabulary.bos, "eos": vocabulary.eos}
-    (folder / SPECIAL_IDS).write_text(json.dumps(ids) + "\n", encoding="utf-8")
+    tokens = {
+        "pad": vocabulary.pad,
+        "bos": vocabulary.bos,
+        "eos": vocabulary.eos,
+        "before": list(loaded.before),
+        "after": list(loaded.after),
+        "separator": list(loaded.separator),
+    }
+    (folder / SPECIAL_TOKENS).write_text(json.dumps(tokens) + "\n", encoding="utf-8")

@@ -1,0 +1,27 @@
+"""Low-rank updates of a pretrained model's linear layers, by the library peft."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from vsr_cli.api import VsrError
+
+
+def add_lora(model: Any, *, rank: int, dropout: float, decoder: str) -> None:
+    """Add trained low-rank updates to every linear layer of a frozen model, in place.
+
+    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 2. Raises VsrError, naming
+    the text decoder, if peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise VsrError(
+            f"text decoder {decoder}: text_decoder.trained=lora needs peft, which is not installed; pip install "
+            "'vsr-cli[lora]', or choose --set text_decoder.trained=prefix or another of its values"
+        ) from error
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=dropout, target_modules="all-linear")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
+        inject_adapter_in_model(config, model)
