@@ -27,7 +27,8 @@ def frozen_names(model: nn.Module) -> set[str]:
     These are the parameters that require no gradient, and the buffers of modules that have parameters and all of
     them frozen: a frozen batch norm stays in eval mode, so its statistics are frozen with it.
     """
-    names = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    parameters = model.named_parameters(remove_duplicate=False)  # a tied weight has several names
+    names = {name for name, parameter in parameters if not parameter.requires_grad}
     for prefix, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):

@@ -73,7 +73,7 @@ class LmOptions(Options):
         "as well, or the whole model",
     )
     rank: int = Field(16, ge=1, description="lora: rank of the updates")
-    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="lora: dropout before the updates")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="lora: dropout before the updates")
     lora_layers: int | None = Field(
         None,
         ge=1,

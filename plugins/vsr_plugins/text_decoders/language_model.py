@@ -51,7 +51,7 @@ class LanguageModel(nn.Module):
         self._views = lower, upper, _scores_of_states(model)
         self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
         self._free = cache_bytes
-        self._linear: nn.Linear | None = None
+        self._plain_head = False
         try:
             self._verify(whole)
         except UNUSABLE as error:
@@ -78,7 +78,7 @@ class LanguageModel(nn.Module):
     @property
     def head(self) -> nn.Linear | None:
         """The layer from last states to scores; None if scores are more than its product."""
-        return self._linear
+        return self.model.get_output_embeddings() if self._plain_head else None
 
     def train(self, mode: bool = True) -> LanguageModel:
         """Set the mode; what lies below stays in evaluation mode."""
@@ -154,8 +154,7 @@ class LanguageModel(nn.Module):
         if not torch.allclose(scores.float(), whole.float(), rtol=1e-2, atol=1e-2 * float(whole.float().std())):
             raise ValueError("other scores than the whole model's")
         linear = self.model.get_output_embeddings()
-        plain = isinstance(linear, nn.Linear) and torch.allclose(linear(last), scores, rtol=1e-5, atol=1e-5)
-        self._linear = linear if plain else None
+        self._plain_head = isinstance(linear, nn.Linear) and torch.allclose(linear(last), scores, rtol=1e-5, atol=1e-5)
 
     def _entered_plainly(self, ids: Tensor) -> list[Tensor]:
         """Return what enters the upper stack for rows of tokens (R, S), without the cache."""

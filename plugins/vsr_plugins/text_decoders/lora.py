@@ -11,7 +11,7 @@ from vsr_cli.api import VsrError
 def add_lora(model: Any, *, rank: int, dropout: float, decoder: str) -> None:
     """Add trained low-rank updates to every linear layer of a frozen model, in place.
 
-    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 2. Raises VsrError, naming
+    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 1. Raises VsrError, naming
     the text decoder, if peft is not installed.
     """
     try:
@@ -21,7 +21,7 @@ def add_lora(model: Any, *, rank: int, dropout: float, decoder: str) -> None:
             f"text decoder {decoder}: text_decoder.trained=lora needs peft, which is not installed; pip install "
             "'vsr-cli[lora]', or choose --set text_decoder.trained=prefix or another of its values"
         ) from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=dropout, target_modules="all-linear")
+    config = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=dropout, target_modules="all-linear")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
         inject_adapter_in_model(config, model)
