@@ -110,7 +110,7 @@ class LanguageModel(nn.Module):
             embedded = self.embeddings(row[positions])[None]
             mask = torch.ones_like(positions)[None]
             output = lower(inputs_embeds=embedded, attention_mask=mask, position_ids=positions[None], use_cache=False)
-            entered = embedded.new_zeros(len(row), embedded.shape[-1])
+            entered: Tensor = embedded.new_zeros(len(row), embedded.shape[-1])
             entered[positions] = output.last_hidden_state[0]
         size = entered.numel() * entered.element_size()
         while self._memory and self._free < size:

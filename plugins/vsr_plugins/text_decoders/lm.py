@@ -56,7 +56,7 @@ class LmDecoder(TokenDecoder):
         if options.trained == "lora":
             add_lora(self.language.upper, rank=options.rank, dropout=options.dropout, decoder="lm")
         if options.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            loaded.model.activation_checkpointing_enable({"use_reentrant": False})
         self._check_length(frames)
         self.images = self._projection(width, self.image_tokens)
         self.summary = self._projection(width, self.prefix)

@@ -56,10 +56,14 @@ class Loaded:
 def requirements(options: LmOptions) -> list[Requirement]:
     """Return the missing packages and files: peft for LoRA, gguf for a GGUF file, the model and its tokenizer."""
     packages = missing_package("peft", extra="lora") if options.trained == "lora" else []
+    return [*packages, *_missing_files(options)]
+
+
+def _missing_files(options: LmOptions) -> list[Requirement]:
     if gguf_file(options.model):
-        return [*packages, *missing_package("gguf", extra="gguf")]
+        return missing_package("gguf", extra="gguf")
     files = ["config", "tokenizer", *(["weights"] if options.weights == "pretrained" else [])]
-    return [*packages, *missing_model(options.model, option="text_decoder.model", files=files)]
+    return missing_model(options.model, option="text_decoder.model", files=files)
 
 
 def gguf_file(model: str) -> Path | None:
@@ -86,11 +90,14 @@ def load(options: LmOptions) -> Loaded:
     dtype = torch.bfloat16 if half else torch.float32
     with quiet():
         refuse_foreign_code(source)
+        if Path(name).expanduser().exists():  # the library would take a default for a tokenizer that is not there
+            for missing in _missing_files(options):
+                raise VsrError(f"text decoder lm: {missing.what} {missing.problem}; {missing.remedy}")
         try:
             if options.weights == "random":
                 config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
                 config.dtype = dtype
-                model, missing = _from_config(config), []
+                model, lacking = _from_config(config), []
             else:
                 loaded: Any = AutoModelForCausalLM.from_pretrained(
                     source,
@@ -100,7 +107,7 @@ def load(options: LmOptions) -> Loaded:
                     output_loading_info=True,
                     **extra,
                 )
-                model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
+                model, lacking = loaded[0], sorted(loaded[1]["missing_keys"])
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
             if file and hasattr(model.config, "quantization_config"):
                 del model.config.quantization_config  # the weights have been dequantized
@@ -110,9 +117,9 @@ def load(options: LmOptions) -> Loaded:
                 "in safetensors and its tokenizer by --set text_decoder.model=FOLDER, or set HF_HOME to a cache that "
                 "holds it"
             ) from error
-    if missing:
+    if lacking:
         raise VsrError(
-            f"text decoder lm: {name} lacks {len(missing)} tensors, such as {missing[0]}; "
+            f"text decoder lm: {name} lacks {len(lacking)} tensors, such as {lacking[0]}; "
             f"choose a complete model by --set text_decoder.model=FOLDER"
         )
     vocabulary = _vocabulary(tokenizer, name)

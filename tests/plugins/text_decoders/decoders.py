@@ -19,9 +19,10 @@ DECODERS = {
     "transformer": {"dropout": 0.0},
     "transformer narrow": {"hidden": 8, "dropout": 0.0},
     "pointer-generator": {},
-    "lm": {"trained": "all", "prefix": 3},
-    "lm frozen": {"prefix": 2},
-    "lm lora": {"trained": "lora", "rank": 2},
+    "lm": {"trained": "all", "prefix": 3, "context_length": 12},
+    "lm frozen": {"trained": "prefix", "prefix": 2, "context_length": 12},
+    "lm lora": {"rank": 2, "image_tokens": 1, "context_length": 8},
+    "lm divided": {"rank": 2, "lora_layers": 1, "context_length": 12, "gradient_checkpointing": True},
 }
 
 
@@ -32,18 +33,26 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def write_language_model(folder: Path) -> Path:
-    """Write a GPT-2 of a few thousand weights, with a tokenizer."""
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+def write_language_model(folder: Path, architecture: str = "gpt2") -> Path:
+    """Write a GPT-2 or a Llama of a few thousand weights, with a tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(1)
+    names = dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), WORDS, strict=False))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer(), **names).save_pretrained(folder)
+    if architecture == "llama":
+        shape = LlamaConfig(
+            vocab_size=len(WORDS), hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.3, bos_token_id=BOS,
+            eos_token_id=EOS, pad_token_id=PAD,
+        )  # fmt: skip
+        LlamaForCausalLM(shape).save_pretrained(folder)
+        return folder
     config = GPT2Config(
         vocab_size=len(WORDS), n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=BOS, eos_token_id=EOS,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
-    names = dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), WORDS, strict=False))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer(), **names).save_pretrained(folder)
     return folder
 
 
@@ -54,7 +63,9 @@ def make_decoder(
     name = which.split()[0]
     torch.manual_seed(0)
     provided = registry().find("text_decoder", name)
-    given = {"length": 9, **DECODERS[which], **({"model": str(model)} if name == "lm" else {}), **options}
+    given = {"length": 9, **DECODERS[which], **options}
+    if name == "lm" and model is not None:
+        given["model"] = str(model / ("llama" if "lora_layers" in given else "gpt2"))
     vocabulary = Vocabulary(tokenizer=tokenizer(), pad=PAD, bos=BOS, eos=EOS)
     context = BuildContext(
         width=width,
@@ -82,7 +93,7 @@ def narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
         last_image=torch.zeros(batch, 3, 8, 8),
         story=torch.arange(batch),
         text_row=ids[..., 0],
-        texts=[["A dog runs."] * 4] * batch,
+        texts=[[" ".join(WORDS[i] for i in text[1:3]) for text in story] for story in ids.tolist()],
         images=lambda: torch.zeros(batch, 4, 3, 8, 8),
     )
     return Narrative(steps=frames[2], summary=frames[2, :, -1], visual=frames[0], text=frames[1], context=context)

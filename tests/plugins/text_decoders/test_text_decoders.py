@@ -15,7 +15,10 @@ torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it 
 
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory):
-    return write_language_model(tmp_path_factory.mktemp("gpt2"))
+    folder = tmp_path_factory.mktemp("models")
+    for architecture in ("gpt2", "llama"):
+        write_language_model(folder / architecture, architecture)
+    return folder
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_padding_changes_nothing_and_later_targets_do_not_matter(make, which):
 @pytest.mark.parametrize("objective", [{}, {"label_smoothing": 0.1, "unlikelihood": 0.5}], ids=["plain", "objective"])
 def test_gradients_reach_all_that_trains_and_nothing_else(make, which, objective):
     model = make(which, objective=objective)
-    if which == "lm lora":  # the second factor of an update starts at zero, and hides the first
+    if which in ("lm lora", "lm divided"):  # the second factor of an update starts at zero, and hides the first
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.1)
@@ -107,7 +110,7 @@ def test_gradients_reach_all_that_trains_and_nothing_else(make, which, objective
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert [name for name, weight in trained.items() if weight.grad is None or not weight.grad.abs().sum()] == []
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    assert bool(frozen) == (which in ("lm frozen", "lm lora"))
+    assert bool(frozen) == (which in ("lm frozen", "lm lora", "lm divided"))
 
 
 @every
@@ -135,7 +138,7 @@ def test_it_is_built_again_from_its_assets_and_weights_alone(make, which, tmp_pa
     assert again.detokenize(targets(again, [text])[0]) == [text]
 
 
-@pytest.mark.parametrize("which", [name for name in DECODERS if name not in ("lm frozen", "lm lora")])
+@pytest.mark.parametrize("which", [name for name in DECODERS if name not in ("lm frozen", "lm lora", "lm divided")])
 def test_it_learns_two_texts_and_stops_where_they_end(make, which):
     model, told = make(which), narrative(2)
     texts = ["Mara opens the box .", "Mara waits ."]

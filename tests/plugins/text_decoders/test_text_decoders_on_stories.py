@@ -17,7 +17,7 @@ from .decoders import write_language_model
     ["attention-gru"],
     ["transformer", "text_decoder.layers=1"],
     ["pointer-generator", "objective.label_smoothing=0.1", "objective.unlikelihood=0.1"],
-    ["lm", "text_decoder.trained=lora", "text_decoder.rank=4", "text_decoder.prefix=2"],
+    ["lm", "text_decoder.rank=4", "text_decoder.image_tokens=1", "text_decoder.context_length=24"],
 ], ids=lambda options: options[0])  # fmt: skip
 def test_it_learns_from_stories_and_writes_again_from_the_run_alone(tmp_path, small_data, train_small, options):
     name, *others = options

@@ -1,0 +1,227 @@
+"""The text decoder `lm`: what it reads, what it caches, and how it refuses models that it cannot use."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from vsr_cli.api import Decoding, VsrError
+from vsr_plugins.text_decoders.lm_loading import gguf_file
+
+from .decoders import EOS, WORDS, make_decoder, narrative, rows_of, write_language_model
+
+torch.set_num_threads(1)
+WORD = {word: index for index, word in enumerate(WORDS)}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for architecture in ("gpt2", "llama"):
+        write_language_model(folder / architecture, architecture)
+    return folder
+
+
+@pytest.fixture
+def make(models):
+    def build(which="lm frozen", **options):
+        return make_decoder(which, model=models, **{"context_length": 12, **options}).eval()
+
+    return build
+
+
+def telling(*stories):
+    """Return a narrative whose contexts have these texts, K per story."""
+    made = narrative(len(stories))
+    context = made.context
+    object.__setattr__(context, "texts", [list(story) for story in stories])
+    object.__setattr__(context, "mask", torch.ones(len(stories), 4, dtype=torch.bool))
+    return made
+
+
+def targets(model, texts):
+    batch = model.tokenize(texts)
+    return torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
+
+
+def loss(model, narrative, text="Mara waits ."):
+    ids, mask = targets(model, [text] * len(narrative.summary))
+    with torch.no_grad():
+        return model.loss(narrative, ids, mask).item()
+
+
+STORY = ("Mara opens", "the box", "Mara", "waits .")
+
+
+def test_a_row_holds_each_text_then_its_image_then_a_separator_and_the_summary_last(make):
+    model = make(image_tokens=2, prefix=1)
+    ((row, texts),) = model._contexts(telling(STORY), [0])
+    end = model.loaded.separator
+    expected = [WORD["Mara"], WORD["opens"], -1, -2, *end, WORD["the"], WORD["box"], -3, -4, *end]
+    expected += [WORD["Mara"], -5, -6, *end, WORD["waits"], WORD["."], -7, -8, *end, -9]
+    assert row == expected
+    assert [row[position] for position in texts] == [token for token in row[1:] if token > 3]
+
+
+def test_the_oldest_tokens_are_left_out_of_a_context_that_is_too_long(make):
+    model = make(image_tokens=1, prefix=0, context_length=4)
+    ((row, _),) = model._contexts(telling(STORY), [0])
+    end = model.loaded.separator
+    assert row == [WORD["box"], -2, *end, WORD["Mara"], -3, *end, WORD["waits"], WORD["."], -4, *end]
+
+
+def test_repeated_frames_are_not_read(make):
+    model, short = make(image_tokens=1, prefix=0), telling(STORY)
+    short.context.mask[0, 2:] = False
+    ((row, _),) = model._contexts(short, [0])
+    assert WORD["waits"] not in row
+    assert -3 not in row
+
+
+@pytest.mark.parametrize("which", ["lm frozen", "lm divided"])
+def test_texts_images_and_summary_of_the_context_change_the_loss(make, which):
+    model, context = make(which), narrative(1)
+    before = loss(model, context)
+    assert loss(model, telling(("the", "the", "the", "the"))) != pytest.approx(before, abs=1e-6)
+    for name in ("visual", "summary"):
+        changed = narrative(1)
+        getattr(changed, name).add_(1.0 + torch.randn(16))
+        assert loss(model, changed) != pytest.approx(before, abs=1e-6), name
+
+
+def test_an_untrained_model_reads_texts_alone(make):
+    model, context = make(trained="none"), narrative(1)
+    before = loss(model, context)
+    context.visual.add_(torch.randn(16))
+    context.summary.add_(torch.randn(16))
+    assert loss(model, context) == before
+    assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_what_lies_below_the_trained_layers_is_computed_once_with_the_same_loss(make):
+    cached, plain, context = make("lm divided"), make("lm divided", cache=0), narrative(3)
+    lower, upper, scores = cached.language._views
+    calls = []
+    cached.language._views = (lambda **inputs: calls.append(inputs) or lower(**inputs)), upper, scores
+    first = loss(cached, context)
+    assert len(calls) == 3
+    assert loss(cached, context) == first
+    assert len(calls) == 3
+    assert loss(plain, context) == pytest.approx(first, abs=1e-6)
+
+
+def test_the_cache_forgets_the_oldest_when_it_is_full(make):
+    model = make("lm divided")
+    model.language._memory.clear()
+    row = torch.tensor([WORD["Mara"], WORD["the"]])
+    size = 2 * 16 * 4
+    model.language._free = size
+    model.language.entered([row])
+    model.language.entered([row.flip(0)])
+    assert list(model.language._memory) == [row.flip(0).numpy().tobytes()]
+    assert model.language._free == 0
+
+
+def test_samples_of_a_story_are_those_of_each_decoding_alone(make):
+    for which in ("lm frozen", "lm divided"):
+        model, context = make(which), narrative(3)
+        decodings = [Decoding(method="sample", seed=seed) for seed in range(4)]
+        together = model.generate_samples(context, decodings)
+        assert together.shape == (3, 4, 9)
+        for index, decoding in enumerate(decodings):
+            assert torch.equal(together[:, index], model.generate(context, decoding))
+        assert len({tuple(row) for row in together.flatten(0, 1).tolist()}) > 3
+        assert torch.equal(model.generate_samples(rows_of(context, [2]), decodings), together[[2]])
+
+
+def test_texts_of_the_context_are_learned_in_training_alone(make):
+    model, context = make(context_loss=1.0), narrative(2)
+    ids, mask = targets(model, ["Mara waits .", "the box"])
+    plain = make(context_loss=0.0)
+    torch.testing.assert_close(model.loss(context, ids, mask), plain.loss(context, ids, mask))
+    assert model.train().loss(context, ids, mask) != plain.train().loss(context, ids, mask)
+
+
+def test_a_share_of_the_batch_is_read_in_training(make):
+    model, context = make(share=0.34, context_loss=0.0), narrative(3)
+    ids, mask = targets(model, ["Mara waits .", "the box", "and the box opens"])
+    alone = {model.loss(rows_of(context, [row]), ids[[row]], mask[[row]]).item() for row in range(3)}
+    model.train()
+    found = {round(model.loss(context, ids, mask).item(), 4) for _ in range(20)}
+    assert found == {round(each, 4) for each in alone}
+
+
+def test_a_prompt_is_put_into_the_chat_template_and_text_of_a_story_is_never_a_special_token(make, models, tmp_path):
+    folder = shutil.copytree(models / "gpt2", tmp_path / "gpt2")
+    template = (
+        "{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}{% if add_generation_prompt %} and{% endif %}"
+    )
+    (folder / "chat_template.jinja").write_text(template)
+    model = make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
+    assert list(model.loaded.before) == [WORD["[CLS]"], WORD["Mara"], WORD["waits"]]
+    assert list(model.loaded.after) == [EOS, WORD["and"]]
+    ((row, _),) = model._contexts(telling(("[SEP]", *STORY[1:])), [0])
+    assert row.count(EOS) == 1 + 4 * list(model.loaded.separator).count(EOS)
+    model.save_assets(tmp_path)
+    again = make_decoder("lm frozen", assets=tmp_path, prompt="Mara waits", context_length=12)
+    assert again.loaded.before == model.loaded.before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"context_length": 512}, "context_length"),
+        ({"which": "lm divided", "lora_layers": 3}, "has 2 layers, fewer than 3"),
+        ({"which": "lm gpt2 divided"}, "does not accept vectors among tokens"),
+    ],
+)
+def test_what_a_model_cannot_do_is_one_line(make, models, tmp_path, options, reason):
+    which = options.pop("which", "lm frozen")
+    if which == "lm gpt2 divided":
+        shutil.copytree(models / "gpt2", tmp_path / "llama")
+        models, which = tmp_path, "lm divided"
+    with pytest.raises(VsrError, match=reason) as error:
+        make_decoder(which, model=models, **{"context_length": 12, **options})
+    assert "\n" not in str(error.value)
+    assert "text_decoder." in str(error.value)
+
+
+def damage(folder, how):
+    if how == "no tokenizer":
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            (folder / name).unlink(missing_ok=True)
+    elif how == "no eos":
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings.pop("eos_token")
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    elif how == "another tokenizer":
+        stored = json.loads((folder / "tokenizer.json").read_text())
+        stored["model"]["vocab"] |= {f"word{index}": 100 + index for index in range(5)}
+        (folder / "tokenizer.json").write_text(json.dumps(stored))
+    elif how == "bad template":
+        (folder / "chat_template.jinja").write_text("{{ messages[9]['content'] }}")
+    elif how == "GGUF of nothing":
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
+
+
+@pytest.mark.parametrize("how", ["no tokenizer", "no eos", "another tokenizer", "bad template", "GGUF of nothing"])
+def test_a_model_that_cannot_be_used_is_one_line_that_names_it(models, tmp_path, how):
+    folder = shutil.copytree(models / "gpt2", tmp_path / "gpt2")
+    damage(folder, how)
+    with pytest.raises(VsrError, match=str(folder)) as error:
+        make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gguf_file_is_named_by_itself_or_is_the_only_one_of_a_folder(tmp_path):
+    one = tmp_path / "a.gguf"
+    one.touch()
+    assert gguf_file(str(tmp_path)) == gguf_file(str(one)) == one
+    (tmp_path / "b.gguf").touch()
+    assert gguf_file(str(tmp_path)) is None
+    (tmp_path / "b.gguf").unlink()
+    (tmp_path / "config.json").touch()
+    assert gguf_file(str(tmp_path)) is None
