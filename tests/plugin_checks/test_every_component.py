@@ -42,7 +42,12 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("image_decoder", "upsample"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "residual"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "latent"): Needs(("image_decoder.channels=16", "image_decoder.autoencoder_steps=2")),
-    ("text_decoder", "lm"): Needs(("text_decoder.model={gpt2}", "text_decoder.length=16", "text_decoder.trained=all")),
+    ("text_decoder", "lm"): Needs(
+        (
+            *("text_decoder.model={gpt2}", "text_decoder.trained=all"),
+            *("text_decoder.length=16", "text_decoder.context_length=60"),
+        )
+    ),
     ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
     ("dataset", "folder"): Needs(source=sources.story_folders),
     ("dataset", "csv"): Needs(source=sources.table),
