@@ -70,6 +70,15 @@ def test_lint_of_good_stories_ends_well(vsr, empty, write_story):
     assert answer.out == "mine: 0 errors, 0 warnings, 0 notes\n"
 
 
+def test_lint_of_stories_that_prepare_accepts_with_warnings_ends_well(vsr, empty, write_story):
+    for number in range(3):
+        write_story(empty / f"mine/{number}", 6)
+    answer = vsr("data lint mine --json")
+    record = json.loads(answer.out)
+    assert "duplicate_across_splits" in {problem["code"] for problem in record["problems"]}
+    assert (answer.code, record["errors"]) == (0, 0)
+
+
 def test_lint_shows_a_few_places_of_each_kind_or_all(vsr, empty, write_story):
     for number in range(5):
         write_story(empty / f"mine/{number}", 2)
@@ -81,7 +90,7 @@ def test_lint_shows_a_few_places_of_each_kind_or_all(vsr, empty, write_story):
     assert every.out.count("with its 2 frames") == 5
     assert "more" not in every.out
     # What it is and what to do, once.
-    assert few.out.count("add some, or use --short pad") == 1
+    assert few.out.count("add frames, or use --short-stories pad") == 1
 
 
 def test_lint_shows_frames_counted_from_one(vsr, stories):
@@ -102,7 +111,7 @@ def test_options_of_preparing_reach_a_source(vsr, stories):
     (stories / "groups.csv").write_text("story,group\nstory-0,a\nstory-1,a\n")
     limited = json.loads(vsr("data lint mine --limit 1 --json").out)
     assert limited["problems"] == []
-    # The same images in each story: errors wherever two splits hold one.
+    # The same images in each story, so two splits have each of them.
     assert "duplicate_across_splits" in vsr("data lint mine").out
     grouped = vsr("data lint mine --groups groups.csv --split train --json")
     assert "no_group" in {problem["code"] for problem in json.loads(grouped.out)["problems"]}

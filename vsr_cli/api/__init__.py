@@ -26,13 +26,13 @@ from .contracts import (
     last_real,
 )
 from .decoding import Decoding
-from .foreign_models import refuse_foreign_code
+from .foreign_models import refuse_foreign_code, refuse_missing_tensors
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
-from .reading.delimited import TableRow, read_table
+from .reading.delimited import TableRow, describe_missing_columns, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .reading.paths import NoFile, find_file, is_file, leads_outside
-from .reading.text_files import encoding_of, open_bytes, open_text, undecodable
+from .reading.text_files import encoding_of, open_bytes, open_text, refuse_unreadable, source_file, undecodable
 from .requirements import Requirement, missing_download, missing_file, missing_model, missing_package
 from .stories import (
     Analysis,
@@ -108,6 +108,7 @@ __all__ = [
     "Vocabulary",
     "VsrError",
     "content_key",
+    "describe_missing_columns",
     "encoding_of",
     "find_file",
     "hookimpl",
@@ -133,7 +134,10 @@ __all__ = [
     "reading_errors",
     "refuse_exhaustion",
     "refuse_foreign_code",
+    "refuse_missing_tensors",
+    "refuse_unreadable",
     "shown",
+    "source_file",
     "split_words",
     "split_words_and_punctuation",
     "tidy_text",

@@ -1,9 +1,9 @@
-"""Refuse models that would run code of their own or download other models. Imports no library until it is used."""
+"""Refuse models that would run their own code, download other models or lack weights. Imports no library at import."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,18 @@ def refuse_foreign_code(place: str | Path) -> None:
             continue  # the library reports it
         for problem in _problems(settings):
             raise VsrError(f"{path}: {problem}; choose a model that the library loads by itself")
+
+
+def refuse_missing_tensors(who: str, model: str, missing: Iterable[str], *, option: str) -> None:
+    """Raise VsrError if pretrained weights lack tensors of the network, whose values would then be random.
+
+    `who` is the component as messages name it, `option` the setting that names another model.
+    """
+    if names := sorted(missing):
+        raise VsrError(
+            f"{who}: {model} lacks {len(names)} tensors, such as {names[0]}; "
+            f"choose a complete model by --set {option}=FOLDER"
+        )
 
 
 def _files(place: str) -> Iterator[Path]:

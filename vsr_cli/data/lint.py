@@ -1,4 +1,4 @@
-"""Checking prepared data: what was reported while it was read, and what only the whole of it shows."""
+"""Problems of prepared data: those reported while stories were read, and those found by comparing all stories."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from .splits import SPLITS
 from .windows import cut_windows
 
 NEAR = 4
-"""In how many of their 64 bits the perceptual hashes of images may differ that are called alike. In 241 image books
-(2,404 images) all 30 pairs of two books up to 4 show one drawing; from 6 on, most show nothing in common.
+"""Maximum number of differing bits, of 64, between perceptual hashes of near-duplicates. In 241 picture books (2,404
+images), all 30 pairs of two books up to 4 bits show the same drawing; from 6 on, most are unrelated.
 """
 
-Place = tuple[str, int]
-"""A story, and a frame's index in it."""
+FrameId = tuple[str, int]
+"""A story id, and the index of a frame in the story."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem at one place."""
+    """One problem of a frame or a story."""
 
     code: str
     story: str
-    """Its id; of a story that could not be read, where it is."""
+    """The id of the story, or its location if it could not be read."""
     frame: int | None
-    """Index from 0; None: the whole story."""
+    """Index from 0; None for the whole story."""
     detail: str
 
     @property
     def severity(self) -> Severity:
-        """How bad it is."""
+        """The severity of its code."""
         return defect_of(self.code).severity
 
     def record(self) -> dict[str, str | int | None]:
-        """Return it as JSON has it."""
+        """Return it as in JSON."""
         return {
             "code": self.code,
             "severity": self.severity,
@@ -53,19 +53,21 @@ class Problem:
 
 
 def lint(prepared: Prepared) -> Iterator[Problem]:
-    """Yield every problem of prepared data: those that were found as it was read first, in the order of the stories.
+    """Yield every problem of prepared data; first those found while it was read, in the order of the stories.
 
-    Reads the tables and no image: images are compared by the digests and hashes that are kept of them.
+    Reads no image: images are compared by their stored digests and hashes.
     """
-    told: set[tuple[str, int | str]] = set()
+    reported: set[tuple[str, int | str]] = set()
     for found in prepared.problems():
         problem = Problem(found["code"], found["story"], found["frame"], found["detail"])
         if problem.severity == "error":
-            told.add(_subject(problem))
+            reported.add(_subject(problem))
         yield problem
     split_of_group: dict[str, str] = {}
     for story in prepared.stories():
-        yield from (problem for problem in _lost(story, prepared.manifest["data"]) if _subject(problem) not in told)
+        yield from (
+            problem for problem in _left_out(story, prepared.manifest["data"]) if _subject(problem) not in reported
+        )
         if story.split:
             yield from _repeated(story)
             split = split_of_group.setdefault(story.group, story.split)
@@ -74,21 +76,21 @@ def lint(prepared: Prepared) -> Iterator[Problem]:
     for split in SPLITS:
         yield from _targets_in_context(prepared.windows(split))
     for other, split in combinations(SPLITS, 2):
-        yield from _alike(prepared, split, other)
+        yield from _shared_images(prepared, split, other)
 
 
 def target_in_context(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return for windows, by the rows (W, F) of their frames' images or texts, whether the last is among the others."""
+    """Return for each window whether its target is also in its context, (W,), from rows (W, F) of images or texts."""
     found: NDArray[np.bool_] = (rows[:, :-1] == rows[:, -1:]).any(axis=1)
     return found
 
 
 def _subject(problem: Problem) -> tuple[str, int | str]:
-    """Return what a problem is about: one frame, whatever is wrong with it, or one thing about a whole story."""
+    """Return a key by which each frame, and each code of a whole story, is reported once."""
     return problem.story, problem.code if problem.frame is None else problem.frame
 
 
-def _lost(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Problem]:
+def _left_out(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Problem]:
     """Report which frames of a story are in no window, and why."""
     problems = [frame.problem for frame in story.frames]
     lacking = 0
@@ -107,7 +109,9 @@ def _lost(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Problem]:
             detail = f"{len(dropped)} windows, for {lacking} of its {len(problems)} frames"
             yield Problem("windows_dropped", story.id, None, detail)
     elif story.dropped in problems:
-        yield Problem("story_dropped", story.id, None, f"{lacking} of its {len(problems)} frames lack a half")
+        yield Problem(
+            "story_dropped", story.id, None, f"{lacking} of its {len(problems)} frames lack an image or a text"
+        )
     else:
         yield Problem(story.dropped, story.id, None, f"it is left out, with its {len(problems)} frames")
 
@@ -132,27 +136,30 @@ def _targets_in_context(windows: Windows) -> Iterator[Problem]:
             yield Problem(f"target_{what}_in_context", windows.stories[window], target, detail)
 
 
-def _alike(prepared: Prepared, split: str, other: str) -> Iterator[Problem]:
+def _shared_images(prepared: Prepared, split: str, other: str) -> Iterator[Problem]:
     """Report each image of a split that is also in another split, or a near-duplicate of one there."""
-    places, others = _places(prepared.windows(split)), _places(prepared.windows(other))
-    rows, other_rows = (np.array(sorted(found), dtype=np.int64) for found in (places, others))
+    frames, others = _first_frames(prepared.windows(split)), _first_frames(prepared.windows(other))
+    rows, other_rows = (np.array(sorted(found), dtype=np.int64) for found in (frames, others))
     hashes = prepared.image_facts.hash
-    near: dict[int, list[tuple[int, int]]] = {}
+    pairs: dict[int, list[tuple[int, int]]] = {}
     for left, right in near_duplicates(hashes[rows], hashes[other_rows], distance=NEAR).tolist():
         row, like = int(rows[left]), int(other_rows[right])
         differing = -1 if row == like else int(np.bitwise_count(hashes[row] ^ hashes[like]))
-        near.setdefault(row, []).append((differing, like))
-    for row, found in near.items():
-        (story, frame), (differing, like) = places[row], min(found)
+        pairs.setdefault(row, []).append((differing, like))
+    for row, found in pairs.items():
+        (story, frame), (differing, like) = frames[row], min(found)
         like_story, like_frame = others[like]
-        code, so = ("near_duplicate_across_splits", "is like") if differing >= 0 else ("duplicate_across_splits", "is")
-        more = f", and like {len(found) - 1} more" if len(found) > 1 else ""
-        detail = f"its picture, in {split}, {so} that of {like_story}, frame {like_frame + 1}, in {other}{more}"
+        near = differing >= 0
+        code, relation = (
+            ("near_duplicate_across_splits", "resembles") if near else ("duplicate_across_splits", "equals")
+        )
+        more = f", and resembles {len(found) - 1} more" if len(found) > 1 else ""
+        detail = f"its image, in {split}, {relation} that of {like_story}, frame {like_frame + 1}, in {other}{more}"
         yield Problem(code, story, frame, detail)
 
 
-def _places(windows: Windows) -> dict[int, Place]:
-    """Return for each image of some windows the first place where it stands."""
+def _first_frames(windows: Windows) -> dict[int, FrameId]:
+    """Return the first frame that shows each image of some windows."""
     rows, first = np.unique(windows.image_rows, return_index=True)
     at, frames = first // windows.image_rows.shape[1], _frame_indices(windows).reshape(-1)[first]
     return {
@@ -169,11 +176,11 @@ def _frame_indices(windows: Windows) -> NDArray[np.int64]:
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: dict[Severity, str] = {
-    "error": "a story, a frame or a text is lost, or a score would be wrong",
-    "warning": "something was repaired, or should be looked at",
-    "note": "good to know; nothing that is trained on or scored is touched",
+    "error": "`vsr prepare` leaves out a story, a frame or a text",
+    "warning": "`vsr prepare` accepts the data; something was repaired, or should be checked",
+    "note": "for information; what is trained on and scored is not affected",
 }
-"""From bad to harmless, with what each means."""
+"""From the most to the least severe, with the meaning of each. Errors alone make `vsr data lint` exit with code 1."""
 
 
 @dataclass(frozen=True)
@@ -182,100 +189,100 @@ class Defect:
 
     severity: Severity
     meaning: str
-    """What it is; what to do."""
+    """Description; remedy."""
 
 
 _MEANINGS: dict[Severity, dict[str, str]] = {
     "error": {
-        "bad_annotation": "an entry of the annotations has another form than it should; take the file as published",
-        "bad_json_line": "a line is no story; write {'id': …, 'frames': [{'image': …, 'text': …}]} as JSON in one line",
-        "bad_order": "the photos' places do not follow one after the other; number them without gaps",
-        "bad_quotes": "a row's quotes do not match, and it is left out; put its text in quotes, quotes in it twice",
-        "bad_story_json": "a story.json is no story; write {'frames': [{'image': …, 'text': …}]} as JSON",
-        "duplicate_across_splits": "one picture is in two splits, so a score on it misleads; group its stories",
-        "duplicate_story_id": "two stories have one id, and the second is left out; give each its own",
-        "empty_text": "a frame's text is empty, so the frame is in no window; write the text, or remove the frame",
+        "bad_annotation": "an entry of the annotations has the wrong structure; use the file as published",
+        "bad_json_line": "a line is not a story; write {'id': …, 'frames': [{'image': …, 'text': …}]} in one line",
+        "bad_order": "the positions of the photos are not consecutive; number them without gaps",
+        "bad_quotes": "a row has unmatched quotes, and is left out; put texts in quotes, and double those in it",
+        "bad_story_json": "a story.json is not a story; write {'frames': [{'image': …, 'text': …}]} as JSON",
+        "duplicate_story_id": "two stories have the same id, and the second is left out; make the ids unique",
+        "empty_text": "a frame has an empty text, so the frame is in no window; write the text, or remove the frame",
         "extra_cells": "a row has more cells than there are columns, and is left out; put texts in quotes",
-        "group_in_two_splits": "one group is in two splits; split by group, or correct the source's own splits",
-        "image_too_large": "a picture has too many pixels to be decoded; scale it down",
-        "length_mismatch": "a story has not as many images as texts, so pairs may be wrong; export the data again",
-        "line_too_long": "a line is too long to be a story; write one story a line, with pictures as paths",
-        "missing_image": "a frame has no image, so it is in no window; put the file there, or remove the frame",
-        "missing_order": "a row does not say its place in its story; give every row one",
-        "missing_segment": "a story's text skips a frame, so the frame is in no window; see if the text is whole",
+        "image_too_large": "an image has too many pixels to be decoded; resize it",
+        "length_mismatch": "a story has different numbers of images and texts; export the data again",
+        "line_too_long": "a line exceeds the length limit; write one story per line, with images as paths",
+        "missing_image": "a frame has no image, so it is in no window; add the file, or remove the frame",
+        "missing_order": "a row has no position in its story; set the order of every row",
+        "missing_segment": "a story's text skips a frame, so the frame is in no window; check that it is complete",
         "missing_story": "a row names no story; fill in its cell",
         "missing_story_id": "a row names no story; fill in its cell",
         "missing_text": "a frame has no text, so it is in no window; write the text, or remove the frame",
-        "no_frames": "a story has no frames; give it pairs of an image and a text",
-        "no_images": "a story has no images; fetch or export the data again",
-        "no_pairs": "a story has no image and text that belong together; name them alike, as 01.jpg and 01.txt",
-        "no_text": "a story has no text at all; fetch or export the data again",
+        "no_frames": "a story has no frames; add pairs of an image and a text",
+        "no_images": "a story has no images; download or export the data again",
+        "no_pairs": "a story has no pair of an image and a text; use the same stem for both, as in 01.jpg and 01.txt",
+        "no_text": "a story has no text; download or export the data again",
         "not_lists": "a cell that should list images or texts does not; name another column, or use layout=frames",
-        "outside_folder": "an image lies outside the data's folder, and is not read; copy it there",
-        "outside_story": "a file lies outside its story's folder, and is not read; copy it there",
-        "scattered_story": "rows of a story come after those of others, and are left out; sort the rows by story",
-        "segment_out_of_range": "a text speaks of an image that is not there, and is left out; see what is missing",
-        "story_dropped": "no window of a story is left, so all of it is lost; mend the frames that are named beside it",
-        "story_too_short": "a story has too few frames for a window, and is left out; add some, or use --short pad",
-        "text_outside_segment": "text stands before or between segments, and is left out; move it into one",
-        "truncated_image": "a picture's file breaks off early; copy or download it again",
-        "two_albums": "a story's photos are of two albums, which could part across splits; leave one",
-        "two_groups": "a story's rows name two groups; leave one",
-        "two_splits": "a story's rows name two splits; leave one",
-        "unknown_split": "a story's split is none of train, validation and test; rename it",
+        "outside_folder": "an image is outside the folder of the data, and is not read; copy it there",
+        "outside_story": "a file is outside the folder of its story, and is not read; copy it there",
+        "scattered_story": "rows of a story follow those of others, and are left out; sort the rows by story",
+        "segment_out_of_range": "a text of an image that does not exist is left out; check for missing images",
+        "story_dropped": "a story has no complete window, and is left out; fix the frames that are listed with it",
+        "story_too_short": "a story is too short for a window, and is left out; add frames, or use --short-stories pad",
+        "text_outside_segment": "text before or between segments is left out; move it into a segment",
+        "truncated_image": "an image file is truncated; copy or download it again",
+        "two_albums": "the photos of a story are of two albums, which could fall into two splits; use one",
+        "two_groups": "the rows of a story name two groups; use one",
+        "two_splits": "the rows of a story name two splits; use one",
+        "unknown_split": "the split of a story is none of train, validation and test; rename it",
         "unreadable_folder": "a folder cannot be read; check its permissions",
-        "unreadable_image": "a file is no picture of a known kind, or damaged; replace it by a JPEG, PNG or WebP file",
+        "unreadable_image": "a file is damaged or no supported image; replace it with a JPEG, PNG or WebP file",
         "unreadable_text": "a text cannot be read; check the file, and save it as UTF-8",
-        "unsupported_image": "an image is of a kind that is not read; convert it to JPEG or PNG",
-        "unsupported_text": "a text is of a kind that is not read; save it as plain text, .txt",
+        "unsupported_image": "an image has an unsupported format; convert it to JPEG or PNG",
+        "unsupported_text": "a text has an unsupported format; save it as plain text, .txt",
         "wrong_encoding": "a text is not in UTF-8; save it as UTF-8",
     },
     "warning": {
-        "analysis_out_of_range": "an image that is not there is described: left out; see if images are missing",
-        "box_out_of_range": "a box leaves its image: clipped, or left out where nothing remains; correct it",
-        "duplicate_analysis": "an image is described twice: joined; see if one is another image's",
-        "duplicate_image": "two image files have one stem: the first is taken; remove the other",
-        "duplicate_order": "two frames have one place: they keep the source's order; number them anew",
-        "duplicate_segment": "two segments have one number: joined in order; see if one should have another",
-        "duplicate_text": "two text files have one stem: the first is taken; remove the other",
-        "empty_entity": "a tag stands around no text: left out; see if a word is missing",
-        "frame_count_mismatch": "a story says that it has another number of images; see if some are missing",
-        "mismatched_close": "a tag is closed by another kind's: the tagged words end there; correct the closing tag",
-        "missing_number": "the numbers of a story's frames have a gap; see if files are missing, or number them anew",
-        "near_duplicate_across_splits": "pictures of two splits look alike; if they are one, group their stories",
-        "no_group": "the file of groups does not name a story: it is a group of its own; add its line",
-        "repeated_image": "two frames of a story have one picture; see if one should have another",
-        "repeated_text": "two frames of a story have one text; see if one should have another",
-        "shifted_row": "a table's row has too many cells: what is certain is kept; look for a bar within a cell",
-        "stray_file": "a file among numbered pairs is named otherwise: left out; number it if it is a frame",
-        "target_image_in_context": "a window's target picture is among its inputs: trained on, never scored; see why",
-        "target_text_in_context": "a window's target text is among its inputs: trained on, never scored; see why",
-        "unclosed_entity": "a tag is never closed: the tagged words run to the segment's end; close it",
-        "unclosed_segment": "a segment is never closed: it runs to the next; see if the text breaks off early",
-        "unknown_attribute": "a tag holds something that is no id: left out; see what it should have been",
-        "unknown_id": "a tag names somebody or something that no table describes; correct the id, or add the row",
-        "unnumbered_pair": "a pair among numbered ones has no number: read in the order of names; number it",
-        "unknown_table": "a table has none of the known headings: left out; correct them",
-        "unreadable_box": "a box is not four numbers that make one: left out; correct it",
-        "unreadable_row": "a row does not fit its table: left out; correct its cells",
+        "analysis_out_of_range": "a description of an image that does not exist is left out; check for missing images",
+        "box_out_of_range": "a bounding box exceeds its image: clipped, or left out if nothing remains; correct it",
+        "duplicate_across_splits": "an image is in two splits, and is not scored as a target; group its stories",
+        "duplicate_analysis": "an image is described twice: merged; check whether one describes another image",
+        "duplicate_image": "two image files have the same stem: the first is used; remove the other",
+        "duplicate_order": "two frames have the same position: they stay in the order of the source; renumber them",
+        "duplicate_segment": "two segments have the same number: joined in order; check their numbers",
+        "duplicate_text": "two text files have the same stem: the first is used; remove the other",
+        "empty_entity": "a tag without text is left out; check for a missing word",
+        "frame_count_mismatch": "a story states another number of images than it has; check for missing images",
+        "group_in_two_splits": "the source has a group in two splits; use --split group, or correct its splits",
+        "mismatched_close": "the closing tag is of another kind: the tagged words end there; correct the closing tag",
+        "missing_number": "the numbers of the frames of a story have a gap; check for missing files, or renumber them",
+        "near_duplicate_across_splits": "similar images are in two splits; if they show the same, group their stories",
+        "no_group": "the group file does not list a story, which becomes a group of its own; add a line",
+        "repeated_image": "two frames of a story have the same image; check whether one should have another",
+        "repeated_text": "two frames of a story have the same text; check whether one should have another",
+        "shifted_row": "a table row has too many cells: only unambiguous ones are used; look for a bar within a cell",
+        "stray_file": "a file without a number among numbered pairs is left out; number it if it is a frame",
+        "target_image_in_context": "the target image of a window is in its context: trained on, not scored; check why",
+        "target_text_in_context": "the target text of a window is in its context: trained on, not scored; check why",
+        "unclosed_entity": "a tag is not closed: the tagged words extend to the end of the segment; close it",
+        "unclosed_segment": "a segment is not closed: it extends to the next; check whether the text is truncated",
+        "unknown_attribute": "an attribute of a tag that is not an id is left out; correct it",
+        "unknown_id": "a tag refers to an id that is in no table; correct the id, or add the row",
+        "unnumbered_pair": "a pair without a number among numbered ones is read in the order of names; number it",
+        "unknown_table": "a table with unknown headings is left out; correct them",
+        "unreadable_box": "a bounding box that is not four valid numbers is left out; correct it",
+        "unreadable_row": "a row that does not fit its table is left out; correct its cells",
     },
     "note": {
-        "missing_analysis": "an image is not described; nothing to do, as nothing is trained on descriptions",
-        "missing_tables": "no image of a story is described; nothing to do, as nothing is trained on descriptions",
-        "not_in_split_file": "the split file does not name a story, which is left out; add its line if it should be in",
-        "old_form": "a tag carries a box, as in an older form of the data: left out; nothing to do",
-        "windows_dropped": "some windows of a story are left out for frames that lack a half; mend those frames",
+        "missing_analysis": "an image has no description; no action needed, as descriptions are not used in training",
+        "missing_tables": "no image of a story has a description; no action needed, as they are not used in training",
+        "not_in_split_file": "the split file does not list a story, which is left out; add a line to include it",
+        "old_form": "a tag has a bounding box, as in an older format of the data: left out; no action needed",
+        "windows_dropped": "some windows of a story are left out, as frames lack an image or a text; fix those frames",
     },
 }
 
 DEFECTS: dict[str, Defect] = {
     code: Defect(severity, meaning) for severity, meanings in _MEANINGS.items() for code, meaning in meanings.items()
 }
-"""By code, as docs/mkdocs/hooks.py lists them."""
+"""By code; docs/mkdocs/hooks.py makes a page of them."""
 
-UNKNOWN = Defect("warning", "a plugin reports it by a code that vsr does not know; see the plugin's documentation")
+UNKNOWN = Defect("warning", "a code of a plugin; see the documentation of the plugin")
 
 
 def defect_of(code: str) -> Defect:
-    """Return what is known of a code."""
+    """Return the severity and meaning of a code."""
     return DEFECTS.get(code, UNKNOWN)

@@ -14,13 +14,13 @@ from vsr_cli.api import (
     Note,
     Rejected,
     Story,
-    VsrError,
     find_file,
     natural,
     nfc,
     own_name,
     read_table,
     shown,
+    source_file,
     tidy_text,
 )
 
@@ -121,16 +121,7 @@ class CsvDataset:
 
 
 def _file(source: str | None) -> Path:
-    if source is None:
-        raise VsrError("csv: no source is given; name a .csv or .tsv file with one frame a row")
-    path = Path(source)
-    if path.is_dir():
-        raise VsrError(f"{source}: is a folder; name the .csv or .tsv file in it")
-    if not path.exists():
-        raise VsrError(f"{source}: no such file; name a .csv or .tsv file with one frame a row")
-    if not path.is_file():
-        raise VsrError(f"{source}: is not a regular file; name a .csv or .tsv file")
-    return path
+    return source_file(source, dataset="csv", kind=".csv or .tsv", content="one frame per row")
 
 
 def _stories(

@@ -11,11 +11,10 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from vsr_cli.api import VsrError, image_suffixes
+from vsr_cli.api import VsrError, describe_missing_columns, image_suffixes
 
 from .hub_source import HubStream
 
@@ -226,12 +225,9 @@ def _names(rows: Any) -> list[str]:
 
 
 def _check_columns(place: Place, split: str, names: list[str], columns: Mapping[str, str]) -> None:
-    for option, column in columns.items():
-        if column not in names:
-            close = get_close_matches(column, names, n=3, cutoff=0.5)
-            near = f"did you mean {' or '.join(close)}?" if close else f"name one with --set dataset.{option}=COLUMN"
-            has = ", ".join(names)[:300] or "none"
-            raise VsrError(f"{place}: split {split} has no column {column!r} for {option} (has: {has}); {near}")
+    if missing := {option: column for option, column in columns.items() if column not in names}:
+        line = describe_missing_columns(missing, names, hint=lambda option: f" (--set dataset.{option}=COLUMN)")
+        raise VsrError(f"{place}: split {split}: {line}")
 
 
 def _undecoded(rows: Any) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -28,7 +26,9 @@ from vsr_cli.api import (
     nfc,
     open_bytes,
     own_name,
+    refuse_unreadable,
     shown,
+    source_file,
     tidy_text,
 )
 
@@ -148,7 +148,7 @@ class JsonlDataset:
     def survey(self, source: str | None) -> Survey:
         """Count the lines that are not blank: they hold texts and paths, which is fast."""
         path = _file(source)
-        with _readable(path):
+        with refuse_unreadable(path):
             if (entries := entries_of(path, most=MAX_WHOLE)) is not None:
                 return Survey(stories=len(entries))
             with open_bytes(path) as file:
@@ -156,33 +156,11 @@ class JsonlDataset:
 
 
 def _file(source: str | None) -> Path:
-    if source is None:
-        raise VsrError(f"jsonl: no source is given; name a .jsonl file with one story a line: {SHAPE}")
-    path = Path(source)
-    if path.is_dir():
-        raise VsrError(f"{source}: is a folder; name the .jsonl file in it")
-    if not path.exists():
-        raise VsrError(f"{source}: no such file; name a .jsonl file with one story a line: {SHAPE}")
-    if not path.is_file():
-        raise VsrError(f"{source}: is not a regular file; name a .jsonl file")
-    return path
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Raise a VsrError for any error about an unreadable file."""
-    where = shown(str(path))
-    try:
-        yield
-    except (EOFError, zlib.error) as error:
-        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
+    return source_file(source, dataset="jsonl", kind=".jsonl", content=f"one story per line: {SHAPE}")
 
 
 def _stories(path: Path) -> Iterator[Story | Rejected]:
-    with _readable(path):
+    with refuse_unreadable(path):
         entries = entries_of(path, most=MAX_WHOLE)
     return _of_lines(path) if entries is None else _of_entries(path, entries)
 
@@ -197,7 +175,7 @@ def _of_entries(path: Path, entries: Sequence[Any]) -> Iterator[Story | Rejected
 
 def _of_lines(path: Path) -> Iterator[Story | Rejected]:
     folder = path.parent.resolve()
-    with _readable(path), open_bytes(path) as file:
+    with refuse_unreadable(path), open_bytes(path) as file:
         for number, line in enumerate(_lines(file), start=1):
             where = f"{shown(str(path))}:{number}"
             if line is None:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
 from . import LatentOptions
 
@@ -116,11 +116,7 @@ def _load(options: LatentOptions) -> Any:
     autoencoder, report = getattr(diffusers, name).from_pretrained(
         place / inner, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    if missing := sorted(report["missing_keys"]):
-        raise VsrError(
-            f"image decoder latent: {options.model} lacks {len(missing)} tensors, such "
-            f"as {missing[0]}; choose a complete model by --set image_decoder.model=FOLDER"
-        )
+    refuse_missing_tensors("image decoder latent", options.model, report["missing_keys"], option="image_decoder.model")
     return autoencoder.float()
 
 

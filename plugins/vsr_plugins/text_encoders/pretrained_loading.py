@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safetensors import SafetensorError
 
-from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code
+from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
 from . import DistilBertOptions, HfTextOptions
 from .pretrained_reading import SIGLIPS, Reading, find_reading
@@ -82,12 +82,8 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
         trust_remote_code=False,
         output_loading_info=True,
     )
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLERS))
-    if missing:
-        raise VsrError(
-            f"text encoder: {options.model} lacks {len(missing)} tensors, "
-            f"such as {missing[0]}; choose a complete model by --set text.model=FOLDER"
-        )
+    missing = [name for name in report["missing_keys"] if not name.startswith(POOLERS)]
+    refuse_missing_tensors("text encoder", options.model, missing, option="text.model")
     return without_pooler(model)
 
 

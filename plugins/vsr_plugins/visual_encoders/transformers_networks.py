@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code
+from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
 from . import HfVisionOptions
 from .preprocessing import FILE, Preprocessing
@@ -116,13 +116,12 @@ def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
         trust_remote_code=False,
         output_loading_info=True,
     )
-    missing = sorted(report["missing_keys"])
-    if options.pooling != "pooler":
-        missing = [name for name in missing if not name.startswith("pooler.")]
-    if missing:
-        remedy = "set visual.pooling to cls or mean" if missing[0].startswith("pooler.") else "choose a complete model"
+    missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+    refuse_missing_tensors("visual encoder hf-vision", options.model, missing, option="visual.model")
+    if options.pooling == "pooler" and report["missing_keys"]:
         raise VsrError(
-            f"visual encoder hf-vision: {options.model} lacks {len(missing)} tensors, such as {missing[0]}; {remedy}"
+            f"visual encoder hf-vision: {options.model} lacks the weights of its pooler; "
+            "set visual.pooling to cls or mean"
         )
     return config, model
 

@@ -221,8 +221,9 @@ def test_a_card_that_names_data_elsewhere_is_refused(tmp_path: Path, files: str)
 
 def test_columns_that_are_not_there_are_named_with_the_nearest(tmp_path: Path) -> None:
     path = stories_file(tmp_path / "s.parquet", ("a", [still(0)], ["A"]))
-    says = "no column 'image' for images (has: id, images, texts, other); did you mean images?"
-    assert says in problem(path, images="image")
+    message = problem(path, images="image")
+    assert "split train: no column 'image'; did you mean images? (--set dataset.images=COLUMN)" in message
+    assert "known: id, images, texts, other" in message
     assert "--set dataset.group=COLUMN" in problem(path, group="zzzz")
 
 

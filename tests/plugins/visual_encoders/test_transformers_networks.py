@@ -183,7 +183,7 @@ def test_a_model_that_cannot_be_had_names_the_remedies(no_network, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "pooling", "complaint"),
     [
-        ("classifier", "pooler", "such as pooler.dense.bias; set visual.pooling to cls or mean"),
+        ("classifier", "pooler", "lacks the weights of its pooler; set visual.pooling to cls or mean"),
         ("siglip", "cls", "has no class token (siglip_vision_model); set visual.pooling to pooler or mean"),
         ("convnext", "cls", "has no class token (convnext)"),
     ],

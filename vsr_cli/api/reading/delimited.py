@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import VsrError
 from ...files.names import nfc, shown
-from .text_files import open_text, undecodable
+from .text_files import open_text, refuse_unreadable, undecodable
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_CELL = 16 * 2**20
@@ -57,10 +56,11 @@ def read_table(
     another one.
     """
     where = shown(str(path))
-    try:
+    with refuse_unreadable(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise VsrError(f"{where}: is a pipe or a device, and a table is read twice; save it to a file first")
-        with open_text(path, newline="") as file:
+    try:
+        with refuse_unreadable(path), open_text(path, newline="") as file:
             lines = _Lines(file)
             chosen, width, places = _header(lines, where, columns, delimiter, usual=_usual(path), hint=hint)
 
@@ -81,11 +81,6 @@ def read_table(
                     yield TableRow(line=lines.number, cells=picked(record.cells), problem=problem)
     except UnicodeDecodeError as error:
         raise VsrError(f"{where}: {undecodable(path)}") from error
-    except (EOFError, zlib.error) as error:
-        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
     except ValueError as error:
         raise VsrError(f"{where}: cannot be read as a table ({error}); save it as CSV in UTF-8") from error
 
@@ -220,9 +215,16 @@ def _lacking(where: str, header: list[str], columns: Mapping[str, str], *, hint:
         if keys.count(_key(column)) > 1:
             return f"{where}: two columns are called {column!r}; rename one"
     missing = {name: column for name, column in columns.items() if _key(column) not in keys}
-    said = []
+    return f"{where}: {describe_missing_columns(missing, names, hint=hint)}"
+
+
+def describe_missing_columns(missing: Mapping[str, str], known: Sequence[str], *, hint: Callable[[str], str]) -> str:
+    """Return one line on columns that a table lacks, with similar names of its own columns.
+
+    `missing` maps what a column is requested as to its name; `hint` returns how the user names another column.
+    """
+    lines = []
     for name, column in missing.items():
-        close = get_close_matches(column, names, n=3, cutoff=0.5)
-        said.append(f"no column {column!r}" + (f"; did you mean {' or '.join(close)}?" if close else "") + hint(name))
-    known = ", ".join(names)[:200] or "none"
-    return f"{where}: {'; '.join(said)}; known: {known}"
+        close = get_close_matches(column, known, n=3, cutoff=0.5)
+        lines.append(f"no column {column!r}" + (f"; did you mean {' or '.join(close)}?" if close else "") + hint(name))
+    return f"{'; '.join(lines)}; known: {', '.join(known)[:200] or 'none'}"

@@ -6,8 +6,13 @@ import codecs
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO, cast
+
+from ...errors import VsrError
+from ...files.names import shown
 
 MARKS = (
     # The longer ones first: UTF-32's begins with UTF-16's.
@@ -17,8 +22,6 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-
 GZIP = b"\x1f\x8b"
 
 
@@ -42,6 +45,36 @@ def open_text(path: Path, *, newline: str | None = None) -> TextIO:
 def encoding_of(start: bytes) -> str:
     """Return the encoding of a text whose first four bytes these are: what its mark says, else UTF-8."""
     return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
+
+
+def source_file(source: str | None, *, dataset: str, kind: str, content: str) -> Path:
+    """Return the path of a dataset's source that must be a file. Raises VsrError if it is none.
+
+    `kind` names the files that the dataset reads, `content` what they hold, for messages.
+    """
+    if source is None:
+        raise VsrError(f"{dataset}: no source is given; name a {kind} file with {content}")
+    path = Path(source)
+    if path.is_dir():
+        raise VsrError(f"{source}: is a folder; name the {kind} file in it")
+    if not path.exists():
+        raise VsrError(f"{source}: no such file; name a {kind} file with {content}")
+    if not path.is_file():
+        raise VsrError(f"{source}: is not a regular file; name a {kind} file")
+    return path
+
+
+@contextmanager
+def refuse_unreadable(path: Path) -> Iterator[None]:
+    """Raise VsrError, naming the file, for any error of the system or of gzip in the block."""
+    where = shown(str(path))
+    try:
+        yield
+    except (EOFError, zlib.error) as error:
+        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
 
 
 def undecodable(path: Path) -> str:

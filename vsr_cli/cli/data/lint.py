@@ -41,7 +41,7 @@ def data_lint(
     every: Annotated[bool, typer.Option("--all", help="Show every problem, not a few of each kind.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the problems of stories, by kind. Exit code 1 if there are errors."""
+    """List the problems of stories, by kind. Exit code 1 if any is an error, that is, something is left out."""
     flags = {"data.limit": limit, "data.split": split, "data.group_csv": groups}
     found = find_problems(load_registry(), source, dataset=dataset, flags=flags, assignments=assignments or [])
     if as_json:
