@@ -76,8 +76,8 @@ def main() -> None:
             spaces = EmbeddingSpaces(model, device)
             for split in ("test", "train"):
                 rows = prepared.windows(split)
-                spaces.images(prepared.frames.images, rows.image_rows, kept=features.visual)
-                spaces.texts(features.tokens, rows.text_rows, kept=features.text)
+                spaces.images(prepared.frames.images, rows.image_rows, features=features.visual)
+                spaces.texts(features.tokens, rows.text_rows, features=features.text)
 
         part = Part(prepared, prepared, lambda: model)
 

@@ -22,8 +22,8 @@ from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
 from vsr_plugins.datasets.storyworld.cast import CHARACTERS, ERRANDS, PLACES, THINGS
-from vsr_plugins.datasets.storyworld.telling import tell, tellings
-from vsr_plugins.datasets.storyworld.world import Fact, World, draw_world, facts_told, scene
+from vsr_plugins.datasets.storyworld.narration import all_texts, frame_text
+from vsr_plugins.datasets.storyworld.world import Fact, World, draw_world, facts_stated, scene_at
 
 CONTEXT = 4
 NO_IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
@@ -37,12 +37,12 @@ def continuations(world: World, t: int, *, seen: int = CONTEXT) -> list[tuple[fl
     assert CONTEXT <= t < len(world), f"frame {t} has no context of {CONTEXT} in a story of {len(world)}"
     assert 1 <= seen <= CONTEXT, seen
     hour = world.first_hour + t
-    known = {fact for before in range(hour - seen, hour) for fact in facts_told(before)}
-    wanted = sorted(set(facts_told(hour)) - known)
+    known = {fact for before in range(hour - seen, hour) for fact in facts_stated(before)}
+    wanted = sorted(set(facts_stated(hour)) - known)
     total: dict[str, float] = defaultdict(float)
     completions = list(_completions(world, known, wanted))
     for completion in completions:
-        for probability, text in tellings(scene(completion, t), frame=t):
+        for probability, text in all_texts(scene_at(completion, t), frame=t):
             total[text] += probability / len(completions)
     return sorted(((probability, text) for text, probability in total.items()), key=lambda item: (-item[0], item[1]))
 
@@ -129,7 +129,7 @@ def samples(stories: int, seen: int) -> list[Sample]:
     found = []
     for index in range(stories):
         world = draw_world(0, index)
-        texts = [clean_text(tell(world, t).text) for t in range(len(world))]
+        texts = [clean_text(frame_text(world, t).text) for t in range(len(world))]
         for t in range(CONTEXT, len(world)):
             guess = clean_text(oracle_text(world, t, seen=seen)) if seen else texts[t - 1]
             found.append(

@@ -42,7 +42,7 @@ def test_a_quiet_process_leaves_the_line_to_the_one_that_speaks(monkeypatch, cap
     monkeypatch.setattr(console.err, "quiet", True)
     console.say("what all would say alike")
     console.fail("what only this one knows")
-    assert waited == [console.OTHERS_TURN]
+    assert waited == [console.QUIET_DELAY]
     assert capsys.readouterr().err == "error: what only this one knows\n"
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vsr_cli import system_errors
 from vsr_cli.api import Rejected, Story
-from vsr_cli.data.images import read_picture
-from vsr_cli.data.preparation.story_encoding import content_of, digitise
+from vsr_cli.data.images import read_image
+from vsr_cli.data.preparation.story_encoding import content_of, encode_story
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation import predictions
@@ -47,9 +47,9 @@ def readers(folder):
         "json": lambda: read_json(folder / "a.json", what="settings"),
         "shard": lambda: map_shard(folder / "a.safetensors"),
         "weights": lambda: load_weights(folder / "a.safetensors"),
-        "picture": lambda: read_picture(folder / "1.jpg", where="1.jpg", size=32, resize="stretch"),
+        "picture": lambda: read_image(folder / "1.jpg", where="1.jpg", size=32, resize="stretch"),
         "digest": lambda: content_of(story),
-        "decoding": lambda: digitise(story, size=32, resize="stretch"),
+        "decoding": lambda: encode_story(story, size=32, resize="stretch"),
         "story": lambda: read_story(folder),
     }
 
@@ -88,7 +88,7 @@ def test_rows_of_more_files_than_may_be_open_are_read_a_few_at_a_time(tmp_path):
         (errno.ENFILE, "close other programs"),
         (errno.ENOMEM, "Cannot allocate memory; close other programs"),
         (errno.EACCES, "check the path and its permissions"),
-        (errno.EIO, "reports an error of its own"),
+        (errno.EIO, "the disk or the network reports an error"),
     ],
 )
 def test_a_map_that_the_system_refuses_says_why(tmp_path, monkeypatch, number, says):

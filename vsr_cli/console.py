@@ -1,8 +1,8 @@
-"""What people see: two consoles, one for results on stdout, one for everything else on stderr.
+"""Terminal output: one console for results on stdout, one for everything else on stderr.
 
-All that is shown passes through here, also what libraries and plugins print, so that no name, caption or message can
-command the terminal or pass for a line of ours (`visible`). Text is shown as it is: markup is only ever in the literal
-patterns of `styled`, so a name such as `[/red]` is that name.
+All output passes through this module, also that of libraries and plugins, so that no name, caption or message can send
+control sequences to the terminal or imitate a line of vsr (`visible`). Text is printed literally: markup occurs only in
+the patterns of `styled`, so a name such as `[/red]` is printed as it is.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .escaping import visible, visible_json, visible_lines
 from .files.strict_json import to_json, undefined_as_null
 
 PLAIN = str.maketrans("…–—−‘’“”«»×·•→←↑↓✓✗═─│", '~---\'\'""""x.*><^v+x=-|')
-"""What stands for a typographic character where it cannot be written: one that is as wide."""
+"""Replacements of the same width for typographic characters that an encoding lacks."""
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return a text as wide as it is, with "?" for what an encoding lacks, so that a table's columns stay in line."""
+    """Return a text of the same width, with "?" for characters that an encoding lacks, so that tables stay aligned."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -42,7 +42,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 class _VisibleConsole(Console):
-    """A console on which characters that act on a terminal are shown as escapes, a line's end within a text too."""
+    """A console that prints control characters as escapes, including line breaks within a text."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
@@ -51,7 +51,7 @@ class _VisibleConsole(Console):
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        # What was made a rich Text elsewhere has not passed through `render_str`.
+        # A rich Text from elsewhere has not passed through `render_str`.
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -59,14 +59,14 @@ class _VisibleConsole(Console):
                 yield Segment(encodable(visible_lines(segment.text), self.encoding), segment.style)
 
 
-# soft_wrap: a message stays one line, so that a log can be searched and a path copied whole.
+# soft_wrap: a message stays on one line, so that logs can be searched and paths copied.
 out = _VisibleConsole()
-# Where a launcher has started several processes, what each of them would say alike is said once a machine.
+# In a distributed launch, only the first process of each machine logs.
 err = _VisibleConsole(stderr=True, quiet=not speaks())
 
 
 def styled(pattern: str, *values: object) -> Text:
-    """Return a text for a console or a table's cell: rich's markup in the pattern, `{}` where a value stands as it is.
+    """Return a text for a console or a table cell: a pattern with rich markup, where `{}` stands for a literal value.
 
     `styled("[bold]{}[/bold], a {}", name, kind)`
     """
@@ -83,40 +83,40 @@ def warn(message: str) -> None:
     err.print(styled("[yellow]warning:[/yellow] {}", message), soft_wrap=True)
 
 
-def say_traceback(error: BaseException) -> None:
-    """Show where an error arose, on stderr."""
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of an error to stderr."""
     err.file.write(visible_lines("".join(traceback.format_exception(error))))
 
 
-OTHERS_TURN = 10.0
-"""Seconds that a quiet process leaves to the one that speaks."""
+QUIET_DELAY = 10.0
+"""Seconds that a quiet process waits before it reports an error itself."""
 
 
 def fail(*messages: str) -> None:
     """Write the errors that end a command to stderr, one line each.
 
-    Of several processes that make the same one, the one that is not quiet tells of it and ends, and the launcher then
-    ends the others while they wait here. One that is left over is the only one to know.
+    If several processes fail alike, the one that is not quiet reports the error and ends, and the launcher then ends
+    the others while they wait here. A process that is still running afterwards is the only one with the error.
     """
     if err.quiet:
-        time.sleep(OTHERS_TURN)
+        time.sleep(QUIET_DELAY)
         err.quiet = False
     for message in messages:
         err.print(styled("[bold red]error:[/bold red] {}", message), soft_wrap=True)
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
-    """Write one JSON value and a line's end to stdout, and nothing else. What is not finite is null."""
-    # A reader of JSON takes it for UTF-8, whatever the terminal's encoding is.
+    """Write one JSON value and a line break to stdout. Numbers that are not finite become null."""
+    # JSON readers expect UTF-8, whatever the encoding of the terminal is.
     text = to_json(undefined_as_null(value), indent=indent, ascii_only=not out.encoding.startswith("utf"))
     out.file.write(visible_json(text) + "\n")
 
 
 @contextmanager
 def results_alone_on_stdout() -> Iterator[None]:
-    """Reserve stdout for what `out` and `print_json` write, in a block, and show what all others print on stderr.
+    """Reserve stdout for `out` and `print_json` in a block, and redirect all other output to stderr.
 
-    That a plugin, a library or its compiled code prints must not break the JSON or the table that a command writes.
+    Output of a plugin, a library or its compiled code must not break the JSON or the table that a command writes.
     """
     stdout, stderr = sys.stdout, sys.stderr
     results, descriptor = _moved(stdout)
@@ -138,9 +138,9 @@ def results_alone_on_stdout() -> Iterator[None]:
 
 
 def _moved(stdout: Any) -> tuple[Any, int | None]:
-    """Let file descriptor 1 lead to stderr. Return the stream that still leads to stdout, and its descriptor.
+    """Redirect file descriptor 1 to stderr. Return a stream to the original stdout, and its descriptor.
 
-    Where stdout has been replaced within Python there is no descriptor to move, and the stream stays as it is.
+    If stdout has been replaced within Python, there is no descriptor to redirect, and the stream is returned unchanged.
     """
     if stdout is None:  # the process was started with stdout closed
         return _ClosedStream(), None
@@ -163,14 +163,14 @@ def _moved(stdout: Any) -> tuple[Any, int | None]:
 
 
 class _ClosedStream(io.TextIOBase):
-    """Stands for a stdout that is closed: a command that has a result to write there fails, others do not."""
+    """Replaces a closed stdout: a command that writes a result there fails, others do not."""
 
     def write(self, text: str) -> int:
         raise VsrError("stdout is closed, so the result cannot be written; redirect it to a file, or to /dev/null")
 
 
 class _VisibleStream(io.TextIOBase):
-    """Writes to another stream with characters that act on a terminal as escapes, but for lines and progress bars."""
+    """Writes to another stream with control characters as escapes, except for line breaks and progress bars."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

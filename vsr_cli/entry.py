@@ -1,4 +1,4 @@
-"""Where the program begins: before anything that takes time is imported, it is ready for a signal.
+"""The entry point, which handles signals before any slow import.
 
 Only modules that Python itself has loaded are imported here, and the C module under `signal`, which would import `enum`
 and `re`: some 50 ms on a busy machine, in which Ctrl-C was a traceback. A signal before this module is the
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-ENDED = "what was finished is kept, nothing is left half-written"
+ENDED = "finished work is saved, and no file is left incomplete"
 MOST_FILES = 65_536
-"""Files that this process may open, where the system lets it have so many: a map of a file keeps it open."""
+"""Maximum number of open files of this process, if the system allows it; each memory map is an open file."""
 STOPPING = {SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"}
 LOST_READER = 1
 
 
 class Stopped(SystemExit):
-    """A signal has asked the process to end. The exit code is the shell's: 128 and the signal's number."""
+    """A signal ends the process. The exit code is that of a shell: 128 plus the number of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -43,13 +43,13 @@ class Stopped(SystemExit):
 
 
 def main() -> NoReturn:
-    """Run the command line, ending with one line and the shell's exit code however it is interrupted."""
-    # What is ignored stays so: nohup, or a shell's background job.
+    """Run the command line. If it is interrupted, print one line and exit with the code of a shell."""
+    # Ignored signals stay ignored, as by nohup or in a background job.
     handled = [SIGINT] if getsignal(SIGINT) is default_int_handler else []
     _handle(handled, _end_at_once)  # an exception in the middle of an import may be swallowed there
     from .distributed_env import process_count
 
-    if process_count() == 1:  # else a launcher is to end processes that wait for each other at once
+    if process_count() == 1:  # otherwise a launcher must end processes that wait for each other
         handled += [number for number in STOPPING if getsignal(number) == SIG_DFL]
         _handle(handled, _end_at_once)
     open_closed_descriptors()
@@ -72,14 +72,14 @@ def main() -> NoReturn:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # whoever read it has gone
+    except OSError:  # the reader of the pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or LOST_READER
     sys.exit(code)
 
 
 def open_closed_descriptors() -> None:
-    """Let nothing be opened under the number of a standard stream that is closed, where it would be written over."""
+    """Open /dev/null for closed standard streams, whose numbers other files would get otherwise."""
     for descriptor, how in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -91,7 +91,7 @@ def open_closed_descriptors() -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow this process as many open files as it may allow itself."""
+    """Raise the limit of open files of this process as far as it may."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -101,7 +101,7 @@ def raise_file_limit() -> None:
 
 
 def describe_end(number: int) -> str:
-    """Return the line that tells of a signal that has ended the command."""
+    """Return the message for a signal that has ended the command."""
     how = "interrupted" if number == SIGINT else f"stopped by {STOPPING[number]}"
     return f"{how}; {ENDED}"
 
@@ -125,11 +125,11 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _lose_no_signal(unraisable: Any) -> None:
-    """Send a signal again that came where Python swallows exceptions, such as `__del__`; report other exceptions."""
+    """Send a signal again that arrived where Python ignores exceptions, such as `__del__`; report other exceptions."""
     error = unraisable.exc_value
     if isinstance(error, KeyboardInterrupt | Stopped):
         number = SIGINT if isinstance(error, KeyboardInterrupt) else error.number
-        start_new_thread(_send_soon, (number,))  # once whatever swallows it has ended
+        start_new_thread(_send_soon, (number,))  # after the code that ignores exceptions has ended
     else:
         sys.__unraisablehook__(unraisable)
 
@@ -140,7 +140,7 @@ def _send_soon(number: int) -> None:
 
 
 class _Unfailing:
-    """A stream to which writing never fails: a log that is full or a terminal that is gone must cost no work."""
+    """A stream to which writing never fails, so that a full disk or a closed terminal ends no training."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and that of a plugin's fault."""
+"""Exceptions: user errors, errors of plugins, and damaged files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class VsrError(Exception):
-    """A mistake of the user's: the message is one line that says where, what, and what to do.
+    """A user error: the message is one line with the location, the problem and the remedy.
 
-    The command line prints it without a traceback and ends with exit code 2. Several mistakes that are found together
-    are an argument each, and a line each.
+    The command line prints it without a traceback and ends with exit code 2. Each argument is the message of one error,
+    printed on its own line.
     """
 
     @property
     def lines(self) -> list[str]:
-        """The message of each mistake. A line's end within one is part of what it quotes, and begins no other."""
+        """The message of each error. A line break within a message is part of a quotation."""
         return [str(message) for message in self.args]
 
     def __str__(self) -> str:
@@ -25,14 +25,14 @@ class VsrError(Exception):
 
 
 class PluginError(Exception):
-    """A fault of a plugin's, which is no mistake of the user's: one line that names it.
+    """An error of a plugin, not of the user: one line that names the plugin.
 
     The command line prints it without a traceback and ends with exit code 1.
     """
 
 
 class DamagedFile(VsrError):
-    """A file that vsr wrote is missing, or is not what was written: to be made again, never used."""
+    """A file of vsr is missing or damaged; it must be created again."""
 
 
 def collect_errors(*checks: Callable[[], Any]) -> list[str]:

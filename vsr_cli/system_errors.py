@@ -1,4 +1,4 @@
-"""What the operating system refuses, in words: no space, no memory, too many open files, no permission."""
+"""Messages for errors of the operating system: no space, no memory, too many open files, no permission."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .files.home import expand_home
 
 CACHE_VARIABLE = "VSR_CACHE"
 SCRATCH = "vsr-scratch"
-"""What the names of vsr's own files and folders in TMPDIR begin with, after a dot."""
+"""Prefix of the names of files and folders of vsr in TMPDIR, after a dot."""
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDY = {
     errno.EMFILE: "raise the limit of open files with 'ulimit -n 65536', then run the command again",
-    errno.ENFILE: "this machine has no open file left to hand out; close other programs, then run the command again",
+    errno.ENFILE: "this machine has reached its limit of open files; close other programs, then run the command again",
     errno.ENOMEM: "close other programs or use a machine with more memory, then run the command again",
     errno.EACCES: "check the path and its permissions, then run the command again",
     errno.EPERM: "check the path and its permissions, then run the command again",
     errno.EROFS: "the file system is read-only; write to another folder, then run the command again",
-    errno.EIO: "the disk or the network reports an error of its own; check it, then run the command again",
-    errno.ESTALE: "the network file system has lost it; mount it anew, then run the command again",
+    errno.EIO: "the disk or the network reports an error; check it, then run the command again",
+    errno.ESTALE: "the network file system has lost the file; mount it again, then run the command again",
     errno.ETIMEDOUT: "the network file system does not answer; check it, then run the command again",
 }
-"""Of errors that say nothing about the content of a file."""
+"""Remedies of errors that do not depend on the content of a file."""
 
 
 def cache_folder() -> Path:
@@ -40,7 +40,7 @@ def cache_folder() -> Path:
 
 
 def describe_os_error(error: OSError, path: Path | None = None) -> str:
-    """Return one line on what the system refused, where, and what helps. `path` counts if the error names none."""
+    """Return one line with the path, reason and remedy of an error; `path` is used if the error names none."""
     known = error.errno in REMEDY or error.errno in NO_SPACE
     reason = os.strerror(error.errno or 0) if known else error.strerror or str(error) or type(error).__name__
     where = Path(os.fsdecode(error.filename)) if error.filename and not isinstance(error.filename, int) else path
@@ -52,9 +52,9 @@ def describe_os_error(error: OSError, path: Path | None = None) -> str:
 
 
 def refuse_system_error(error: BaseException, path: Path) -> None:
-    """Raise VsrError if an error in reading a file is the system's, and says nothing about the file's content.
+    """Raise VsrError if an error in reading a file is one of the system, independent of the content of the file.
 
-    To be called first where errors become a message that the file is damaged. Returns for all other errors.
+    Call it before reporting a file as damaged. Returns for all other errors.
     """
     found = as_os_error(error)
     if found is None:
@@ -68,20 +68,20 @@ def refuse_system_error(error: BaseException, path: Path) -> None:
 
 
 def refuse_exhaustion(error: BaseException, path: Path) -> None:
-    """Raise VsrError if a file of the user's could not be read because this process has no file or memory left.
+    """Raise VsrError if a file could not be read because this process has no open file or memory left.
 
-    To be called first where errors become a defect of that file, which would then be left out. Returns otherwise.
+    Call it before reporting a problem of that file, which would then be left out. Returns otherwise.
     """
     found = as_os_error(error)
     if found is None or found.errno not in EXHAUSTED:
         return
     if isinstance(error, MemoryError) and memory_is_left():
-        return  # a damaged file asked for more than there can be
+        return  # a damaged file requests an impossible amount
     raise VsrError(describe_os_error(found, path)) from error
 
 
 def memory_is_left() -> bool:
-    """Whether this process may still take as much memory as decoding a large image needs."""
+    """Return whether enough memory is left to decode a large image."""
     try:
         mmap.mmap(-1, 2**28).close()
     except (OSError, ValueError, MemoryError):
@@ -90,7 +90,7 @@ def memory_is_left() -> bool:
 
 
 def as_os_error(error: BaseException) -> OSError | None:
-    """Return an error as an OSError, also if a library in Rust or the interpreter reports it in its own way."""
+    """Return an error as an OSError, also if a Rust library or the interpreter reports it differently."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
     if isinstance(error, MemoryError):
@@ -112,25 +112,25 @@ OUT_OF_THREADS = "can't start new thread"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, or the threads that a user may start, are used up."""
-    said = str(error.args).lower()  # a plugin's own kind of error may fail at str
-    known = any(words in said for words in (*OUT_OF_MEMORY, OUT_OF_THREADS))
+    """Return whether an error reports that memory or the threads of a user are exhausted."""
+    message = str(error.args).lower()  # str() of an error class of a plugin may fail
+    known = any(words in message for words in (*OUT_OF_MEMORY, OUT_OF_THREADS))
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and known)
 
 
 def describe_out_of_memory(error: BaseException) -> str:
-    """Return one line on what is used up and what helps."""
+    """Return one line with the exhausted resource and the remedy."""
     if OUT_OF_THREADS in str(error).lower():
         return "this user may start no further thread; close other programs, or raise the limit with 'ulimit -u'"
     reason = f" ({one_line(error)})" if str(error) else ""
     return (
-        f"not enough memory{reason}; close other programs, use a machine with more, or ask for less, such as a smaller "
-        "--batch-size or data.image_size"
+        f"not enough memory{reason}; close other programs, use a machine with more, or reduce --batch-size or "
+        "data.image_size"
     )
 
 
 def _elsewhere(path: Path | None) -> str:
-    """Name the setting that moves what could not be written to another disk."""
+    """Return the setting that moves the file to another disk, as part of a remedy."""
     if path is not None and path.is_relative_to(cache_folder()):
         return f" there or set {CACHE_VARIABLE} to a folder on another disk"
     if path is not None and path.is_relative_to(tempfile.gettempdir()) and is_scratch(path):
@@ -139,6 +139,6 @@ def _elsewhere(path: Path | None) -> str:
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether a path lies in the folder for temporary files because vsr put it there, and not the user."""
+    """Return whether a path in the folder for temporary files was created by vsr, not by the user."""
     parts = path.relative_to(tempfile.gettempdir()).parts
     return not parts or parts[0].lstrip(".").startswith(SCRATCH)

@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 
 from vsr_cli.api import Vocabulary
 from vsr_cli.api import vocabulary as module
-from vsr_cli.data.statistics import tokens_by
+from vsr_cli.data.statistics import token_counter
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_plugins.text_encoders.learned_vocabulary import SPECIAL_TOKENS, learn_vocabulary
 from vsr_plugins.text_encoders.pretrained_vocabulary import find_vocabulary
@@ -121,7 +121,7 @@ def test_special_tokens_in_a_text_are_text_to_a_learned_vocabulary(tmp_path):
     for each in (vocabulary, Vocabulary.load(tmp_path / "tokenizer.json")):
         written = each.decode(each.encode_targets(texts, length=200).ids)
         assert written == texts
-    counts = tokens_by(tmp_path)(["[SEP]", "[SEP] [PAD]"])
+    counts = token_counter(tmp_path)(["[SEP]", "[SEP] [PAD]"])
     assert counts[0] > 1
     assert counts[1] > 2
 

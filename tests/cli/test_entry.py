@@ -53,7 +53,7 @@ def test_a_signal_while_modules_are_imported_is_one_line(tmp_path, number, words
     *notes, line = done.stderr.splitlines()
     assert not [note for note in notes if note.startswith(("error: ", "Traceback"))]
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-    assert line == f"error: {how}; what was finished is kept, nothing is left half-written"
+    assert line == f"error: {how}; finished work is saved, and no file is left incomplete"
 
 
 @pytest.mark.parametrize("module", ["enum", "typing", "contextlib", "vsr_cli.distributed_env", "resource"])
@@ -62,7 +62,7 @@ def test_ctrl_c_is_one_line_from_the_first_import_that_takes_time(tmp_path, modu
     path = os.pathsep.join([str(Path(entry.__file__).parents[1]), *site.getsitepackages()])
     code = SIGNALLED.format(module=module, number=int(signal.SIGINT), words=PLUGINS)
     done = start(f"import sys; sys.path[:0] = {path.split(os.pathsep)!r}\n{code}", tmp_path, flags=["-S"])
-    line = "error: interrupted; what was finished is kept, nothing is left half-written\n"
+    line = "error: interrupted; finished work is saved, and no file is left incomplete\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", line)
 
 
@@ -84,7 +84,7 @@ def test_a_signal_where_python_swallows_exceptions_is_not_lost(tmp_path, number)
     done = start(f"{SWALLOWED.format(number=int(number))}\n{MAIN.format(words=PLUGINS)}", tmp_path)
     assert done.returncode == 128 + number
     (line,) = done.stderr.splitlines()
-    assert line.endswith("what was finished is kept, nothing is left half-written")
+    assert line.endswith("finished work is saved, and no file is left incomplete")
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):

@@ -84,12 +84,12 @@ def test_plugins_list_and_show(shown, kind):
 def test_cache_list(shown, monkeypatch):
     from vsr_cli.cli.cache import cache_list
     from vsr_cli.data.cache import maintenance as cache_care
-    from vsr_cli.data.cache.maintenance import Kept
+    from vsr_cli.data.cache.maintenance import CachedFeatures
 
     facts = {"row_shape": [32, 768], "tokens": True, "precision": "single"}
     name = "visual-0123456789abcdef0123456789abcdef-single"
-    kept = [Kept(name=name, folder=Path("x"), facts=facts, shards=123, bytes=12_345 * 2**20, idle_days=123.4)]
-    monkeypatch.setattr(cache_care, "kept_features", lambda: kept)
+    kept = [CachedFeatures(name=name, folder=Path("x"), facts=facts, shards=123, bytes=12_345 * 2**20, idle_days=123.4)]
+    monkeypatch.setattr(cache_care, "list_feature_sets", lambda: kept)
     lines = shown(cache_list, wide=("/",))
     assert {"12345", "123.4"} <= set(words(lines[1:]))
     assert holds(lines, name)

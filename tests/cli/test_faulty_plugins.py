@@ -103,8 +103,11 @@ def nasty(empty, monkeypatch):
         ("sys.exit(0)", "ended the program (exit code 0)"),
         ("raise EOFError", "raised EOFError"),
         ("raise Panic('as in Rust')", "raised Panic"),
-        ("result = None", "temporal model 'nasty' of plugin nasty (nasty 0.1): gives a NoneType, not a pair of steps"),
-        ("result = tuple(each.double() for each in result)", "gives steps of torch.float64"),
+        (
+            "result = None",
+            "temporal model 'nasty' of plugin nasty (nasty 0.1): returns a NoneType, not a pair of steps",
+        ),
+        ("result = tuple(each.double() for each in result)", "returns steps of torch.float64"),
         ("torch.set_default_dtype(torch.float64)", "changes torch's default dtype"),
         ("torch.manual_seed(0)", "changes torch's random seed"),
     ],
@@ -132,7 +135,7 @@ def test_not_a_number_is_blamed_on_the_plugin(vsr, nasty, small_data):
     done = vsr(TRAIN.format(data=small_data))
     assert done.code != 0
     (line,) = done.errors
-    assert "temporal model 'nasty' of plugin nasty (nasty 0.1) is the first to give numbers that are not finite" in line
+    assert "temporal model 'nasty' of plugin nasty (nasty 0.1) is the first whose output is not finite" in line
 
 
 def test_what_a_plugin_prints_is_on_stderr_and_its_later_commands_name_it(vsr, nasty, empty, small_data, write_story):
@@ -149,7 +152,7 @@ def test_what_a_plugin_prints_is_on_stderr_and_its_later_commands_name_it(vsr, n
     for act, words in {
         "raise RuntimeError('gone')": "raised RuntimeError",
         "torch.set_grad_enabled(True)": "changes torch's gradient mode",
-        "result = tuple(each * float('nan') for each in result)": "gives numbers that are not finite",
+        "result = tuple(each * float('nan') for each in result)": "returns numbers that are not finite",
         "os.chdir('/')": "changes the working folder",
     }.items():
         nasty(act)

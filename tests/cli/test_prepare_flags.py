@@ -79,7 +79,7 @@ def test_a_run_scores_and_predicts_as_its_pictures_were_fitted(vsr, place, stori
         ("--resize stretched", "did you mean stretch?"),
         ("--split blocks", "'block'"),
         ("--split file", "data.split_file"),
-        ("--split official", "the source puts no story into a split"),
+        ("--split official", "the source has no splits"),
         ("--groups nowhere.csv", "nowhere.csv"),
     ],
 )

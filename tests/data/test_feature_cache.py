@@ -16,8 +16,8 @@ from vsr_cli.config.resolve import Layer
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data import shards
 from vsr_cli.data.cache import extraction, feature_set
-from vsr_cli.data.cache.extraction import frozen_features, keep, wanted_text, wanted_visual
-from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged, verify
+from vsr_cli.data.cache.extraction import frozen_features, load_or_compute, text_request, visual_request
+from vsr_cli.data.cache.maintenance import list_feature_sets, prune, remove_damaged, verify
 from vsr_cli.data.preparation.chunks import Share
 from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.data.preparation.workers import WorkerGroup
@@ -108,11 +108,13 @@ def windows_of(prepared):
 
 
 def visual_of(prepared, encoder, **options):
-    return keep(wanted_visual(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions(**options))
+    return load_or_compute(
+        visual_request(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions(**options)
+    )
 
 
 def text_of(prepared, encoder):
-    return keep(wanted_text(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions())
+    return load_or_compute(text_request(prepared, encoder, windows_of(prepared), device=CPU), FeatureOptions())
 
 
 NAMES = [f"story {number}" for number in range(9)]
@@ -146,7 +148,7 @@ def test_other_data_with_the_same_pictures_share_them_and_only_new_ones_are_comp
 def test_only_pictures_of_the_windows_are_encoded(tmp_path):
     prepared, encoder = prepared_of(tmp_path / "a", *NAMES), Visual()
     test = prepared.windows("test")
-    keep(wanted_visual(prepared, encoder, [test], device=CPU), FeatureOptions())
+    load_or_compute(visual_request(prepared, encoder, [test], device=CPU), FeatureOptions())
     assert encoder.seen == len(np.unique(test.image_rows)) + 1 < 54
 
 
@@ -174,7 +176,7 @@ def test_half_precision_takes_half_the_room_under_a_name_of_its_own(tmp_path, ca
 
 
 def test_shards_that_were_done_before_a_kill_are_not_done_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_set, "ROWS_A_SHARD", (8, 8))
+    monkeypatch.setattr(feature_set, "ROWS_PER_SHARD", (8, 8))
     prepared = prepared_of(tmp_path / "a", *NAMES)
     whole = visual_of(prepared, Visual("whole")).gather(np.arange(54))
 
@@ -198,7 +200,7 @@ def test_the_limit_is_respected_and_said(tmp_path, cache, capsys):
     assert visual_of(prepared, encoder, limit=1e-9) is None
     assert encoder.seen == 1
     assert not cache.exists()
-    assert "would pass the limit" in (said := capsys.readouterr().err)
+    assert "would exceed the limit" in (said := capsys.readouterr().err)
     assert "vsr cache prune" in said
     found = frozen_features(prepared, Visual(), Text(), device=CPU, options=FeatureOptions(limit=1e-9))
     assert found.visual is None is found.text
@@ -214,14 +216,16 @@ def test_an_encoder_that_trains_from_its_first_layer_is_passed_by(tmp_path, cach
 
 
 def test_processes_share_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_set, "ROWS_A_SHARD", (8, 8))
+    monkeypatch.setattr(feature_set, "ROWS_PER_SHARD", (8, 8))
     prepared = prepared_of(tmp_path / "a", *NAMES)
     windows, barrier = windows_of(prepared), threading.Barrier(2)
     encoders = [Visual(), Visual()]
 
     def work(number):
-        company = WorkerGroup(Share(number, 2), Share(number, 2), wait=lambda: barrier.wait(30))
-        return keep(wanted_visual(prepared, encoders[number], windows, device=CPU), FeatureOptions(), company=company)
+        workers = WorkerGroup(Share(number, 2), Share(number, 2), wait=lambda: barrier.wait(30))
+        return load_or_compute(
+            visual_request(prepared, encoders[number], windows, device=CPU), FeatureOptions(), workers=workers
+        )
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(work, range(2)))
@@ -234,7 +238,7 @@ def test_what_is_in_the_cache_can_be_listed_verified_and_pruned(tmp_path, cache)
     prepared = prepared_of(tmp_path / "a", *NAMES)
     visual_of(prepared, Visual())
     text_of(prepared, Text())
-    by_name = {kept.name: kept for kept in kept_features()}
+    by_name = {kept.name: kept for kept in list_feature_sets()}
     assert by_name.keys() == {"visual-abc-single", "text-tok-single"}
     assert by_name["visual-abc-single"].facts["row_shape"] == [4]
     assert by_name["text-tok-single"].facts["tokens"] is True
@@ -244,7 +248,7 @@ def test_what_is_in_the_cache_can_be_listed_verified_and_pruned(tmp_path, cache)
     least = min(kept.bytes for kept in by_name.values())
     assert len(prune(unused_days=None, to_bytes=least + 10_000).removed) <= 1
     assert len(prune(unused_days=0, to_bytes=None).removed) >= 1
-    assert kept_features() == []
+    assert list_feature_sets() == []
 
 
 def cut_short(path):
@@ -271,7 +275,7 @@ def test_damage_is_found_and_removed_and_the_rows_come_back(tmp_path, cache, dam
     (shard,) = cache.glob("visual-abc-single/*.safetensors")
     damage(shard)
     shards._verified.clear()  # as a new process
-    (kept,) = kept_features()
+    (kept,) = list_feature_sets()
     ((path, line),) = verify(kept)
     assert path == shard
     assert line.startswith(f"{shard}: is damaged")
@@ -293,7 +297,7 @@ def test_a_damaged_file_is_never_used_and_computed_again_with_one_warning(tmp_pa
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert str(shard) in warnings[0]
-    assert list(verify(kept_features()[0])) == []
+    assert list(verify(list_feature_sets()[0])) == []
 
 
 def test_damaged_rows_are_noticed_when_they_are_first_read_and_the_remedy_is_named(tmp_path, cache):
@@ -310,12 +314,12 @@ def test_damaged_rows_are_noticed_when_they_are_first_read_and_the_remedy_is_nam
 def test_a_set_whose_facts_are_lost_is_found_too(tmp_path, cache):
     visual_of(prepared_of(tmp_path / "a", *NAMES), Visual())
     (cache / "visual-abc-single" / "about.json").write_text("{")
-    (kept,) = kept_features()
+    (kept,) = list_feature_sets()
     ((_, line),) = verify(kept)
     assert "missing or damaged" in line
     json.dumps(kept.record())
     remove_damaged(kept)
-    assert kept_features() == []
+    assert list_feature_sets() == []
 
 
 def test_the_size_of_a_step_does_not_change_what_is_kept(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from vsr_cli.data.images import (
     ImageProblem,
     decode_image,
     fit_image,
-    read_picture,
+    read_image,
     unfit_image,
 )
 from vsr_cli.errors import VsrError
@@ -378,7 +378,7 @@ def test_a_crop_stays_a_square_when_it_is_undone() -> None:
 def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_picture(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="stretch")
+    picture = read_image(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="stretch")
     assert (picture.width, picture.height) == ((32, 24) if orientation < 5 else (24, 32))
     assert picture.pixels.shape == (16, 16, 3)
 
@@ -386,7 +386,7 @@ def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientatio
 @pytest.mark.parametrize("fit", FITS)
 def test_a_large_jpeg_keeps_its_width_and_height_though_it_is_decoded_at_a_fraction(fit: str) -> None:
     data = encode(hatched(1153, 481), "JPEG")
-    picture = read_picture(data, where="x", size=32, resize=fit)
+    picture = read_image(data, where="x", size=32, resize=fit)
     assert (picture.width, picture.height) == (1153, 481)
     assert decode_image(data, where="x", size=32).size != (1153, 481)
     whole = fit_image(decode_image(data, where="x"), 32, fit)
@@ -396,14 +396,14 @@ def test_a_large_jpeg_keeps_its_width_and_height_though_it_is_decoded_at_a_fract
 @pytest.mark.parametrize("height", range(401, 471, 7))
 def test_bars_are_where_the_source_s_proportions_put_them_though_a_fraction_s_differ(height: int) -> None:
     data = encode(Image.new("RGB", (1203, height), "red"), "JPEG", subsampling=0)
-    picture = read_picture(data, where="x", size=64, resize="letterbox")
+    picture = read_image(data, where="x", size=64, resize="letterbox")
     back = unfit_image(Image.fromarray(picture.pixels), width=1203, height=height, resize="letterbox")
     np.testing.assert_allclose(np.asarray(back), np.broadcast_to((255, 0, 0), (*back.size[::-1], 3)), atol=6)
 
 
 def test_a_bad_picture_is_named_by_read_picture_too() -> None:
     with pytest.raises(ImageProblem, match=r"^story 1, image 1: "):
-        read_picture(b"no picture", where="story 1, image 1", size=16, resize="crop")
+        read_image(b"no picture", where="story 1, image 1", size=16, resize="crop")
 
 
 def drawn_stories(stories: int) -> list[list[Image.Image]]:

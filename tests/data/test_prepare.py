@@ -9,7 +9,7 @@ from PIL import Image
 from vsr_cli.api import Entity, Frame, Note, Rejected, Story, Survey, VsrError
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
-from vsr_cli.data.images import read_picture
+from vsr_cli.data.images import read_image
 from vsr_cli.data.manifest import newest_prepared
 from vsr_cli.data.preparation import arrow
 from vsr_cli.data.preparation.chunks import Share
@@ -78,7 +78,7 @@ def contents(folder):
 
 
 def picture(encoded):
-    return read_picture(encoded, where="test", size=SIZE, resize="stretch").pixels
+    return read_image(encoded, where="test", size=SIZE, resize="stretch").pixels
 
 
 def test_what_is_kept_is_counted(tmp_path):

@@ -37,7 +37,7 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_the_stories():
         (
             {"a": "g", "b": "g", "c": "g"},
             3,
-            r"^--folds 3: needs 3 .*\(got 3 stories in 1 groups, which are never parted\)",
+            r"^--folds 3: needs 3 .*\(got 3 stories in 1 groups, which are never split\)",
         ),
     ],
 )

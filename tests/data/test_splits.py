@@ -304,7 +304,7 @@ def test_a_file_says_where_stories_go_and_leaves_out_those_that_it_does_not_list
 @pytest.mark.parametrize(
     ("lines", "part"),
     [
-        (["a,train", "b,test"], "parts the group 'g' ('a' is in train, 'b' in test)"),
+        (["a,train", "b,test"], "divides the group 'g' ('a' is in train, 'b' in test)"),
         (["a,train", "b,train", "c,tset"], "did you mean test?"),
         (["x,train", "y,test"], "lists none of the 3 stories, e.g. 'a'"),
         ([], "lists none of the 3 stories"),

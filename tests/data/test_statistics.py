@@ -12,7 +12,7 @@ from vsr_cli.config.experiment import resolve_metrics, resolve_prepare
 from vsr_cli.config.resolve import Layer, parse_set
 from vsr_cli.data.preparation.prepare import prepare_stories
 from vsr_cli.data.splits import SPLITS
-from vsr_cli.data.statistics import count_words_and_marks, measure, summary, tokens_by, words_of
+from vsr_cli.data.statistics import count_words_and_marks, measure, summary, token_counter, words_of
 from vsr_cli.evaluation import baselines
 from vsr_cli.evaluation.baselines import copy_last_scores
 from vsr_cli.plugin.discovery import registry
@@ -175,17 +175,17 @@ def word_level(path):
 def test_a_real_tokenizer_counts_whole_texts_with_its_special_tokens(tmp_path):
     word_level(tmp_path / "tokenizer.json")
     for place in (tmp_path, tmp_path / "tokenizer.json"):
-        assert tokens_by(place)(["one two three four", ""]) == [6, 2]
+        assert token_counter(place)(["one two three four", ""]) == [6, 2]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"model": {}}', "\xff"])
 def test_what_is_no_tokenizer_is_one_line(tmp_path, content):
     (tmp_path / "t.json").write_text(content, encoding="latin-1")
     with pytest.raises(VsrError, match=r"--tokenizer .*not a tokenizer.json") as raised:
-        tokens_by(tmp_path / "t.json")
+        token_counter(tmp_path / "t.json")
     assert "\n" not in str(raised.value)
     with pytest.raises(VsrError, match="no such file"):
-        tokens_by(tmp_path)
+        token_counter(tmp_path)
 
 
 def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):

@@ -13,7 +13,7 @@ from vsr_cli.cli.report import run_report
 from vsr_cli.cli.workflows.evaluation import run_evaluate
 from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
-from vsr_cli.data.cache.maintenance import kept_features, prune, remove_damaged
+from vsr_cli.data.cache.maintenance import list_feature_sets, prune, remove_damaged
 from vsr_cli.errors import VsrError
 from vsr_cli.files.links import refuse_links
 from vsr_cli.model.weights import load_model
@@ -151,7 +151,7 @@ def test_a_link_in_the_cache_is_refused_by_what_removes_from_it(tmp_path, monkey
     moved_out(tmp_path / "cache", name, tmp_path / "outside")
     link = tmp_path / "cache" / name
     refused(lambda: prune(unused_days=None, to_bytes=0), link, tmp_path)
-    refused(lambda: remove_damaged(kept_features()[0]), link, tmp_path)
+    refused(lambda: remove_damaged(list_feature_sets()[0]), link, tmp_path)
 
 
 def test_the_folder_itself_and_what_others_put_into_it_may_be_links(tmp_path):

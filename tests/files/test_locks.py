@@ -8,7 +8,7 @@ import pytest
 
 from vsr_cli.errors import VsrError
 from vsr_cli.files import locks
-from vsr_cli.files.locks import alone_in, beside_others_in, if_nobody_is_in, is_held, stay_in
+from vsr_cli.files.locks import exclusive_lock, hold_shared_lock, is_held, shared_lock, try_lock
 
 
 @pytest.fixture(autouse=True)
@@ -17,11 +17,11 @@ def _impatient(monkeypatch):
 
 
 def alone(folder):
-    return alone_in(folder, busy="busy", patience=0.0)
+    return exclusive_lock(folder, busy="busy", patience=0.0)
 
 
 def beside(folder):
-    return beside_others_in(folder, busy="busy", patience=0.0)
+    return shared_lock(folder, busy="busy", patience=0.0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_to_look_whether_a_folder_is_held_stands_in_nobodys_way(tmp_path, monkey
     probe = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(probe, fcntl.LOCK_SH)
     monkeypatch.setattr(locks.time, "sleep", lambda _: os.close(probe))
-    with alone_in(tmp_path, busy="busy", patience=10.0):
+    with exclusive_lock(tmp_path, busy="busy", patience=10.0):
         assert is_held(tmp_path)
 
 
@@ -71,16 +71,16 @@ def test_a_reader_is_left_alone_as_long_as_it_reads(tmp_path):
         pass
 
     reader = Reader()
-    stay_in(tmp_path, reader)
-    with if_nobody_is_in(tmp_path) as free:
+    hold_shared_lock(tmp_path, reader)
+    with try_lock(tmp_path) as free:
         assert not free
     del reader
-    with if_nobody_is_in(tmp_path) as free:
+    with try_lock(tmp_path) as free:
         assert free
-    with if_nobody_is_in(tmp_path / "absent") as free:
+    with try_lock(tmp_path / "absent") as free:
         assert not free
     assert not (tmp_path / "absent").exists()
-    stay_in(tmp_path / "absent", Reader())
+    hold_shared_lock(tmp_path / "absent", Reader())
 
 
 def test_a_file_system_without_locks_locks_nothing_and_fails_nothing(tmp_path, monkeypatch):

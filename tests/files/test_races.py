@@ -18,7 +18,7 @@ from vsr_cli.data.cache.maintenance import prune, remove_damaged
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.errors import VsrError
 from vsr_cli.files import locks
-from vsr_cli.files.locks import alone_in
+from vsr_cli.files.locks import exclusive_lock
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs import opening
 from vsr_cli.runs.opening import created_run
@@ -39,7 +39,7 @@ def contents(folder):
 @contextmanager
 def another_in(folder):
     """Be another process that writes to a folder, and see that nothing of what it has written changes."""
-    with alone_in(folder, busy="the test is the first"):
+    with exclusive_lock(folder, busy="the test is the first"):
         before = contents(folder)
         yield
         assert contents(folder) == before
@@ -63,7 +63,7 @@ def test_the_second_prepare_on_a_folder_is_refused(small_data, tmp_path, name):
 
 
 def test_shares_of_one_folder_are_made_side_by_side(tmp_path):
-    with locks.beside_others_in(tmp_path / "out", busy="the test makes the other share"):
+    with locks.shared_lock(tmp_path / "out", busy="the test makes the other share"):
         run_shard(few(5), None, tmp_path / "out", "1/2")
         with pytest.raises(VsrError, match="another process is preparing data there"):
             run_prepare(few(5), None, tmp_path / "out")
@@ -201,7 +201,7 @@ def test_the_second_demo_in_a_folder_is_refused(tmp_path):
         run_demo(registry(), tmp_path / "demo")
 
 
-class Wanted(extraction.Wanted):
+class FeatureRequest(extraction.FeatureRequest):
     """Four images of three numbers each."""
 
     def __init__(self):
@@ -217,22 +217,22 @@ OPTIONS = extraction.FeatureOptions()
 
 def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    wanted = Wanted()
-    assert extraction.keep(wanted, OPTIONS) is not None
+    wanted = FeatureRequest()
+    assert extraction.load_or_compute(wanted, OPTIONS) is not None
     with wanted.in_use(OPTIONS):
-        (kept,) = cache_care.kept_features()
+        (kept,) = cache_care.list_feature_sets()
         pruned = prune(unused_days=None, to_bytes=0)
         assert (pruned.removed, [each.name for each in pruned.in_use]) == ([], [kept.name])
         assert remove_damaged(kept) is None
         assert kept.folder.is_dir()
     assert [each.name for each in prune(unused_days=None, to_bytes=0).removed] == [kept.name]
-    assert cache_care.kept_features() == []
+    assert cache_care.list_feature_sets() == []
 
 
 def test_features_that_are_removed_while_others_are_computed_are_computed_too(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    wanted = Wanted()
-    rows = extraction.keep(wanted, OPTIONS)
+    wanted = FeatureRequest()
+    rows = extraction.load_or_compute(wanted, OPTIONS)
     announce = extraction._announce
     folder = next((tmp_path / "features").iterdir())
 
@@ -241,31 +241,31 @@ def test_features_that_are_removed_while_others_are_computed_are_computed_too(tm
             path.unlink()
         return announce(*arguments)
 
-    few_of_them = extraction.Wanted("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
+    few_of_them = extraction.FeatureRequest("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
     prune(unused_days=None, to_bytes=0)
-    extraction.keep(few_of_them, OPTIONS)
+    extraction.load_or_compute(few_of_them, OPTIONS)
     monkeypatch.setattr(extraction, "_announce", removed_meanwhile)
-    again = extraction.keep(wanted, OPTIONS)
+    again = extraction.load_or_compute(wanted, OPTIONS)
     assert (again.gather(wanted.rows) == rows.gather(wanted.rows)).all()
 
 
 def test_features_that_were_found_stay_readable_when_their_files_are_gone(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    rows = extraction.keep(Wanted(), OPTIONS)
+    rows = extraction.load_or_compute(FeatureRequest(), OPTIONS)
     prune(unused_days=None, to_bytes=0)
-    assert (rows.gather(Wanted().rows) == 1).all()
+    assert (rows.gather(FeatureRequest().rows) == 1).all()
 
 
 def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
     """As a kill left it, of this version and of the one before."""
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    extraction.keep(Wanted(), OPTIONS)
+    extraction.load_or_compute(FeatureRequest(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
     (folder / ".0123.safetensors.k1ll3d_x.safetensors").touch()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp").mkdir()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp" / "0123.safetensors").touch()
-    assert extraction.keep(Wanted(), OPTIONS) is not None
-    (kept,) = cache_care.kept_features()
+    assert extraction.load_or_compute(FeatureRequest(), OPTIONS) is not None
+    (kept,) = cache_care.list_feature_sets()
     assert (kept.shards, list(cache_care.verify(kept))) == (1, [])
     assert remove_damaged(kept) == 0
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -273,11 +273,11 @@ def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
 
 def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    extraction.keep(Wanted(), OPTIONS)
+    extraction.load_or_compute(FeatureRequest(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
     known = extraction.FeatureSet.known(folder, "single")
     (folder / "about.json").unlink()
-    known.find(Wanted().digests)
+    known.find(FeatureRequest().digests)
     assert not (folder / "about.json").exists()
 
 

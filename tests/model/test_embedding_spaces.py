@@ -64,7 +64,7 @@ def test_the_vector_of_a_frozen_map_is_its_mean():
 
 def test_cached_features_are_used_and_no_image_is_read():
     kept = np.random.default_rng(1).random((6, 7, 2), dtype=np.float32)  # seven patches of two numbers
-    found = spaces("key").images(SimpleNamespace(gather=None), np.array([4, 1]), kept=ArrayRows(kept))
+    found = spaces("key").images(SimpleNamespace(gather=None), np.array([4, 1]), features=ArrayRows(kept))
     assert found == pytest.approx(kept[[4, 1]].mean(1))
 
 
@@ -78,9 +78,9 @@ def test_the_vector_of_frozen_tokens_is_the_mean_of_the_real_ones():
 def test_cached_text_features_count_real_tokens_only():
     kept = np.ones((3, 4, 2), dtype=np.float16)
     kept[~TOKENS.mask] = 100
-    assert (spaces("key").texts(TOKENS, np.array([0, 1, 2]), kept=ArrayRows(kept)) == 1).all()
+    assert (spaces("key").texts(TOKENS, np.array([0, 1, 2]), features=ArrayRows(kept)) == 1).all()
     pooled = np.arange(6, dtype=np.float16).reshape(3, 2)
-    assert spaces("key").texts(TOKENS, np.array([2]), kept=ArrayRows(pooled)).tolist() == [[4, 5]]
+    assert spaces("key").texts(TOKENS, np.array([2]), features=ArrayRows(pooled)).tolist() == [[4, 5]]
 
 
 def test_without_a_frozen_half_the_vector_is_the_trained_embedding():

@@ -55,7 +55,7 @@ def observed(run: Run) -> str:
     digest.update(repr((evaluated.result, evaluated.predictions(), evaluated.history())).encode())
     for name, statistic in sorted(evaluated.statistics().items()):
         digest.update(name.encode() + statistic.tobytes())
-    picture = evaluated.picture(0)
+    picture = evaluated.predicted_image(0)
     digest.update(picture.read_bytes() if picture else b"")
     for line in verify_run(run.folder).damaged:
         raise VsrError(line)

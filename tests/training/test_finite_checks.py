@@ -110,7 +110,7 @@ def test_features_that_are_not_finite_or_too_large_never_reach_the_cache(tmp_pat
     digests = np.arange(32, dtype=np.uint8).reshape(2, 16)
     single = FeatureSet(tmp_path / "visual-key-single", row_shape=(3,), precision="single", tokens=False)
     half = FeatureSet(tmp_path / "visual-key-half", row_shape=(3,), precision="half", tokens=False)
-    with pytest.raises(VsrError, match="visual-key-single: the encoder's frozen half gives features that are not"):
+    with pytest.raises(VsrError, match="visual-key-single: the encoder's frozen half returns features that are not"):
         single.add(digests, np.array([[0, 1, np.nan], [0, 0, 0]], np.float32), None)
     with pytest.raises(VsrError, match="too large for half precision"):
         half.add(digests, np.array([[0, 1, 1e5], [0, 0, 0]], np.float32), None)
@@ -174,8 +174,6 @@ def test_the_first_component_whose_output_is_not_finite_is_named(train_small, tm
         return model
 
     monkeypatch.setattr(setup, "build_model", built)
-    words = (
-        rf"loss is nan at epoch 1, step 3, and {name} \(vsr-cli .*\) is the first to give numbers that are not finite"
-    )
+    words = rf"loss is nan at epoch 1, step 3, and {name} \(vsr-cli .*\) is the first whose output is not finite"
     with pytest.raises(VsrError, match=words):
         train_small(tmp_path / "run", "training.epochs=1", "training.batch_size=2")

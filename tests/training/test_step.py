@@ -187,7 +187,7 @@ def test_a_pass_that_does_not_fit_in_memory_is_halved_with_the_same_gradient(
     assert losses["text"] == pytest.approx(whole["text"], rel=tolerance.loss)
     assert_same_gradients({name: item for name, item in gradient.items() if "alignment" not in name}, added, tolerance)
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("out of memory with 13 windows in one pass: from now on a pass has 4")
+    assert said.startswith("out of memory with 13 windows in one pass: training continues with 4")
 
 
 def test_a_single_window_that_does_not_fit_is_one_line(measure, monkeypatch):

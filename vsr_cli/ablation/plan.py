@@ -20,7 +20,7 @@ from ..config.experiment import TRAIN_SECTIONS
 from ..errors import VsrError, nearest
 from ..files.atomic import file_name, is_empty, read_json, write_json
 from ..files.links import refuse_links
-from ..files.locks import alone_in
+from ..files.locks import exclusive_lock
 from ..files.strict_json import to_json
 
 ABLATIONS = Path("ablations")
@@ -228,7 +228,9 @@ class Ablation:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise VsrError(self._taken)
-        with alone_in(self.folder, busy=f"{self.folder}: another process runs this ablation; wait for it, or stop it"):
+        with exclusive_lock(
+            self.folder, busy=f"{self.folder}: another process runs this ablation; wait for it, or stop it"
+        ):
             refuse_links(self.folder, OWNED, below=False)
             for folder in ("runs", "logs"):
                 refuse_links(self.folder / folder, ["*"], below=False)  # a run refuses those below it itself

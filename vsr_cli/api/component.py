@@ -67,9 +67,9 @@ class Component:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", self.name):
             raise ValueError(f"component name {self.name!r} is not lower-case words joined by '-' or '_'")
-        for field, place in (("build", self.build), ("requires", self.requires)):
-            if place is not None and not re.fullmatch(r"[\w.]+:\w+", place):
-                raise ValueError(f"component {self.name}: {field} {place!r} is not 'package.module:name'")
+        for field, target in (("build", self.build), ("requires", self.requires)):
+            if target is not None and not re.fullmatch(r"[\w.]+:\w+", target):
+                raise ValueError(f"component {self.name}: {field} {target!r} is not 'package.module:name'")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
             raise ValueError(f"component {self.name}: options is not a subclass of vsr_cli.api.Options")
         if "name" in self.options.model_fields:

@@ -23,14 +23,14 @@ KERNELS = ("attn_implementation", "experts_implementation")
 """Settings whose value may be a Hub id of compiled code, which would be downloaded and run."""
 
 
-def refuse_foreign_code(place: str | Path) -> None:
+def refuse_foreign_code(model: str | Path) -> None:
     """Raise VsrError, naming the file, if a model needs code, other models or packages to load.
 
     That is Python code of its own (`auto_map`), compiled code from the Hub (kernels), another model (an adapter's
     `base_model_name_or_path`, a pretrained backbone), or packages that unpack its weights (`quantization_config`).
     The libraries get `trust_remote_code=False` as well.
     """
-    for path in _files(str(place)):
+    for path in _files(str(model)):
         if path.name == ADAPTER:
             raise VsrError(f"{path}: an adapter needs another model; merge it into that model")
         try:
@@ -53,16 +53,16 @@ def refuse_missing_tensors(who: str, model: str, missing: Iterable[str], *, opti
         )
 
 
-def _files(place: str) -> Iterator[Path]:
-    if Path(place).exists():
-        yield from (Path(place, name) for name in SETTINGS if Path(place, name).is_file())
+def _files(model: str) -> Iterator[Path]:
+    if Path(model).exists():
+        yield from (Path(model, name) for name in SETTINGS if Path(model, name).is_file())
         return
     from transformers.utils.hub import cached_file
 
     for name in SETTINGS:
         try:
             found = cached_file(
-                place,
+                model,
                 name,
                 _raise_exceptions_for_gated_repo=False,
                 _raise_exceptions_for_missing_entries=False,

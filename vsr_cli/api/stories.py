@@ -1,4 +1,4 @@
-"""What a dataset gives: stories of frames, and word of what it had to reject."""
+"""Output of datasets: stories of frames, and rejected stories."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """A stretch of a frame's clean text that the source ties to something in the story."""
+    """A span of the clean text of a frame that the source annotates as an entity of the story."""
 
     kind: str
-    """What the source calls it, e.g. "object", "action", "landmark"."""
+    """Its kind in the source, e.g. "object", "action", "landmark"."""
     ids: tuple[str, ...]
-    """The things it stands for, in the source's own names; local to the story."""
+    """The ids of the entities in the source, which are local to the story."""
     start: int
     """Index of its first character in `Frame.text`."""
     end: int
@@ -24,10 +24,10 @@ class Entity:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One (image, text) pair of a story, as its source holds it.
+    """One (image, text) pair of a story, as in the source.
 
-    The image is a path or the encoded bytes of a file: vsr decodes it, so that every dataset's images meet
-    the same checks. Either half is None where the source lacks it; such a frame is reported, never filled in.
+    The image is a path or the encoded bytes of a file: vsr decodes it, with the same checks for all datasets. Either
+    may be None if the source lacks it; such a frame is reported, never filled in.
     """
 
     image: Path | bytes | None
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A defect that the dataset found in a story, and repaired or left."""
+    """A problem that the dataset found in a story, repaired or not."""
 
     code: str
     """A short stable name, lower-case with underscores, e.g. "mismatched_close"."""
@@ -47,12 +47,12 @@ class Note:
 
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels of the image as its source holds it; right and bottom are past the last."""
+"""Left, top, right, bottom in pixels of the image in the source; right and bottom are exclusive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Character:
-    """A person whom the source describes in one image. None: the source does not say, or not legibly."""
+    """A person that the source describes in one image. None: absent in the source, or unreadable."""
 
     id: str
     name: str | None
@@ -65,7 +65,7 @@ class Character:
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """A thing that the source describes in one image. None: the source does not say, or not legibly."""
+    """A thing that the source describes in one image. None: absent in the source, or unreadable."""
 
     id: str
     description: str | None
@@ -77,7 +77,7 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One aspect of where and when an image plays, e.g. its location. None: the source does not say."""
+    """One aspect of the setting of an image, e.g. its location. None: absent in the source."""
 
     element: str
     description: str | None
@@ -88,7 +88,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameAnalysis:
-    """What the source says of one image; all empty where it says nothing."""
+    """The annotations of one image in the source; empty if there are none."""
 
     characters: tuple[Character, ...] = ()
     things: tuple[Thing, ...] = ()
@@ -97,7 +97,7 @@ class FrameAnalysis:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of the narrative, e.g. its introduction, in the source's own words; the name is "" where it has none."""
+    """A part of the narrative, e.g. its introduction, in the words of the source; the name is "" if it has none."""
 
     name: str
     text: str
@@ -105,7 +105,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """What the source says of a story's images before it tells the story: one analysis a frame, in order."""
+    """The analysis of the images of a story in the source: one per frame, in order."""
 
     frames: tuple[FrameAnalysis, ...]
     phases: tuple[Phase, ...] = ()
@@ -113,24 +113,24 @@ class Analysis:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """A story: its frames in order, and what the source says about where it belongs."""
+    """A story: its frames in order, and its group and split in the source."""
 
     id: str
     frames: tuple[Frame, ...]
     group: str | None = None
-    """Stories of one group never part across splits. None: the story is a group of its own."""
+    """Stories of one group are always in the same split. None: the story is a group of its own."""
     split: str | None = None
     """The source's own split: "train", "validation" or "test". None: vsr splits."""
     notes: tuple[Note, ...] = ()
     analysis: Analysis | None = None
-    """None where the source has no such thing. Nothing is trained on it: it speaks of a window's target too."""
+    """None if the source has none. It is not used in training, as it also describes targets."""
     source_characters: int | None = None
     """Length of the source's own text of the story, markup included. None: the source has no markup."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A story that could not be read at all: where it is, a stable code for the reason, and a line of detail."""
+    """A story that could not be read: its location, a stable code for the reason, and one line of detail."""
 
     where: str
     code: str
@@ -143,7 +143,7 @@ class Dataset(Protocol):
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories of a source in a fixed order, one at a time, holding few in memory.
 
-        `source` is what stands on the command line (a folder, a hub id), None if nothing does. Raises
+        `source` is that of the command line (a folder, a Hub id), or None. Raises
         VsrError if the source as a whole cannot be read; one bad story is a `Rejected`, not an error.
         """
         ...
@@ -155,18 +155,18 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What can be told of a source without reading its stories."""
+    """Facts about a source that are known without reading its stories."""
 
     stories: int | None = None
-    """How many stories `read` will yield, for a progress bar. None: not known."""
+    """The number of stories that `read` yields, for a progress bar. None: unknown."""
     state: str | None = None
-    """A text that changes whenever what `read` would yield does. None: only reading tells."""
+    """A text that changes whenever the output of `read` changes. None: unknown without reading."""
 
 
 @runtime_checkable
 class HasSurvey(Protocol):
-    """A dataset that can tell something of a source at little cost. A `state` lets `vsr prepare` skip reading it."""
+    """A dataset with a fast survey of a source. A `state` lets `vsr prepare` skip an unchanged source."""
 
     def survey(self, source: str | None) -> Survey:
-        """Look at a source without reading a story. Raises VsrError if it cannot be read at all."""
+        """Return a survey of a source without reading a story. Raises VsrError if the source cannot be read."""
         ...

@@ -1,4 +1,4 @@
-"""The words that a text encoder reads and a text decoder writes."""
+"""The vocabulary of a text encoder or text decoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AT_ONCE = 4096
-"""Texts whose encodings are in memory together: the library keeps several kilobytes of each."""
+"""Texts per batch: the library needs several kilobytes of memory for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,15 @@ class TokenBatch:
     ids: NDArray[np.int64]
     mask: NDArray[np.bool_]
     cut: NDArray[np.bool_] | None = None
-    """True where a text had more tokens than were kept, (N,); None where nobody counted."""
+    """True for truncated texts, (N,); None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
     """A tokenizer of the `tokenizers` library with the ids of its padding, first and last token.
 
-    BERT's [CLS] and [SEP] are its first and last token. A special token's name inside a text is text: "[SEP]" is
-    encoded as the characters that it is written with, and never as the token.
+    BERT's [CLS] and [SEP] are its first and last token. The name of a special token in a text is text: "[SEP]"
+    is encoded as its characters, never as the token.
     """
 
     tokenizer: Tokenizer
@@ -46,13 +46,13 @@ class Vocabulary:
         return int(self.tokenizer.get_vocab_size())
 
     def encode(self, texts: Sequence[str], *, length: int) -> TokenBatch:
-        """Encode whole texts as bos … eos, cut to at most `length` tokens and always ending in eos."""
+        """Encode whole texts as bos … eos, truncated to at most `length` tokens, always with eos."""
         return self._batch(texts, first=[self.bos], length=length)
 
     def encode_targets(self, texts: Sequence[str], *, length: int) -> TokenBatch:
-        """Encode texts for a decoder to write: … eos, with no bos, cut to at most `length` tokens.
+        """Encode texts as targets of a decoder: … eos, without bos, truncated to at most `length` tokens.
 
-        A text that is cut does not end in eos: the decoder is not taught to stop in mid-sentence.
+        A truncated text does not end in eos, so that the decoder does not learn to stop within a sentence.
         """
         return self._batch(texts, first=[], length=length)
 
@@ -71,7 +71,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the tokenizer to a JSON file that `load` reads back."""
-        # The library's own way to write raises a bare Exception at a full disk.
+        # The save method of the library raises a bare Exception if the disk is full.
         path.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
 
     @classmethod
@@ -101,16 +101,16 @@ class Vocabulary:
             for index, item in enumerate(encoded, start):
                 row = [*first, *self._without_special(texts[index], item.ids), self.eos]
                 cut[index] = len(row) > length
-                kept = [*row[: length - 1], self.eos] if first and cut[index] else row[:length]
-                ids[index, : len(kept)] = kept
-                mask[index, : len(kept)] = True
+                tokens = [*row[: length - 1], self.eos] if first and cut[index] else row[:length]
+                ids[index, : len(tokens)] = tokens
+                mask[index, : len(tokens)] = True
         return TokenBatch(ids=ids, mask=mask, cut=cut)
 
     def _without_special(self, text: str, ids: list[int]) -> list[int]:
-        """Return the ids of a text, none of which is a special token but the unknown one.
+        """Return the ids of a text, without special tokens except the unknown token.
 
-        Where the model itself knows a special token as a piece (a Unigram's vocabulary holds "<s>"), its name is
-        written with spaces, which normalized texts do not distinguish.
+        If the tokenizer model has a special token as a piece (a Unigram vocabulary has "<s>"), its name is encoded with
+        spaces between its characters, which normalized texts do not distinguish.
         """
         special = self._special
         if special.forbidden.isdisjoint(ids) and not (special.unknown in ids and special.names.search(text)):
@@ -140,7 +140,7 @@ class _Special:
 
     names: re.Pattern[str]
     forbidden: frozenset[int]
-    """Those that no text is encoded as: all but the unknown token."""
+    """Special tokens that are never part of an encoded text: all but the unknown token."""
     unknown: int | None
 
 

@@ -1,7 +1,7 @@
-"""What counts as a word, and what as no text at all, in every script.
+"""Words and blank texts, in every script.
 
-Every count of words in vsr, and every metric that compares words, asks here. Light: the `regex` library, which knows
-Unicode's properties, is imported at the first text that is not ASCII.
+All word counts of vsr, and all metrics that compare words, use this module. The `regex` library, which supports Unicode
+properties, is imported for the first text that is not ASCII.
 """
 
 from __future__ import annotations

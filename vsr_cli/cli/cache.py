@@ -17,22 +17,22 @@ from .parsing.commands import examples
 @examples("vsr cache list", "vsr cache list --json")
 def cache_list(as_json: Json = False) -> None:
     """List the cached features of each encoder, the least recently used first."""
-    from ..data.cache.maintenance import kept_features
+    from ..data.cache.maintenance import list_feature_sets
     from ..system_errors import cache_folder
 
-    found = kept_features()
+    found = list_feature_sets()
     if as_json:
-        print_json({"folder": str(cache_folder()), "features": [kept.record() for kept in found]})
+        print_json({"folder": str(cache_folder()), "features": [cached.record() for cached in found]})
         return
-    total = sum(kept.bytes for kept in found) / 2**20
+    total = sum(cached.bytes for cached in found) / 2**20
     console.print(f"{cache_folder()}: {total:.0f} MiB", style="bold", markup=False, soft_wrap=True)
     columns = [
-        Column("features", [kept.name for kept in found], justify="left"),
-        Column("shape", [_row(kept.facts) for kept in found], justify="left", rank=1),
-        Column("precision", [str(kept.facts.get("precision", "?")) for kept in found], justify="left", rank=2),
-        Column("shards", [str(kept.shards) for kept in found], rank=3),
-        Column("MiB", [f"{kept.bytes / 2**20:.0f}" for kept in found]),
-        Column("last used", [f"{kept.idle_days:.1f} days ago" for kept in found]),
+        Column("features", [cached.name for cached in found], justify="left"),
+        Column("shape", [_row(cached.facts) for cached in found], justify="left", rank=1),
+        Column("precision", [str(cached.facts.get("precision", "?")) for cached in found], justify="left", rank=2),
+        Column("shards", [str(cached.shards) for cached in found], rank=3),
+        Column("MiB", [f"{cached.bytes / 2**20:.0f}" for cached in found]),
+        Column("last used", [f"{cached.idle_days:.1f} days ago" for cached in found]),
     ]
     console.print(fitting_table(columns, width=console.width))
 
@@ -51,20 +51,20 @@ def cache_verify(
     as_json: Json = False,
 ) -> None:
     """Compare all cached features with their checksums. Exit code 1 if any are damaged."""
-    from ..data.cache.maintenance import kept_features, remove_damaged, verify
+    from ..data.cache.maintenance import list_feature_sets, remove_damaged, verify
 
-    found = kept_features()
-    damaged = [line for kept in found for _, line in verify(kept)]
-    in_use = [kept for kept in found if repair and remove_damaged(kept) is None]
-    for kept in in_use:
-        warn(f"{kept.folder}: another process uses it, so it is not repaired; run the command again later")
+    found = list_feature_sets()
+    damaged = [line for cached in found for _, line in verify(cached)]
+    in_use = [cached for cached in found if repair and remove_damaged(cached) is None]
+    for cached in in_use:
+        warn(f"{cached.folder}: another process uses it, so it is not repaired; run the command again later")
     if as_json:
         print_json({"sets": len(found), "damaged": damaged, "removed": repair and bool(damaged) and not in_use})
     else:
         for line in damaged:
             fail(line)
         state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "none damaged"
-        say(f"{len(found)} sets of features, {sum(kept.shards for kept in found)} shards: {state}")
+        say(f"{len(found)} sets of features, {sum(cached.shards for cached in found)} shards: {state}")
     if damaged and not repair:
         raise typer.Exit(1)
 
@@ -94,10 +94,10 @@ def cache_prune(
 
     limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30
     pruned = prune(unused_days=unused_days, to_bytes=limit)
-    for kept in pruned.in_use:
-        warn(f"{kept.folder}: another process uses it, so it is not removed; run the command again later")
+    for cached in pruned.in_use:
+        warn(f"{cached.folder}: another process uses it, so it is not removed; run the command again later")
     if as_json:
-        print_json({"removed": [kept.record() for kept in pruned.removed]})
+        print_json({"removed": [cached.record() for cached in pruned.removed]})
     else:
-        size = sum(kept.bytes for kept in pruned.removed)
+        size = sum(cached.bytes for cached in pruned.removed)
         say(f"removed {len(pruned.removed)} sets of features, {size / 2**20:.0f} MiB")

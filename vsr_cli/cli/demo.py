@@ -12,7 +12,7 @@ from ..console import say, styled
 from ..errors import VsrError
 from ..files.atomic import is_empty
 from ..files.links import refuse_links
-from ..files.locks import alone_in
+from ..files.locks import exclusive_lock
 from .arguments import Out
 from .parsing.commands import examples
 from .predict import run_predict
@@ -41,7 +41,9 @@ def run_demo(registry: Registry, out: Path) -> None:
     taken = f"--out {out}: exists and is not the folder of a demo; name another folder, since nothing is overwritten"
     if out.exists() and not out.is_dir():
         raise VsrError(taken)
-    with alone_in(out, busy=f"{out}: another process runs the demo in this folder; wait for it, or name another --out"):
+    with exclusive_lock(
+        out, busy=f"{out}: another process runs the demo in this folder; wait for it, or name another --out"
+    ):
         if not is_empty(out) and not (out / "data").is_dir():
             raise VsrError(taken)
         refuse_links(out, ["data", "runs"], below=False)

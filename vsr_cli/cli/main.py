@@ -126,9 +126,9 @@ def main() -> None:
         code = _fail(*error.lines, code=MISTAKE)
     except PluginError as error:
         if os.environ.get(TRACEBACK_VARIABLE):
-            from ..console import say_traceback
+            from ..console import print_traceback
 
-            say_traceback(error)
+            print_traceback(error)
         code = _fail(str(error), code=FAULT)
     except OSError as error:
         code = _fail(describe_os_error(error), code=MISTAKE)

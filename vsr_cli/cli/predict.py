@@ -12,7 +12,7 @@ from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
 from ..files.links import refuse_links
-from ..files.locks import alone_in
+from ..files.locks import exclusive_lock
 from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
 from .parsing.commands import examples
 from .parsing.suggestions import IMAGES
@@ -117,7 +117,7 @@ def run_predict(
         busy = f"{folder}: another process is writing a prediction there; predict again, or name another --out"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with alone_in(folder, busy=busy, patience=PATIENCE):
+            with exclusive_lock(folder, busy=busy, patience=PATIENCE):
                 record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
         except VsrError as error:
             mistakes.append(str(error))

@@ -170,8 +170,8 @@ def run_prepare(
     import torch
 
     from ..config.schema import TrainingOptions
-    from ..data.cache.extraction import keep, wanted_text, wanted_visual, warn_truncated_texts
-    from ..data.preparation.workers import company
+    from ..data.cache.extraction import load_or_compute, text_request, visual_request, warn_truncated_texts
+    from ..data.preparation.workers import join_workers
     from ..data.prepared import open_prepared
     from ..data.splits import SPLITS
     from ..model.parts import build_part
@@ -189,7 +189,7 @@ def run_prepare(
     # Built before any story is read: weights that cannot be used are reported at once.
     model = trained() if trained else None
     visual = model.visual if model else build_part("visual", config.visual, training_texts=tuple, **sizes)
-    together = company()
+    together = join_workers()
     if together.share.of > 1:
         read_stories(config, dataset, source, folder, share=together.share)
         together.wait()
@@ -206,7 +206,7 @@ def run_prepare(
     device = choose_device("auto")
     if visual.cache_key is None:
         say(f"visual encoder {config.visual.name}: {TRAINABLE}")
-    keep(wanted_visual(prepared, visual, windows, device=device), config.features, company=together)
+    load_or_compute(visual_request(prepared, visual, windows, device=device), config.features, workers=together)
     if model:
         text = model.text
     elif not len(prepared.windows("train")):
@@ -218,7 +218,7 @@ def run_prepare(
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {TRAINABLE}")
     warn_truncated_texts(text.tokenize(prepared.frames.texts))
-    keep(wanted_text(prepared, text, windows, device=device), config.features, company=together)
+    load_or_compute(text_request(prepared, text, windows, device=device), config.features, workers=together)
     return prepared
 
 

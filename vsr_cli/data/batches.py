@@ -1,4 +1,4 @@
-"""Batches: an index gather from arrays, with no worker processes and nothing decoded twice."""
+"""Batches: rows gathered by index from arrays, without worker processes or decoding."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .prepared_types import Frames, Windows
 from .shards import Rows
 
 RESIDENT_SHARE = 0.4
-"""Of a device's free memory, how much one array may take to lie there for good; what is left is the model's."""
+"""Maximum share of the free memory of a device that one resident array may take; the rest is for the model."""
 
 Take = Callable[[NDArray[np.int64]], torch.Tensor]
 """Returns rows by index, of any shape: (*indices, *row), on the device."""
 
 
 class Contexts:
-    """Makes the batches of contexts of some windows. It has no way to reach a target."""
+    """Creates batches of contexts of some windows. It has no access to targets."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Contexts:
 
 
 class Targets:
-    """Makes the batches of targets of some windows, for losses alone."""
+    """Creates batches of targets of some windows, for losses only."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Targets:
         self._device = device
 
     def batch(self, indices: NDArray[np.int64]) -> Target:
-        """Return the targets of the windows with these indices (B,). Columns that are all padding are cut."""
+        """Return the targets of the windows with these indices (B,), without columns of padding only."""
         mask = self._tokens.mask[indices]
         longest = int(mask.sum(axis=1).max())
         return Target(
@@ -96,13 +96,13 @@ class Targets:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many tokens each window's target has, (W,)."""
+        """The number of tokens of the target of each window, (W,)."""
         counts: NDArray[np.int64] = self._tokens.mask.sum(axis=1)
         return counts
 
 
 class TargetFeatureSource:
-    """Makes the batches of the targets' features, for losses that ask for them."""
+    """Creates batches of the features of targets, for losses that need them."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class TargetFeatureSource:
     ) -> None:
         self._image_rows = windows.image_rows[:, -1]
         self._text_rows = windows.text_rows[:, -1]
-        self._place = windows.starts + windows.image_rows.shape[1] - 1
+        self._position = windows.starts + windows.image_rows.shape[1] - 1
         self._token_mask = features.tokens.mask
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
@@ -131,42 +131,41 @@ class TargetFeatureSource:
             text_mask=_tensor(self._token_mask[text_rows], self._device),
             image_row=_tensor(image_rows, self._device),
             text_row=_tensor(text_rows, self._device),
-            place=_tensor(self._place[indices], self._device),
+            place=_tensor(self._position[indices], self._device),
         )
 
 
 def taking(rows: Rows, used: NDArray[np.int64], device: torch.device, *, budget: int | None = None) -> Take:
     """Return the function that copies rows to the device.
 
-    Of the rows, only `used` will be asked for. They are gathered from their maps each time; on a device with memory of
-    its own they are laid there once, if they take no more than `budget` bytes (None: a share of what is free), and each
-    batch is then an index into them.
+    Only the rows `used` may be requested. They are gathered from memory maps each time; a device with its own memory
+    holds them all if they take at most `budget` bytes (None: a share of its free memory), and each batch indexes them.
     """
     distinct = np.unique(used)
     if budget is None:
         budget = _free_bytes(device)
     first = rows.gather(distinct[:1])
     if not len(distinct) or first.nbytes * len(distinct) > budget:
-        return lambda wanted: _tensor(rows.gather(wanted), device)
+        return lambda indices: _tensor(rows.gather(indices), device)
     resident = torch.empty((len(distinct), *first.shape[1:]), dtype=torch.from_numpy(first).dtype, device=device)
     step = max(1, 2**26 // first.nbytes)  # 64 MiB on the host at a time
     for start in range(0, len(distinct), step):
         part = rows.gather(distinct[start : start + step])
         resident[start : start + len(part)] = _tensor(part, device)
-    place = np.full(int(distinct[-1]) + 1, -1, np.int64)
-    place[distinct] = np.arange(len(distinct))
-    return lambda wanted: resident[_tensor(place[wanted], device)]
+    position = np.full(int(distinct[-1]) + 1, -1, np.int64)
+    position[distinct] = np.arange(len(distinct))
+    return lambda indices: resident[_tensor(position[indices], device)]
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Return how many bytes one array may occupy on a device; 0 where its memory is the host's."""
+    """Return the maximum size in bytes of a resident array; 0 for a device without its own memory."""
     return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
-def _features(kept: Rows | None, compute: RowsOf, used: NDArray[np.int64], device: torch.device) -> Take:
-    """Make the function that gives features (B, K, *F) of rows (B, K): taken where they are kept, else computed."""
-    if kept is not None:
-        take = taking(kept, used, device)
+def _features(cached: Rows | None, compute: RowsOf, used: NDArray[np.int64], device: torch.device) -> Take:
+    """Return the function that returns features (B, K, *F) of rows (B, K): cached if available, otherwise computed."""
+    if cached is not None:
+        take = taking(cached, used, device)
         return lambda rows: take(rows).float()
 
     def computed(rows: NDArray[np.int64]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Identical and similar images: digests, perceptual hashes, and what they find."""
+"""Identical and similar images: digests, perceptual hashes, and the search for near-duplicates."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 CELLS = 1 << 18
-"""How many pairs are compared at a time: these fit a processor's cache."""
+"""Number of pairs compared at a time, which fit the cache of a processor."""
 
 
 def near_duplicates(left: NDArray[np.uint64], right: NDArray[np.uint64], *, distance: int) -> NDArray[np.int64]:
     """Return the pairs (n, 2) of an index of `left` and one of `right` whose hashes differ in at most `distance` bits.
 
-    Pairs come in order. Each of `left` is compared with each of `right`, a block at a time: but for the pairs that are
-    found, little memory is needed.
+    Pairs are sorted. All pairs are compared, one block at a time, to save memory.
     """
     rows = max(1, CELLS // max(1, len(right)))
     found = [np.empty((0, 2), dtype=np.int64)]
     for top in range(0, len(left), rows):
         for start in range(0, len(right), CELLS):
             differing = left[top : top + rows, None] ^ right[None, start : start + CELLS]  # (rows, columns)
-            alike = np.flatnonzero(np.bitwise_count(differing) <= distance)  # four times as fast as argwhere
-            pairs = np.stack(np.divmod(alike, differing.shape[1]), axis=1)  # (n, 2)
+            similar = np.flatnonzero(np.bitwise_count(differing) <= distance)  # four times as fast as argwhere
+            pairs = np.stack(np.divmod(similar, differing.shape[1]), axis=1)  # (n, 2)
             found.append(np.add(pairs, (top, start)))
     return np.concatenate(found)
 
@@ -32,14 +31,14 @@ def near_duplicates(left: NDArray[np.uint64], right: NDArray[np.uint64], *, dist
 def distinct(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number distinct digests (n, 16) in the order of their first appearance.
 
-    Gives each one's number (n,), and for each number the index of the first that has it. By sorting: a dictionary
-    would hold a hundred bytes an entry.
+    Returns the number of each digest (n,), and for each number the index of its first occurrence. It sorts, as a
+    dictionary would take a hundred bytes per entry.
     """
     low, high = np.ascontiguousarray(digests).view(np.uint64).T if len(digests) else np.empty((2, 0), np.uint64)
-    order = np.lexsort((low, high))  # stable: of equal ones, the first comes first
+    order = np.lexsort((low, high))  # stable: of equal digests, the first comes first
     new = np.ones(len(order), np.bool_)
     new[1:] = (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1])
-    first = order[new]  # by place in the sorted order
+    first = order[new]  # by position in the sorted order
     appearance = np.argsort(first)
     number = np.empty(len(first), np.int64)
     number[appearance] = np.arange(len(first))
@@ -62,12 +61,12 @@ _COSINES = np.rint(4096 * np.cos(_ANGLES)).astype(np.int64)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """Return 64 bits that change little when an image (H, W, 3) is encoded anew or resized a little.
+    """Return 64 bits that change little if an image (H, W, 3) is encoded again or slightly resized.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the
     discrete cosine transform of 32 x 32 grey values, whether each of the 8 x 8 lowest frequencies exceeds their
-    median. Zauner leaves out the lowest row and column; with them, stills of one scene were told apart a little better.
-    Images of one colour are all alike.
+    median. Zauner omits the lowest row and column; with them, stills of one scene are distinguished slightly better.
+    All images of a single colour have similar hashes.
     """
     grey = Image.fromarray(pixels).convert("L").resize((32, 32), Image.Resampling.BOX)
     waves = _COSINES @ np.asarray(grey, dtype=np.int64) @ _COSINES.T  # (8, 8)

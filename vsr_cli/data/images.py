@@ -1,4 +1,4 @@
-"""The one place where images are decoded: what a dataset holds becomes an upright 8-bit RGB square, or one error."""
+"""Decoding of images: an upright 8-bit RGB square, or one error, from any file or bytes of a dataset."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ MAX_PIXELS = 64_000_000
 """Width times height, read from the header: such an image needs some 200 MB decoded."""
 ORIENTATION_TAG = 0x0112
 BARS = (124, 116, 104)
-"""What letterbox fills up with: the mean colour of ImageNet, which the usual normalisation turns into zero, as a
-convolution's own padding is. Black would say something: it looks like night, or like the bars of a film.
+"""The colour of letterbox bars: the mean of ImageNet, which the usual normalisation maps to zero, like the padding of a
+convolution. Black would resemble night, or the bars of a film.
 """
 LONGEST = 8
-"""How many times as long as wide a stretched image is stretched at most at its full width: one of 5000 x 1 would
-need gigabytes.
-"""
+"""Maximum aspect ratio to which a stretched image is restored at full width: one of 5000 x 1 would need gigabytes."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,11 +38,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each value of the EXIF orientation tag (EXIF 2.3, tag 0x0112); 1 is upright."""
+"""The transposition that undoes each value of the EXIF orientation tag (EXIF 2.3, tag 0x0112); 1 is upright."""
 _TURNING = {_UPRIGHT[value] for value in (5, 6, 7, 8)}
-"""Those that make the width the height."""
+"""Those that swap width and height."""
 
-# What Pillow's parsers raise on damaged files: they check what they read only in part.
+# Errors of Pillow's parsers for damaged files.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -73,11 +71,11 @@ class ImageProblem(VsrError):
 
 
 def decode_image(source: Path | bytes, *, where: str, size: int | None = None) -> Image.Image:
-    """Return an upright image in mode RGB, 8 bits a channel.
+    """Return an upright image in mode RGB, 8 bits per channel.
 
-    Transparency is laid on white, of an animation the first frame is taken, CMYK and palettes are converted
+    Transparent images are composed on white, the first frame of an animation is used, CMYK and palettes are converted
     as Pillow does. Deep greys are scaled, not clipped: integers within 16 bits by 1/257, floats within [0, 1]
-    by 255, and what exceeds these from its own least and greatest value.
+    by 255, and other ranges from their own minimum and maximum.
 
     With `size`, the image may come smaller than it is stored, but at least twice `size` on each side if it
     was: a JPEG is then decoded at a fraction of its resolution, which is much faster.
@@ -88,37 +86,37 @@ def decode_image(source: Path | bytes, *, where: str, size: int | None = None) -
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image as the model sees it, and its measure before that."""
+class FittedImage:
+    """An image resized for the model, and its original size."""
 
     pixels: NDArray[np.uint8]
     """(size, size, 3)."""
     width: int
-    """Of the upright image as its source holds it, in pixels."""
+    """Of the upright image in the source, in pixels."""
     height: int
 
 
-def read_picture(source: Path | bytes, *, where: str, size: int, resize: Resize) -> Picture:
+def read_image(source: Path | bytes, *, where: str, size: int, resize: Resize) -> FittedImage:
     """Decode an image and fit it into a square of `size` pixels. `where` names it in messages. Raises ImageProblem."""
     image, (width, height) = _read(source, where, size)
-    return Picture(_fit(image, size, resize, measure=(width, height)), width, height)
+    return FittedImage(_fit(image, size, resize, measure=(width, height)), width, height)
 
 
 def fit_image(image: Image.Image, size: int, resize: Resize) -> NDArray[np.uint8]:
     """Fit an RGB image of any shape into a square (size, size, 3), with Pillow's bicubic filter.
 
-    stretch resizes the whole of it to the square, letterbox keeps its proportions and fills up with `BARS`, crop
-    takes the square in its middle. Pillow widens the filter by the scale where it shrinks, so the result is
+    stretch resizes the whole image to the square, letterbox preserves its aspect ratio and pads it with `BARS`, crop
+    takes the center square. Pillow widens the filter by the scale where it shrinks, so the result is
     antialiased.
     """
     return _fit(image, size, resize, measure=image.size)
 
 
 def unfit_image(image: Image.Image, *, width: int, height: int, resize: Resize) -> Image.Image:
-    """Undo `fit_image` for people, as far as that can be done.
+    """Undo `fit_image` for display, as far as possible.
 
-    `image` is a square that stands for an image of `width` by `height`. stretch is resized back to these
-    proportions, without loss up to `LONGEST`, letterbox loses its bars, and crop stays as it is.
+    `image` is a square made of an image of `width` by `height`. A stretched image is resized back to this aspect
+    ratio, without loss up to `LONGEST`; letterbox bars are removed; a cropped image is not changed.
     """
     assert image.width == image.height, image.size
     match resize:
@@ -179,15 +177,15 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
     try:
         status = source.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise _unreadable(where, "it is a folder, not a picture")
+            raise _unreadable(where, "it is a folder, not an image")
         if not stat.S_ISREG(status.st_mode):
-            # Opening a pipe or a device could wait for ever.
+            # Opening a pipe or a device could block forever.
             raise _unreadable(where, "it is not a regular file")
         if not status.st_size:
             raise _unreadable(where, "it is empty")
         return source.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        remedy = "put the file there or drop the frame"
+        remedy = "add the file, or remove the frame"
         raise ImageProblem("missing_image", where=where, what="no such file", remedy=remedy) from error
     except (OSError, ValueError) as error:
         refuse_exhaustion(error, source)
@@ -195,14 +193,14 @@ def _open(source: Path | bytes, where: str) -> IO[bytes]:
 
 
 def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    # Told by content, not by name; Pillow's rarer parsers never see a file.
+    # The format is detected by content, not by name; rarely used parsers of Pillow are excluded.
     try:
         image: Image.Image = Image.open(file, formats=image_formats())
     except _DAMAGE as error:
         refuse_exhaustion(error, Path(where))
         if _says_truncated(error):
             raise _truncated(where) from error
-        what = f"it is not a picture of a known kind ({', '.join(image_formats())})"
+        what = f"it is not an image of a supported format ({', '.join(image_formats())})"
         raise _unreadable(where, what) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -228,7 +226,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except _DAMAGE:
-        # Damaged side information does not spoil an image that decodes.
+        # Damaged metadata is ignored if the image decodes.
         return 1
 
 
@@ -241,7 +239,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    # A copy, so that what is given holds neither the open file nor its metadata.
+    # A copy, so that the result refers to neither the open file nor its metadata.
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
@@ -261,20 +259,20 @@ def _to_8_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _says_truncated(error: BaseException) -> bool:
-    # Pillow has no class for it: it says "image file is truncated" or "Truncated File Read".
+    # Pillow has no class for it; its messages are "image file is truncated" and "Truncated File Read".
     return isinstance(error, EOFError) or "truncated" in str(error).lower()
 
 
 def _unreadable(where: str, what: str) -> ImageProblem:
-    remedy = "replace it by a JPEG, PNG or WebP file"
+    remedy = "replace it with a JPEG, PNG or WebP file"
     return ImageProblem("unreadable_image", where=where, what=what, remedy=remedy)
 
 
 def _truncated(where: str) -> ImageProblem:
     remedy = "copy or download the file again"
-    return ImageProblem("truncated_image", where=where, what="the file breaks off early", remedy=remedy)
+    return ImageProblem("truncated_image", where=where, what="the file is truncated", remedy=remedy)
 
 
 def _too_large(where: str, what: str) -> ImageProblem:
-    remedy = f"scale it down to at most {MAX_PIXELS // 1_000_000} megapixels"
+    remedy = f"resize it to at most {MAX_PIXELS // 1_000_000} megapixels"
     return ImageProblem("image_too_large", where=where, what=what, remedy=remedy)

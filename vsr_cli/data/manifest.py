@@ -1,4 +1,4 @@
-"""The manifest of a prepared folder. A module of its own: commands read it before they import numpy and pyarrow."""
+"""The manifest of a prepared folder, in a module that imports neither numpy nor pyarrow."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a prepared folder, finished or not. Raises VsrError if it is not one of this format."""
     manifest = read_json(folder / MANIFEST, what="a folder that 'vsr prepare' wrote")
     if manifest.get("format") != FORMAT:
-        raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data anew")
+        raise VsrError(f"{folder}: prepared by another version of vsr; remove it and prepare the data again")
     tables = manifest.get("tables")
     if isinstance(tables, str) and not re.fullmatch(r"\w[\w.-]*", tables):
-        raise VsrError(f"{folder / MANIFEST}: its tables are not in the folder itself (got {tables!r}); prepare anew")
+        raise VsrError(
+            f"{folder / MANIFEST}: its tables are not in the folder itself (got {tables!r}); prepare the data again"
+        )
     return manifest
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a prepared folder. Raises VsrError if it is not one, or preparing it has not finished."""
+    """Read the manifest of a prepared folder. Raises VsrError if it is not one, or its preparation is not finished."""
     manifest = read_manifest(folder)
     if manifest["status"] == UNFINISHED:
-        raise VsrError(f"{folder}: preparing it has not finished; run the same 'vsr prepare' again, and it goes on")
+        raise VsrError(f"{folder}: preparation is not finished; run the same 'vsr prepare' again to resume it")
     return manifest
 
 
@@ -46,5 +48,5 @@ def _is_finished(folder: Path) -> bool:
     try:
         read_finished(folder)
     except VsrError:
-        return False  # something else, or of another version
+        return False  # not a prepared folder, or of another version
     return True

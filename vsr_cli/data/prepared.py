@@ -1,17 +1,17 @@
 """The prepared folder: what `vsr prepare` writes and later commands read (docs/reference/prepared-data.md).
 
     manifest.json       format, source, counts, what was dropped and why, preprocessing, encoders; written last
-    problems.jsonl      every defect found, one JSON object a line (a copy of the table)
-    chunks/             images and records of a few stories each, named after their content: see `chunks`
-    tables-KEY/         what was made of them, named after all that it depends on
-        stories.arrow   one row a story: story, split, group, dropped (why it is in no split), its frames, analysis
-        frames.arrow    one row a frame: story (its row), index, image_row, text_row, problem, entities
-        images.arrow    one row a distinct image: where its pixels are, its size in the source, digest, hash
-        texts.arrow     one row a distinct text
-        windows.arrow   one row a window: story, split, its frames' rows in frames.arrow, padded
-        problems.jsonl  every defect found, one JSON object a line
+    problems.jsonl      every problem found, one JSON object per line (a copy of the table)
+    chunks/             images and records of a few stories each, named by content: see `chunks`
+    tables-KEY/         tables made of the chunks, named by a digest of all that they depend on
+        stories.arrow   one row per story: story, split, group, dropped (why it is in no split), its frames, analysis
+        frames.arrow    one row per frame: story (its row), index, image_row, text_row, problem, entities
+        images.arrow    one row per distinct image: the row of its pixels, its size in the source, digest, hash
+        texts.arrow     one row per distinct text
+        windows.arrow   one row per window: story, split, its frames' rows in frames.arrow, padded
+        problems.jsonl  every problem found, one JSON object per line
         chunks.json     the chunks that the rows of images.arrow point into; summary.json: counts
-        checksums.json  the checksum of each of these files, which is compared when a file is opened
+        checksums.json  the checksum of each of these files, verified when a file is opened
 
 The tables are Arrow IPC streams, read through memory maps: `datasets.Dataset.from_file` opens them too.
 """
@@ -33,7 +33,7 @@ from ..config.choices import Resize
 from ..errors import VsrError, nearest
 from ..files.atomic import read_json
 from ..files.checksums import read_checksums, verify_file
-from ..files.locks import stay_in
+from ..files.locks import hold_shared_lock
 from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .manifest import MANIFEST, read_finished
@@ -44,14 +44,14 @@ from .splits import SPLITS
 
 CHUNKS, PROBLEMS = "chunks", "problems.jsonl"
 OWNED = (MANIFEST, PROBLEMS, CHUNKS, "tables-*", "show")
-"""What vsr writes in a prepared folder."""
+"""Names of files and folders that vsr writes in a prepared folder."""
 CHUNK_LIST, SUMMARY = "chunks.json", "summary.json"
 TABLE = "a table of a prepared folder"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared folder that has been opened."""
+    """An open prepared folder."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -75,7 +75,7 @@ class Prepared:
 
     @property
     def resize(self) -> Resize:
-        """How the images of the source were made into squares."""
+        """How the images of the source were resized to squares."""
         resize: Resize = self.manifest["data"]["resize"]
         return resize
 
@@ -86,11 +86,11 @@ class Prepared:
 
     @cached_property
     def frames(self) -> Frames:
-        """The distinct images and texts, both mapped."""
-        kept = self.chunks()
+        """The distinct images and texts, memory-mapped."""
+        chunks = [(key, images) for key, images in self.chunks() if images]
         stored = MappedRows(
-            [Chunk(self.folder / CHUNKS, key).pictures for key, images in kept if images],
-            [images for _, images in kept if images],
+            [Chunk(self.folder / CHUNKS, key).images for key, _ in chunks],
+            [images for _, images in chunks],
             row_shape=(self.image_size, self.image_size, 3),
             dtype=np.uint8,
         )
@@ -112,7 +112,7 @@ class Prepared:
     def windows(self, split: str) -> Windows:
         """Return the windows of a split. Raises VsrError if there is no such split."""
         if split not in SPLITS:
-            raise VsrError(f"--split {split}: there is none of this name; {nearest(split, SPLITS)}")
+            raise VsrError(f"--split {split}: there is no such split; {nearest(split, SPLITS)}")
         if split not in self._windows:
             self._windows[split] = self._read_windows(split)
         return self._windows[split]
@@ -130,7 +130,7 @@ class Prepared:
                 yield self._stored(row)
 
     def story(self, name: str) -> StoredStory:
-        """Return a story by its id. Raises VsrError if there is none of this id, with the nearest."""
+        """Return a story by its id. Raises VsrError, naming similar ids, if there is none."""
         table = self._table("stories.arrow")
         found = table.filter(pa.compute.equal(table["story"], nfc(name)))
         if not len(found):
@@ -139,7 +139,7 @@ class Prepared:
         return self._stored(found.slice(0, 1).to_pylist()[0])
 
     def problems(self) -> Iterator[dict[str, Any]]:
-        """Yield the defects that were found: story, frame (from 0, None: the whole story), code, detail."""
+        """Yield the problems that were found: story, frame (from 0, None: the whole story), code, detail."""
         with self.verified(PROBLEMS).open(encoding="utf-8") as lines:
             for line in lines:
                 yield from_json(line)
@@ -195,7 +195,7 @@ class Prepared:
         return self._tables[name]
 
     def verified(self, name: str) -> Path:
-        """Return the path of a table that is as it was written. Raises VsrError if it is not, or is missing."""
+        """Return the path of a table after verifying its checksum. Raises VsrError if it is damaged or missing."""
         path = self.tables / name
         checksum = read_checksums(self.tables, remedy=REMEDY).get(name)
         if checksum is None:
@@ -204,18 +204,18 @@ class Prepared:
         return path
 
     def summary(self) -> dict[str, Any]:
-        """Read what the tables come to in numbers."""
+        """Read the totals of the tables."""
         return read_json(self.tables / SUMMARY, what=TABLE)
 
     def chunks(self) -> list[tuple[str, int]]:
-        """Read the key of each chunk and how many images it holds."""
+        """Read the key of each chunk and its number of images."""
         return [(key, images) for key, images in read_json(self.verified(CHUNK_LIST), what=TABLE)["chunks"]]
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared folder. Raises VsrError if it is not one, or preparing it has not come to its end.
+    """Open a prepared folder. Raises VsrError if it is not one, or its preparation is not finished.
 
-    As long as what this returns is in use, 'vsr prepare' removes nothing that it may read.
+    While the returned object is in use, 'vsr prepare' removes none of its files.
     """
     prepared = in_use(Prepared(folder, {}))  # before the manifest is read, which may be replaced at any moment
     prepared.manifest.update(read_finished(folder))
@@ -223,6 +223,6 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def in_use(prepared: Prepared) -> Prepared:
-    """Keep 'vsr prepare' from removing anything of a prepared folder for as long as the value is in use."""
-    stay_in(prepared.folder / CHUNKS, prepared)
+    """Lock the chunks of a prepared folder against removal while the object is in use, and return it."""
+    hold_shared_lock(prepared.folder / CHUNKS, prepared)
     return prepared

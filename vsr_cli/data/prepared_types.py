@@ -1,4 +1,4 @@
-"""What a prepared folder holds, as values: texts, images, frames, stories and windows."""
+"""Types of the content of a prepared folder: texts, images, frames, stories and windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .shards import Rows
 
 
 class Texts(Sequence[str]):
-    """Texts in a memory-mapped column, made into strings as they are asked for."""
+    """Texts in a memory-mapped column, converted to strings on access."""
 
     def __init__(self, column: Any, rows: NDArray[np.int64] | None = None) -> None:
         self._column = column
@@ -34,13 +34,13 @@ class Texts(Sequence[str]):
         return str(self._column[at if self._rows is None else int(self._rows[at])].as_py())
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """Return a selection of the texts, read no sooner than these."""
+        """Return a selection of the texts, which is also read on access."""
         return Texts(self._column, rows if self._rows is None else self._rows[rows])
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Distinct images and texts, which windows point to by row."""
+    """Distinct images and texts; windows refer to them by row."""
 
     images: Rows
     """(n, H, W, 3) uint8."""
@@ -49,7 +49,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of each distinct image besides its pixels, (n,) each."""
+    """Size, digest and hash of each distinct image, (n,) each."""
 
     width: NDArray[np.int32]
     """In the source, upright, in pixels."""
@@ -62,7 +62,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A frame as it is kept."""
+    """A frame as it is stored."""
 
     index: int
     text: str | None
@@ -72,12 +72,12 @@ class StoredFrame:
     """-1 where there is no image."""
     entities: tuple[Entity, ...]
     problem: str | None
-    """The code of what keeps the frame out of every window, if anything does."""
+    """The code of the problem that excludes the frame from all windows, if any."""
 
 
 @dataclass(frozen=True)
 class StoredStory:
-    """A story as it is kept, those that are in no split included."""
+    """A story as it is stored; it may be in no split."""
 
     id: str
     split: str | None
@@ -87,13 +87,13 @@ class StoredStory:
     source_characters: int | None
     """See `Story.source_characters`."""
     analysis: dict[str, Any] | None
-    """`Story.analysis` as JSON has it."""
+    """`Story.analysis` as in JSON."""
     frames: tuple[StoredFrame, ...]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows as arrays: W windows of F = K + 1 frames, the last of them the target."""
+    """W windows of F = K + 1 frames as arrays; the last frame is the target."""
 
     stories: Sequence[str]
     """The story of each window."""
@@ -102,7 +102,7 @@ class Windows:
     text_rows: NDArray[np.int64]
     """(W, F) rows of `Frames.texts`."""
     repeated: NDArray[np.bool_]
-    """(W, F): True where a frame only repeats the one before it to fill a short context."""
+    """(W, F): True for a frame that repeats the previous one to fill a short context."""
     starts: NDArray[np.int64]
     """(W,) index in its story of each window's first frame."""
 

@@ -1,4 +1,4 @@
-"""The same prepared stories in other splits, and folds: parts of the stories of which each is held out once."""
+"""The same prepared stories in other splits, and the folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def groups_of(prepared: Prepared) -> dict[str, str]:
 def assign_folds(groups: Mapping[str, str], folds: int, *, seed: int) -> dict[str, int]:
     """Return the fold of each story, from 0: whole groups, the largest first, each into the fold with fewest stories.
 
-    The answer depends on the ids, groups and seed, not on the order of the stories. Raises VsrError if there are fewer
-    groups than folds, or too few to train on what is left.
+    The folds depend on the ids, groups and random seed, not on the order of the stories. Raises VsrError if there are
+    fewer groups than folds, or too few to train on what is left.
     """
     members: dict[str, list[str]] = {}
     for story, group in groups.items():
         members.setdefault(group, []).append(story)
-    least = max(folds, 3)  # each fold leaves one group to train on and one to choose the best epoch by
+    least = max(folds, 3)  # each fold needs one group for training and one for validation
     if len(members) < least:
-        grouped = "" if len(members) == len(groups) else f" in {len(members)} groups, which are never parted"
+        grouped = "" if len(members) == len(groups) else f" in {len(members)} groups, which are never split"
         raise VsrError(
             f"--folds {folds}: needs {least} stories or groups of stories (got {len(groups)} stories{grouped}); "
             "choose fewer folds or prepare more stories"
@@ -55,9 +55,9 @@ def assign_folds(groups: Mapping[str, str], folds: int, *, seed: int) -> dict[st
 def splits_of_fold(
     groups: Mapping[str, str], fold: Mapping[str, int], *, held_out: int, options: DataOptions
 ) -> dict[str, str]:
-    """Return the split of each story where one fold is the test: of the others, whole groups are the validation.
+    """Return the split of each story if one fold is the test split; the validation split is taken from the others.
 
-    The share of the validation and the seed are those that the stories were prepared with.
+    It consists of whole groups. Its share and the random seed are those that the stories were prepared with.
     """
     rest = {story: Membership(group, None) for story, group in groups.items() if fold[story] != held_out}
     share = {"split": "group", "test": 0.0, "split_file": None}
@@ -66,23 +66,23 @@ def splits_of_fold(
 
 
 def resplit(prepared: Prepared, splits: Mapping[str, str], out: Path) -> Prepared:
-    """Write a prepared folder with the same stories in other splits, and open it; one that is there already is kept.
+    """Write a prepared folder with the same stories in other splits, and open it; an existing one is reused.
 
-    Its chunks are hard links to the same files where the file system can make them, so that it takes little space.
+    Its chunks are hard links to the same files if the file system supports them, to save disk space.
     """
     if (out / MANIFEST).exists():
-        there = open_prepared(out)
-        if {story.id: story.split for story in there.stories() if story.split} == splits:
-            return there
+        existing = open_prepared(out)
+        if {story.id: story.split for story in existing.stories() if story.split} == splits:
+            return existing
     if out.exists():
-        shutil.rmtree(out)  # begun by a process that was killed
+        shutil.rmtree(out)  # left incomplete by a process that was killed
     own = {"split": "group", "split_file": None, "group_csv": None}
     options = DataOptions.model_validate({**prepared.manifest["data"], **own})
     keys = chunk_keys(prepared.tables)
     (out / CHUNKS).mkdir(parents=True)
     for key in keys:
         source, target = Chunk(prepared.folder / CHUNKS, key), Chunk(out / CHUNKS, key)
-        _link(source.pictures, target.pictures)
+        _link(source.images, target.images)
         _link(source.stories, target.stories)
     work = Work()
     chunks = [Chunk(out / CHUNKS, key) for key in keys]

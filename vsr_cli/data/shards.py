@@ -26,12 +26,12 @@ from ..files.strict_json import from_json, to_json
 from ..system_errors import refuse_system_error
 
 ROWS = "rows"
-"""The tensor of a shard that its rows are in; others may stand beside it."""
+"""The tensor of a shard that holds its rows; it may have others."""
 CHECKSUMS = "checksums"
 """The entry of a shard's metadata that holds the checksum of each tensor, as JSON."""
-REMEDY = "run the same 'vsr prepare' again, which makes it anew"
+REMEDY = "run the same 'vsr prepare' again to restore it"
 OPEN_MAPS = 2048
-"""Shards that are mapped at a time: a system allows some 65,000 maps a process, and a collection may have more."""
+"""Maximum number of mapped shards: a system allows about 65,000 maps per process, and data may have more shards."""
 _DTYPES = {
     "U8": np.uint8, "F16": np.float16, "F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64,
     "U64": np.uint64,
@@ -39,13 +39,13 @@ _DTYPES = {
 
 
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error)
-"""What reading a header raises that is not one."""
+"""Errors of reading a malformed header."""
 
 
 class Shard(Mapping[str, NDArray[Any]]):
-    """The tensors of a shard, mapped. Each is compared with its checksum when it is first asked for.
+    """The memory-mapped tensors of a shard. The checksum of a tensor is verified on first access.
 
-    So a start reads no more than before, and damage is noticed before any number of a tensor is used.
+    So opening a shard reads little, and damage is noticed before a tensor is used.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class Shard(Mapping[str, NDArray[Any]]):
         self._key = (str(path), facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a tensor. Raises DamagedFile if it is not what was written."""
+        """Return a tensor. Raises DamagedFile if its checksum differs."""
         tensor = self._tensors[name]
         if (*self._key, name) not in _verified:
             if _checksum(name, tensor) != self._checksums[name]:
-                what = f"its tensor '{name}' is not what was written"
+                what = f"the checksum of its tensor '{name}' differs"
                 raise DamagedFile(f"{self._path}: is damaged: {what}; {self._remedy}")
             _verified.add((*self._key, name))
             if hasattr(mmap, "MADV_DONTNEED"):
-                self._mapped.madvise(mmap.MADV_DONTNEED)  # else all that was compared counts as this process's memory
+                self._mapped.madvise(mmap.MADV_DONTNEED)  # otherwise all verified pages count as memory of this process
         return tensor
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a tensor of this name, of which nothing is read."""
+        """Return whether there is a tensor of this name, without reading it."""
         return name in self._tensors
 
     def __iter__(self) -> Iterator[str]:
@@ -88,16 +88,16 @@ class Shard(Mapping[str, NDArray[Any]]):
         return len(self._tensors)
 
     def unread(self, name: str) -> NDArray[Any]:
-        """Return a tensor of which only the shape and dtype are used: it is compared with nothing."""
+        """Return a tensor without verifying it, for its shape and dtype only."""
         return self._tensors[name]
 
 
 _verified: set[tuple[str, int, int, int, str]] = set()
-"""Tensors that this process has compared with their checksums, by the file's path, size, mtime and inode."""
+"""Tensors that this process has verified, by the path, size, mtime and inode of the file."""
 
 
 def save_shard(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write the tensors of a shard with their checksums, whole or not at all. Raises VsrError if it cannot be."""
+    """Write the tensors of a shard with their checksums, atomically. Raises VsrError if that fails."""
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     checksums = to_json({name: _checksum(name, tensor) for name, tensor in sorted(arrays.items())})
     with replacing(path) as temporary, writing(path):
@@ -107,7 +107,7 @@ def save_shard(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 def map_shard(path: Path, *, remedy: str = REMEDY) -> Shard:
     """Map the tensors of a safetensors file: eight bytes of header length, a JSON header, the data.
 
-    The library reads tensors whole or by slice; only a map lets a batch touch just its own rows.
+    The library reads tensors whole or by slice; with a map, a batch reads only its own rows.
     Raises DamagedFile, naming the `remedy`, if the file is not one that `save_shard` wrote.
     """
     try:
@@ -117,11 +117,11 @@ def map_shard(path: Path, *, remedy: str = REMEDY) -> Shard:
             if length > size:
                 raise ValueError("its header is longer than the file")
             header = dict(from_json(file.read(length)))
-            # One map a file: a map keeps a descriptor, of which a process has few.
+            # One map per file: each map holds a file descriptor, of which a process has few.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         checksums = dict(from_json(header.pop("__metadata__")[CHECKSUMS]))
         if header.keys() != checksums.keys():
-            raise ValueError("its tensors are not those that it has checksums of")
+            raise ValueError("its tensors and checksums do not match")
         tensors: dict[str, NDArray[Any]] = {}
         for name, entry in header.items():
             dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(map(operator.index, entry["shape"]))
@@ -151,10 +151,10 @@ def _checksum(name: str, tensor: NDArray[Any]) -> str:
 
 
 class Rows(Protocol):
-    """Rows (n, *row), wherever they are."""
+    """Rows (n, *row) in memory or in files."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of rows."""
         ...
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -165,7 +165,7 @@ class Rows(Protocol):
 def by_shard(
     starts: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield each shard that holds some of the rows, where these stand in `rows.flat`, and their places in the shard.
+    """Yield each shard that holds some of the rows, their positions in `rows.flat`, and their rows in the shard.
 
     `starts` holds the first row of each shard, and the number of all rows at the end.
     """
@@ -177,9 +177,9 @@ def by_shard(
 
 
 class MappedRows:
-    """Rows (n, *row) that lie one after the other in the shards of some files. Nothing is read before it is asked for.
+    """Concatenated rows (n, *row) of the shards of some files, read on access.
 
-    `counts` says how many rows are in each file, `row_shape` and `dtype` what a row is.
+    `counts` has the number of rows in each file; `row_shape` and `dtype` are those of a row.
     """
 
     def __init__(
@@ -211,11 +211,11 @@ class MappedRows:
         except VsrError as error:
             if not (self._maps and isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EMFILE):
                 raise
-            self._maps.clear()  # each map keeps a file open, and this process may have no more of them
+            self._maps.clear()  # each map holds a file descriptor, and this process has no more of them
             mapped = map_shard(path).get(ROWS)
         expected = (int(self._starts[index + 1] - self._starts[index]), *self.row_shape)
         if mapped is None or mapped.shape != expected or mapped.dtype != self.dtype:
-            raise DamagedFile(f"{path}: does not hold the rows that it should; {REMEDY}")
+            raise DamagedFile(f"{path}: does not hold the expected rows; {REMEDY}")
         self._maps[index] = mapped
         if len(self._maps) > OPEN_MAPS:
             self._maps.popitem(last=False)
@@ -223,7 +223,7 @@ class MappedRows:
 
 
 class ArrayRows:
-    """Rows that are in memory already, with the same reading as MappedRows."""
+    """Rows in memory, with the interface of MappedRows."""
 
     def __init__(self, rows: NDArray[Any]) -> None:
         self._rows = rows
@@ -238,7 +238,7 @@ class ArrayRows:
 
 
 class ChosenRows:
-    """Some rows of others, by index: row i is row `chosen[i]` there. -1: it is not there, and must not be asked for."""
+    """A selection of rows: row i is row `chosen[i]` of the others; -1 is missing and must not be requested."""
 
     def __init__(self, rows: Rows, chosen: NDArray[np.int64]) -> None:
         self._rows = rows
@@ -250,12 +250,12 @@ class ChosenRows:
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the rows with these indices, of any shape: (*indices, *row)."""
         chosen = self._chosen[rows]
-        assert chosen.min(initial=0) >= 0, "a row was asked for that is not kept"
+        assert chosen.min(initial=0) >= 0, "a row was requested that is not stored"
         return self._rows.gather(chosen)
 
 
 class JoinedRows:
-    """The rows of several others, one after the other."""
+    """The concatenated rows of several sources."""
 
     def __init__(self, parts: Sequence[Rows]) -> None:
         self._parts = list(parts)
@@ -268,7 +268,7 @@ class JoinedRows:
         """Copy the rows with these indices, of any shape: (*indices, *row)."""
         flat = rows.reshape(-1)
         part_of = np.searchsorted(self._starts, flat, side="right") - 1
-        # Of no rows, a part still tells their shape and kind.
+        # Without rows, the first part still determines shape and dtype.
         parts = np.unique(part_of).tolist() or [0]
         gathered = [self._parts[part].gather(flat[part_of == part] - self._starts[part]) for part in parts]
         found = np.empty((len(flat), *gathered[0].shape[1:]), gathered[0].dtype)
@@ -280,8 +280,8 @@ class JoinedRows:
 def folder_bytes(folder: Path) -> int:
     """Add up the sizes of the files below a folder."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):  # removed by another process while this one counts
-                total += (Path(place) / name).lstat().st_size
+                total += (Path(parent) / name).lstat().st_size
     return total

@@ -16,34 +16,34 @@ from ..errors import VsrError, nearest
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = ("test", "validation")
-"""In the order in which a group of both would be held out."""
+"""In order of precedence, for a group that the source has in both."""
 SLACK = 0.05
-"""The share of what is wanted by which runs may miss it and still be chosen by the seed. Where groups are so large
-that all runs miss it by more, the nearest are taken.
+"""Tolerance for the sizes of runs, as a share of the requested size: among runs within it, the random seed decides.
+If all runs deviate by more, because groups are large, the closest are used.
 """
 
 
 @dataclass(frozen=True)
 class Membership:
-    """What decides a story's split."""
+    """The facts that decide the split of a story."""
 
     group: str
     """Stories of one group fall into one split."""
     official: str | None
-    """The split that the source itself puts the story in."""
+    """The split of the story in the source."""
 
 
 def assign_splits(stories: Mapping[str, Membership], options: DataOptions) -> dict[str, str | None]:
-    """Return each story, by its id, the split that `options.split` asks for. None: the split file does not list it.
+    """Return the split of each story, by id, according to `options.split`; None if the split file does not list it.
 
-    The answer depends on what the stories are called and on the seed, not on the order in which they come.
+    The splits depend on the ids of the stories and on the random seed, not on the order of the stories.
 
-    auto keeps to the source's split where it has one and holds out whole groups where it has none; official refuses
-    to go without it. group and block do not look at it: one holds out groups from all over, the other runs of
-    neighbours. file does as `options.split_file` says. The name of a split puts all stories there.
+    auto uses the splits of the source if there are any, and otherwise holds out whole groups; official requires splits
+    of the source. group and block ignore them: group holds out random groups, block runs of neighbouring groups. file
+    reads `options.split_file`. The name of a split assigns all stories to it.
 
-    Raises VsrError if official finds no split in the source, if the split file cannot be read, lists no story or
-    parts a group.
+    Raises VsrError if official finds no split in the source, or if the split file cannot be read, lists no story or
+    divides a group.
     """
     shares = {"test": options.test, "validation": options.validation}
     match options.split:
@@ -51,7 +51,7 @@ def assign_splits(stories: Mapping[str, Membership], options: DataOptions) -> di
             return dict(_as_the_source(stories, shares, options.seed))
         case "official":
             if not any(member.official for member in stories.values()):
-                raise VsrError("--split official: the source puts no story into a split; leave it to --split group")
+                raise VsrError("--split official: the source has no splits; use --split group")
             return dict(_as_the_source(stories, shares, options.seed))
         case "group":
             return dict(_hold_out(stories, shares, options.seed))
@@ -65,11 +65,11 @@ def assign_splits(stories: Mapping[str, Membership], options: DataOptions) -> di
 
 
 def _as_the_source(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
-    """Keep to the source's split, where it has one.
+    """Return the splits of the source, completed where it has none.
 
-    Its own test and validation stories stay there, and stories that it puts nowhere follow those of their group that
-    it does; where it has a test but no validation split, the validation is carved from its train stories. A split
-    that is asked for gets at least one group where there are enough of them, and train always has one.
+    Its test and validation stories stay there, and stories without a split join the others of their group. If it has a
+    test but no validation split, the validation split is taken from its training stories. Each requested split gets at
+    least one group if there are enough, and train always gets one.
     """
     official = {split: {m.group for m in stories.values() if m.official == split} for split in SPLITS}
     assigned: dict[str, str] = {}
@@ -87,17 +87,17 @@ def _as_the_source(stories: Mapping[str, Membership], shares: Mapping[str, float
 
 
 def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
-    """Return whole groups to the splits that want a share, passing over groups that are larger than what is wanted."""
+    """Assign whole groups to the requested splits, skipping groups that are larger than the remaining share."""
     sizes = Counter(member.group for member in stories.values())
     remaining = sorted(sizes, key=lambda group: _rank(group, seed))
     split_of: dict[str, str] = {}
     wanted = _wanted(shares, len(stories))
     splits = list(wanted)
     for index, split in enumerate(splits):
-        kept_back = len(splits) - index  # a group for each split after this one, and for train
+        reserved = len(splits) - index  # a group for each split after this one, and for train
         taken = 0
         for group in list(remaining):
-            if taken and (taken >= wanted[split] or len(remaining) <= kept_back):
+            if taken and (taken >= wanted[split] or len(remaining) <= reserved):
                 break
             if len(remaining) > 1 and taken + sizes[group] <= wanted[split]:
                 remaining.remove(group)
@@ -111,10 +111,10 @@ def _hold_out(stories: Mapping[str, Membership], shares: Mapping[str, float], se
 
 
 def _hold_out_runs(stories: Mapping[str, Membership], shares: Mapping[str, float], seed: int) -> Mapping[str, str]:
-    """Return a run of neighbouring groups to each split that wants a share; train is what lies before and after.
+    """Assign a run of neighbouring groups to each requested split; train gets the groups before and after.
 
-    Groups stand in the natural order of their first stories. The runs are side by side, so that few groups have a
-    neighbour in another split.
+    Groups are in the natural order of their first stories. The runs are adjacent, so that few groups have a neighbour
+    in another split.
     """
     groups = list(dict.fromkeys(stories[story].group for story in sorted(stories, key=natural)))
     wanted = list(_wanted(shares, len(stories)).items())[: max(0, len(groups) - 1)]
@@ -123,11 +123,11 @@ def _hold_out_runs(stories: Mapping[str, Membership], shares: Mapping[str, float
     sizes = Counter(member.group for member in stories.values())
     before = [0, *accumulate(sizes[group] for group in groups)]  # stories before each group
     counts = [count for _, count in wanted]
-    places = [_cut_runs(before, start, counts) for start in range(len(groups) - len(wanted) + 1)]
-    misses = [_miss(before, cuts, counts) for cuts in places]
+    candidates = [_cut_runs(before, start, counts) for start in range(len(groups) - len(wanted) + 1)]
+    misses = [_miss(before, cuts, counts) for cuts in candidates]
     near = max(min(misses), SLACK * sum(counts))
     cuts = min(
-        (cuts for cuts, miss in zip(places, misses, strict=True) if miss <= near),
+        (cuts for cuts, miss in zip(candidates, misses, strict=True) if miss <= near),
         key=lambda cuts: _rank(groups[cuts[0]], seed),
     )
     split_of = {
@@ -139,24 +139,24 @@ def _hold_out_runs(stories: Mapping[str, Membership], shares: Mapping[str, float
 
 
 def _cut_runs(before: Sequence[int], start: int, counts: Sequence[int]) -> list[int]:
-    """Cut runs from the group `start` on that hold about as many stories as `counts` says, each a group at least.
+    """Return the bounds of runs of groups, from group `start`, with about `counts` stories and at least one group each.
 
-    `before` gives the number of stories before each group, and of all at its end. Gives the bounds of the runs.
+    `before` holds the number of stories before each group, and finally the number of all stories.
     """
     groups = len(before) - 1
     last = groups if start else groups - 1  # train has a group too
     cuts = [start]
-    for place, count in enumerate(counts, start=1):
+    for number, count in enumerate(counts, start=1):
         goal = before[cuts[-1]] + count
         end = min(bisect_left(before, goal), groups)
         if goal - before[end - 1] < before[end] - goal:
             end -= 1
-        cuts.append(min(max(end, cuts[-1] + 1), last - (len(counts) - place)))
+        cuts.append(min(max(end, cuts[-1] + 1), last - (len(counts) - number)))
     return cuts
 
 
 def _miss(before: Sequence[int], cuts: Sequence[int], counts: Sequence[int]) -> int:
-    """Return by how many stories runs are larger or smaller than wanted, in sum."""
+    """Return the sum of the differences between the actual and requested numbers of stories of runs."""
     return sum(
         abs(before[end] - before[start] - count) for (start, end), count in zip(pairwise(cuts), counts, strict=True)
     )
@@ -167,7 +167,7 @@ def _as_listed(stories: Mapping[str, Membership], path: Path) -> dict[str, str |
     assigned = {story: listed.get(story) for story in stories}
     if not any(assigned.values()):
         which = f"{len(stories)} stories, e.g. {min(stories, default='')!r}"
-        raise VsrError(f"{path}: lists none of the {which}; write the stories' ids in the column story")
+        raise VsrError(f"{path}: lists none of the {which}; put the ids of the stories in the column story")
     first_of: dict[str, tuple[str, str]] = {}
     for story in sorted(stories):
         group, split = stories[story].group, assigned[story]
@@ -175,13 +175,13 @@ def _as_listed(stories: Mapping[str, Membership], path: Path) -> dict[str, str |
             continue
         other, of_other = first_of.setdefault(group, (story, split))
         if of_other != split:
-            what = f"parts the group {group!r} ({other!r} is in {of_other}, {story!r} in {split})"
+            what = f"divides the group {group!r} ({other!r} is in {of_other}, {story!r} in {split})"
             raise VsrError(f"{path}: {what}; put all of its stories into one split")
     return assigned
 
 
 def _wanted(shares: Mapping[str, float], stories: int) -> dict[str, int]:
-    """Return how many stories each split wants that wants any."""
+    """Return the requested number of stories of each split with a share."""
     return {split: max(1, round(share * stories)) for split, share in shares.items() if share > 0}
 
 
@@ -198,7 +198,7 @@ def count_splits(splits: Iterable[str | None]) -> dict[str, int]:
 def read_groups(path: Path, *, group: str = "group", story: str = "story") -> dict[str, str]:
     """Return the group of each story of a CSV with these two columns. Rows without either are skipped.
 
-    Raises VsrError if the file cannot be read, lacks a column, or gives one story two groups.
+    Raises VsrError if the file cannot be read, lacks a column, or lists two groups for a story.
     """
     groups: dict[str, str] = {}
     for line, name, value in _rows(path, story=story, value=group):
@@ -210,7 +210,7 @@ def read_groups(path: Path, *, group: str = "group", story: str = "story") -> di
 def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
     """Return the split of each story of a CSV with the columns story and split.
 
-    Raises VsrError if the file cannot be read, lacks a column, names a split that is not known, or gives one story two.
+    Raises VsrError if the file cannot be read, lacks a column, or lists an unknown split or two splits for a story.
     """
     splits: dict[str, str] = {}
     for line, name, value in _rows(path, story="story", value="split"):
@@ -218,7 +218,7 @@ def read_splits(path: Path, known: Collection[str]) -> dict[str, str]:
         if not name:
             raise VsrError(f"{where}: names no story for the split {value!r}; name it or remove the line")
         if value not in known:
-            raise VsrError(f"{where}: {name!r} is put in a split called {value!r}; {nearest(value, known)}")
+            raise VsrError(f"{where}: {name!r} has the unknown split {value!r}; {nearest(value, known)}")
         if splits.setdefault(name, value) != value:
             raise VsrError(f"{where}: {name!r} has two splits ({splits[name]}, {value}); leave one")
     return splits

@@ -1,4 +1,4 @@
-"""What a data set is like: lengths, markup, sizes, vocabulary and repetition, of each split and of all of them."""
+"""Statistics of a dataset: lengths, markup, sizes, vocabulary and repetition, per split and for all splits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .splits import HELD_OUT, SPLITS
 
 ALL = "all"
 LENGTHS = (32, 64, 128)
-"""In tokens: usual limits of what a text encoder reads and a decoder writes."""
+"""In tokens: common limits of text encoders and decoders."""
 TEXTS_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of one split, or of all."""
+    """Measurements of one split, or of all."""
 
     frames: NDArray[np.int64]
     """By story."""
@@ -38,60 +38,60 @@ class Measures:
     vocabulary: Counter[str]
     """How often each word occurs, in lower case."""
     clean_characters: int
-    """Of the texts of those stories whose source has markup."""
+    """Number of characters of the texts of stories whose source has markup."""
     source_characters: int
-    """Of the same stories in their source, markup included."""
+    """Number of characters of the same stories in their source, with markup."""
     sizes: NDArray[np.int64]
     """(n, 2): width and height in the source of each distinct image."""
     same_text: NDArray[np.bool_]
-    """By two neighbouring frames that have a text each: whether it is the same."""
+    """By pair of neighbouring frames with texts: whether the texts are equal."""
     same_image: NDArray[np.bool_]
     target_text: NDArray[np.bool_]
-    """By window: whether the text of its target is among its inputs."""
+    """By window: whether the text of its target is in its context."""
     target_image: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What is held of a story until it is measured."""
+class _StoryFacts:
+    """The rows and text lengths of one story."""
 
     text_rows: NDArray[np.int64]
     image_rows: NDArray[np.int64]
-    """Both by frame, -1 where there is none."""
+    """Both by frame, -1 if it has none."""
     clean_characters: int
     source_characters: int
 
 
 @dataclass(frozen=True)
 class _Lengths:
-    """Of each distinct text, by its row."""
+    """Lengths of each distinct text, by row."""
 
     words: NDArray[np.int64]
     tokens: NDArray[np.int64]
 
 
 def measure(prepared: Prepared, count_tokens: CountTokens) -> dict[str, Measures]:
-    """Measure the stories of each split and, as "all", of all three. Stories that are in none are left out."""
-    told: dict[str, list[_Told]] = {split: [] for split in SPLITS}
+    """Measure the stories of each split and, as "all", of all splits. Stories in no split are ignored."""
+    facts: dict[str, list[_StoryFacts]] = {split: [] for split in SPLITS}
     for story in prepared.stories():
         if story.split:
-            told[story.split].append(_told(story))
+            facts[story.split].append(_story_facts(story))
     lengths = _lengths(prepared.frames.texts, count_tokens)
     windows = {split: prepared.windows(split) for split in SPLITS}
-    measures = {split: _measure(prepared, told[split], [windows[split]], lengths) for split in SPLITS}
-    measures[ALL] = _measure(prepared, [*chain(*told.values())], [*windows.values()], lengths)
+    measures = {split: _measure(prepared, facts[split], [windows[split]], lengths) for split in SPLITS}
+    measures[ALL] = _measure(prepared, [*chain(*facts.values())], [*windows.values()], lengths)
     return measures
 
 
 def summary(measures: Mapping[str, Measures]) -> dict[str, dict[str, Any]]:
-    """Return measures in numbers, as JSON has them. Shares are between 0 and 1, and None where there is nothing."""
+    """Return measurements as in JSON. Shares are between 0 and 1, or None if there is nothing to count."""
     seen = measures["train"].vocabulary or None
     return {name: _numbers(of, seen=seen if name in HELD_OUT else None) for name, of in measures.items()}
 
 
-def _told(story: StoredStory) -> _Told:
+def _story_facts(story: StoredStory) -> _StoryFacts:
     marked = story.source_characters is not None
-    return _Told(
+    return _StoryFacts(
         text_rows=np.asarray([frame.text_row for frame in story.frames], dtype=np.int64),
         image_rows=np.asarray([frame.image_row for frame in story.frames], dtype=np.int64),
         clean_characters=sum(len(frame.text or "") for frame in story.frames) if marked else 0,
@@ -108,7 +108,9 @@ def _lengths(texts: Sequence[str], count_tokens: CountTokens) -> _Lengths:
     return _Lengths(np.asarray(words, dtype=np.int64), np.asarray(tokens, dtype=np.int64))
 
 
-def _measure(prepared: Prepared, stories: Sequence[_Told], windows: Sequence[Windows], lengths: _Lengths) -> Measures:
+def _measure(
+    prepared: Prepared, stories: Sequence[_StoryFacts], windows: Sequence[Windows], lengths: _Lengths
+) -> Measures:
     text_rows = _present([story.text_rows for story in stories])
     images = np.unique(_present([story.image_rows for story in stories]))
     vocabulary: Counter[str] = Counter()
@@ -137,7 +139,7 @@ def _present(rows_of: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def _same(rows_of: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
-    """Compare each two neighbouring frames of each story that both have a row."""
+    """Return for each pair of neighbouring frames that both have a row whether their rows are equal."""
     pairs = [(rows[1:] == rows[:-1])[(rows[1:] >= 0) & (rows[:-1] >= 0)] for rows in rows_of]
     return np.concatenate([np.empty(0, np.bool_), *pairs])
 
@@ -182,7 +184,7 @@ def _spread(values: NDArray[Any]) -> dict[str, float] | None:
 
 
 def _commonest(sizes: NDArray[np.int64]) -> dict[str, float] | None:
-    """Return the size that most images have, and the share of them that have it."""
+    """Return the most common image size and its share."""
     if not len(sizes):
         return None
     kinds, counts = np.unique(sizes, axis=0, return_counts=True)
@@ -215,7 +217,7 @@ def words_of(text: str) -> list[str]:
 
 
 def count_words_and_marks(texts: Sequence[str]) -> list[int]:
-    """Count what no WordPiece tokenizer of BERT's kind makes fewer tokens of: each word, each punctuation mark."""
+    """Count words and punctuation marks, a lower bound of the tokens of a WordPiece tokenizer like that of BERT."""
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
@@ -226,23 +228,25 @@ def count_words_and_marks(texts: Sequence[str]) -> list[int]:
     return [len(splitter.pre_tokenize_str(normalizer.normalize_str(text))) for text in texts]
 
 
-def tokens_by(place: Path) -> CountTokens:
-    """Return the function that counts tokens by a `tokenizer.json` file, or that of a folder, special tokens included.
+def token_counter(tokenizer_path: Path) -> CountTokens:
+    """Return the function that counts tokens, with special tokens, by a `tokenizer.json` file or that of a folder.
 
     Raises VsrError if there is none.
     """
     from tokenizers import Tokenizer
 
-    path = place / "tokenizer.json" if place.is_dir() else place
+    path = tokenizer_path / "tokenizer.json" if tokenizer_path.is_dir() else tokenizer_path
     if not path.is_file():
-        raise VsrError(f"--tokenizer {place}: no such file; name a tokenizer.json or the folder that holds one")
+        raise VsrError(f"--tokenizer {tokenizer_path}: no such file; name a tokenizer.json or its folder")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
-        # The tokenizers library raises a bare Exception at a file that it cannot read.
+        # The tokenizers library raises a bare Exception for an unreadable file.
         if type(error) is not Exception:
             raise
-        raise VsrError(f"--tokenizer {place}: not a tokenizer.json ({error}); name a model's own") from error
+        raise VsrError(
+            f"--tokenizer {tokenizer_path}: not a tokenizer.json ({error}); name the one of a model"
+        ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text

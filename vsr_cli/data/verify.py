@@ -1,4 +1,4 @@
-"""The full check of prepared data: every file is read, where other commands read those that they need."""
+"""The full check of prepared data, which reads every file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .shards import REMEDY
 
 @dataclass
 class Verified:
-    """What a full check has found."""
+    """The result of a full check."""
 
     files: int = 0
-    """Read."""
+    """Number of files read."""
     damaged: list[str] = field(default_factory=list)
-    """A line on each file that is missing, or is not what was written."""
+    """A message for each file that is missing or damaged."""
 
     def check(self, *reads: Callable[[], object]) -> None:
-        """Call what reads a file each, and note those that raise VsrError."""
+        """Call functions that read a file each, and record those that raise VsrError."""
         for read in reads:
             self.files += 1
             try:
@@ -33,7 +33,7 @@ class Verified:
 
 
 def verify_prepared(prepared: Prepared) -> Verified:
-    """Read every file that prepared data, whose manifest has been read, consists of."""
+    """Read every file of prepared data. The manifest has been read already."""
     found = Verified(files=1)
     checksums: dict[str, str] = {}
     found.check(lambda: checksums.update(read_checksums(prepared.tables, remedy=REMEDY)))
@@ -44,8 +44,8 @@ def verify_prepared(prepared: Prepared) -> Verified:
     try:
         chunks += prepared.chunks()
     except VsrError:
-        return found  # it is one of the tables, and noted
+        return found  # recorded above, as it is one of the tables
     for key, _ in chunks:
         chunk = Chunk(prepared.folder / CHUNKS, key)
-        found.check(chunk.verify_pictures, partial(list, chunk.records()))
+        found.check(chunk.verify_images, partial(list, chunk.records()))
     return found

@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Window:
-    """K + 1 frames of a story by index, the last of them the target."""
+    """The indices of K + 1 frames of a story; the last one is the target."""
 
     frames: tuple[int, ...]
     padded: bool = False
@@ -31,24 +31,24 @@ def cut_windows(
     window: Literal["first", "sliding", "last"],
     short_stories: Literal["drop", "pad"],
 ) -> Cut:
-    """Cut a story into windows, given the problem of each frame (None: it has an image and a text).
+    """Cut a story into windows. `problems` has the problem of each frame (None: it has an image and a text).
 
     Every frame of a window has an image and a text. A story with fewer than K + 1 frames is dropped, or with
     `short_stories="pad"` becomes one window: its last frame is the target, and the frame before it is repeated until
-    the context has K frames. So the target is never among its own inputs.
+    the context has K frames. So the target is never in its own context.
     """
     candidates = _candidates(len(problems), context_frames, window=window, short_stories=short_stories)
     if not candidates:
         return Cut((), ("story_too_short",))
-    kept: list[Window] = []
+    windows: list[Window] = []
     dropped: list[str] = []
     for candidate in candidates:
         reason = next((problems[frame] for frame in candidate.frames if problems[frame]), None)
         if reason is None:
-            kept.append(candidate)
+            windows.append(candidate)
         else:
             dropped.append(reason)
-    return Cut(tuple(kept), tuple(dropped))
+    return Cut(tuple(windows), tuple(dropped))
 
 
 def _candidates(count: int, context_frames: int, *, window: str, short_stories: str) -> list[Window]:

@@ -95,8 +95,8 @@ def embed_split(
 
     def embed(data: Prepared, windows: Windows, frozen: Features) -> WindowVectors:
         return WindowVectors(
-            spaces.images(data.frames.images, windows.image_rows, kept=frozen.visual),
-            spaces.texts(frozen.tokens, windows.text_rows, kept=frozen.text),
+            spaces.images(data.frames.images, windows.image_rows, features=frozen.visual),
+            spaces.texts(frozen.tokens, windows.text_rows, features=frozen.text),
         )
 
     vectors = embed(prepared, prepared.windows(split), features)

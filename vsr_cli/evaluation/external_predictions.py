@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..api import Metric, SpaceMetric, find_file, nfc, open_text, undecodable
 from ..config.choices import Resize
 from ..config.resolve import Choice
-from ..data.images import read_picture
+from ..data.images import read_image
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..errors import VsrError
@@ -85,7 +85,7 @@ class ImageFiles:
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read some images. Raises VsrError if one cannot be used."""
         read = [
-            read_picture(self.paths[row], where=str(self.paths[row]), size=self.size, resize=self.resize).pixels
+            read_image(self.paths[row], where=str(self.paths[row]), size=self.size, resize=self.resize).pixels
             for row in rows.ravel().tolist()
         ]
         return np.stack(read).reshape(*rows.shape, self.size, self.size, 3)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writes: a reader never sees an incomplete file."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from .names import nfc
 from .strict_json import from_json, sealed, to_json, unsealed
 
 TEMPORARY = ".vsr-tmp"
-"""How the name of everything half-written ends; it begins with a dot. No reader looks at such names."""
+"""Suffix of incomplete files and folders, whose names begin with a dot. Readers ignore such names."""
 WAITING = ".new"
-"""How the name of a whole folder ends that is about to take an older one's place."""
+"""Suffix of a complete folder that is about to replace an older one."""
 FORGOTTEN = 24 * 3600.0
-"""Seconds after which something half-written is swept where the file system has no locks, which would tell sooner."""
+"""Seconds after which incomplete files are removed on a file system without locks."""
 _swept: set[str] = set()
 
 LONGEST_NAME = 160
-"""Bytes of a name that is made after a story: room for an ending, and for what temporary names add, within 255."""
+"""Maximum bytes of a file name made from a story id: with a suffix and what temporary names add, below 255."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-"""Names that Windows takes for devices."""
+"""Names of devices on Windows."""
 
 
 @contextmanager
 def replacing(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
-    """Yield a path to write to, of the same file name; it takes the place of `path` when the block ends well.
+    """Yield a temporary path with the same file name, which replaces `path` when the block succeeds.
 
-    It lies in a temporary folder beside `path`, so that what a library leaves beside its own file is gone as well. The
-    folder is removed when the block ends badly, and by a later write to the same place if the process was killed. With
-    `to_disk`, a machine that loses its power leaves the older file or the newer one.
+    It is in a temporary folder next to `path`, so that other files of a library are removed too. The folder is removed
+    if the block fails, and by a later write next to it if the process was killed. With `to_disk`, a power failure
+    leaves the old file or the new one.
     """
     with _temporary_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
-        temporary.chmod(0o644)  # some libraries write 0600, which would keep a colleague from reading a shared run
+        temporary.chmod(0o644)  # some libraries write 0600, so that others could not read a shared run
         if to_disk:
             _flush(temporary)
         temporary.replace(path)
@@ -56,12 +56,12 @@ def replacing(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` to fill; it takes the folder's place when the block ends well.
+    """Yield a temporary folder next to `path` to fill, which replaces the folder when the block succeeds.
 
-    No system call puts one folder in the place of another that is full. So the new one, when it is whole, first takes
-    the name under which `whole_folder` looks for it: from that moment it is the one that counts. Then the older one
-    goes, and the new one takes its name. A process that is killed at any moment leaves a whole folder, the older or
-    the newer. With `to_disk`, a machine that loses its power does so too.
+    No system call replaces a folder that is not empty. So the complete new folder first gets the name that
+    `whole_folder` looks for, which makes it the valid one. Then the old folder is removed, and the new one is renamed.
+    A process that is killed at any moment leaves a complete folder, old or new. With `to_disk`, so does a
+    power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _finish_replacing(path)
@@ -80,17 +80,17 @@ def replacing_folder(path: Path, *, to_disk: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a folder in the system's place for temporary files (TMPDIR); it is removed when the block ends."""
+    """Yield a folder in the system's folder for temporary files (TMPDIR), removed when the block ends."""
     with _temporary_beside(Path(tempfile.gettempdir()) / SCRATCH) as folder:
         yield folder
 
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, locked as long as it is in use, and remove it."""
+    """Yield a locked temporary folder next to `path`, and remove it afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if (parent := str(path.parent.absolute())) not in _swept:
-        _swept.add(parent)  # what is stale was left by processes before this one, so once is enough
+        _swept.add(parent)  # stale folders are from earlier processes, so once is enough
         sweep(path.parent)
     try:
         folder, handle = _locked_folder(path)
@@ -115,21 +115,21 @@ def _locked_folder(path: Path) -> tuple[Path, int]:
             folder.chmod(0o755)
             handle = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
-            continue  # another process took it for something stale before it was locked
+            continue  # another process removed it as stale before it was locked
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            continue  # it does so at this moment
+            continue  # another process is removing it as stale
         except OSError:
-            pass  # some network file systems know no locks
+            pass  # some network file systems have no locks
         if folder.exists():
             return folder, handle
         os.close(handle)
 
 
 def _name_target(error: OSError, folder: Path, path: Path) -> None:
-    """Let an error in writing name the file that was to be written, and not the temporary one or none at all."""
+    """Make an error of a write name the target file instead of a temporary one or none."""
     named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
     if (named is None and error.errno in NO_SPACE) or (named and Path(named).is_relative_to(folder)):
         error.filename = str(path)
@@ -137,20 +137,20 @@ def _name_target(error: OSError, folder: Path, path: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a name is that of something half-written, which no reader may take for something whole."""
+    """Return whether a name is that of an incomplete file or folder, which readers must ignore."""
     return path.name.startswith(".") and path.name.endswith(TEMPORARY)
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, or only what a killed process has left half-written."""
+    """Return whether a folder holds nothing but incomplete files of killed processes."""
     return all(map(is_temporary, folder.iterdir()))
 
 
 def sweep(folder: Path, *, names: Iterable[str] = ()) -> None:
-    """Remove what killed processes have left half-written in a folder, and nothing that a process still writes.
+    """Remove incomplete files of killed processes from a folder, but none that a process is still writing.
 
-    Where the caller holds the folder's lock, `names` may say which files are written there: whatever is called
-    `.NAME.` and something goes, unless it is a whole folder that waits to take its place.
+    A caller that holds the lock of the folder may pass the `names` of files written there: then all names that start
+    with `.NAME.` are removed, except complete folders that are about to replace an older one.
     """
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
         starts = tuple(f".{name}." for name in names)
@@ -163,7 +163,7 @@ def sweep(folder: Path, *, names: Iterable[str] = ()) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link but not what it leads to."""
+    """Remove a file, a folder with its content, or a link but not its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -171,7 +171,7 @@ def remove(path: Path) -> None:
 
 
 def remove_at_once(folder: Path) -> None:
-    """Remove a folder in such a way that others see all of it or nothing."""
+    """Remove a folder atomically: other processes see all of it or nothing."""
     with _temporary_beside(folder) as temporary:
         folder.rename(temporary / "old")
 
@@ -180,12 +180,12 @@ def _remove_if_stale(folder: Path) -> None:
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
-        return  # gone by now, or somebody else's
+        return  # removed meanwhile, or of another user
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # its writer lives
+            return  # its writer is running
         except OSError:  # a file system without locks
             if time.time() - os.fstat(handle).st_mtime < FORGOTTEN:
                 return
@@ -195,7 +195,7 @@ def _remove_if_stale(folder: Path) -> None:
 
 
 def whole_folder(path: Path) -> Path:
-    """Return where a folder that `replacing_folder` writes is; a kill may have left it between two names."""
+    """Return the current path of a folder that `replacing_folder` writes, even if a kill interrupted its renaming."""
     return _newer(path) if _newer(path).is_dir() else path
 
 
@@ -204,7 +204,7 @@ def _newer(path: Path) -> Path:
 
 
 def _finish_replacing(path: Path) -> None:
-    """Put a whole newer folder in the place of the older one, where that has not been done yet."""
+    """Complete the replacement of an old folder by a complete new one, if it was interrupted."""
     if not _newer(path).is_dir():
         return
     if path.exists():
@@ -216,7 +216,7 @@ def _finish_replacing(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have what was written to a file or folder reach the disk."""
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -225,10 +225,10 @@ def _flush(path: Path) -> None:
 
 
 def file_name(story: str) -> str:
-    """Return the name of a file or folder after a story, with nothing in it that leads away.
+    """Return a safe name of a file or folder for a story id.
 
-    It has at most `LONGEST_NAME` bytes; a longer one is truncated and ends with a digest of the whole, so that two
-    stories whose names begin alike stay apart.
+    It has at most `LONGEST_NAME` bytes; a longer one is truncated and ends with a digest of the id, so that names stay
+    distinct.
     """
     # Marks are letters' accents and vowel signs, which \w does not match.
     letters = (c if c.isalnum() or c in "._-" or unicodedata.category(c)[0] == "M" else " " for c in nfc(story))
@@ -242,13 +242,13 @@ def file_name(story: str) -> str:
 
 
 def _truncated(name: str, most: int) -> str:
-    """Return as much of a name as has at most so many bytes in UTF-8."""
+    """Return the longest prefix of a name with at most `most` bytes in UTF-8."""
     return name.encode(errors="surrogateescape")[:most].decode(errors="ignore")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what safetensors raises when a file cannot be written, such as at a full disk, into one VsrError."""
+    """Raise VsrError if safetensors cannot write a file, for example on a full disk."""
     from safetensors import SafetensorError
 
     try:
@@ -266,14 +266,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, seal: bool = True) -> None:
-    """Write a mapping as indented JSON, with a checksum of its content unless nothing here reads it again."""
+    """Write a mapping as indented JSON, with a checksum of its content unless vsr never reads it."""
     write_text(path, to_json(sealed(value) if seal else value, indent=2) + "\n")
 
 
 def read_json(path: Path, *, what: str) -> dict[str, Any]:
-    """Read what `write_json` wrote.
+    """Read a file of `write_json`.
 
-    Raises VsrError, naming `what` it should have been, if there is no such file or its content is not what was written.
+    Raises VsrError, naming `what` it should be, if it does not exist or its checksum differs.
     """
     refuse_special_file(path)
     try:
@@ -283,5 +283,5 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         refuse_system_error(error, path)
         raise VsrError(
-            f"{path}: cannot be read as {what}, or is damaged ({error}); restore it or make it anew"
+            f"{path}: cannot be read as {what}, or is damaged ({error}); restore it or create it again"
         ) from error

@@ -1,7 +1,7 @@
-"""Checksums of files, to notice damage and to name the weights that a result belongs to.
+"""Checksums of files, to detect damage and to identify the weights that a result belongs to.
 
-xxh3-128 reads memory as fast as it comes, so that verifying a file costs about what reading it does. It protects
-against damage, not against somebody who wants to deceive.
+xxh3-128 is as fast as memory, so that verifying a file costs about as much as reading it. It protects against damage,
+not against manipulation.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .atomic import read_json, write_json
 from .links import refuse_special_file
 
 CHECKSUMS = "checksums.json"
-"""In a folder that is written whole: the checksum of every other file in it, by name."""
+"""A file with the checksum of every other file in its folder, by name."""
 PIECE = 2**20
-"""Bytes that are read at a time."""
+"""Bytes read at a time."""
 _known: dict[tuple[str, int, int, int], str] = {}
 
 
 def file_checksum(path: Path) -> str:
     """Return the checksum of a file's bytes, "xxh3-128:" and 32 hexadecimal digits.
 
-    A file is read once per process; it is remembered by its path, size, mtime and inode. Raises OSError.
+    A file is read once per process; the result is cached by path, size, mtime and inode. Raises OSError.
     """
     facts = path.stat()
     key = (str(path), facts.st_size, facts.st_mtime_ns, facts.st_ino)
@@ -46,14 +46,14 @@ def _digest(path: Path, size: int) -> str:
 
 
 def verify_file(path: Path, expected: str, *, remedy: str) -> None:
-    """Raise DamagedFile, naming the `remedy`, if a file no longer has the checksum that it was written with."""
+    """Raise DamagedFile, naming the `remedy`, if the checksum of a file differs from the expected one."""
     refuse_special_file(path)
     try:
         found = file_checksum(path)
     except FileNotFoundError as error:
         raise DamagedFile(f"{path}: is missing; {remedy}") from error
     if found != expected:
-        raise DamagedFile(f"{path}: is damaged, its checksum differs from when it was written; {remedy}")
+        raise DamagedFile(f"{path}: is damaged: its checksum differs; {remedy}")
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The home folder in paths that people write where no shell expands it."""
+"""The home folder in paths that no shell expands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ HOME = re.compile(r"~[^/]*(/|$)")
 
 
 def expand_home(text: str) -> str:
-    """Return a path with "~" or "~user" at its start replaced by that home folder; any other text as it is.
+    """Return a path with "~" or "~user" at its start replaced by the home folder; other texts are not changed.
 
-    A shell does so only for a word that begins with it: not in quotes, and not in `--out=~/x` everywhere.
+    Shells do not expand it in quotes, and not all of them in `--out=~/x`.
 
-    Raises VsrError if there is no such user, or nobody knows where the home folder is.
+    Raises VsrError if there is no such user or the home folder is unknown.
     """
     if not HOME.match(text):
         return text
@@ -24,10 +24,10 @@ def expand_home(text: str) -> str:
     except RuntimeError as error:
         who = text.partition("/")[0]
         raise VsrError(
-            f"{text}: there is no home folder of {who}; write the whole path, or ./{text} for a file that is called so"
+            f"{text}: there is no home folder of {who}; write the whole path, or ./{text} for a file of this name"
         ) from error
 
 
 def is_home_path(text: str) -> bool:
-    """Whether a setting's value is a path from a home folder: "~/x" or "~user/x", not a tilde that means itself."""
+    """Return whether the value of a setting is a path in a home folder, "~/x" or "~user/x"."""
     return bool(re.match(r"~[\w.-]*/", text))

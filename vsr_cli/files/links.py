@@ -1,4 +1,4 @@
-"""Links and special files in folders that vsr owns: neither reading nor writing may leave the folder or block."""
+"""Refusal of links and special files in folders that vsr owns: reading and writing must stay in them, and not block."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def refuse_special_file(path: Path) -> None:
 def refuse_links(folder: Path, names: Iterable[str], *, below: bool = True) -> None:
     """Raise VsrError if some entries of a folder, or with `below` anything in them, are links or special files.
 
-    `names` are the entries that vsr writes or deletes, such as "history.jsonl" or "tables-*". The folder itself may be
-    a link, as may its parents. To be called before anything is changed.
+    `names` are the entries that vsr writes or deletes, such as "history.jsonl" or "tables-*". The folder itself and its
+    parents may be links. Call it before anything is changed.
     """
     for path in _entries(folder, list(names), below=below):
         if path.is_symlink():
             raise VsrError(
                 f"{path}: is a link (to {path.readlink()}), and vsr neither writes nor deletes through links inside "
-                "its own folders; replace it by a copy of its target, or remove it"
+                "its own folders; replace it with a copy of its target, or remove it"
             )
         refuse_special_file(path)
 
 
 def _entries(folder: Path, patterns: list[str] | None, *, below: bool) -> Iterator[Path]:
-    """Yield the entries that match, and with `below` all that is in them, in no order; links are not followed."""
+    """Yield matching entries that are links or special files, and with `below` those in matching folders."""
     try:
         entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):

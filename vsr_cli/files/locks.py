@@ -1,7 +1,7 @@
 """Locks on folders, so that two processes never write to one folder at the same time.
 
-A lock is the system's own (flock) on the folder itself: it goes when its process ends, however that was, and leaves no
-file behind. Some network file systems know no locks; there nothing is locked, and nothing fails.
+A lock is that of the system (flock) on the folder itself: it ends with its process, even a killed one, and leaves no
+file behind. On network file systems without locks, nothing is locked and nothing fails.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from pathlib import Path
 from ..errors import VsrError
 
 PATIENCE = 1.0
-"""Seconds to try again before a lock counts as taken: `is_held` takes one for an instant, just to see."""
+"""Seconds before a lock counts as taken, as `is_held` takes one for an instant."""
 PAUSE = 0.02
 
 
 @contextmanager
-def alone_in(folder: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold a folder's lock, of which there is one. Raises VsrError, saying `busy`, if another process has it.
+def exclusive_lock(folder: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the exclusive lock of a folder. Raises VsrError with the message `busy` if another process holds one.
 
-    The folder is made if it is missing, and removed if nothing has come into it by the end of the block. What is in it
-    must be looked at inside the block, not before.
+    The folder is created if it is missing, and removed if it is empty at the end of the block. Its content must be read
+    inside the block, not before.
     """
     with _holding(folder, fcntl.LOCK_EX, busy=busy, patience=patience):
         yield
 
 
 @contextmanager
-def beside_others_in(folder: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold a folder's lock together with others who do so. Raises VsrError, saying `busy`, if one is `alone_in` it.
+def shared_lock(folder: Path, *, busy: str, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold a shared lock of a folder. Raises VsrError with the message `busy` if it is locked exclusively.
 
-    The folder is made and removed as there.
+    The folder is created and removed as by `exclusive_lock`.
     """
     with _holding(folder, fcntl.LOCK_SH, busy=busy, patience=patience):
         yield
@@ -57,7 +57,7 @@ def _holding(folder: Path, kind: int, *, busy: str, patience: float) -> Iterator
 
 @contextmanager
 def _making(folder: Path) -> Iterator[None]:
-    """Remove those of a folder and its parents that are missing now, and still empty at the end of the block."""
+    """Remove at the end of the block those of a folder and its parents that were missing before and are empty."""
     missing = list(itertools.takewhile(lambda path: not path.exists(), [folder, *folder.parents]))
     try:
         yield
@@ -68,8 +68,8 @@ def _making(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def if_nobody_is_in(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock if nobody else does. Yields whether it is held; False if the folder is missing."""
+def try_lock(folder: Path) -> Iterator[bool]:
+    """Hold the exclusive lock of a folder if no other process holds one. Yield whether it is held; False if missing."""
     try:
         handle = _lock(folder, fcntl.LOCK_EX, patience=0.0, make=False)
     except FileNotFoundError:
@@ -81,10 +81,10 @@ def if_nobody_is_in(folder: Path) -> Iterator[bool]:
             os.close(handle)
 
 
-def stay_in(folder: Path, owner: object, *, patience: float = 60.0) -> None:
-    """Hold a folder's lock together with others for as long as `owner`, any object, is in use.
+def hold_shared_lock(folder: Path, owner: object, *, patience: float = 60.0) -> None:
+    """Hold a shared lock of a folder for the lifetime of `owner`, any object.
 
-    Nothing is held if the folder is missing, or if another process is alone in it for longer than `patience` seconds.
+    Nothing is held if the folder is missing, or exclusively locked for longer than `patience` seconds.
     """
     try:
         handle = _lock(folder, fcntl.LOCK_SH, patience=patience, make=False)
@@ -95,7 +95,7 @@ def stay_in(folder: Path, owner: object, *, patience: float = 60.0) -> None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds a folder's lock; True where that cannot be known."""
+    """Return whether a process holds a lock of a folder; True if that cannot be determined."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -107,7 +107,7 @@ def is_held(folder: Path) -> bool:
 
 
 def _lock(folder: Path, kind: int, *, patience: float, make: bool) -> int | None:
-    """Return an open handle of a folder that is locked; None if another process has it for longer than `patience`."""
+    """Return an open handle of the locked folder; None if another process holds it for longer than `patience`."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -130,7 +130,7 @@ def _lock(folder: Path, kind: int, *, patience: float, make: bool) -> int | None
             return handle
         if _is_still(handle, folder):
             return handle
-        os.close(handle)  # who had the lock has removed the folder, or put another one in its place
+        os.close(handle)  # the previous holder has removed or replaced the folder
 
 
 def _is_still(handle: int, folder: Path) -> bool:

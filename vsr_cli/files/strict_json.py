@@ -1,7 +1,7 @@
-"""JSON as every other reader of it understands it: Python's own module also writes and reads NaN and Infinity.
+"""Strict JSON: Python's json module also writes and reads NaN and Infinity, which other readers refuse.
 
-All of the package's JSON goes through these functions; a test looks for others. What the package reads again later is
-sealed: it holds a checksum of itself, so that a changed digit or letter does not pass for what was written.
+All JSON of the package goes through these functions (a test checks it). Files that the package reads again contain a
+checksum of their content, so that a changed digit or letter is detected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import xxhash
 
 SEAL = "checksum"
-"""The key of an object's checksum."""
+"""The key of the checksum of an object."""
 
 
 def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False, ascii_only: bool = False) -> str:
@@ -36,7 +36,7 @@ def from_json(text: str | bytes) -> Any:
 
 
 def undefined_as_null(value: Any) -> Any:
-    """Return a value of JSON with None in place of each number that is not finite, such as a score of no windows."""
+    """Return a value of JSON with None for each number that is not finite, such as the score of an empty split."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -47,13 +47,13 @@ def undefined_as_null(value: Any) -> Any:
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object of JSON with a checksum of its content, whatever its form. Raises ValueError as `to_json`."""
+    """Return an object of JSON with a checksum of its content, independent of formatting. Raises ValueError."""
     plain = from_json(to_json({key: item for key, item in value.items() if key != SEAL}))
     return {**plain, SEAL: _checksum(plain)}
 
 
 def unsealed(value: Any) -> dict[str, Any]:
-    """Return a sealed object without its checksum. Raises ValueError if it is none, or has changed."""
+    """Return a sealed object without its checksum. Raises ValueError if it is no object or its checksum differs."""
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     plain = {key: item for key, item in value.items() if key != SEAL}

@@ -16,7 +16,7 @@ from ..api import Decoding, Frame, Story, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.cache.extraction import Features
-from ..data.images import decode_image, read_picture, unfit_image
+from ..data.images import decode_image, read_image, unfit_image
 from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows
 from ..data.windows import repeat_last
@@ -81,7 +81,7 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
     path = str(frame.image) if isinstance(frame.image, Path) else None
     image = decode_image(frame.image, where=path or where)
     # Decoded again by the same steps as in `prepare`, which may read a JPEG at a fraction of its size.
-    square = read_picture(frame.image, where=path or where, size=image_size, resize=resize)
+    square = read_image(frame.image, where=path or where, size=image_size, resize=resize)
     return ContextFrame(index + 1, image, square.pixels, frame.text.strip(), path)
 
 

@@ -43,7 +43,7 @@ def text_vectors(encoder: TextEncoder, features: Tensor, mask: Tensor) -> Tensor
 
 
 class EmbeddingSpaces:
-    """Embeds images and texts in a model's spaces.
+    """Embeds images and texts in the spaces of a model.
 
     The vector is the mean of an encoder's frozen features over positions or tokens; without a frozen half it is the
     trained embedding.
@@ -55,43 +55,43 @@ class EmbeddingSpaces:
 
     @property
     def signature(self) -> dict[str, str]:
-        """The kind of each space: frozen or trained."""
+        """The kind of each space: frozen features or trained embedding."""
         encoders: dict[str, VisualEncoder | TextEncoder] = {"visual": self._model.visual, "text": self._model.text}
         return {
             name: "trained-embedding" if encoder.cache_key is None else "frozen-features"
             for name, encoder in encoders.items()
         }
 
-    def images(self, images: Rows, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Return the vectors (*rows.shape, d) of rows of images, from cached features where there are any."""
+    def images(self, images: Rows, rows: NDArray[np.int64], *, features: Rows | None = None) -> Vectors:
+        """Return the vectors (*rows.shape, d) of rows of images, from cached features if there are any."""
         visual = self._model.visual
 
         def compute(part: NDArray[np.int64]) -> Tensor:
-            if kept is not None:
-                features = torch.from_numpy(kept.gather(part)).to(self._device).float()
+            if features is not None:
+                frozen = torch.from_numpy(features.gather(part)).to(self._device).float()
             else:
-                features = visual.frozen(visual.pixels(image_tensor(images.gather(part), self._device)))
-            return image_vectors(visual, features)
+                frozen = visual.frozen(visual.pixels(image_tensor(images.gather(part), self._device)))
+            return image_vectors(visual, frozen)
 
         return _by_row(rows, compute)
 
-    def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, kept: Rows | None = None) -> Vectors:
-        """Return the vectors (*rows.shape, d) of rows of texts, tokenized by the text encoder, likewise."""
+    def texts(self, tokens: TokenBatch, rows: NDArray[np.int64], *, features: Rows | None = None) -> Vectors:
+        """Return the vectors (*rows.shape, d) of rows of texts that the text encoder has tokenized, likewise."""
         encoder = self._model.text
         from_tokens = text_rows(tokens, encoder, self._device)
 
         def compute(part: NDArray[np.int64]) -> Tensor:
-            if kept is not None:
-                features = torch.from_numpy(kept.gather(part)).to(self._device).float()
+            if features is not None:
+                frozen = torch.from_numpy(features.gather(part)).to(self._device).float()
             else:
-                features = from_tokens(part)
+                frozen = from_tokens(part)
             mask = torch.from_numpy(tokens.mask[part]).to(self._device)  # (n, L)
-            return text_vectors(encoder, features, mask)
+            return text_vectors(encoder, frozen, mask)
 
         return _by_row(rows, compute)
 
     def written(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors (n, d) of texts that are in no data; equal ones are embedded once."""
+        """Return the vectors (n, d) of texts that are not part of the data; equal texts are embedded once."""
         number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         tokens = self._model.text.tokenize(list(number))
         return self.texts(tokens, np.array([number[text] for text in texts], dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Finding NaN and infinity in tensors, in one pass that allocates nothing of their size."""
+"""Search for NaN and infinity in tensors, in one pass without copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..api import Narrative
 
 
 def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = False) -> str | None:
-    """Return the name of the first tensor that holds NaN or infinity, None where all are finite.
+    """Return the name of the first tensor that holds NaN or infinity, None if all are finite.
 
     With `masks`, minus infinity is allowed, as in attention masks.
     """
@@ -23,29 +23,29 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]], *, masks: bool = Fal
             values = torch.view_as_real(values)
         if not values.is_floating_point() or not values.numel():
             continue
-        lowest, highest = values.aminmax()  # both are NaN where any number is
+        lowest, highest = values.aminmax()  # both are NaN if any number is
         finite = highest.isfinite() if not masks else ~highest.isnan() & (highest < torch.inf)
         names.append(name)
         extremes.append(finite if masks else finite & lowest.isfinite())
     if not extremes:
         return None
-    flags = torch.stack(extremes).tolist()  # the device is waited for once, whatever the number of tensors
+    flags = torch.stack(extremes).tolist()  # one synchronization with the device for all tensors
     return next((name for name, finite in zip(names, flags, strict=True) if not finite), None)
 
 
 def narrated_not_finite(narrative: Narrative) -> str | None:
-    """Return the section of the first part whose output in a narrative is not finite, None if all are."""
-    given = (("visual", narrative.visual), ("text", narrative.text))
-    return first_not_finite((*given, ("temporal", narrative.steps), ("temporal", narrative.summary)))
+    """Return the section of the first component whose output in a narrative is not finite, None if all are."""
+    encoded = (("visual", narrative.visual), ("text", narrative.text))
+    return first_not_finite((*encoded, ("temporal", narrative.steps), ("temporal", narrative.summary)))
 
 
 def traced_not_finite(trace: Iterable[Mapping[str, Tensor]]) -> str | None:
-    """Return the section of the first part whose output in `StoryModel.trace` is not finite, None if all are."""
-    return next(filter(None, (first_not_finite(given.items()) for given in trace)), None)
+    """Return the section of the first component whose output in `StoryModel.trace` is not finite, None if all are."""
+    return next(filter(None, (first_not_finite(outputs.items()) for outputs in trace)), None)
 
 
 def weight_not_finite(model: nn.Module) -> str | None:
-    """Return the name of a weight or stored buffer that is not finite, None where all are."""
+    """Return the name of a weight or stored buffer that is not finite, None if all are."""
     stored = model.state_dict().keys()
     buffers = ((name, buffer) for name, buffer in model.named_buffers() if name in stored)
     return first_not_finite(model.named_parameters()) or first_not_finite(buffers, masks=True)

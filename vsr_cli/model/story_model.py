@@ -141,8 +141,8 @@ class StoryModel(nn.Module):
         if not images.isfinite().all():
             at_fault = narrated_not_finite(narrative) or "image_decoder"
             raise PluginError(
-                f"{self.names[at_fault]}: gives numbers that are not finite, so no image can be made; train anew, or "
-                "report it to its authors"
+                f"{self.names[at_fault]}: returns numbers that are not finite, so no image can be generated; "
+                "train again, or report it to its authors"
             )
         return Prediction(texts=texts, images=images.clamp(0, 1), next=narrative.next)
 

@@ -21,21 +21,21 @@ def load_builder(entry: Provided) -> Callable[..., Any]:
 
 def requirements(entry: Provided, options: Options) -> list[Requirement]:
     """Return the missing requirements of a component. Raises VsrError if its plugin's code cannot be imported."""
-    place = entry.component.requires
-    return list(_load(entry, place)(options)) if place else []
+    target = entry.component.requires
+    return list(_load(entry, target)(options)) if target else []
 
 
-def _load(entry: Provided, place: str) -> Callable[..., Any]:
+def _load(entry: Provided, target: str) -> Callable[..., Any]:
     try:
-        builder = pkgutil.resolve_name(place)
+        builder = pkgutil.resolve_name(target)
     except (ImportError, AttributeError) as error:
         raise VsrError(
-            f"{KIND_OF[entry.section].title} '{entry.component.name}': {place} of plugin {entry.plugin} "
+            f"{KIND_OF[entry.section].title} '{entry.component.name}': {target} of plugin {entry.plugin} "
             f"({entry.distribution}) cannot be imported: {error}; reinstall that package"
         ) from error
     if not callable(builder):
         raise VsrError(
-            f"{KIND_OF[entry.section].title} '{entry.component.name}': {place} of plugin {entry.plugin} "
+            f"{KIND_OF[entry.section].title} '{entry.component.name}': {target} of plugin {entry.plugin} "
             f"is not a function; report it to the authors of {entry.distribution}"
         )
     return builder  # type: ignore[no-any-return]

@@ -63,9 +63,9 @@ def _shortened(rows: Sequence[Row], best: Row | None, most: int) -> list[Row | N
         return list(rows)
     head = min(3, most // 4)
     tail = max(1, most - head - 3)  # three lines: the best one, and the gaps on either side of it
-    kept = [number for number, row in enumerate(rows) if number < head or number >= len(rows) - tail or row is best]
+    chosen = [number for number, row in enumerate(rows) if number < head or number >= len(rows) - tail or row is best]
     shown: list[Row | None] = []
-    for before, position in zip([-1, *kept], kept, strict=False):
+    for before, position in zip([-1, *chosen], chosen, strict=False):
         shown += [None] if position > before + 1 else []
         shown.append(rows[position])
     return shown

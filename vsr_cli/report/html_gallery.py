@@ -58,7 +58,7 @@ def gallery(evaluated: Evaluated, prepared: Prepared, *, most: int) -> dict[str,
 
 def _chosen(evaluated: Evaluated, count: int, most: int) -> list[int]:
     """Choose windows evenly, among those whose predicted image is stored if there are any."""
-    stored = [number for number in range(count) if evaluated.picture(number)] or list(range(count))
+    stored = [number for number in range(count) if evaluated.predicted_image(number)] or list(range(count))
     return [stored[at] for at in np.linspace(0, len(stored) - 1, min(most, len(stored))).round().astype(int)]
 
 
@@ -93,7 +93,7 @@ def _board(
         "truth": [shown[-1], shared_and_own(truth, predicted)],
         "predicted": [
             # In the proportions of the last image of the context.
-            images.predicted(evaluated.picture(number), like=int(windows.image_rows[number, -2])),
+            images.predicted(evaluated.predicted_image(number), like=int(windows.image_rows[number, -2])),
             shared_and_own(predicted, truth),
         ],
         "copied": [shown[-2], shared_and_own(texts[-2], truth)],

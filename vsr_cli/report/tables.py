@@ -54,21 +54,21 @@ def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str
     Columns of sentences wrap, then columns are dropped by rank, then columns of words wrap. If that is still too wide,
     each row takes several lines: its first cell, and below it the others, each after its title.
     """
-    kept = list(columns)
-    while _total_width(column.least if column.wraps else column.width for column in kept) > width:
-        rank = max(column.rank for column in kept)
+    fitted = list(columns)
+    while _total_width(column.least if column.wraps else column.width for column in fitted) > width:
+        rank = max(column.rank for column in fitted)
         if rank == 0:
             break
-        kept.remove([column for column in kept if column.rank == rank][-1])
-    if _total_width(column.least for column in kept) > width:
+        fitted.remove([column for column in fitted if column.rank == rank][-1])
+    if _total_width(column.least for column in fitted) > width:
         return _stacked(columns, width=width, styles=styles)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
-    for column, wide in zip(kept, _widths(kept, width), strict=True):
+    for column, wide in zip(fitted, _widths(fitted, width), strict=True):
         # As wide as its widest cell, nothing of it wraps.
         table.add_column(_text(column.title), justify=column.justify, overflow="fold", width=wide)
-    for number, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
+    for number, cells in enumerate(zip(*(column.cells for column in fitted), strict=True)):
         table.add_row(*map(_text, cells), style=_style(styles, number))
-    table.show_header = any(column.title for column in kept)
+    table.show_header = any(column.title for column in fitted)
     return table
 
 

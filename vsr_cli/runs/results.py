@@ -19,7 +19,7 @@ from ..errors import VsrError
 from ..files.atomic import read_json, sweep, whole_folder
 from ..files.checksums import read_checksums, verify_file
 from ..files.links import refuse_links
-from ..files.locks import alone_in
+from ..files.locks import exclusive_lock
 from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .history import read_history
@@ -140,7 +140,7 @@ class Evaluated:
             refuse_system_error(error, path)
             raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
 
-    def picture(self, number: int) -> Path | None:
+    def predicted_image(self, number: int) -> Path | None:
         """Return the path of the predicted image of a window, None where none was predicted."""
         name = f"{PICTURES}/{number:04d}.jpg"
         return self._verified(name) if name in self._checksums else None
@@ -237,7 +237,9 @@ def lock_evaluation(folder: Path) -> Iterator[None]:
     evaluations = folder.parent
     refuse_links(evaluations.parent, [evaluations.name], below=False)
     refuse_links(evaluations, [folder.name])
-    with alone_in(folder, busy=f"{folder}: another process is writing this evaluation; wait for it, or stop it first"):
+    with exclusive_lock(
+        folder, busy=f"{folder}: another process is writing this evaluation; wait for it, or stop it first"
+    ):
         sweep(folder, names=WRITTEN)
         yield
 

@@ -28,7 +28,7 @@ from ..errors import VsrError, one_line
 from ..files.atomic import read_json, replacing, whole_folder, write_json
 from ..files.checksums import file_checksum, read_checksums, verify_file
 from ..files.links import refuse_links
-from ..files.locks import alone_in
+from ..files.locks import exclusive_lock
 from ..files.strict_json import sealed, to_json
 from ..plugin.faults import fault_of
 
@@ -152,7 +152,7 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Hold the run's lock. Raises VsrError if another process trains this run, or if a link is in the folder."""
         busy = f"{self.folder}: another process is training this run; wait for it, or stop it first"
-        with alone_in(self.folder, busy=busy):
+        with exclusive_lock(self.folder, busy=busy):
             self.refuse_links()
             yield
 

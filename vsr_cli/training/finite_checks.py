@@ -47,7 +47,7 @@ class FiniteChecks:
         value = float(norm)
         if math.isfinite(value) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
             return
-        # A gradient that is not finite spoils those of all parts that come before: the last one named is its source.
+        # A gradient that is not finite spreads to all earlier components, so its source is the last one.
         later_first = [*reversed(MODEL_COMPONENTS), ""]
         named = [(name, weight.grad) for name, weight in self.model.named_parameters() if weight.grad is not None]
         for part in later_first:
@@ -57,7 +57,7 @@ class FiniteChecks:
         self._stop(f"the gradient's norm is {value}", f"epoch {epoch}, step {step}")
 
     def weights(self, optimizer: Optimizer, *, epoch: int) -> None:
-        """Check what a checkpoint stores: weights, buffers and optimizer states."""
+        """Check the content of a checkpoint: weights, buffers and optimizer states."""
         found = weight_not_finite(self.model)
         if found:
             self._stop(f"{self._owned(found)} is not finite", f"epoch {epoch}, so no checkpoint is written")
@@ -92,7 +92,7 @@ class FiniteChecks:
         if section is None:  # the outputs of all others are finite
             computed_by = (self.model.terms[name].computed_by for name in broken if name in self.model.terms)
             section = next(filter(None, computed_by), None)
-        return f", and {self.model.names[section]} is the first to give numbers that are not finite" if section else ""
+        return f", and {self.model.names[section]} is the first whose output is not finite" if section else ""
 
     def _stop(self, what: str, when: str) -> None:
         last = self.run.checkpoint("last")

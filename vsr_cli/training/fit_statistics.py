@@ -51,9 +51,9 @@ def training_frames(
     frames, spaces = prepared.frames, EmbeddingSpaces(model, device)
     return TrainingFrames(
         texts=[frames.texts[row] for row in text_rows.tolist()],
-        images=lambda places: frames.images.gather(image_rows[np.asarray(places, dtype=np.int64)]),
-        visual=lambda: spaces.images(frames.images, image_rows, kept=features.visual),
-        text=lambda: spaces.texts(features.tokens, text_rows, kept=features.text),
+        images=lambda positions: frames.images.gather(image_rows[np.asarray(positions, dtype=np.int64)]),
+        visual=lambda: spaces.images(frames.images, image_rows, features=features.visual),
+        text=lambda: spaces.texts(features.tokens, text_rows, features=features.text),
         visual_trains=model.visual.cache_key is None,
         text_trains=model.text.cache_key is None,
         story=story,
@@ -63,8 +63,8 @@ def training_frames(
 def _distinct(windows: Windows) -> NDArray[np.int64]:
     """Return the story, image row and text row of each distinct frame of some windows, (F, 3), in their order."""
     story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)  # (W,)
-    places = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, K + 1)
-    columns = [np.broadcast_to(story[:, None], places.shape), places, windows.image_rows, windows.text_rows]
+    positions = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, K + 1)
+    columns = [np.broadcast_to(story[:, None], positions.shape), positions, windows.image_rows, windows.text_rows]
     real = ~windows.repeated
     distinct: NDArray[np.int64] = np.unique(np.stack([column[real] for column in columns], axis=1), axis=0)
     return distinct[:, [0, 2, 3]]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..config.schema import FeatureOptions
-from ..data.cache.extraction import Features, Wanted, keep, room_for, wanted_text, wanted_visual
+from ..data.cache.extraction import FeatureRequest, Features, fits_limit, load_or_compute, text_request, visual_request
 from ..data.prepared import Prepared
 from ..data.shards import ArrayRows, Rows
 from ..model.story_model import StoryModel
@@ -66,13 +66,13 @@ def plan_features(
     needed = [prepared.windows(split) for split in ("train", "validation")]
     sampled = [prepared.windows("train").take(sample)]
     visual, visual_need = _plan(
-        wanted_visual(prepared, model.visual, needed, device=device),
-        wanted_visual(prepared, model.visual, sampled, device=device),
+        visual_request(prepared, model.visual, needed, device=device),
+        visual_request(prepared, model.visual, sampled, device=device),
         options,
     )
     text, text_need = _plan(
-        wanted_text(prepared, model.text, needed, device=device),
-        wanted_text(prepared, model.text, sampled, device=device),
+        text_request(prepared, model.text, needed, device=device),
+        text_request(prepared, model.text, sampled, device=device),
         options,
     )
     needs = [need for need in (visual_need, text_need) if need]
@@ -80,27 +80,29 @@ def plan_features(
 
 
 def _plan(
-    wanted: Wanted | None, sample: Wanted | None, options: FeatureOptions
+    request: FeatureRequest | None, sample: FeatureRequest | None, options: FeatureOptions
 ) -> tuple[Rows | None, FeatureNeed | None]:
-    if wanted is None or sample is None:
+    if request is None or sample is None:
         return None, None
-    known, _, at = wanted.look_up(options)
+    known, _, at = request.look_up(options)
     missing = int((at < 0).sum())
     if known is not None and not missing:
-        return keep(wanted, options), FeatureNeed(kind=wanted.kind, folder=known.folder, rows=len(at), missing=0)
-    sample.make(sample.rows[:1])  # the first time is slower than those that follow
+        return load_or_compute(request, options), FeatureNeed(
+            kind=request.kind, folder=known.folder, rows=len(at), missing=0
+        )
+    sample.make(sample.rows[:1])  # warm-up
     begun = time.perf_counter()
     values, lengths = sample.make(sample.rows)
     seconds = time.perf_counter() - begun
-    features = wanted.set_like(values, tokens=lengths is not None, options=options)
+    features = request.set_like(values, tokens=lengths is not None, options=options)
     need = FeatureNeed(
-        kind=wanted.kind,
+        kind=request.kind,
         folder=features.folder,
-        rows=len(wanted.rows),
+        rows=len(request.rows),
         missing=missing,
         row_bytes=features.row_bytes,
         seconds_per_row=seconds / len(sample.rows),
-        fits=room_for(features.row_bytes * missing, options),
+        fits=fits_limit(features.row_bytes * missing, options),
     )
     return _HeldRows(sample.rows, values), need
 
@@ -108,10 +110,10 @@ def _plan(
 class _HeldRows(ArrayRows):
     """Some rows in memory, indexed by their sorted positions (n,) among all rows."""
 
-    def __init__(self, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
+    def __init__(self, positions: NDArray[np.int64], rows: NDArray[Any]) -> None:
         super().__init__(rows)
-        self._places = places
+        self._positions = positions
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy the rows at these positions, of any shape: (*indices, *row)."""
-        return super().gather(np.searchsorted(self._places, rows))
+        return super().gather(np.searchsorted(self._positions, rows))

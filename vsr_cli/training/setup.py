@@ -58,7 +58,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
         device=device,
         options=config.features,
         splits=("train", "validation"),
-        company=worker_group(accelerator),
+        workers=worker_group(accelerator),
     )
     if not resuming:
         if config.parts["text"].record() != prepared.manifest["text"]:  # 'vsr prepare' has warned of that encoder's

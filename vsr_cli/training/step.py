@@ -58,7 +58,7 @@ class StepRunner:
         )
         if self.progress.windows_per_pass < before:
             say(
-                f"out of memory with {before} windows in one pass: from now on a pass has "
+                f"out of memory with {before} windows in one pass: training continues with "
                 f"{self.progress.windows_per_pass}, with the same gradient except for contrastive losses, which have "
                 "fewer negatives"
             )
@@ -79,32 +79,32 @@ class StepRunner:
 
     def _backward(self, split: Split, windows: NDArray[np.int64], windows_per_pass: int) -> dict[str, float]:
         """Compute the gradient of the step's windows, and return their mean losses, of all processes together."""
-        self.model.zero_grad(set_to_none=True)  # an attempt that ran out of memory has left some
+        self.model.zero_grad(set_to_none=True)  # an attempt that ran out of memory may have left gradients
         self.model.trace = []
         passes = list(in_parts(windows, windows_per_pass))
         losses = []
         for number, part in enumerate(passes, start=1):
             # The processes' gradients are averaged once, in the last pass.
             with nullcontext() if number == len(passes) else self.accelerator.no_sync(self.wrapped):
-                losses.append(self._pass(split, part, windows))
+                losses.append(self._run_pass(split, part, step_windows=windows))
         values = self.accelerator.reduce(torch.stack(losses).sum(0), "sum").tolist()
         return dict(zip(("loss", *split.counts), values, strict=True))
 
-    def _pass(self, split: Split, windows: NDArray[np.int64], step: NDArray[np.int64]) -> Tensor:
-        """Run this process's share of one pass forward and backward; return its part of the step's losses."""
+    def _run_pass(self, split: Split, windows: NDArray[np.int64], *, step_windows: NDArray[np.int64]) -> Tensor:
+        """Run forward and backward on this process's share of one pass; return its part of the step's losses."""
         processes, index = self.accelerator.num_processes, self.accelerator.process_index
         share = math.ceil(len(windows) / processes)
         own = windows[index * share : (index + 1) * share]
-        # A process for which no window is left takes part in the collectives with one that does not count.
+        # A process without a window of its own still joins the collectives, with one that has no weight.
         batch = own if len(own) else windows[:1]
         gather = gather_windows(len(windows), share, processes)
         losses = self.wrapped(split.contexts.batch(batch), split.targets.batch(batch), gather)
         parts: dict[str, Tensor] = {}
         for name, counts in split.counts.items():
-            # Every process computes the same contrastive loss of all windows of the pass, and counts its fraction.
+            # Every process computes the same contrastive loss of all windows of the pass, and contributes its fraction.
             contrastive = self.model.terms[name].contrastive
             items = counts[windows].sum() / processes if contrastive else counts[own].sum()
-            parts[name] = losses[name] * float(items / counts[step].sum())
+            parts[name] = losses[name] * float(items / counts[step_windows].sum())
         weights = self.model.objective.weights
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         self.accelerator.backward(total * processes)  # the parts add up, and DistributedDataParallel averages

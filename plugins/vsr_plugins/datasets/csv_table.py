@@ -33,7 +33,7 @@ NO_TEXTS = frozenset({"nan", "NaN", "<NA>", "null", "NULL", "None", "#N/A"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """The cells of a row that are asked for, without surrounding whitespace; "" where there is none."""
+    """The requested cells of a row, without surrounding whitespace; "" if there is none."""
 
     line: int
     """The number of the row's last line in the file."""
@@ -44,7 +44,7 @@ class Row:
     group: str
     split: str
     problem: str | None
-    """Why the image and the text cannot be relied upon, if they cannot."""
+    """Why the image and the text are unreliable, if they are."""
 
 
 def read_rows(path: Path, options: CsvOptions) -> Iterator[Row]:
@@ -149,9 +149,14 @@ def _story(name: str, rows: Sequence[Row], *, folder: Path, where: str, ordered:
         split = None
     if ordered:
         if blank := next((row for row in rows if not row.order), None):
-            return refuse("missing_order", f"line {blank.line} has no order; give every row of the story its place")
+            return refuse("missing_order", f"line {blank.line} has no order; set the order of every row of the story")
         if len({row.order for row in rows}) < len(rows):
-            notes.append(Note(code="duplicate_order", detail="two rows have one place: they keep the table's order"))
+            notes.append(
+                Note(
+                    code="duplicate_order",
+                    detail="two rows have the same position: they stay in the order of the table",
+                )
+            )
         rows = in_order(rows)
     frames = tuple(_frame(folder, row, index, notes) for index, row in enumerate(rows))
     return Story(id=name, frames=frames, group=next(iter(groups), None), split=split, notes=tuple(notes))
@@ -167,7 +172,7 @@ def _frame(folder: Path, row: Row, index: int, notes: list[Note]) -> Frame:
         notes.append(Note(code=code, detail=f"line {row.line}: {what}", frame=index))
 
     if row.problem:
-        # No cell after the fault belongs to its column. The frame remains as a gap.
+        # Cells after the error may belong to other columns, so the frame has neither image nor text.
         note("extra_cells" if "more cells" in row.problem else "bad_quotes", row.problem)
         return Frame(image=None, text=None)
     if not row.text:

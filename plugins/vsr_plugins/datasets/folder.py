@@ -47,7 +47,7 @@ class _StoryFile(BaseModel):
 
 
 def holds_pair(folder: Path) -> bool:
-    """Return whether a folder is a story: it holds a story.json, or an image and a text with one stem."""
+    """Return whether a folder is a story: it has a story.json, or an image and a text with the same stem."""
     return os.path.lexists(folder / STORY_FILE) or bool(StoryFiles.of(folder).pairs)
 
 
@@ -78,7 +78,7 @@ def _from_pairs(folder: Path) -> Story | Rejected:
     files = StoryFiles.of(folder)
     if not files.pairs:
         others = ", ".join(shown(path.name) for path in files.unread(IMAGES)[:3])
-        detail = "holds no image and text with one stem; name them alike, e.g. 01.jpg and 01.txt"
+        detail = "has no image and text with the same stem; rename them, for example to 01.jpg and 01.txt"
         if others:
             detail += f" ({others}: of a kind that is not read; {KINDS[IMAGES]} are)"
         return Rejected(where=shown(str(folder)), code="no_pairs", detail=detail)
@@ -94,20 +94,20 @@ def _from_pairs(folder: Path) -> Story | Rejected:
                 text = _read_text(chosen, index, notes)
         frames.append(Frame(image=image, text=text))
     for path in (path for stem in strays for kind in KINDS for path in files.of_stem(stem, kind)):
-        detail = f"{shown(path.name)} is not named as the story's pairs are, and is no frame of it"
+        detail = f"{shown(path.name)} is not named like the pairs of the story, so it is not a frame of it"
         notes.append(Note(code="stray_file", detail=detail))
     for stem in files.odd_pairs():
         index = stems.index(stem)
-        detail = f"{shown(stem)} has no number, as the other pairs have: it is read as frame {index + 1}"
+        detail = f"{shown(stem)} has no number, unlike the other pairs: it is read as frame {index + 1}"
         notes.append(Note(code="unnumbered_pair", detail=detail, frame=index))
     if gaps := missing_numbers(stems):
-        detail = f"between {shown(stems[0])} and {shown(stems[-1])} nothing is numbered {gaps}"
+        detail = f"between {shown(stems[0])} and {shown(stems[-1])} these numbers are missing: {gaps}"
         notes.append(Note(code="missing_number", detail=detail))
     return Story(id=own_name(folder), frames=tuple(frames), notes=tuple(notes))
 
 
 def _choose(folder: Path, files: StoryFiles, stem: str, *, kind: str, index: int, notes: list[Note]) -> Path | None:
-    """Return the file of a frame's image or text; None, with a note, if there is none that may be read."""
+    """Return the file of the image or text of a frame; None, with a note, if there is no readable one."""
 
     def note(code: str, detail: str) -> None:
         notes.append(Note(code=code, detail=detail, frame=index))
@@ -117,19 +117,19 @@ def _choose(folder: Path, files: StoryFiles, stem: str, *, kind: str, index: int
         if others := files.unread_of_stem(stem, kind):
             names = ", ".join(shown(path.name) for path in others)
             convert = "convert it to JPEG or PNG" if kind == IMAGES else "save it as plain text, .txt"
-            note(f"unsupported_{kind}", f"{names} is of a kind that is not read ({KINDS[kind]} are); {convert}")
+            note(f"unsupported_{kind}", f"{names} has an unsupported format (supported: {KINDS[kind]}); {convert}")
         else:
             note(f"missing_{kind}", f"{shown(stem)} has no {kind}")
         return None
     if len(found) > 1:
         names = ", ".join(shown(path.name) for path in found)
-        note(f"duplicate_{kind}", f"one stem names {names}: the first is taken")
+        note(f"duplicate_{kind}", f"{names} have the same stem: the first is used")
     path = found[0]
     if path.is_symlink() and not path.exists():
-        note(f"missing_{kind}", f"{shown(path.name)} is a link that leads to no file; put the file there")
+        note(f"missing_{kind}", f"{shown(path.name)} is a broken link; put the file there")
         return None
     if leads_outside(folder, path.name):
-        note("outside_story", f"{shown(path.name)} is a link out of the story folder; copy the file into it")
+        note("outside_story", f"{shown(path.name)} is a link to a file outside the story folder; copy the file into it")
         return None
     return path
 
@@ -142,8 +142,8 @@ def _from_json(folder: Path) -> Story | Rejected:
 
     if leads_outside(folder, STORY_FILE):
         return rejected("outside_story", f"{STORY_FILE} is a link out of the story folder; copy the file into it")
-    if not path.is_file():  # else the pairs beside it would be read instead, unnoticed
-        return rejected("bad_story_json", "is no file, or a link that leads to none; put the file there or remove it")
+    if not path.is_file():  # otherwise the pairs next to it would be read unnoticed
+        return rejected("bad_story_json", "is not a file, or a broken link; put the file there or remove it")
     try:
         written = _StoryFile.model_validate_json(_utf8(path.read_bytes()), strict=True)
     except ValidationError as error:
@@ -152,7 +152,7 @@ def _from_json(folder: Path) -> Story | Rejected:
         shape = '{"frames": [{"image": "01.jpg", "text": "..."}]} in UTF-8'
         return rejected("bad_story_json", f"{at}: {' '.join(first['msg'].split())}; write {shape}")
     if not written.frames:
-        return rejected("no_pairs", 'the list "frames" is empty; give each frame an image and a text')
+        return rejected("no_pairs", 'the list "frames" is empty; add frames with an image and a text')
     frames, notes = [], []
     for index, entry in enumerate(written.frames):
         image = find_file(folder, entry.image) if entry.image else NoFile("no image is named")
@@ -169,7 +169,7 @@ def _from_json(folder: Path) -> Story | Rejected:
 
 
 def _utf8(raw: bytes) -> bytes:
-    """Return a JSON file's bytes without a mark; in UTF-8, if a mark says that they are in UTF-16."""
+    """Return the bytes of a JSON file without a BOM, converted to UTF-8 if the BOM is that of UTF-16."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         with suppress(UnicodeDecodeError):  # damaged text is not valid JSON either
             return raw.decode("utf-16").encode()
@@ -189,13 +189,13 @@ def _read_text(path: Path, index: int, notes: list[Note]) -> str | None:
         refuse_exhaustion(error, path)
         refuse("unreadable_text", f"cannot be read ({error.strerror}); check its permissions")
         return None
-    # UTF-32 begins with UTF-16's mark; its zeros then show in the text.
+    # The BOM of UTF-32 begins with that of UTF-16; the text then contains zeros.
     encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
         text = "\0"
-    # UTF-16 without a mark is valid UTF-8 as well, full of zeros.
+    # UTF-16 without a BOM is also valid UTF-8, but contains zeros.
     if "\0" in text:
         refuse("wrong_encoding", "is not text in UTF-8; save it as UTF-8")
         return None
@@ -255,8 +255,8 @@ def _story_folders(source: Path) -> list[Path]:
     except OSError as error:
         raise VsrError(f"{source}: the folder cannot be read ({error.strerror}); check its permissions") from error
     if inner := next((path for path in folders if _reads_as(holds_pair, path)), None):
-        what = f"is a story folder itself, and holds others ({shown(inner.name)})"
-        raise VsrError(f"{source}: {what}; move one or the other elsewhere")
+        what = f"is a story folder itself and contains others ({shown(inner.name)})"
+        raise VsrError(f"{source}: {what}; move one of them elsewhere")
     return [source]
 
 

@@ -16,28 +16,28 @@ TEXT_SUFFIXES = (".txt",)
 OTHER_TEXTS = frozenset({
     ".text", ".md", ".rtf", ".doc", ".docx", ".odt", ".caption", ".cap", ".htm", ".html", ".srt", ".tex",
 })  # fmt: skip
-"""Of texts that are not read."""
+"""Suffixes of texts that are not supported."""
 KINDS = {IMAGES: ", ".join(image_formats()), TEXTS: ", ".join(TEXT_SUFFIXES)}
-"""The kinds that are read, as messages name them."""
+"""Supported suffixes and formats, for messages."""
 MOST_SHOWN = 5
-"""Maximum of missing numbers that a message names."""
+"""Maximum number of missing numbers that a message lists."""
 
 Files = Mapping[str, Sequence[Path]]
-"""By stem, composed as Unicode does it (NFC); those of one stem in the order in which they are preferred."""
+"""Files by stem in composed Unicode (NFC); files with the same stem are in order of preference."""
 
 
 @dataclass(frozen=True)
 class StoryFiles:
-    """The files of a story folder that are or resemble parts of a story."""
+    """The files of a story folder that are, or may be meant as, parts of a story."""
 
     read: Mapping[str, Files]
-    """By kind: files of kinds that are read."""
+    """By kind: files of supported formats."""
     others: Mapping[str, Files]
-    """By kind: files of other kinds."""
+    """By kind: files of other formats."""
 
     @classmethod
     def of(cls, folder: Path) -> StoryFiles:
-        """List a folder; hidden files are none of it. Raises OSError if it cannot be read."""
+        """List a folder without hidden files. Raises OSError if it cannot be read."""
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         suffixes: dict[str, Sequence[str]] = {IMAGES: image_suffixes(), TEXTS: TEXT_SUFFIXES}
         read = {kind: _by_stem(paths, known) for kind, known in suffixes.items()}
@@ -49,7 +49,7 @@ class StoryFiles:
 
     @property
     def any(self) -> bool:
-        """Return whether there is any file of a kind that is read."""
+        """Return whether there is any file of a supported format."""
         return any(_holds_file(paths) for files in self.read.values() for paths in files.values())
 
     @property
@@ -61,13 +61,13 @@ class StoryFiles:
         return images & texts
 
     def stems(self) -> tuple[list[str], list[str]]:
-        """Return the stems of the story's frames, and of files that lie among numbered pairs and are named otherwise.
+        """Return the stems of the frames of the story, and of other files among numbered pairs.
 
         Both in natural order ("2" before "10").
         """
         pairs = self.pairs
         prefixes = {_prefix(stem) for stem in pairs}
-        # An image of an unsupported kind is still a frame, without an image.
+        # An image of an unsupported format is still a frame, without an image.
         unread = {stem for stem in self.others[IMAGES] if _number(stem) is not None and _prefix(stem) in prefixes}
         stems = sorted({*self.read[IMAGES], *self.read[TEXTS], *unread}, key=natural)
         if not _mostly_numbered(pairs):
@@ -76,25 +76,25 @@ class StoryFiles:
         return [stem for stem in stems if stem not in strays], [stem for stem in stems if stem in strays]
 
     def odd_pairs(self) -> set[str]:
-        """Return the stems of pairs without a number, where the others have one."""
+        """Return the stems of pairs without a number, if the others have one."""
         pairs = self.pairs
         return {stem for stem in pairs if _number(stem) is None} if _mostly_numbered(pairs) else set()
 
     def of_stem(self, stem: str, kind: str) -> Sequence[Path]:
-        """Return the files of a stem and a kind that is read."""
+        """Return the files of a stem and kind in supported formats."""
         return self.read[kind].get(stem, ())
 
     def unread_of_stem(self, stem: str, kind: str) -> Sequence[Path]:
-        """Return the files of a stem that would be its image or text, were they of a kind that is read."""
+        """Return the images or texts of a stem in unsupported formats."""
         return self.others[kind].get(stem, ())
 
     def unread(self, kind: str) -> list[Path]:
-        """Return all files that would be images or texts, were they of a kind that is read."""
+        """Return all images or texts in unsupported formats."""
         return [path for paths in self.others[kind].values() for path in paths]
 
 
 def missing_numbers(stems: Sequence[str]) -> str:
-    """Name the numbers that are missing where stems in natural order are numbered one by one; "" for none."""
+    """List the missing numbers of consecutively numbered stems in natural order; "" if there are none."""
     numbers = [_number(stem) for stem in stems]
     if None in numbers or len({_prefix(stem) for stem in stems}) != 1 or len(numbers) < 3:
         return ""
@@ -102,7 +102,7 @@ def missing_numbers(stems: Sequence[str]) -> str:
     steps = Counter(after - before for before, after in pairwise(whole))
     (usual, _), *_ = steps.most_common(1)
     if usual != 1 or min(steps) < 1:
-        return ""  # of another step, such as the seconds of a film, or several files a number
+        return ""  # not consecutive, such as the seconds of a video, or several files per number
     gaps = [(before + 1, after - 1) for before, after in pairwise(whole) if after > before + 1]
     named = [str(first) if first == last else f"{first} to {last}" for first, last in gaps[:MOST_SHOWN]]
     return ", ".join([*named, "…"] if len(gaps) > MOST_SHOWN else named)
@@ -119,7 +119,7 @@ def _number(stem: str) -> int | None:
 
 
 def _prefix(stem: str) -> str:
-    """Return what stands before the first number."""
+    """Return the part before the first number."""
     return re.split("[0-9]", stem.casefold(), maxsplit=1)[0]
 
 

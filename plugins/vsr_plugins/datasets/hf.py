@@ -24,7 +24,7 @@ from vsr_cli.api import (
 )
 
 from . import HubOptions
-from .hf_files import FILES, Place, fetched_place, local_place, open_splits, readable, streamed_place
+from .hf_files import FILES, Location, fetched_location, local_location, open_splits, readable, streamed_location
 from .hub_source import HubSource
 
 SPLITS = ("train", "validation", "test")
@@ -59,7 +59,7 @@ class HubDataset:
     def __init__(self, options: HubOptions) -> None:
         self.options = options
         self._sources: dict[str, HubSource] = {}
-        """By hub id: what one has told of its branch holds to the end, for the branch may move on."""
+        """By Hub id: the first answer about a branch is reused, as the branch may change."""
 
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories, train before validation before test before other splits, in the files' order.
@@ -68,12 +68,12 @@ class HubDataset:
         lack a column.
         """
         options = self.options
-        place = self._local(source) or self._from_hub(str(source))
+        location = self._local(source) or self._from_hub(str(source))
         named = {key: getattr(options, key) for key in ("images", "texts", "story", "order", "group")}
         columns = {option: column for option, column in named.items() if column is not None}
-        splits = open_splits(place, columns, config=options.config)
+        splits = open_splits(location, columns, config=options.config)
         order = sorted(splits, key=lambda split: SPLITS.index(split) if split in SPLITS else len(SPLITS))
-        return self._stories(place, {split: splits[split] for split in order})
+        return self._stories(location, {split: splits[split] for split in order})
 
     def describe(self, source: str | None) -> Mapping[str, str]:
         """Return source and revision (the commit, once known), and the configuration if one is chosen.
@@ -81,8 +81,8 @@ class HubDataset:
         What is still to come by the stream has its amount as `stream`. Reads no story and asks no hub.
         """
         options = self.options
-        if (place := self._local(source)) is not None:
-            facts = {"source": own_name(place.path), "revision": "local files"}
+        if (location := self._local(source)) is not None:
+            facts = {"source": own_name(location.path), "revision": "local files"}
         else:
             commit = self._hub(str(source)).known_commit()
             facts = {"source": str(source), "revision": commit or options.revision or "main"}
@@ -96,8 +96,8 @@ class HubDataset:
             return Survey()
         return Survey(state=self._hub(str(source)).resolve_commit())
 
-    def _local(self, source: str | None) -> Place | None:
-        return local_place(source, streaming=self.options.streaming)
+    def _local(self, source: str | None) -> Location | None:
+        return local_location(source, streaming=self.options.streaming)
 
     def _hub(self, hub_id: str) -> HubSource:
         if hub_id not in self._sources:
@@ -105,25 +105,25 @@ class HubDataset:
                 hub_id,
                 revision=self.options.revision,
                 patterns=FILES,
-                instead="or give a local folder of its files",
+                instead="or name a local folder of its files",
                 streaming=self.options.streaming,
             )
         return self._sources[hub_id]
 
-    def _from_hub(self, hub_id: str) -> Place:
+    def _from_hub(self, hub_id: str) -> Location:
         hub = self._hub(hub_id)
-        return streamed_place(hub.stream()) if self.options.streaming else fetched_place(hub.download())
+        return streamed_location(hub.stream()) if self.options.streaming else fetched_location(hub.download())
 
-    def _stories(self, place: Place, splits: Mapping[str, Iterable[Row]]) -> Iterator[Story | Rejected]:
+    def _stories(self, location: Location, splits: Mapping[str, Iterable[Row]]) -> Iterator[Story | Rejected]:
         make = _from_lists if self.options.layout == "stories" else _from_frames
         for name, rows in splits.items():
             split = name if name in SPLITS and list(splits) != ["train"] else None
-            with readable(place):
-                yield from make(rows, self.options, place=place, name=name, split=split)
+            with readable(location):
+                yield from make(rows, self.options, location=location, name=name, split=split)
 
 
 def _from_lists(
-    rows: Iterable[Row], options: HubOptions, *, place: Place, name: str, split: str | None
+    rows: Iterable[Row], options: HubOptions, *, location: Location, name: str, split: str | None
 ) -> Iterator[Story | Rejected]:
     for number, row in enumerate(rows):
         where = f"{name} row {number}"
@@ -151,7 +151,7 @@ def _from_lists(
             continue
         padded = [[*cells, *[None] * (length - len(cells))] for cells in (images, texts)]
         frames = tuple(
-            _frame(image, text, place=place, index=index, notes=notes)
+            _frame(image, text, location=location, index=index, notes=notes)
             for index, (image, text) in enumerate(zip(*padded, strict=True))
         )
         group = _text(row[options.group]) if options.group is not None else None
@@ -159,7 +159,7 @@ def _from_lists(
 
 
 def _from_frames(
-    rows: Iterable[Row], options: HubOptions, *, place: Place, name: str, split: str | None
+    rows: Iterable[Row], options: HubOptions, *, location: Location, name: str, split: str | None
 ) -> Iterator[Story | Rejected]:
     column = options.story
     assert column is not None  # checked by `build`
@@ -177,12 +177,12 @@ def _from_frames(
             held = list(islice(run, MAX_FRAMES + 1))
             if len(held) > MAX_FRAMES:
                 what = f"story {story[:80]} has over {MAX_FRAMES} rows"
-                raise VsrError(f"{place}: {what}; is {column!r} the column of the story's id?")
-            yield _gathered(story, held, options, place=place, name=name, split=split)
+                raise VsrError(f"{location}: {what}; is {column!r} the column of the story's id?")
+            yield _gathered(story, held, options, location=location, name=name, split=split)
 
 
 def _gathered(
-    story: str, rows: Sequence[Row], options: HubOptions, *, place: Place, name: str, split: str | None
+    story: str, rows: Sequence[Row], options: HubOptions, *, location: Location, name: str, split: str | None
 ) -> Story | Rejected:
     where = f"{name} story {story}"
     groups = {_text(row[options.group]) for row in rows} - {""} if options.group is not None else set()
@@ -190,26 +190,31 @@ def _gathered(
         return Rejected(where=where, code="two_groups", detail=f"its rows name {len(groups)} groups; leave one")
     notes: list[Note] = []
     if options.order is not None:
-        places = [_text(row[options.order]) for row in rows]
-        if "" in places:
+        orders = [_text(row[options.order]) for row in rows]
+        if "" in orders:
             return Rejected(where=where, code="missing_order", detail=f"a row has nothing in {options.order}")
-        if len(set(places)) < len(places):
-            notes.append(Note(code="duplicate_order", detail="two rows have one place: they keep the files' order"))
-        rows = _in_order(rows, places)
+        if len(set(orders)) < len(orders):
+            notes.append(
+                Note(
+                    code="duplicate_order",
+                    detail="two rows have the same position: they stay in the order of the files",
+                )
+            )
+        rows = _in_order(rows, orders)
     frames = tuple(
-        _frame(row[options.images], row[options.texts], place=place, index=index, notes=notes)
+        _frame(row[options.images], row[options.texts], location=location, index=index, notes=notes)
         for index, row in enumerate(rows)
     )
     return Story(id=story, frames=frames, group=next(iter(groups), None), split=split, notes=tuple(notes))
 
 
-def _in_order(rows: Sequence[Row], places: Sequence[str]) -> list[Row]:
-    """Sort rows by their places: as numbers if all are, else naturally ("p2" before "p10")."""
+def _in_order(rows: Sequence[Row], orders: Sequence[str]) -> list[Row]:
+    """Sort rows by their orders: as numbers if all are, else naturally ("p2" before "p10")."""
     try:
-        numbers = [float(place) for place in places]
+        numbers = [float(order) for order in orders]
     except ValueError:
         numbers = [math.nan]
-    keys: Sequence[Any] = numbers if all(map(math.isfinite, numbers)) else [natural(place) for place in places]
+    keys: Sequence[Any] = numbers if all(map(math.isfinite, numbers)) else [natural(order) for order in orders]
     return [rows[index] for index in sorted(range(len(rows)), key=keys.__getitem__)]
 
 
@@ -218,14 +223,14 @@ def _text(cell: object) -> str:
     return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
 
 
-def _frame(image: object, text: object, *, place: Place, index: int, notes: list[Note]) -> Frame:
+def _frame(image: object, text: object, *, location: Location, index: int, notes: list[Note]) -> Frame:
     words = tidy_text(text) if isinstance(text, str) else ""
     if not words:
         notes.append(Note(code="missing_text", detail=f"frame {index + 1} has no text", frame=index))
-    return Frame(image=_image(image, place=place, index=index, notes=notes), text=words or None)
+    return Frame(image=_image(image, location=location, index=index, notes=notes), text=words or None)
 
 
-def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path | bytes | None:
+def _image(cell: object, *, location: Location, index: int, notes: list[Note]) -> Path | bytes | None:
     """Return a cell's image: its bytes, or the file that it names inside the source's folder; else note why not.
 
     Of a stream, a file that is named is read from the hub.
@@ -239,19 +244,19 @@ def _image(cell: object, *, place: Place, index: int, notes: list[Note]) -> Path
     if isinstance(cell, bytes) and cell:
         return cell
     if not isinstance(cell, str) or not cell:
-        refuse("missing_image", "holds neither bytes nor the path of a picture")
+        refuse("missing_image", "holds neither bytes nor the path of an image")
         return None
     try:
         # The library gives a folder's own images as absolute paths: what counts is where a path ends.
-        path = place.file(cell)
-        if not path.resolve().is_relative_to(place.bounds):
+        path = location.file(cell)
+        if not path.resolve().is_relative_to(location.bounds):
             refuse("outside_folder", f"{cell[:80]!r} leads out of the source's folder; copy the file into it")
             return None
         if path.is_file():
-            return path if place.stream is None else place.stream.read(place.name(path))
+            return path if location.stream is None else location.stream.read(location.name(path))
     except (OSError, RuntimeError, ValueError):
         pass  # a loop of links, a name too long, or one with a NUL
-    found = find_file(place.bounds, cell) if place.stream is None else NoFile("")
+    found = find_file(location.bounds, cell) if location.stream is None else NoFile("")
     if isinstance(found, Path):
         return found
     refuse("missing_image", found.why or f"{cell[:80]!r} is no file of the source's folder")

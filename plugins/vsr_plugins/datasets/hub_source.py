@@ -17,10 +17,10 @@ COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class HubSource:
-    """A dataset of the Hub at one revision. Its commit is resolved once and then stays, though a branch may move.
+    """A dataset of the Hub at one revision. Its commit is resolved once, even if the branch changes later.
 
     `revision` is a branch, tag or commit; None is the default branch. `patterns` select files by path. `instead` ends
-    every error line with an alternative, e.g. "or give a local folder of its files".
+    every error line with an alternative, e.g. "or name a local folder of its files".
 
     Every method raises VsrError, in one line, if the Hub or a file cannot be read.
     """
@@ -86,7 +86,7 @@ class HubSource:
         return Path(folder)
 
     def stream(self) -> HubStream:
-        """Return the files of the commit, to be read from the Hub as they are needed and not stored."""
+        """Return the files of the commit, which are read from the Hub when needed and not stored."""
         from datasets import config
 
         # huggingface_hub retries each request itself.
@@ -122,7 +122,7 @@ class HubSource:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what huggingface_hub raises into one VsrError, and silence its warnings, which say the same."""
+        """Convert errors of huggingface_hub to one VsrError, and silence its warnings about the same problem."""
         from huggingface_hub import logging as hub_logging
         from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of its HTTP client
             GatedRepoError,
@@ -164,7 +164,7 @@ class HubSource:
 
 @dataclass(frozen=True, kw_only=True)
 class HubStream:
-    """The files of one commit. Only what is read of them is downloaded, and nothing is stored."""
+    """The files of one commit, downloaded as they are read and not stored."""
 
     source: HubSource
     commit: str

@@ -33,8 +33,8 @@ from vsr_cli.api import (
 )
 
 FIRST = 16 * 2**20
-"""Bytes that are looked at to see whether the first line is a story."""
-REMEDY = "write one story a line, in UTF-8"
+"""Bytes read to decide whether the first line is a story."""
+REMEDY = "write one story per line, in UTF-8"
 
 
 def entries_of(path: Path, *, most: int) -> list[Any] | None:
@@ -47,25 +47,25 @@ def entries_of(path: Path, *, most: int) -> list[Any] | None:
         start = file.read(4)
         encoding = encoding_of(start)
         first = (start + file.readline(FIRST)).decode(encoding, errors="replace").lstrip()
-        if encoding.startswith("utf-8") and not _goes_on(first):
+        if encoding.startswith("utf-8") and not _continues(first):
             return None
     with open_bytes(path) as file:
         raw = file.read(most + 1)
     if len(raw) > most:
         if first.startswith("[") or not encoding.startswith("utf-8"):
-            raise VsrError(f"{shown(str(path))}: is over {most // 2**20} MiB as one value of JSON; {REMEDY}")
+            raise VsrError(f"{shown(str(path))}: exceeds {most // 2**20} MiB as one JSON value; {REMEDY}")
         return None
     try:
         entries = _entries(raw.decode(encoding))
     except (ValueError, RecursionError) as error:
         if not encoding.startswith("utf-8"):
-            raise VsrError(f"{shown(str(path))}: is in {encoding.upper()} and no JSON ({error}); {REMEDY}") from error
+            raise VsrError(f"{shown(str(path))}: is in {encoding.upper()} and not JSON ({error}); {REMEDY}") from error
         return None
     return entries if all(isinstance(entry, dict) for entry in entries) else None
 
 
-def _goes_on(first: str) -> bool:
-    """Return whether the first line begins what another line ends, or is an array."""
+def _continues(first: str) -> bool:
+    """Return whether a JSON value in the first line continues in other lines, or is an array."""
     if first.startswith("["):
         return True
     try:
@@ -76,7 +76,7 @@ def _goes_on(first: str) -> bool:
 
 
 def _entries(text: str) -> list[Any]:
-    """Return the values of a text, one after the other; those within, where it is one array or holds "stories"."""
+    """Return the JSON values of a text; if it is one array or an object with "stories", the values within."""
     decoder = json.JSONDecoder()
     values, at = [], _skip(text, 0)
     while at < len(text):
@@ -91,14 +91,14 @@ def _entries(text: str) -> list[Any]:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the next character is that is no whitespace."""
+    """Return the index of the next character other than whitespace."""
     found = re.compile(r"\s*").match(text, at)
     assert found
     return found.end()
 
 
 MAX_LINE = 16 * 2**20
-"""Bytes. Texts and paths of thousands of frames fit; a longer line is skipped, and never held whole."""
+"""Bytes. Enough for texts and paths of thousands of frames; a longer line is skipped."""
 MAX_WHOLE = 256 * 2**20
 """Bytes of a file that is one JSON value, which is held in memory."""
 SHAPE = '{"id": "a", "frames": [{"image": "a/1.jpg", "text": "..."}]}'
@@ -129,8 +129,8 @@ def build(options: Options) -> Dataset:
 class JsonlDataset:
     """Stories from JSON lines, or from a JSON array. The source is the file; paths are relative to its folder.
 
-    The file is in UTF-8, or in UTF-16 with a mark, and may be compressed (.gz). A story without an id is called by the
-    number of its line, or of its entry. Codes of the notes: missing_image, missing_text, empty_text, outside_folder; of
+    The file is in UTF-8, or in UTF-16 with a mark, and may be compressed (.gz). The id of a story without one is the
+    number of its line or entry. Codes of the notes: missing_image, missing_text, empty_text, outside_folder; of
     a rejected line: bad_json_line, line_too_long, no_frames.
     """
 
@@ -180,7 +180,7 @@ def _of_lines(path: Path) -> Iterator[Story | Rejected]:
             where = f"{shown(str(path))}:{number}"
             if line is None:
                 what = f"the line is over {MAX_LINE // 2**20} MiB"
-                detail = f"{what}; write one story a line, and pictures as paths"
+                detail = f"{what}; write one story per line, and images as paths"
                 yield Rejected(where=where, code="line_too_long", detail=detail)
                 continue
             line = line.removeprefix(BOM) if number == 1 else line
@@ -211,7 +211,7 @@ def _story(read: Callable[[], _Line], *, folder: Path, where: str, number: int) 
         at = ".".join(map(str, first["loc"])) or "the line"
         return rejected("bad_json_line", f"{at}: {' '.join(first['msg'].split())}; write {SHAPE} in UTF-8")
     if not written.frames:
-        return rejected("no_frames", 'the list "frames" is empty; give each frame an image and a text')
+        return rejected("no_frames", 'the list "frames" is empty; add frames with an image and a text')
     frames, notes = [], list[Note]()
     for index, entry in enumerate(written.frames):
         image = _image(folder, entry.image, index, notes)

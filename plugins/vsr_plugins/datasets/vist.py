@@ -89,7 +89,7 @@ class Vist:
         photos = _photo_folder(folder, self.options.images).resolve()
         for path in files:
             if not path.resolve().is_relative_to(folder.resolve()):
-                raise VsrError(f"{path}: is a link out of its folder; give the file itself or copy it")
+                raise VsrError(f"{path}: is a link out of its folder; use the file itself, or copy it")
         return self._stories(files, photos, _index(photos))
 
     def describe(self, source: str | None) -> Mapping[str, str]:
@@ -110,8 +110,8 @@ class Vist:
                 for annotation in entry or ():
                     stories.setdefault(annotation["story_id"], []).append(annotation)
             del written
-            for name, told in stories.items():
-                yield self._story(name, told, albums=albums, split=split, photos=photos, index=index, path=path)
+            for name, sentences in stories.items():
+                yield self._story(name, sentences, albums=albums, split=split, photos=photos, index=index, path=path)
 
     def _story(
         self,
@@ -209,4 +209,4 @@ def _parse(path: Path) -> _File:
         first = error.errors(include_input=False, include_url=False)[0]
         at = ".".join(map(str, first["loc"])) or "the file"
         what = f"not VIST's annotations ({at}: {' '.join(first['msg'].split())})"
-        raise VsrError(f"{path}: {what}; give a story-in-sequence file as published") from error
+        raise VsrError(f"{path}: {what}; use a story-in-sequence file as published") from error

@@ -98,12 +98,12 @@ def vsr_metrics() -> list[Component]:
         Component(
             name="rep-4",
             summary="share of a prediction's 4-grams that already occurred in it",
-            build="vsr_plugins.metrics.diversity:build_repetition",
+            build="vsr_plugins.metrics.diversity:build_rep_4",
         ),
         Component(
             name="context-overlap-4",
             summary="share of a prediction's 4-grams that occur in its context",
-            build="vsr_plugins.metrics.diversity:build_copying",
+            build="vsr_plugins.metrics.diversity:build_context_overlap",
         ),
         Component(
             name="entity-f1",
@@ -138,22 +138,22 @@ def vsr_metrics() -> list[Component]:
         Component(
             name="cosine-image",
             summary="cosine of the predicted and the true image in the space of the run's visual encoder",
-            build="vsr_plugins.metrics.embedding:build_similarity",
+            build="vsr_plugins.metrics.embedding:build_cosine_image",
         ),
         Component(
             name="cosine-text",
             summary="cosine of the predicted and the true text in the space of the run's text encoder",
-            build="vsr_plugins.metrics.embedding:build_text_similarity",
+            build="vsr_plugins.metrics.embedding:build_cosine_text",
         ),
         Component(
             name="mrr-image",
             summary="rank of the true image among the split's targets: MRR, R@1, R@5, with chance levels",
-            build="vsr_plugins.metrics.embedding:build_rank",
+            build="vsr_plugins.metrics.embedding:build_mrr_image",
         ),
         Component(
             name="mrr-text",
             summary="rank of the true text among the split's targets: MRR, R@1, R@5, with chance levels",
-            build="vsr_plugins.metrics.embedding:build_text_rank",
+            build="vsr_plugins.metrics.embedding:build_mrr_text",
         ),
         Component(
             name="bertscore",

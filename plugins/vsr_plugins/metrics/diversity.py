@@ -14,16 +14,16 @@ from vsr_cli.api import Metric, Options, Sample, split_words
 from .tokens import ngrams, require_words
 
 LONGEST = 256
-"""Words of a text that are looked at."""
+"""Maximum number of n-grams of a text that count."""
 RUN = 4
-"""Words in a run that counts as repeated or copied."""
+"""Words per n-gram that counts as repeated or copied."""
 
 
 class Distinct:
     """Distinct n-grams over all n-grams of all predictions (Li et al., 2016): low if all predictions are similar.
 
-    The statistics are 32-bit checksums of a window's n-grams, (n, 256), -1 where there is none. Statistics of the same
-    window taken twice hold nothing new, so a bootstrap that draws stories with replacement would be wrong here.
+    The statistics are 32-bit checksums of the n-grams of a window, (n, 256), padded with -1. A window that is sampled
+    twice adds no distinct n-gram, so a bootstrap with replacement would be biased.
     """
 
     scale = "0-1, higher is more varied"
@@ -48,17 +48,17 @@ class Distinct:
         return rows
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Return the share of n-grams that are distinct; 0 where there is none."""
+        """Return the share of distinct n-grams; 0 if there are none."""
         assert len(statistics), "no score without a window"
         found = statistics[statistics >= 0]
         return {self._name: len(np.unique(found)) / len(found) if len(found) else 0.0}
 
 
-class Repetition:
-    """The mean over windows of the share of a prediction's runs of four words that it holds already.
+class Rep4:
+    """The mean over windows of the share of 4-grams of a prediction that occur earlier in it.
 
     Welleck et al. (2020), "Neural text generation with unlikelihood training", call it seq-rep-4. The statistics
-    (n, 3): for runs of four, one and two words.
+    (n, 3): for 4-grams, unigrams and bigrams.
     """
 
     scale = "0-1, lower is better"
@@ -82,10 +82,10 @@ class Repetition:
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 
-class Copying:
-    """The mean over windows of the share of a prediction's runs of four words that stand in its context.
+class ContextOverlap:
+    """The mean over windows of the share of 4-grams of a prediction that occur in its context.
 
-    The statistics (n, 2): for runs of four words and for single words. What the references have is the upper bound's.
+    The statistics (n, 2): for 4-grams and for unigrams. The upper bound is that of the references.
     """
 
     scale = "0-1, lower is less copied"
@@ -119,20 +119,20 @@ def _copied(sample: Sample, n: int) -> float:
 
 
 def build_distinct_1(options: Options) -> Metric:
-    """Build the share of distinct words."""
+    """Build distinct-1."""
     return Distinct(1)
 
 
 def build_distinct_2(options: Options) -> Metric:
-    """Build the share of distinct pairs of words."""
+    """Build distinct-2."""
     return Distinct(2)
 
 
-def build_repetition(options: Options) -> Metric:
-    """Build the share of what a text repeats."""
-    return Repetition()
+def build_rep_4(options: Options) -> Metric:
+    """Build rep-4."""
+    return Rep4()
 
 
-def build_copying(options: Options) -> Metric:
-    """Build the share of what a text copies."""
-    return Copying()
+def build_context_overlap(options: Options) -> Metric:
+    """Build context-overlap-4."""
+    return ContextOverlap()

@@ -13,7 +13,7 @@ Space = Literal["visual", "text"]
 Vectors = NDArray[np.float32]
 
 
-class Similarity:
+class CosineSimilarity:
     """The mean over windows of the cosine between prediction and target. The statistics are the cosines, (n, 1)."""
 
     scale = "-1 to 1, higher is better"
@@ -40,12 +40,12 @@ class Similarity:
 SCORES = ("", "-r1", "-r5", "-chance", "-chance-r1", "-chance-r5", "-later", "-later-chance")
 
 
-class Rank:
-    """The place of the true target among candidates in the order of their cosine to the prediction.
+class ReciprocalRank:
+    """The mean reciprocal rank of the true target among candidates sorted by their cosine to the prediction.
 
-    The statistics (n, 9): 1 / place, whether the place is 1, whether it is at most 5, what each of these is for a place
-    drawn at random; then 1 / place among the later frames of the story alone, that of chance, and 1 if there are any
-    (else all three are 0). Of equal cosines, each takes the mean of their places.
+    The statistics (n, 9): 1 / rank, whether the rank is 1, whether it is at most 5, and the expected value of each for
+    a random rank; then 1 / rank among the later frames of the story only, its expected value, and 1 if there are any
+    (otherwise all three are 0). Equal cosines get the mean of their ranks.
     """
 
     scale = "0-1, higher is better"
@@ -60,17 +60,17 @@ class Rank:
     def measure_in_space(self, comparison: Comparison) -> NDArray[np.float64]:
         """Return the nine numbers of each window, (n, 9)."""
         cosines = _unit(comparison.predicted) @ _unit(comparison.candidates).T  # (n, C)
-        place, count = _places(cosines, comparison.answer, comparison.rivals)
-        later, later_count = _places(cosines, comparison.answer, comparison.later)
+        rank, count = _ranks(cosines, comparison.answer, comparison.rivals)
+        later, later_count = _ranks(cosines, comparison.answer, comparison.later)
         some = later_count > 1
-        columns = [1 / place, place <= 1, place <= 5, _mean_reciprocal(count), 1 / count, np.minimum(1, 5 / count)]
+        columns = [1 / rank, rank <= 1, rank <= 5, _mean_reciprocal(count), 1 / count, np.minimum(1, 5 / count)]
         columns += [some / later, some * _mean_reciprocal(later_count), some]
         return np.stack(columns, axis=1).astype(np.float64)
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Return MRR, R@1 and R@5, each one's chance, and MRR among the story's later frames beside its chance.
+        """Return MRR, R@1, R@5 and their chance levels, then MRR among later frames of the story and its chance level.
 
-        The last two are nan where no window has later frames in the split.
+        The last two are NaN if no window has later frames in the split.
         """
         assert len(statistics), "no score without a window"
         *means, later, later_chance, some = statistics.mean(axis=0).tolist()
@@ -84,10 +84,10 @@ def _unit(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def _places(
+def _ranks(
     cosines: Vectors, answer: NDArray[np.int64], among: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the place of each answer among the candidates of its row, from 1, and how many these are."""
+    """Return the rank of each answer among the candidates of its row, from 1, and the number of candidates."""
     own = np.take_along_axis(cosines, answer[:, None], axis=1)  # (n, 1)
     above = ((cosines > own) & among).sum(axis=1)
     equal = ((cosines == own) & among).sum(axis=1)  # the answer itself is one
@@ -101,21 +101,21 @@ def _mean_reciprocal(count: NDArray[np.int64]) -> NDArray[np.float64]:
     return mean
 
 
-def build_similarity(options: Options) -> SpaceMetric:
-    """Build the similarity of images."""
-    return Similarity("cosine-image", "visual")
+def build_cosine_image(options: Options) -> SpaceMetric:
+    """Build the cosine of images."""
+    return CosineSimilarity("cosine-image", "visual")
 
 
-def build_text_similarity(options: Options) -> SpaceMetric:
-    """Build the similarity of texts."""
-    return Similarity("cosine-text", "text")
+def build_cosine_text(options: Options) -> SpaceMetric:
+    """Build the cosine of texts."""
+    return CosineSimilarity("cosine-text", "text")
 
 
-def build_rank(options: Options) -> SpaceMetric:
-    """Build the rank of the true image."""
-    return Rank("mrr-image", "visual")
+def build_mrr_image(options: Options) -> SpaceMetric:
+    """Build the MRR of images."""
+    return ReciprocalRank("mrr-image", "visual")
 
 
-def build_text_rank(options: Options) -> SpaceMetric:
-    """Build the rank of the true text."""
-    return Rank("mrr-text", "text")
+def build_mrr_text(options: Options) -> SpaceMetric:
+    """Build the MRR of texts."""
+    return ReciprocalRank("mrr-text", "text")

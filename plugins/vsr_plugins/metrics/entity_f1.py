@@ -20,14 +20,14 @@ PRONOUNS = frozenset(
 )
 
 
-class CarryOver:
-    """F1 over all windows of naming again what comes again.
+class EntityF1:
+    """Micro F1 over all windows of mentioning the entities of the context that recur in the target.
 
-    An entity of the context is to be named if the target speaks of it, by whatever words. It is named if the
-    prediction holds words that the context calls it by: a whole mention of it alone, less articles, possessives and
-    case; pronouns name nobody. What the context only ever calls by pronouns cannot be named and does not count, nor
-    does what is new in the target. The target itself may name less than all, by pronouns: that is the upper bound. The
-    statistics (n, 3): entities named rightly, entities named, entities to be named.
+    An entity of the context is relevant if the target mentions it, in any words. It counts as mentioned if the
+    prediction contains one of its names in the context: the words of a mention of this entity alone, without
+    articles, possessives and case. Pronouns are not names: an entity without other mentions does not count, nor do
+    entities that are new in the target. The target itself may use pronouns, so the upper bound may be below 1. The
+    statistics (n, 3): the numbers of correctly mentioned, mentioned, and relevant entities.
     """
 
     scale = "0-1, higher is better"
@@ -40,7 +40,7 @@ class CarryOver:
         return np.array([_counts(sample) for sample in samples], dtype=np.float64).reshape(-1, 3)
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
-        """Return F1, precision and recall; 1 where there is nothing to name and nothing is named."""
+        """Return F1, precision and recall; 1 if no entity is relevant and none is mentioned."""
         assert len(statistics), "no score without a window"
         right, named, wanted = statistics.sum(axis=0)
         return {
@@ -55,7 +55,7 @@ def _counts(sample: Sample) -> tuple[int, int, int]:
     for frame in sample.context_mentions:
         for mention in frame:
             name = _name(mention.text)
-            # Words of several are no name of one, and an action names nobody.
+            # A mention of several entities is no name of one, and actions are not names.
             if name and len(mention.ids) == 1 and mention.kind != "action":
                 names.setdefault(mention.ids[0], set()).add(name)
     recurring = {name for mention in sample.reference_mentions for name in mention.ids}
@@ -82,4 +82,4 @@ def _share(part: float, whole: float) -> float:
 
 def build(options: Options) -> Metric:
     """Build the metric."""
-    return CarryOver()
+    return EntityF1()

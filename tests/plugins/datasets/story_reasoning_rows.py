@@ -14,9 +14,9 @@ from typing import Any
 
 from vsr_cli.api import Frame, Story
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
+from vsr_plugins.datasets.storyworld.narration import frame_text
 from vsr_plugins.datasets.storyworld.reader import story_id
-from vsr_plugins.datasets.storyworld.telling import tell
-from vsr_plugins.datasets.storyworld.world import World, draw_world, random_of, scene
+from vsr_plugins.datasets.storyworld.world import World, draw_world, random_of, scene_at
 
 from .story_reasoning_tables import Page, analysis, chain_of_thought
 
@@ -92,9 +92,7 @@ def record(seed: int, index: int, *, defects: Sequence[str] = (), illustrator: I
     assert set(defects) <= set(DEFECTS), f"unknown defects {sorted(set(defects) - set(DEFECTS))}"
     world = draw_world(seed, index)
     pages = _pages(world, illustrator or Illustrator(width=480, height=208))
-    frames = tuple(
-        Frame(image=page.picture.jpeg, text=page.telling.text, entities=page.telling.entities) for page in pages
-    )
+    frames = tuple(Frame(image=page.picture.jpeg, text=page.text.text, entities=page.text.entities) for page in pages)
     story = Story(id=story_id(seed, index), frames=frames, analysis=analysis(pages))
     damage = _Damage(chance=random_of(seed, -1_000_000 - index))
     row = {
@@ -157,9 +155,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def _pages(world: World, illustrator: Illustrator) -> list[Page]:
     pages = []
     for t in range(len(world)):
-        told = scene(world, t)
+        told = scene_at(world, t)
         picture = illustrator.draw(told, sway=world.sway[t])
-        pages.append(Page(scene=told, telling=tell(world, t), picture=picture))
+        pages.append(Page(scene=told, text=frame_text(world, t), picture=picture))
     return pages
 
 
@@ -168,7 +166,7 @@ def _markup(pages: Sequence[Page], defects: Sequence[str], *, damage: _Damage) -
     count = len(pages)
     missing = damage.pick("missing_number", range(count)) if "missing_number" in defects else -1
     present = [t for t in range(count) if t != missing]
-    acting = [t for t in present if any(entity.kind == "action" for entity in pages[t].telling.entities)]
+    acting = [t for t in present if any(entity.kind == "action" for entity in pages[t].text.entities)]
     wrong = damage.pick("mismatched_close", acting) if "mismatched_close" in defects else -1
     stranger = damage.pick("unknown_id", present) if "unknown_id" in defects else -1
     segments = [
@@ -206,9 +204,9 @@ def _halves(body: str) -> tuple[str, str]:
 
 def _body(page: Page, *, wrong_close: bool, stranger: bool, boxes: bool) -> str:
     """Write a frame's text with a tag around each entity."""
-    text, parts, at = page.telling.text, [], 0
+    text, parts, at = page.text.text, [], 0
     by_id = page.boxes_by_id()
-    for entity in page.telling.entities:
+    for entity in page.text.entities:
         tag, ids = TAGS[entity.kind], " ".join(entity.ids)
         close = tag
         if wrong_close and tag == "gda":

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from vsr_cli.api import Analysis, Character, FrameAnalysis, Phase, Setting, Thing
 from vsr_plugins.datasets.storyworld.cast import HOURS
-from vsr_plugins.datasets.storyworld.drawing import Box, Picture
-from vsr_plugins.datasets.storyworld.telling import Telling, thing_id
+from vsr_plugins.datasets.storyworld.drawing import Box, Drawing
+from vsr_plugins.datasets.storyworld.narration import FrameText, thing_id
 from vsr_plugins.datasets.storyworld.world import Scene
 
 CHARACTERS = (
@@ -31,8 +31,8 @@ class Page:
     """One frame, with all that is known of it."""
 
     scene: Scene
-    telling: Telling
-    picture: Picture
+    text: FrameText
+    picture: Drawing
 
     def boxes_by_id(self) -> dict[str, Box]:
         """Return the boxes by the ids that the text's entities use."""

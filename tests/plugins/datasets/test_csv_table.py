@@ -164,12 +164,12 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) ->
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     assert "UTF-8" in problem(write(tmp_path, "story,image,text", "a,1.jpg,Ève", encoding="latin-1"))
     assert "line 2: byte 0xc8 is not UTF-8, which is 'È' in Windows-1252" in problem(tmp_path / "table.csv")
-    assert "holds zeros" in problem(write(tmp_path, "story,image,text", "a,1.jpg,x", encoding="utf-16-le"))
+    assert "contains zeros" in problem(write(tmp_path, "story,image,text", "a,1.jpg,x", encoding="utf-16-le"))
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"story,image,text\n" * 99)[:-9])
-    assert "breaks off early" in problem(tmp_path / "cut.csv.gz")
+    assert "is truncated" in problem(tmp_path / "cut.csv.gz")
     (tmp_path / "damaged.csv.gz").write_bytes(gzip.compress(b"story,image,text\n")[:12] + b"\xff" * 40)
     assert "damaged" in problem(tmp_path / "damaged.csv.gz")
-    assert "one frame a row" in problem(None)
+    assert "one frame per row" in problem(None)
     assert "no such file" in problem(tmp_path / "none.csv")
     assert "is a folder" in problem(tmp_path)
 
@@ -218,7 +218,7 @@ def test_a_misquoted_row_is_named_and_the_others_are_read(tmp_path: Path, text: 
     assert texts(b) == ["four", "five"]
     assert codes(a) == [("bad_quotes", 1)]
     assert a.notes[0].detail.startswith("line 3: ")
-    assert "write each quote in it twice" in a.notes[0].detail
+    assert "double each quote in it" in a.notes[0].detail
     assert b.notes == ()
 
 
@@ -240,7 +240,7 @@ def test_an_image_that_is_no_path_is_called_what_it_is(tmp_path: Path) -> None:
     (story,) = stories(write(tmp_path, "story,image,text", *(f'a,"{cell}",x' for cell in cells)))
     assert codes(story) == [("missing_image", index) for index in range(4)]
     parts = [
-        "line 2: is a picture written as base64",
+        "line 2: is an image in base64",
         "base64",
         "line 4: 'http://x.org/1.jpg' is an address",
         "no file",

@@ -307,7 +307,7 @@ def test_another_kind_of_image_is_named_as_such(tmp_path: Path, suffix: str, tex
     assert [frame.text for frame in story.frames] == ["Words.", text, "Words."]
     (note, *others) = story.notes
     assert (note.code, note.frame) == ("unsupported_image", 1)
-    assert f"2.{suffix} is of a kind that is not read (JPEG" in note.detail
+    assert f"2.{suffix} has an unsupported format (supported: JPEG" in note.detail
     assert "convert it to JPEG or PNG" in note.detail
     assert [other.code for other in others] == ([] if text else ["missing_text"])
 
@@ -330,7 +330,7 @@ def test_a_link_to_nothing_is_called_one(tmp_path: Path, loop: bool) -> None:
     (tmp_path / "s" / "2.jpg").symlink_to("2.jpg" if loop else "gone.jpg")
     (note,) = one(tmp_path).notes
     assert (note.code, note.frame) == ("missing_image", 1)
-    assert "a link that leads to no file" in note.detail
+    assert "is a broken link" in note.detail
 
 
 @pytest.mark.parametrize("stray", ["README_txt", "cover_jpg", "cover2_png", "notes-2020_txt"])
@@ -376,7 +376,7 @@ def test_gaps_in_the_numbers_are_noted(tmp_path: Path, stems: list[str], missing
         pair(tmp_path / "s", stem)
     notes = one(tmp_path).notes
     assert [note.code for note in notes] == ([] if missing is None else ["missing_number"])
-    assert missing is None or notes[0].detail.endswith(f"numbered {missing}")
+    assert missing is None or notes[0].detail.endswith(f"missing: {missing}")
 
 
 def test_what_systems_lay_beside_stories_is_passed_over(tmp_path: Path) -> None:
@@ -418,8 +418,8 @@ def test_story_json_takes_paths_as_other_systems_write_them(tmp_path: Path, name
     [
         ("https://example.com/1.jpg", "is an address, and nothing is fetched"),
         ("s3://bucket/1.jpg", "is an address, and nothing is fetched"),
-        ("data:image/jpeg;base64,AAAA", "is a picture written as base64"),
-        ("/9j/4AAQ" + "A" * 5000, "is a picture written as base64"),
+        ("data:image/jpeg;base64,AAAA", "is an image in base64"),
+        ("/9j/4AAQ" + "A" * 5000, "is an image in base64"),
         ("gone.jpg", "'gone.jpg' is no file"),
     ],
 )

@@ -230,7 +230,7 @@ def test_columns_that_are_not_there_are_named_with_the_nearest(tmp_path: Path) -
 def test_what_is_local_is_not_streamed(tmp_path: Path) -> None:
     path = stories_file(tmp_path / "s.parquet", ("a", [still(0)], ["A"]))
     for source in (path, tmp_path):
-        assert "is local, and read where it is; leave out dataset.streaming" in problem(source, streaming=True)
+        assert "is local, so it is not streamed; leave out dataset.streaming" in problem(source, streaming=True)
 
 
 def test_a_survey_of_files_tells_nothing(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_sources_and_options_that_do_not_do(tmp_path: Path, capfd: pytest.Captur
     assert "cannot be read" in problem(tmp_path)
     for name in ("a.pkl", "a.zip"):
         (tmp_path / name).write_bytes(b"junk")
-        assert "no file of a known kind" in problem(tmp_path / name)
+        assert "unsupported format; name" in problem(tmp_path / name)
     (tmp_path / "a.parquet").write_bytes(b"junk")
     assert "cannot be read" in problem(tmp_path / "a.parquet")
     assert capfd.readouterr().err == ""
@@ -254,7 +254,7 @@ def test_sources_and_options_that_do_not_do(tmp_path: Path, capfd: pytest.Captur
     for name in ("c/a.txt", "d/a.tar"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"junk")
-        assert "of no kind that is read" in problem((tmp_path / name).parent)
+        assert "has an unsupported format" in problem((tmp_path / name).parent)
 
 
 @pytest.fixture
@@ -287,5 +287,5 @@ def test_paths_of_other_systems_are_found_and_what_is_none_is_called_what_it_is(
     path = frames_file(tmp_path / "s.parquet", *(("a", cell, "A") for cell in cells))
     (story,) = only(read(path, **ROWS))
     assert [frame.image for frame in story.frames] == [tmp_path / "sub" / "1.jpg", None, None]
-    assert "is a picture written as base64" in story.notes[0].detail
+    assert "is an image in base64" in story.notes[0].detail
     assert "is an address, and nothing is fetched" in story.notes[1].detail

@@ -157,7 +157,7 @@ def test_no_line_raises(lines: list[bytes]) -> None:
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
-    assert "one story a line" in problem(None)
+    assert "one story per line" in problem(None)
     assert "no such file" in problem(tmp_path / "none.jsonl")
     assert "is a folder" in problem(tmp_path)
 
@@ -205,10 +205,10 @@ def test_a_bad_entry_of_an_array_is_rejected_by_its_number(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "raw", "says"),
     [
-        ("s.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-12], "breaks off early"),
+        ("s.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-12], "is truncated"),
         ("s.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:12] + b"\xff" * 40, "damaged"),
-        ("s.jsonl", "{\n".encode("utf-16"), "is in UTF-16 and no JSON"),
-        ("s.jsonl", b"\xff\xfe{", "is in UTF-16 and no JSON"),
+        ("s.jsonl", "{\n".encode("utf-16"), "is in UTF-16 and not JSON"),
+        ("s.jsonl", b"\xff\xfe{", "is in UTF-16 and not JSON"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, raw: bytes, says: str) -> None:
@@ -220,7 +220,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, raw: bytes, says:
 
 def test_a_large_array_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "MAX_WHOLE", 50)
-    assert "write one story a line" in problem(write(tmp_path, json.dumps([GOOD])))
+    assert "write one story per line" in problem(write(tmp_path, json.dumps([GOOD])))
     assert len(read(write(tmp_path, GOOD, GOOD))) == 2
 
 

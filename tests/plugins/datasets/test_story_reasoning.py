@@ -204,7 +204,7 @@ def test_other_columns_are_named(tmp_path: Path) -> None:
     message = problem(str(tmp_path))
     assert "lacks the columns images, frame_count, story" in message
     pq.write_table(pa.table({"story_id": ["1"], "images": ["a.jpg"], "frame_count": [1], "story": ["a"]}), path)
-    assert "not a list of encoded pictures" in problem(str(tmp_path))
+    assert "not a list of encoded images" in problem(str(tmp_path))
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from vsr_plugins.datasets import StoryWorldOptions, vsr_datasets
 from vsr_plugins.datasets.storyworld.cast import CHARACTERS, ERRANDS, HOURS, PLACES, THINGS
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
 from vsr_plugins.datasets.storyworld.landscapes import PAINTERS
+from vsr_plugins.datasets.storyworld.narration import ARRIVAL, ENDING, EVENT, OUTLOOK, all_texts, frame_text, thing_id
 from vsr_plugins.datasets.storyworld.reader import build
 from vsr_plugins.datasets.storyworld.sky import HOURS_OF_LIGHT
-from vsr_plugins.datasets.storyworld.telling import ARRIVAL, ENDING, EVENT, OUTLOOK, tell, tellings, thing_id
 from vsr_plugins.datasets.storyworld.things import PAINT
-from vsr_plugins.datasets.storyworld.world import LONGEST, SHORTEST, World, draw_world, facts_told, scene
+from vsr_plugins.datasets.storyworld.world import LONGEST, SHORTEST, World, draw_world, facts_stated, scene_at
 
 ORACLE = Path(__file__).parents[3] / "benchmarks" / "storyworld_oracle.py"
 SEEDS = st.integers(0, 10_000)
@@ -105,8 +105,8 @@ def test_everything_in_the_cast_can_be_drawn() -> None:
 def test_a_story_has_five_to_nine_frames_and_ends_at_night(seed: int) -> None:
     world = draw_world(seed, 0)
     assert SHORTEST <= len(world) <= LONGEST
-    assert "sleep under the stars" in tell(world, len(world) - 1).text
-    assert tell(world, 0).text.startswith("This story begins")
+    assert "sleep under the stars" in frame_text(world, len(world) - 1).text
+    assert frame_text(world, 0).text.startswith("This story begins")
     for chosen in (world.friends, world.things, (*world.homes, *world.goals)):
         assert len(set(chosen)) == len(chosen)
 
@@ -119,7 +119,7 @@ def test_a_text_is_one_to_three_sentences_and_its_spans_are_right(seed: int) -> 
     pronouns = {"she", "he", "him", "her", "his"}
     world = draw_world(seed, 1)
     for t in range(len(world)):
-        told = tell(world, t)
+        told = frame_text(world, t)
         assert 2 <= len(re.findall(r"[.!?](?: |$)", told.text)) <= 3
         assert not re.search(r"  | [.,!]|[{}\[\]<>]", told.text)
         assert all(sentence[0].isupper() for sentence in re.split(r"(?<=[.!]) ", told.text))
@@ -139,8 +139,8 @@ def test_a_text_is_one_to_three_sentences_and_its_spans_are_right(seed: int) -> 
 def test_text_and_picture_show_the_same_people_and_thing(seed: int) -> None:
     world = draw_world(seed, 2)
     t = seed % len(world)
-    picture = SMALL.draw(scene(world, t), sway=world.sway[t])
-    told = {i for e in tell(world, t).entities if e.kind != "landmark" for i in e.ids}
+    picture = SMALL.draw(scene_at(world, t), sway=world.sway[t])
+    told = {i for e in frame_text(world, t).entities if e.kind != "landmark" for i in e.ids}
     assert {thing_id(name) for name in picture.boxes} == told
     for x1, y1, x2, y2 in picture.boxes.values():
         assert 0 <= x1 < x2 <= 120
@@ -155,7 +155,7 @@ SMALL = Illustrator(width=120, height=52)
 def test_a_frame_tells_exactly_the_facts_it_is_said_to_tell(seed: int, data: st.DataObject) -> None:
     world = draw_world(seed, 3)
     t = data.draw(st.integers(0, len(world) - 1))
-    told = facts_told(world.first_hour + t)
+    told = facts_stated(world.first_hour + t)
     columns = {"friend": "friends", "home": "homes", "goal": "goals", "thing": "things", "errand": "errands"}
     pools = {"friend": CHARACTERS, "home": PLACES, "goal": PLACES, "thing": THINGS, "errand": ERRANDS}
     kind = data.draw(st.sampled_from(sorted(columns)))
@@ -164,13 +164,13 @@ def test_a_frame_tells_exactly_the_facts_it_is_said_to_tell(seed: int, data: st.
     used = [column[whose]] if kind == "errand" else [*column, *world.homes, *world.goals]
     column[whose] = next(value for value in pools[kind] if value not in used)
     changed = replace(world, **{columns[kind]: tuple(column)})
-    assert (tell(changed, t).text != tell(world, t).text) == ((kind, whose) in told)
+    assert (frame_text(changed, t).text != frame_text(world, t).text) == ((kind, whose) in told)
 
 
 def test_every_fifth_frame_follows_from_the_four_before_it_and_not_from_two() -> None:
     for hour in range(4, LONGEST):
-        wanted = set(facts_told(hour))
-        seen = [set(facts_told(before)) for before in range(hour - 4, hour)]
+        wanted = set(facts_stated(hour))
+        seen = [set(facts_stated(before)) for before in range(hour - 4, hour)]
         assert wanted <= set().union(*seen)
         assert wanted - seen[2] - seen[3]
         assert len(wanted - seen[2] - seen[3]) >= 2
@@ -178,7 +178,7 @@ def test_every_fifth_frame_follows_from_the_four_before_it_and_not_from_two() ->
     needs_first = [
         hour
         for hour in range(4, LONGEST)
-        if not set(facts_told(hour)) <= set().union(*(facts_told(b) for b in range(hour - 3, hour)))
+        if not set(facts_stated(hour)) <= set().union(*(facts_stated(b) for b in range(hour - 3, hour)))
     ]
     assert needs_first == [4, 5, 7, 8]
 
@@ -192,15 +192,15 @@ def test_the_oracle_gives_a_distribution_with_the_truth_in_it(oracle: ModuleType
     for world, t in windows(40):
         distribution = oracle.continuations(world, t)
         assert sum(p for p, _ in distribution) == pytest.approx(1)
-        assert tell(world, t).text in {text for p, text in distribution if p > 0}
+        assert frame_text(world, t).text in {text for p, text in distribution if p > 0}
         assert {text: p for p, text in distribution} == pytest.approx(
-            {text: p for p, text in tellings(scene(world, t), frame=t)}
+            {text: p for p, text in all_texts(scene_at(world, t), frame=t)}
         )
         assert distribution == sorted(distribution, key=lambda item: (-item[0], item[1]))
     for world, t in windows(1):
         distribution = oracle.continuations(world, t, seen=2)
         assert sum(p for p, _ in distribution) == pytest.approx(1)
-        assert tell(world, t).text in {text for _, text in distribution}
+        assert frame_text(world, t).text in {text for _, text in distribution}
 
 
 def test_the_paraphrases_come_as_often_as_the_oracle_says(oracle: ModuleType) -> None:
@@ -208,7 +208,7 @@ def test_the_paraphrases_come_as_often_as_the_oracle_says(oracle: ModuleType) ->
     all_windows = windows(300)
     for world, t in all_windows:
         best = oracle.continuations(world, t)[0]
-        hits += tell(world, t).text == best[1]
+        hits += frame_text(world, t).text == best[1]
         expected += best[0]
     assert hits / len(all_windows) == pytest.approx(expected / len(all_windows), abs=0.05)
 
@@ -226,11 +226,11 @@ def test_the_oracle_beats_copying_and_a_short_memory(oracle: ModuleType) -> None
     from rouge_score.rouge_scorer import RougeScorer
 
     chosen = windows(4, seed=3)
-    references = [tell(world, t).text for world, t in chosen]
+    references = [frame_text(world, t).text for world, t in chosen]
     guesses = {
         "oracle": [oracle.oracle_text(world, t) for world, t in chosen],
         "last two frames": [oracle.oracle_text(world, t, seen=2) for world, t in chosen],
-        "copy": [tell(world, t - 1).text for world, t in chosen],
+        "copy": [frame_text(world, t - 1).text for world, t in chosen],
     }
     rouge = RougeScorer(["rougeL"])
     scores = {}
@@ -247,6 +247,6 @@ def test_the_oracle_beats_copying_and_a_short_memory(oracle: ModuleType) -> None
 
 
 def test_the_vocabulary_is_small() -> None:
-    texts = (text for world, t in windows(150) for text in (tell(world, t).text, tell(world, t - 4).text))
+    texts = (text for world, t in windows(150) for text in (frame_text(world, t).text, frame_text(world, t - 4).text))
     words = {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
     assert 120 <= len(words) <= 250

@@ -39,7 +39,7 @@ def test_predictions_without_a_word_are_not_varied():
 
 
 def test_repetition_is_the_share_of_runs_that_were_there_before():
-    found = score(diversity.build_repetition(Options()), sample("a b c d a b c d"), sample("a b c"))
+    found = score(diversity.build_rep_4(Options()), sample("a b c d a b c d"), sample("a b c"))
     assert found["rep-4"] == pytest.approx((1 / 5 + 0) / 2)
     assert found["rep-4-unigrams"] == pytest.approx((4 / 8 + 0) / 2)
     assert found["rep-4-bigrams"] == pytest.approx((3 / 7 + 0) / 2)
@@ -47,6 +47,6 @@ def test_repetition_is_the_share_of_runs_that_were_there_before():
 
 def test_copying_is_the_share_of_runs_that_stand_in_one_text_of_the_context():
     context = ("Mara walks to the", "old bridge by night")
-    found = score(diversity.build_copying(Options()), sample("mara walks to the old bridge", *context))
+    found = score(diversity.build_context_overlap(Options()), sample("mara walks to the old bridge", *context))
     assert found["context-overlap-4"] == pytest.approx(1 / 3)
     assert found["context-overlap-4-unigrams"] == 1

@@ -25,20 +25,20 @@ def score(metric, found):
 
 
 def test_all_are_metrics_of_a_space():
-    similarities = (embedding.build_similarity, embedding.build_text_similarity)
-    for build in (*similarities, embedding.build_rank, embedding.build_text_rank):
+    similarities = (embedding.build_cosine_image, embedding.build_cosine_text)
+    for build in (*similarities, embedding.build_mrr_image, embedding.build_mrr_text):
         assert isinstance(build(Options()), SpaceMetric)
 
 
 def test_similarity_is_the_mean_cosine_whatever_the_lengths():
     found = comparison([[10, 0], [0, 2]], [0, 3])
-    assert score(embedding.build_similarity(Options()), found) == {"cosine-image": pytest.approx((1 + 0.8) / 2)}
-    assert score(embedding.build_similarity(Options()), comparison([[0, 0]], [0])) == {"cosine-image": 0}
+    assert score(embedding.build_cosine_image(Options()), found) == {"cosine-image": pytest.approx((1 + 0.8) / 2)}
+    assert score(embedding.build_cosine_image(Options()), comparison([[0, 0]], [0])) == {"cosine-image": 0}
 
 
 def test_rank_by_hand():
     # The first asks for [1, 0]: its own is nearest. The second is at [0, 1], and asks for [1, 0]: third of four.
-    found = score(embedding.build_rank(Options()), comparison([[1, 0.1], [0, 1]], [0, 0]))
+    found = score(embedding.build_mrr_image(Options()), comparison([[1, 0.1], [0, 1]], [0, 0]))
     assert found["mrr-image"] == pytest.approx((1 + 1 / 3.5) / 2)  # [-1, 0] is as far as [1, 0]: places 3 and 4
     assert found["mrr-image-r1"] == 0.5
     assert found["mrr-image-r5"] == 1
@@ -49,17 +49,17 @@ def test_rank_by_hand():
 
 def test_only_rivals_are_ranked():
     rivals = [[True, False, True, False]]
-    assert score(embedding.build_rank(Options()), comparison([[0, 1]], [0], rivals))["mrr-image"] == pytest.approx(
+    assert score(embedding.build_mrr_image(Options()), comparison([[0, 1]], [0], rivals))["mrr-image"] == pytest.approx(
         1 / 1.5
     )
 
 
 def test_later_frames_are_ranked_where_there_are_any():
     later = [[True, True, False, False], [True, False, False, False]]
-    found = score(embedding.build_rank(Options()), comparison([[0, 1], [0, 1]], [0, 0], later=later))
+    found = score(embedding.build_mrr_image(Options()), comparison([[0, 1], [0, 1]], [0, 0], later=later))
     assert found["mrr-image-later"] == 0.5
     assert found["mrr-image-later-chance"] == pytest.approx(0.75)
-    alone = score(embedding.build_rank(Options()), comparison([[0, 1]], [0]))
+    alone = score(embedding.build_mrr_image(Options()), comparison([[0, 1]], [0]))
     assert np.isnan(alone["mrr-image-later"])
 
 
@@ -74,6 +74,6 @@ def test_one_answer_for_all_is_no_better_than_chance():
         rivals=np.ones((200, 200), dtype=bool),
         later=np.eye(200, dtype=bool),
     )
-    found = score(embedding.build_rank(Options()), found)
+    found = score(embedding.build_mrr_image(Options()), found)
     assert found["mrr-image"] == pytest.approx(found["mrr-image-chance"])
     assert found["mrr-image-r1"] == pytest.approx(found["mrr-image-chance-r1"])

@@ -378,8 +378,8 @@ def test_stems_leave_other_scripts_as_they_are() -> None:
 def test_metrics_of_words_are_unavailable_where_no_reference_holds_one() -> None:
     metrics = text_metrics() | {
         "distinct-1": variety_module.build_distinct_1(Options()),
-        "rep-4": variety_module.build_repetition(Options()),
-        "context-overlap-4": variety_module.build_copying(Options()),
+        "rep-4": variety_module.build_rep_4(Options()),
+        "context-overlap-4": variety_module.build_context_overlap(Options()),
     }
     usable, unavailable = read_references(metrics, ["?!", "...", "→ →"])
     assert set(usable) == {"bleu", "chrf"}

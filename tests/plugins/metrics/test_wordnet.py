@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsr_cli.api import split_words_and_punctuation
-from vsr_plugins.datasets.storyworld.telling import tell
+from vsr_plugins.datasets.storyworld.narration import frame_text
 from vsr_plugins.datasets.storyworld.world import draw_world
 from vsr_plugins.metrics.wordnet import FOLDER, SUFFIXES, HasLemmas, WordNet
 
@@ -159,7 +159,7 @@ def texts(pick: random.Random, lemmas: Sequence[str]) -> Iterator[str]:
         yield path.read_text(encoding="utf-8")
     for number in range(40):
         world = draw_world(0, number)
-        yield from (tell(world, frame).text for frame in range(len(world)))
+        yield from (frame_text(world, frame).text for frame in range(len(world)))
     endings = ["s", "es", "ed", "ing", "er", "est", "men", "ves", "ies", "zes", ""]
     for lemma in pick.sample(lemmas, 4000):
         yield f"{lemma} {lemma}{pick.choice(endings)} {lemma[: -pick.randrange(1, 3)]}{pick.choice(endings)}"

@@ -1,1 +1,1 @@
-"""Reading other people's files: text files, delimited tables, paths and kinds of images."""
+"""Reading of source files by datasets: text files, delimited tables, paths and image formats."""

@@ -1,4 +1,4 @@
-"""Tables of separated values, as people's programs write them: read, or refused with the line and the remedy."""
+"""Delimited tables (CSV, TSV) from other programs; errors name the line and the remedy."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ DELIMITERS = (",", ";", "\t", "|")
 LONGEST_CELL = 16 * 2**20
 """Characters."""
 MOST_LINES = 2000
-"""Lines that one row may go over: more mean a quote that is never closed."""
+"""Maximum number of lines of a row; more mean an unclosed quote."""
 SEPARATOR = re.compile("sep=(.)", re.IGNORECASE)
-"""The first line by which spreadsheets say how cells are parted."""
-QUOTES = "put the whole text in quotes, and write each quote in it twice"
+"""A first line in which spreadsheets declare the delimiter."""
+QUOTES = "put the whole text in quotes, and double each quote in it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableRow:
-    """The cells of a row that are asked for, without surrounding white space; "" where there is none."""
+    """The requested cells of a row, without surrounding white space; "" if there is none."""
 
     line: int
     """The number of the row's last line in the file."""
     cells: Mapping[str, str]
-    """By what they are asked for as."""
+    """By the keys of `columns`."""
     problem: str | None
-    """Why the cells cannot be relied upon, if they cannot; those before the fault may be right."""
+    """Why the cells are unreliable, if they are; those before the error may be correct."""
 
 
 def read_table(
@@ -45,27 +45,27 @@ def read_table(
 ) -> Iterator[TableRow]:
     """Yield the rows of a table with a header, one at a time.
 
-    `columns` says which columns are wanted: {what a row's cell is asked for as: the header}. Case and white space of
-    headers do not matter where that leaves no doubt. Without `delimiter` it is the tab in a .tsv and the comma
-    elsewhere, unless the file's first line is "sep=;" or only another one finds the columns. The file is in UTF-8, or
-    in UTF-16 with a mark; one that gzip has compressed is decompressed.
+    `columns` maps keys of `TableRow.cells` to the headers of the requested columns. Case and white space of headers
+    are ignored unless that is ambiguous. The default of `delimiter` is the tab for .tsv and the comma otherwise, unless
+    the first line is "sep=;" or only another delimiter finds the columns. The file is in UTF-8, or in UTF-16 with a
+    BOM, and may be compressed by gzip.
 
-    With `is_row`, which says whether cells are a row's beyond doubt, a row that has swallowed others is found out.
+    With `is_row`, which decides whether cells are certainly those of a row, rows with an unclosed quote are detected.
 
-    Raises VsrError if the file cannot be read, is no such table, or lacks a column; `hint` then says how the user names
+    Raises VsrError if the file cannot be read, is not a table, or lacks a column; `hint` returns how the user names
     another one.
     """
     where = shown(str(path))
     with refuse_unreadable(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise VsrError(f"{where}: is a pipe or a device, and a table is read twice; save it to a file first")
+            raise VsrError(f"{where}: is a pipe or a device, which cannot be read twice; save it to a file first")
     try:
         with refuse_unreadable(path), open_text(path, newline="") as file:
             lines = _Lines(file)
-            chosen, width, places = _header(lines, where, columns, delimiter, usual=_usual(path), hint=hint)
+            chosen, width, indices = _header(lines, where, columns, delimiter, usual=_usual(path), hint=hint)
 
             def picked(cells: list[str]) -> dict[str, str]:
-                return {name: cells[at].strip() if at < len(cells) else "" for name, at in places.items()}
+                return {name: cells[at].strip() if at < len(cells) else "" for name, at in indices.items()}
 
             def is_whole(cells: list[str]) -> bool:
                 return is_row is not None and len(cells) == width and is_row(picked(cells))
@@ -98,24 +98,24 @@ def _header(
     usual: str,
     hint: Callable[[str], str],
 ) -> tuple[str, int, dict[str, int]]:
-    """Read the header. Return the delimiter, how many columns there are, and where the wanted ones are."""
+    """Read the header. Return the delimiter, the number of columns, and the indices of the requested ones."""
     header = _Record([], None, [])
     for delimiter in (given,) if given else dict.fromkeys((usual, *DELIMITERS)):
         record = _record(lines, delimiter) or header
-        if not given and (said := SEPARATOR.fullmatch("".join(record.taken).strip("\r\n"))):
-            return _header(lines, where, columns, said[1], usual=usual, hint=hint)
-        if places := _places(record.cells, columns):
-            return delimiter, len(record.cells), places
+        if not given and (declared := SEPARATOR.fullmatch("".join(record.taken).strip("\r\n"))):
+            return _header(lines, where, columns, declared[1], usual=usual, hint=hint)
+        if indices := _column_indices(record.cells, columns):
+            return delimiter, len(record.cells), indices
         if not header.taken:
-            header = record  # as its ending says that it should be parted: messages are about this one
+            header = record  # by the usual delimiter, for error messages
         lines.put_back(record.taken)
     if any("\0" in line for line in header.taken):
-        raise VsrError(f"{where}: holds zeros, as UTF-16 without a mark does; save it as CSV in UTF-8")
+        raise VsrError(f"{where}: contains zeros, like UTF-16 without a BOM; save it as CSV in UTF-8")
     raise VsrError(_lacking(where, header.cells, columns, hint=hint))
 
 
 class _Lines:
-    """The lines of a file, which can be put back, and their count."""
+    """The lines of a file, with a counter and a way to put lines back."""
 
     def __init__(self, file: Iterator[str]) -> None:
         self._file = file
@@ -137,7 +137,7 @@ class _Lines:
 
 @dataclass(frozen=True)
 class _Record:
-    """A row as it stands in the file."""
+    """A row as it is in the file."""
 
     cells: list[str]
     problem: str | None
@@ -148,7 +148,7 @@ class _Record:
 def _record(lines: _Lines, delimiter: str) -> _Record | None:
     """Read the next row that is not blank; None at the end.
 
-    A quote that stands where none may, or is never closed, spoils the line where its row begins, and no other.
+    A misplaced or unclosed quote affects only the line in which its row begins.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))  # the default refuses cells of 128 KiB
     first = next((line for line in lines if line.strip()), None)
@@ -175,14 +175,14 @@ def _record(lines: _Lines, delimiter: str) -> _Record | None:
 
 
 def _swallowed(record: _Record, delimiter: str, is_row: Callable[[list[str]], bool]) -> _Record | None:
-    """Return a row without its further lines, if one of them is a row itself: a quote was opened and never closed."""
+    """Return a row without its further lines if one of them is a row itself, as after an unclosed quote."""
     if record.problem or not any(is_row(_cells(line, delimiter)) for line in record.taken[1:]):
         return None
-    return _Record(_cells(record.taken[0], delimiter), f"a quote is opened and never closed; {QUOTES}", record.taken)
+    return _Record(_cells(record.taken[0], delimiter), f"a quote is not closed; {QUOTES}", record.taken)
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """Part one line, however its quotes stand."""
+    """Split one line, even if its quotes are malformed."""
     try:
         return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
     except csv.Error:
@@ -193,19 +193,19 @@ def _key(name: str) -> str:
     return " ".join(nfc(name).split()).casefold()
 
 
-def _places(header: list[str], columns: Mapping[str, str]) -> dict[str, int] | None:
-    """Return where in a row each wanted column is; None if one of them is missing or comes twice."""
+def _column_indices(header: list[str], columns: Mapping[str, str]) -> dict[str, int] | None:
+    """Return the index of each requested column; None if one is missing or ambiguous."""
     exact = [" ".join(nfc(name).split()) for name in header]
     folded = [name.casefold() for name in exact]
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for name, column in columns.items():
         for names, wanted in ((exact, " ".join(nfc(column).split())), (folded, _key(column))):
             if names.count(wanted) == 1:
-                places[name] = names.index(wanted)
+                indices[name] = names.index(wanted)
                 break
         else:
             return None
-    return places
+    return indices
 
 
 def _lacking(where: str, header: list[str], columns: Mapping[str, str], *, hint: Callable[[str], str]) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of image that are read, and what their files are called."""
+"""The supported image formats and their file suffixes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OTHER_SUFFIXES = frozenset({
     ".wmf", ".emf", ".dib", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".mp4", ".m4v",
     ".mov", ".webm", ".mkv", ".avi",
 })  # fmt: skip
-"""Of images and films that are not read."""
+"""Suffixes of images and videos that are not supported."""
 
 
 @cache
 def image_formats() -> tuple[str, ...]:
-    """Return the names of the kinds that are read, as Pillow calls them. AVIF is one where Pillow was built with it."""
+    """Return the supported formats, as named by Pillow. AVIF is supported if Pillow was built with it."""
     from PIL import features  # not at import: the command line needs no Pillow to show its help
 
     return tuple(name for name in _SUFFIXES if name != "AVIF" or features.check("avif"))
@@ -32,5 +32,5 @@ def image_formats() -> tuple[str, ...]:
 
 @cache
 def image_suffixes() -> tuple[str, ...]:
-    """Return the endings of the files that are read as images, lower-case, the usual ones first."""
+    """Return the suffixes of supported image files, lower-case, the most common ones first."""
     return tuple(suffix for name in image_formats() for suffix in _SUFFIXES[name])

@@ -1,4 +1,4 @@
-"""Paths that stand in other people's files: followed only inside the folder that they came with."""
+"""Paths in files of a dataset, which are followed only inside its folder."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ SHOWN = 80
 
 @dataclass(frozen=True)
 class NoFile:
-    """Why a name that a dataset's file gives leads to no file that may be read."""
+    """Why a path in a file of a dataset leads to no readable file."""
 
     why: str
-    """What is wrong and what helps, in one line."""
+    """The problem and its remedy, in one line."""
     outside: bool = False
-    """Whether it leads out of the folder."""
+    """Whether the path is outside the folder."""
 
 
 def find_file(folder: Path, name: str) -> Path | NoFile:
-    r"""Return the file inside `folder` that a name in a dataset's file stands for, or why there is none.
+    r"""Return the file inside `folder` that a path in a file of a dataset refers to, or why there is none.
 
-    The name is a path relative to the folder, or an absolute path or file:// address that lies in it. Backslashes part
-    folders where the name as it is leads nowhere, and one that differs from a file's only in how Unicode is composed
-    stands for it.
+    The path is relative to the folder, or an absolute path or file:// address inside it. If it does not exist as it is,
+    backslashes are read as separators, and a path that differs only in Unicode composition is accepted.
     """
     name = name.strip()
     what = repr(shown(name[:SHOWN]) + ("…" if len(name) > SHOWN else ""))
     if name[:5].lower() == "data:" or (len(name) > 200 and BASE64.fullmatch(name)):
-        return NoFile("is a picture written as base64, which is not read; save it as a file and name its path")
+        return NoFile("is an image in base64, which is not supported; save it as a file and name its path")
     if name[:7].lower() == "file://":
         name = unquote(urlsplit(name).path)
     elif ADDRESS.match(name):
@@ -47,7 +46,7 @@ def find_file(folder: Path, name: str) -> Path | NoFile:
     for candidate in dict.fromkeys((name, name.replace("\\", "/"))):
         composed = _as_spelt(folder, candidate)
         if leads_outside(folder, composed):
-            outside = "leads out of the folder; copy the file there and give its relative path"
+            outside = "is outside the folder; copy the file there and write its relative path"
             return NoFile(f"{what} {outside}", outside=True)
         if is_file(folder / composed):
             return folder / composed
@@ -55,9 +54,9 @@ def find_file(folder: Path, name: str) -> Path | NoFile:
 
 
 def leads_outside(folder: Path, name: str) -> bool:
-    """Whether a name that a dataset's file gives means anything but a path inside the dataset's folder.
+    """Return whether a path in a file of a dataset is outside the folder of the dataset.
 
-    It does if it is absolute or climbs, by the rules of either kind of system, or if a link on its way leads out.
+    It is if it is absolute or contains "..", on Windows or POSIX, or if a link in it leads out of the folder.
     """
     windows, posix = PureWindowsPath(name), PurePosixPath(name)
     if windows.anchor or posix.anchor or ".." in windows.parts or ".." in posix.parts:

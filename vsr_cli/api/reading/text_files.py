@@ -1,4 +1,4 @@
-"""Text files as people's programs write them: with or without a mark, in UTF-8 or UTF-16, compressed or not."""
+"""Text files from other programs: in UTF-8 or UTF-16, with or without a BOM, compressed or not."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ GZIP = b"\x1f\x8b"
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file to read; one that gzip has compressed, whatever its name, is decompressed."""
+    """Open a file for reading; decompress it if it is compressed by gzip, whatever its name."""
     with path.open("rb") as file:
         compressed = file.read(len(GZIP)) == GZIP
     return cast("IO[bytes]", gzip.open(path, "rb")) if compressed else path.open("rb")
 
 
 def open_text(path: Path, *, newline: str | None = None) -> TextIO:
-    """Open a text file to read, in UTF-8 or as the mark (BOM) at its start says; decompress what gzip has compressed.
+    """Open a text file for reading, in UTF-8 or the encoding of its BOM; decompress it if it is compressed by gzip.
 
-    `newline` is that of `open`. Reading raises UnicodeDecodeError where the file is in another encoding.
+    `newline` is that of `open`. Reading raises UnicodeDecodeError if the file is in another encoding.
     """
     with open_bytes(path) as file:
         start = file.read(4)
@@ -43,7 +43,7 @@ def open_text(path: Path, *, newline: str | None = None) -> TextIO:
 
 
 def encoding_of(start: bytes) -> str:
-    """Return the encoding of a text whose first four bytes these are: what its mark says, else UTF-8."""
+    """Return the encoding of a text by its first four bytes: that of the BOM, otherwise UTF-8."""
     return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "utf-8")
 
 
@@ -71,14 +71,14 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error) as error:
-        raise VsrError(f"{where}: the file breaks off early or is damaged; copy or download it again") from error
+        raise VsrError(f"{where}: the file is truncated or damaged; copy or download it again") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise VsrError(f"{where}: the file cannot be read ({reason}); check the file and its permissions") from error
 
 
 def undecodable(path: Path) -> str:
-    """Return one line on where a file that should be UTF-8 is not, with the remedy."""
+    """Return a line that names the first byte of a file that is not UTF-8, with the remedy."""
     try:
         with open_bytes(path) as file:
             for number, line in enumerate(file, start=1):

@@ -95,12 +95,12 @@ def run_stats(
     """Measure stories, draw the statistics, and return them for JSON; other options are those of `open_stories`."""
     from ...config.experiment import resolve_metrics
     from ...data.splits import SPLITS
-    from ...data.statistics import WORDS_AND_MARKS, count_words_and_marks, measure, summary, tokens_by
+    from ...data.statistics import WORDS_AND_MARKS, count_words_and_marks, measure, summary, token_counter
     from ...evaluation.baselines import copy_last_scores
     from ...report.dataset_charts import draw_statistics
 
     # Mistakes are reported before any story is read.
-    count_tokens = tokens_by(tokenizer) if tokenizer else count_words_and_marks
+    count_tokens = token_counter(tokenizer) if tokenizer else count_words_and_marks
     metrics = resolve_metrics(registry, COPIED, [])
     picture = png_named(out) if out else _own_picture(source, options["dataset"])
     with open_stories(registry, source, **options) as opened:

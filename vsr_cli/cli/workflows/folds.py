@@ -26,7 +26,7 @@ from ...console import say
 from ...errors import VsrError
 from ...files.atomic import read_json, remove, write_json
 from ...files.links import refuse_links
-from ...files.locks import alone_in
+from ...files.locks import exclusive_lock
 from ...files.strict_json import to_json
 from ...plugin.registry import Registry
 from ...runs.opening import RUNS
@@ -70,7 +70,7 @@ def run_folds(
     fold = assign_folds(groups, folds, seed=options.seed)
     asked = {"folds": folds, "data": prepared.fingerprint, "config": config.record()}
     folder = out or RUNS / f"folds-{folds}-{hashlib.sha256(to_json(asked, sort_keys=True).encode()).hexdigest()[:8]}"
-    with alone_in(folder, busy=f"{folder}: another process works in this folder; wait for it, or stop it first"):
+    with exclusive_lock(folder, busy=f"{folder}: another process works in this folder; wait for it, or stop it first"):
         refuse_links(folder, OWNED, below=False)
         _begin(folder, asked, {story: number + 1 for story, number in fold.items()}, data=data)
         pooled = resplit(prepared, dict.fromkeys(groups, "test"), folder / "data" / "all")

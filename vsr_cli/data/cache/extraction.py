@@ -20,18 +20,17 @@ from ...api import TextEncoder, TokenBatch, VisualEncoder
 from ...config.schema import FeatureOptions
 from ...console import say
 from ...files.links import refuse_links
-from ...files.locks import beside_others_in
+from ...files.locks import shared_lock
 from ...progress import progress
 from ...system_errors import cache_folder
 from ..preparation.chunks import Share
-from ..preparation.workers import ALONE, WorkerGroup
+from ..preparation.workers import SINGLE_PROCESS, WorkerGroup
 from ..prepared import Prepared
 from ..prepared_types import Frames, Windows
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
 from .feature_set import FEATURES, FeatureRows, FeatureSet
 
-WHOLE = Share()
 REMOVING = 60.0
 """Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
 BATCH = 32
@@ -44,7 +43,7 @@ class Features:
     """The frozen features of a set of frames, or the means to compute them batch by batch."""
 
     visual: Rows | None
-    """(images, *F); None where they are not kept, so that they are computed for each batch."""
+    """(images, *F); None if they are not cached but computed for each batch."""
     text: Rows | None
     """(texts, *F); None likewise."""
     tokens: TokenBatch
@@ -59,13 +58,13 @@ def frozen_features(
     device: torch.device,
     options: FeatureOptions,
     splits: Sequence[str] = SPLITS,
-    company: WorkerGroup = ALONE,
+    workers: WorkerGroup = SINGLE_PROCESS,
 ) -> Features:
-    """Return an encoder pair's features of the windows of some splits, computing and keeping what is not there yet."""
+    """Return the features of the windows of some splits; compute and cache those that are missing."""
     windows = [prepared.windows(split) for split in splits]
     return Features(
-        visual=keep(wanted_visual(prepared, visual, windows, device=device), options, company=company),
-        text=keep(wanted_text(prepared, text, windows, device=device), options, company=company),
+        visual=load_or_compute(visual_request(prepared, visual, windows, device=device), options, workers=workers),
+        text=load_or_compute(text_request(prepared, text, windows, device=device), options, workers=workers),
         tokens=text.tokenize(prepared.frames.texts),
     )
 
@@ -80,26 +79,26 @@ def warn_truncated_texts(tokens: TokenBatch) -> None:
 
 
 Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]
-"""Returns the features of some rows (n, *F), and for features of tokens how many of each row are real."""
+"""Returns the features of some rows (n, *F), and for features of tokens the number of real ones in each row."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The features that some windows need of one encoder, and how one of them is made."""
+class FeatureRequest:
+    """The features of one encoder that some windows need, and the function that computes them."""
 
     kind: Literal["visual", "text"]
     key: str
     """The encoder's cache key."""
     rows: NDArray[np.int64]
-    """(n,) which of the distinct images or texts."""
+    """(n,) rows of the distinct images or texts."""
     digests: NDArray[np.uint8]
-    """(n, 16) of these."""
+    """(n, 16), of these rows."""
     count: int
-    """How many distinct images or texts there are in all."""
+    """The number of all distinct images or texts."""
     make: Make
 
     def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
-        """Return the set in the cache, its rows, and the place of each wanted one among them, -1: not there."""
+        """Return the set in the cache, its rows, and the index in it of each requested row, -1 if it is missing."""
         folder = self._folder(options)
         with self.in_use(options) if folder.is_dir() else nullcontext():
             features = FeatureSet.known(folder, options.precision)
@@ -109,19 +108,19 @@ class Wanted:
 
     @contextmanager
     def in_use(self, options: FeatureOptions) -> Iterator[None]:
-        """Make the set's folder if it is missing, and keep others from removing it. Raises VsrError for a link in it.
+        """Create the folder of the set if it is missing, and lock it against removal. Raises VsrError for a link in it.
 
-        Rows that were found in it stay readable after the block, whatever happens to their files.
+        Rows that were read in the block stay readable after it, even if their files are removed.
         """
         folder = self._folder(options)
         refuse_links(cache_folder(), [FEATURES], below=False)
         refuse_links(folder.parent, [folder.name])
         busy = f"{folder}: another process is removing these features; run the command again when it is done"
-        with beside_others_in(folder, busy=busy, patience=REMOVING):
+        with shared_lock(folder, busy=busy, patience=REMOVING):
             yield
 
     def set_like(self, features: NDArray[np.float32], *, tokens: bool, options: FeatureOptions) -> FeatureSet:
-        """Return the set that such features (n, *F) will be kept in. It need not be there yet."""
+        """Return the set in which such features (n, *F) are cached, which may not exist yet."""
         shape, precision = features.shape[1:], options.precision
         return FeatureSet(self._folder(options), row_shape=shape, precision=precision, tokens=tokens)
 
@@ -129,10 +128,10 @@ class Wanted:
         return cache_folder() / FEATURES / f"{self.kind}-{self.key}-{options.precision}"
 
 
-def wanted_visual(
+def visual_request(
     prepared: Prepared, encoder: VisualEncoder, windows: Sequence[Windows], *, device: torch.device
-) -> Wanted | None:
-    """Return what all images of some windows need; None where nothing is frozen."""
+) -> FeatureRequest | None:
+    """Return a request for all images of some windows; None if the encoder has no frozen half."""
     if encoder.cache_key is None:
         return None
     frames = prepared.frames
@@ -142,15 +141,17 @@ def wanted_visual(
         return np.concatenate([to_array(compute(part)) for part in _parts(rows)]), None
 
     used = _used([each.image_rows for each in windows])
-    return Wanted("visual", encoder.cache_key, used, prepared.image_facts.digest[used], len(frames.images), make)
+    return FeatureRequest(
+        "visual", encoder.cache_key, used, prepared.image_facts.digest[used], len(frames.images), make
+    )
 
 
-def wanted_text(
+def text_request(
     prepared: Prepared, encoder: TextEncoder, windows: Sequence[Windows], *, device: torch.device
-) -> Wanted | None:
-    """Return what all texts of some windows need; None where nothing is frozen.
+) -> FeatureRequest | None:
+    """Return a request for all texts of some windows; None if the encoder has no frozen half.
 
-    Of features (N, L, *F), one vector or more a token, only those of real tokens are kept, and the others are zeros.
+    Of features per token (N, L, *F), only those of real tokens are stored; the others are zeros.
     """
     if encoder.cache_key is None:
         return None
@@ -160,55 +161,55 @@ def wanted_text(
         tokens = encoder.tokenize([texts[row] for row in rows.tolist()])
         compute = text_rows(tokens, encoder, device)
         lengths: NDArray[np.int64] = tokens.mask.sum(axis=1)
-        # Texts of like length meet, so that an encoder that cuts padding off has little to compute.
+        # Batches hold texts of similar length, which saves time if the encoder removes padding.
         order = np.argsort(lengths, kind="stable")
-        found = np.concatenate([to_array(compute(part)) for part in _parts(order)])
-        features = np.empty_like(found)
-        features[order] = found
+        features = np.concatenate([to_array(compute(part)) for part in _parts(order)])[np.argsort(order)]
         of_tokens = features.ndim >= 3 and features.shape[1] == tokens.mask.shape[1]
         return features, lengths if of_tokens else None
 
     used = _used([each.text_rows for each in windows])
     digests = b"".join(hashlib.sha256(texts[row].encode()).digest()[:16] for row in used.tolist())
     digest_rows = np.frombuffer(digests, np.uint8).reshape(-1, 16)
-    return Wanted("text", encoder.cache_key, used, digest_rows, len(texts), make)
+    return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), make)
 
 
-def keep(wanted: Wanted | None, options: FeatureOptions, *, company: WorkerGroup = ALONE) -> Rows | None:
-    """Return wanted features by the rows of their images or texts, computing and keeping what is missing.
+def load_or_compute(
+    request: FeatureRequest | None, options: FeatureOptions, *, workers: WorkerGroup = SINGLE_PROCESS
+) -> Rows | None:
+    """Return the requested features by the rows of their images or texts; compute and cache those that are missing.
 
-    None where nothing is wanted or the cache's limit does not allow it: then they are computed for each batch.
+    Returns None if nothing is requested or the cache limit does not allow it: they are then computed for each batch.
     """
-    if wanted is None or not len(wanted.rows):
+    if request is None or not len(request.rows):
         return None
-    features, rows, at = wanted.look_up(options)
+    features, rows, at = request.look_up(options)
     if features is None:
-        first, lengths = wanted.make(wanted.rows[:1])  # what a row looks like, only the encoder knows
-        features = wanted.set_like(first, tokens=lengths is not None, options=options)
+        first, lengths = request.make(request.rows[:1])  # only the encoder knows the shape of a row
+        features = request.set_like(first, tokens=lengths is not None, options=options)
     if len(missing := np.flatnonzero(at < 0)):
-        allowed = _announce(features, wanted.kind, len(missing), options)
-        company.wait()  # until all have seen the same things missing
+        allowed = _announce(features, request.kind, len(missing), options)
+        workers.wait()  # until all have found the same rows missing
         if not allowed:
             return None
-        with wanted.in_use(options):
-            rows, at = _complete(features, wanted, missing, company)
+        with request.in_use(options):
+            rows, at = _complete(features, request, missing, workers)
     assert rows is not None
-    chosen = np.full(wanted.count, -1, np.int64)
-    chosen[wanted.rows] = at
+    chosen = np.full(request.count, -1, np.int64)
+    chosen[request.rows] = at
     return ChosenRows(rows, chosen)
 
 
 def _complete(
-    features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], company: WorkerGroup
+    features: FeatureSet, request: FeatureRequest, missing: NDArray[np.int64], workers: WorkerGroup
 ) -> tuple[FeatureRows, NDArray[np.int64]]:
-    """Compute and store what is missing, and return the rows of the set and where among them each wanted one is."""
-    features.describe(kind=wanted.kind, key=wanted.key)
-    _compute(features, wanted, missing, company.local_share)
-    company.wait()
-    rows, at = features.find(wanted.digests)
-    while len(missing := np.flatnonzero(at < 0)):  # removed by somebody between looking and computing
-        _compute(features, wanted, missing, WHOLE)
-        rows, at = features.find(wanted.digests)
+    """Compute and store missing rows. Return the rows of the set and the index of each requested row."""
+    features.describe(kind=request.kind, key=request.key)
+    _compute(features, request, missing, workers.local_share)
+    workers.wait()
+    rows, at = features.find(request.digests)
+    while len(missing := np.flatnonzero(at < 0)):  # removed by another process in the meantime
+        _compute(features, request, missing, Share())
+        rows, at = features.find(request.digests)
     return rows, at
 
 
@@ -243,9 +244,8 @@ def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tenso
 
 
 def to_array(features: torch.Tensor) -> NDArray[np.float32]:
-    """Bring features to the host in single precision."""
-    array: NDArray[np.float32] = features.float().cpu().numpy()
-    return array
+    """Copy features to the CPU in single precision."""
+    return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
 
 
 def _used(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -256,35 +256,35 @@ def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
-def room_for(size: int, options: FeatureOptions) -> bool:
-    """Whether the cache may grow by so many bytes."""
+def fits_limit(size: int, options: FeatureOptions) -> bool:
+    """Return whether the cache may grow by this many bytes."""
     return folder_bytes(cache_folder() / FEATURES) + size <= options.limit * 2**30
 
 
 def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:
     """Log what is about to be written, and return whether the limit allows it."""
     size = features.row_bytes * count
-    if room_for(size, options):
+    if fits_limit(size, options):
         say(f"frozen {kind} features: {count} {WHAT[kind]}, at most {size / 2**20:.0f} MiB, to {features.folder}")
         return True
     say(
-        f"frozen {kind} features: {size / 2**20:.0f} MiB more in {cache_folder()} would pass the limit of "
-        f"{options.limit:g} GiB, so they are computed anew for each batch; raise --set features.limit=GiB, "
-        "halve them with --set features.precision=half, or make room with 'vsr cache prune'"
+        f"frozen {kind} features: {size / 2**20:.0f} MiB more in {cache_folder()} would exceed the limit of "
+        f"{options.limit:g} GiB, so they are computed for each batch; raise --set features.limit=GiB, "
+        "halve their size with --set features.precision=half, or free space with 'vsr cache prune'"
     )
     return False
 
 
-def _compute(features: FeatureSet, wanted: Wanted, missing: NDArray[np.int64], share: Share) -> None:
+def _compute(features: FeatureSet, request: FeatureRequest, missing: NDArray[np.int64], share: Share) -> None:
     size = features.rows_per_shard
-    rows, digests, what = wanted.rows[missing], wanted.digests[missing], WHAT[wanted.kind]
+    rows, digests, what = request.rows[missing], request.digests[missing], WHAT[request.kind]
     starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
     with progress() as bar:
         task = bar.add_task(f"encoding {what}", total=sum(min(size, len(rows) - start) for start in starts))
         for start in starts:
             made = []
             for part in _steps(rows[start : start + size]):
-                made.append(wanted.make(part))
+                made.append(request.make(part))
                 bar.advance(task, len(part))
             found = np.concatenate([part for part, _ in made])
             here = digests[start : start + size]

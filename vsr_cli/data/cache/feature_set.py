@@ -1,10 +1,10 @@
-"""The frozen-feature cache: what frozen halves of encoders gave, kept by content and shared by all data and runs.
+"""Sets of cached features: the outputs of frozen halves of encoders, stored by content and shared by all data and runs.
 
-A set of features is that of one encoder, by its `cache_key`, in one precision. In it a row is found by the digest of
-the image or text that it was made from, so neither another prepared folder nor another order of its stories costs
-anything. Shards are added and never changed: a kill loses the shard that was being made, and no more.
+A set holds the features of one encoder, by its `cache_key`, in one precision. A row is identified by the digest of its
+image or text, so another prepared folder with the same stories reuses all rows. Shards are added and never changed: a
+killed process loses at most the shard that it was writing.
 
-    FOLDER/features/KIND-KEY-PRECISION/about.json         what it is, for people
+    FOLDER/features/KIND-KEY-PRECISION/about.json         encoder, shape and precision
     FOLDER/features/KIND-KEY-PRECISION/NAME.safetensors   digest (n, 16) uint8; rows (n, *F), or for features of tokens
                                                           rows (all real tokens, *F) and length (n,) int32
 """
@@ -30,11 +30,11 @@ from ..shards import ROWS, Shard, by_shard, map_shard, save_shard
 
 FEATURES = "features"
 ABOUT = "about.json"
-REMEDY = "'vsr cache verify --repair' removes such files, and what they held is computed again"
+REMEDY = "'vsr cache verify --repair' removes such files, and their features are computed again"
 SHARD_BYTES = 32 * 2**20
-"""How large a shard is at most; it is held in memory while it is made."""
-ROWS_A_SHARD = (32, 512)
-"""How few and how many rows it has at least and at most, whatever their size."""
+"""Maximum size of a shard, which is held in memory until it is written."""
+ROWS_PER_SHARD = (32, 512)
+"""Minimum and maximum number of rows in a shard, whatever their size."""
 
 Precision = Literal["single", "half"]
 DTYPES: dict[str, type[np.generic]] = {"single": np.float32, "half": np.float16}
@@ -49,12 +49,12 @@ class FeatureSet:
     """F; for features of tokens (L, *F)."""
     precision: Precision
     tokens: bool
-    """Whether a row is the features of a text's tokens, of which only the real ones are kept."""
+    """Whether a row holds the features of the tokens of a text, of which only the real ones are stored."""
 
     @property
     def rows_per_shard(self) -> int:
-        """How many rows a shard should have."""
-        least, most = ROWS_A_SHARD
+        """The number of rows in a full shard."""
+        least, most = ROWS_PER_SHARD
         return max(least, min(most, SHARD_BYTES // self.row_bytes))
 
     @property
@@ -64,14 +64,14 @@ class FeatureSet:
 
     @classmethod
     def known(cls, folder: Path, precision: Precision) -> FeatureSet | None:
-        """Return a set that is in the cache, None where it is not or does not say what it is."""
+        """Return a set in the cache; None if it does not exist or has no valid description."""
         if not (folder / ABOUT).exists():
             return None
         try:
             facts = read_json(folder / ABOUT, what="a set of features")
             shape, tokens = tuple(map(int, facts["row_shape"])), bool(facts["tokens"])
         except (VsrError, KeyError, TypeError, ValueError):
-            warn(f"{folder / ABOUT}: is damaged, or of another version of vsr; these features are computed again")
+            warn(f"{folder / ABOUT}: is damaged or of another version of vsr; these features are computed again")
             return None
         return cls(folder, row_shape=shape, precision=precision, tokens=tokens)
 
@@ -96,17 +96,17 @@ class FeatureSet:
         save_shard(self.folder / f"{name}.safetensors", tensors)
 
     def find(self, digests: NDArray[np.uint8]) -> tuple[FeatureRows, NDArray[np.int64]]:
-        """Return the rows of the set and where among them each of some digests (n, 16) is, (n,): -1 where it is not.
+        """Return the rows of the set, and the index of each digest (n, 16) among them, (n,), -1 if it is missing.
 
-        A damaged shard is reported and removed: its rows are not there, and will be computed again.
+        A damaged shard is reported and removed; its rows count as missing, and will be computed again.
         """
         shards = [shard for path in shard_paths(self.folder) if (shard := self._sound_shard(path)) is not None]
         if shards:
-            with suppress(OSError):  # its time says when the set was last used, if it is ours to say so
+            with suppress(OSError):  # records the last use; fails in a read-only cache
                 os.utime(self.folder / ABOUT, follow_symlinks=False)
-        kept = [np.array(shard["digest"]) for shard in shards]
-        count = sum(map(len, kept))
-        numbers, first = distinct(np.concatenate([*kept, digests]))
+        stored = [np.array(shard["digest"]) for shard in shards]
+        count = sum(map(len, stored))
+        numbers, first = distinct(np.concatenate([*stored, digests]))
         at = first[numbers[count:]]
         return FeatureRows(self, shards), np.where(at < count, at, -1)
 
@@ -115,16 +115,16 @@ class FeatureSet:
             return self.open_shard(path)
         except DamagedFile as error:
             if not path.exists():
-                return None  # removed by another process in this moment
-            warn(f"{str(error).partition('; ')[0]}; it is removed, and computed again")
-            with suppress(OSError):  # a cache that is only read from
+                return None  # removed by another process meanwhile
+            warn(f"{str(error).partition('; ')[0]}; it is removed and computed again")
+            with suppress(OSError):  # a read-only cache
                 path.unlink()
             return None
 
     def open_shard(self, path: Path) -> Shard:
-        """Map a shard. Raises DamagedFile if it is not what was written, or not one of the set.
+        """Map a shard into memory. Raises DamagedFile if it is damaged or does not belong to the set.
 
-        Its rows are compared with their checksum only when they are first read: a set may be larger than the memory.
+        Its rows are compared with their checksum when they are first read, as a set may be larger than the memory.
         """
         shard = map_shard(path, remedy=REMEDY)
         lacking = {ROWS, "digest", *(["length"] if self.tokens else [])} - shard.keys()
@@ -137,17 +137,17 @@ class FeatureSet:
             if rows.shape != shape or rows.dtype != DTYPES[self.precision]:
                 lacking = {ROWS}
         if lacking:
-            raise DamagedFile(f"{path}: is damaged, or of another encoder; {REMEDY}")
+            raise DamagedFile(f"{path}: is damaged or of another encoder; {REMEDY}")
         return shard
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """List the files of a set's shards, in order. What begins with a dot is half-written."""
+    """List the shard files of a set, in order. Names that begin with a dot are incomplete files."""
     return sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
 
 
 class FeatureRows:
-    """The rows (n, *row_shape) of a set, mapped."""
+    """The rows (n, *row_shape) of a set, read through memory maps."""
 
     def __init__(self, features: FeatureSet, shards: Sequence[Shard]) -> None:
         self._row_shape = features.row_shape
@@ -179,4 +179,6 @@ class FeatureRows:
 def _not_finite(features: NDArray[Any]) -> str:
     if np.isfinite(features).all():
         return "the features are too large for half precision; store them with --set features.precision=single"
-    return "the encoder's frozen half gives features that are not finite; check its weights, or choose another encoder"
+    return (
+        "the encoder's frozen half returns features that are not finite; check its weights, or choose another encoder"
+    )

@@ -1,4 +1,4 @@
-"""Looking after the frozen-feature cache: what is in it, whether it is whole, and making room."""
+"""Maintenance of the frozen-feature cache: list, verify, repair and prune its sets."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ import numpy as np
 from ...errors import DamagedFile, VsrError
 from ...files.atomic import read_json, remove, remove_at_once, sweep
 from ...files.links import refuse_links
-from ...files.locks import if_nobody_is_in
+from ...files.locks import try_lock
 from ...system_errors import cache_folder
 from ..shards import ROWS, folder_bytes
 from .feature_set import ABOUT, FEATURES, FeatureSet, shard_paths
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedFeatures:
     """A set of features in the cache."""
 
     name: str
     folder: Path
     facts: dict[str, Any]
-    """What its about.json says; empty where that is damaged."""
+    """The content of its about.json; empty if that is damaged."""
     shards: int
     bytes: int
     idle_days: float
-    """Since it was last added to or read."""
+    """Days since the set was last read or written."""
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as in JSON."""
         counted = {"shards": self.shards, "bytes": self.bytes, "idle_days": round(self.idle_days, 2)}
         return {"name": self.name, **self.facts, **counted}
 
 
-def kept_features() -> list[Kept]:
-    """List the sets in the cache, the one longest unused first."""
+def list_feature_sets() -> list[CachedFeatures]:
+    """List the sets in the cache, least recently used first."""
     folder = cache_folder() / FEATURES
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     found = [_look(path) for path in paths if path.is_dir() and not path.name.startswith(".")]
-    return sorted(found, key=lambda kept: -kept.idle_days)
+    return sorted(found, key=lambda cached: -cached.idle_days)
 
 
-def _look(folder: Path) -> Kept:
+def _look(folder: Path) -> CachedFeatures:
     shards = shard_paths(folder)
     used = max((path.stat().st_mtime for path in [*shards, folder / ABOUT] if path.exists()), default=0.0)
-    return Kept(
+    return CachedFeatures(
         name=folder.name,
         folder=folder,
         facts=_facts(folder) or {},
@@ -66,74 +66,74 @@ def _facts(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def verify(kept: Kept) -> Iterator[tuple[Path, str]]:
-    """Read a set, and yield each file that is not what was written or holds no finite numbers, with a line on it."""
-    facts = _facts(kept.folder)
+def verify(cached: CachedFeatures) -> Iterator[tuple[Path, str]]:
+    """Read a set, and yield each file that is damaged or holds NaN or infinity, with a message."""
+    facts = _facts(cached.folder)
     if facts is None or not {"row_shape", "precision", "tokens"} <= facts.keys():
-        yield kept.folder / ABOUT, f"{kept.folder / ABOUT}: missing or damaged, so the set cannot be read"
+        yield cached.folder / ABOUT, f"{cached.folder / ABOUT}: missing or damaged, so the set cannot be read"
         return
     features = FeatureSet(
-        kept.folder, row_shape=tuple(facts["row_shape"]), precision=facts["precision"], tokens=facts["tokens"]
+        cached.folder, row_shape=tuple(facts["row_shape"]), precision=facts["precision"], tokens=facts["tokens"]
     )
-    for path in shard_paths(kept.folder):
+    for path in shard_paths(cached.folder):
         try:
             rows = features.open_shard(path)[ROWS]
         except DamagedFile as error:
-            if path.exists():  # else removed by another process while this one reads
+            if path.exists():  # otherwise removed by another process meanwhile
                 yield path, str(error)
             continue
         if not all(np.isfinite(part).all() for part in np.array_split(rows, max(1, len(rows) // 1024))):
-            yield path, f"{path}: holds numbers that are not finite"
+            yield path, f"{path}: holds NaN or infinity"
 
 
-def remove_damaged(kept: Kept) -> int | None:
-    """Remove the damaged files of a set, or the whole set where it cannot be read. Return how many bytes that freed.
+def remove_damaged(cached: CachedFeatures) -> int | None:
+    """Remove the damaged files of a set, or the whole set if it cannot be read. Return the number of bytes freed.
 
-    Returns None, and removes nothing, while another process uses the set. Raises VsrError for a link in the cache.
+    Returns None, and removes nothing, if another process uses the set. Raises VsrError for a link in the cache.
     """
     _refuse_links()
-    with if_nobody_is_in(kept.folder) as free:
+    with try_lock(cached.folder) as free:
         if not free:
             return None
-        for path in kept.folder.iterdir():
+        for path in cached.folder.iterdir():
             if path.name.startswith("."):
-                remove(path)  # half-written, by a process that is gone
-        for path, _ in list(verify(kept)):
+                remove(path)  # left incomplete by a process that was killed
+        for path, _ in list(verify(cached)):
             if path.name == ABOUT:
-                remove_at_once(kept.folder)
-                return kept.bytes
+                remove_at_once(cached.folder)
+                return cached.bytes
             path.unlink(missing_ok=True)
-        return kept.bytes - folder_bytes(kept.folder)
+        return cached.bytes - folder_bytes(cached.folder)
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was done to make room in the cache."""
+    """The sets that pruning removed and skipped."""
 
-    removed: list[Kept]
-    in_use: list[Kept]
-    """Would have been removed, but other processes use them at this moment."""
+    removed: list[CachedFeatures]
+    in_use: list[CachedFeatures]
+    """Not removed, as other processes use them."""
 
 
 def prune(*, unused_days: float | None, to_bytes: float | None) -> Pruned:
-    """Remove the sets unused for so many days, then the longest unused until the cache is no larger than asked.
+    """Remove sets unused for `unused_days`, then the least recently used until the cache has at most `to_bytes`.
 
-    Whatever needs a removed set later computes it again. Raises VsrError for a link in the cache.
+    Removed features are computed again when they are needed. Raises VsrError for a link in the cache.
     """
     _refuse_links()
     pruned = Pruned([], [])
     sweep(cache_folder() / FEATURES)
-    sets = kept_features()
-    total = sum(kept.bytes for kept in sets)
-    for kept in sets:
-        too_old = unused_days is not None and kept.idle_days >= unused_days
+    sets = list_feature_sets()
+    total = sum(cached.bytes for cached in sets)
+    for cached in sets:
+        too_old = unused_days is not None and cached.idle_days >= unused_days
         too_much = to_bytes is not None and total > to_bytes
         if too_old or too_much:
-            with if_nobody_is_in(kept.folder) as free:
+            with try_lock(cached.folder) as free:
                 if free:
-                    remove_at_once(kept.folder)
-                    total -= kept.bytes
-                (pruned.removed if free else pruned.in_use).append(kept)
+                    remove_at_once(cached.folder)
+                    total -= cached.bytes
+                (pruned.removed if free else pruned.in_use).append(cached)
     return pruned
 
 

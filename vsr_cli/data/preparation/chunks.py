@@ -1,14 +1,14 @@
-"""Chunks: a few stories' images and records in two files that are named after their content.
+"""Chunks: the images and records of a few stories, in two files that are named by content.
 
-Stories are gathered into chunks as they are read. A chunk's name is a digest of all that its files depend on, so a
-chunk that is there need not be made again: after a kill, `prepare` goes on where it stopped; of a changed source, only
-the chunks of changed stories are made anew; several machines make a share each, and their files are simply put
-together. Since a chunk ends where the digest of a story's id says so, a story more or less moves no other boundary.
+Stories are grouped into chunks as they are read. The name of a chunk is a digest of all that its files depend on, so an
+existing chunk is reused: `prepare` resumes after a kill, only changed stories of a source are processed again, and the
+files of several machines can be copied into one folder. The digest of a story's id decides whether its chunk ends
+there, so that an added or removed story does not move the other boundaries.
 
     chunks/KEY.safetensors   rows (n, H, W, 3) uint8: distinct images; digest (n, 16) uint8 and hash (n,) uint64
                              (perceptual) of each; size (n, 2) int32, width and height in the source
-    chunks/KEY.jsonl         one line a story, see `digitising.stored`, and one with the checksum of these; the file is
-                             written last, so it says that all is there
+    chunks/KEY.jsonl         one line per story, see `story_encoding.stored`, and one with their checksum; written
+                             last, so that it marks the chunk as complete
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from ...files.strict_json import SEAL, from_json, to_json
 from ...system_errors import refuse_system_error
 from ..duplicates import distinct
 from ..shards import REMEDY, ROWS, map_shard, save_shard
-from .story_encoding import Digitised, Still, content_of, digitise, stored
+from .story_encoding import EncodedStory, ImageRecord, content_of, encode_story, stored
 
 FORMAT = 2
-"""Changes whenever the same story would be stored in another way."""
-STORIES_A_CHUNK = 8
-"""On average: every story ends its chunk with this chance, by its id."""
-FRAMES_A_CHUNK = 96
-BYTES_A_CHUNK = 32 * 2**20
-"""Bounds after which a chunk ends: frames, and bytes of encoded images that are held in memory."""
-NO_PICTURES = np.empty((0, 0, 0, 3), np.uint8)
+"""Changed whenever the same story would be stored differently."""
+STORIES_PER_CHUNK = 8
+"""On average: each story ends its chunk with probability 1 / 8, decided by its id."""
+FRAMES_PER_CHUNK = 96
+BYTES_PER_CHUNK = 32 * 2**20
+"""Maximum number of frames of a chunk, and of bytes of encoded images that are held in memory."""
+NO_IMAGES = np.empty((0, 0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of the chunks that this process makes: every `of`-th, beginning with number `index` (from 0)."""
+    """The chunks that this process creates: every `of`-th, starting at number `index` (from 0)."""
 
     index: int = 0
     of: int = 1
@@ -68,37 +68,37 @@ class Chunk:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{32}", str(self.key)):  # it comes from a file, and names another one
-            raise VsrError(f"{self.folder}: no chunk has such a name (got {self.key!r}); prepare the data anew")
+            raise VsrError(f"{self.folder}: no chunk has such a name (got {self.key!r}); prepare the data again")
 
     @property
-    def pictures(self) -> Path:
-        """The file of its images."""
+    def images(self) -> Path:
+        """The path of its images."""
         return self.folder / f"{self.key}.safetensors"
 
     @property
     def stories(self) -> Path:
-        """The file of its stories' records."""
+        """The path of the records of its stories."""
         return self.folder / f"{self.key}.jsonl"
 
-    def verify_pictures(self) -> None:
-        """Read the file of the images. Raises DamagedFile if it is missing, or is not what was written."""
-        for _ in map_shard(self.pictures).values():
-            pass  # each tensor is compared with its checksum as it is taken
+    def verify_images(self) -> None:
+        """Read the file of the images. Raises DamagedFile if it is missing or damaged."""
+        for _ in map_shard(self.images).values():
+            pass  # access verifies the checksum of a tensor
 
     def is_whole(self) -> bool:
-        """Whether both files are there and as they were written. Damage is reported; what is missing is not."""
-        if not (self.pictures.is_file() and self.stories.is_file()):
+        """Return whether both files exist and are undamaged. Damage is reported, a missing file is not."""
+        if not (self.images.is_file() and self.stories.is_file()):
             return False
         try:
-            self.verify_pictures()
+            self.verify_images()
             next(self.records(), None)
         except DamagedFile as error:
-            warn(f"{str(error).partition('; ')[0]}; it is made again")
+            warn(f"{str(error).partition('; ')[0]}; it is created again")
             return False
         return True
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Read the stories' records. Raises DamagedFile, before the first one, if they are not what was written."""
+        """Yield the records of the stories. Raises DamagedFile, before any, if the file is missing or damaged."""
         try:
             *lines, seal = self.stories.read_bytes().splitlines(keepends=True)
             if from_json(seal) != _seal(b"".join(lines)):
@@ -114,12 +114,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Made:
-    """Word of one chunk as it is done."""
+    """A finished chunk."""
 
     chunk: Chunk
     stories: int
     new: bool
-    """Whether it had to be made; else it was there."""
+    """Whether it was created now; False if it existed already."""
 
 
 def make_chunks(
@@ -130,13 +130,13 @@ def make_chunks(
     share: Share,
     on_story: Callable[[], None],
 ) -> Iterator[Made | None]:
-    """Make the chunks of a stream of stories that are not there yet, and yield word of each in the stories' order.
+    """Create the missing chunks of a stream of stories, and yield each chunk in the order of the stories.
 
-    None stands for a chunk of another machine's share. Images are decoded on all cores (Pillow decodes without the
-    GIL) while further stories are read; three chunks at most are held in memory.
+    None stands for a chunk in the share of another machine. Images are decoded on all cores (Pillow decodes without the
+    GIL) while further stories are read; at most three chunks are held in memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pending: deque[tuple[Made, list[Future[Digitised] | Rejected]] | None] = deque()
+    pending: deque[tuple[Made, list[Future[EncodedStory] | Rejected]] | None] = deque()
     pool = ThreadPoolExecutor(usable_cores())
     try:
         for number, members in enumerate(_grouped(stories, on_story)):
@@ -163,8 +163,8 @@ def _grouped(stories: Iterable[Story | Rejected], on_story: Callable[[], None]) 
             frames += len(item.frames)
             size += sum(len(frame.image) for frame in item.frames if isinstance(frame.image, bytes))
         name = item.where if isinstance(item, Rejected) else item.id
-        ends = hashlib.sha256(name.encode(errors="backslashreplace")).digest()[0] % STORIES_A_CHUNK == 0
-        if ends or frames >= FRAMES_A_CHUNK or size >= BYTES_A_CHUNK:
+        ends = hashlib.sha256(name.encode(errors="backslashreplace")).digest()[0] % STORIES_PER_CHUNK == 0
+        if ends or frames >= FRAMES_PER_CHUNK or size >= BYTES_PER_CHUNK:
             yield members
             members, frames, size = [], 0, 0
     if members:
@@ -173,7 +173,7 @@ def _grouped(stories: Iterable[Story | Rejected], on_story: Callable[[], None]) 
 
 def _begin(
     members: Sequence[Story | Rejected], folder: Path, options: DataOptions, pool: ThreadPoolExecutor
-) -> tuple[Made, list[Future[Digitised] | Rejected]]:
+) -> tuple[Made, list[Future[EncodedStory] | Rejected]]:
     digest = hashlib.sha256(f"chunk/{FORMAT};{options.image_size};{options.resize};".encode())
     for item in members:
         digest.update(content_of(item))
@@ -181,14 +181,14 @@ def _begin(
     if chunk.is_whole():
         return Made(chunk, len(members), new=False), []
     size, resize = options.image_size, options.resize
-    futures: list[Future[Digitised] | Rejected] = [
-        item if isinstance(item, Rejected) else pool.submit(digitise, item, size=size, resize=resize)
+    futures: list[Future[EncodedStory] | Rejected] = [
+        item if isinstance(item, Rejected) else pool.submit(encode_story, item, size=size, resize=resize)
         for item in members
     ]
     return Made(chunk, len(members), new=True), futures
 
 
-def _settle(begun: tuple[Made, list[Future[Digitised] | Rejected]] | None) -> Made | None:
+def _settle(begun: tuple[Made, list[Future[EncodedStory] | Rejected]] | None) -> Made | None:
     if begun is None:
         return None
     made, futures = begun
@@ -197,27 +197,27 @@ def _settle(begun: tuple[Made, list[Future[Digitised] | Rejected]] | None) -> Ma
     return made
 
 
-def _write(chunk: Chunk, members: Sequence[Digitised | Rejected]) -> None:
+def _write(chunk: Chunk, members: Sequence[EncodedStory | Rejected]) -> None:
     rows: dict[bytes, int] = {}
-    stills: list[Still] = []
+    records: list[ImageRecord] = []
     lines: list[str] = []
     for item in members:
         if isinstance(item, Rejected):
             lines.append(to_json(stored(item)))
             continue
-        for frame, still in zip(item.record["frames"], item.stills, strict=True):
-            if still is not None:
-                frame["image"] = rows.setdefault(still.digest, len(rows))
-                if len(rows) > len(stills):
-                    stills.append(still)
+        for frame, image in zip(item.record["frames"], item.images, strict=True):
+            if image is not None:
+                frame["image"] = rows.setdefault(image.digest, len(rows))
+                if len(rows) > len(records):
+                    records.append(image)
         lines.append(to_json(item.record))
     save_shard(
-        chunk.pictures,
+        chunk.images,
         {
-            ROWS: np.stack([still.picture.pixels for still in stills]) if stills else NO_PICTURES,
+            ROWS: np.stack([record.image.pixels for record in records]) if records else NO_IMAGES,
             "digest": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 16),
-            "hash": np.asarray([still.hash for still in stills], np.uint64),
-            "size": np.asarray([(still.picture.width, still.picture.height) for still in stills], np.int32).reshape(
+            "hash": np.asarray([record.hash for record in records], np.uint64),
+            "size": np.asarray([(record.image.width, record.image.height) for record in records], np.int32).reshape(
                 -1, 2
             ),
         },
@@ -237,12 +237,12 @@ class StoredImages:
     """The stored images of all chunks, one after the other."""
 
     offsets: list[int]
-    """By chunk, where its images begin."""
+    """By chunk, the index of its first image."""
     counts: list[int]
     row_of: NDArray[np.int64]
     """By stored image, its row among the distinct ones."""
     first: NDArray[np.int64]
-    """By distinct image, the stored one that it is read from."""
+    """By distinct image, the row of the stored image that it is read from."""
     digest: NDArray[np.uint8]
     hash: NDArray[np.uint64]
     size: NDArray[np.int32]
@@ -252,7 +252,7 @@ def stored_images(chunks: Sequence[Chunk]) -> StoredImages:
     """Read what identifies the images of some chunks, without their pixels."""
     digests, hashes, sizes, counts = [], [], [], []
     for chunk in chunks:
-        tensors = map_shard(chunk.pictures)
+        tensors = map_shard(chunk.images)
         counts.append(len(tensors["digest"]))
         digests.append(np.array(tensors["digest"]))
         hashes.append(np.array(tensors["hash"]))

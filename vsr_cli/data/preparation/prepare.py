@@ -1,8 +1,8 @@
-"""Preparing a dataset: chunks of what is new, tables over all of them, and the manifest last.
+"""Preparation of a dataset: new chunks, tables of all chunks, and finally the manifest.
 
-Nothing that a reader uses is ever changed in place: chunks and tables are named after their content, and the manifest,
-which names the tables, is replaced in one step. So a kill at any moment leaves either the older data whole or a folder
-that the next `prepare` completes to the same bytes.
+No file that a reader uses is changed in place: chunks and tables are named by content, and the manifest, which names
+the tables, is replaced atomically. So a kill at any moment leaves either the old data intact or a folder that the next
+`prepare` completes to the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ...errors import VsrError
 from ...files.atomic import is_empty, read_json, remove, replacing, replacing_folder, sweep, write_json
 from ...files.checksums import read_checksums, verify_file
 from ...files.links import refuse_links
-from ...files.locks import alone_in, beside_others_in, if_nobody_is_in
+from ...files.locks import exclusive_lock, shared_lock, try_lock
 from ...files.strict_json import to_json
 from ..manifest import FINISHED, FORMAT, MANIFEST, UNFINISHED, read_manifest
 from ..prepared import CHUNK_LIST, CHUNKS, OWNED, PROBLEMS, SUMMARY, TABLE, Prepared
@@ -52,11 +52,11 @@ def prepare_stories(
 ) -> tuple[Prepared | None, Work]:
     """Read a dataset and write the prepared folder. Return it, and what was read and written.
 
-    Of a share of the chunks, only these are made, and None is returned: a later call without a share joins all of
-    them. Raises VsrError if there is no story, or no window is left and it may not be `windowless`, or `out`
-    exists and is something else.
+    With a share of the chunks, only these are created, and None is returned: a later call without a share completes
+    the folder. Raises VsrError if there is no story, if no window is left and not `windowless`, or if `out` exists
+    and is not a prepared folder.
     """
-    groups, listed = _groups(config.data), _listed(config.data)  # first: mistakes in them are reported at once
+    groups, listed = _groups(config.data), _listed(config.data)  # first, to report their errors early
     survey = survey or survey_of(dataset, source)
     with _writing(out, share):
         return _prepare(
@@ -74,10 +74,10 @@ def prepare_stories(
 
 @contextmanager
 def _writing(out: Path, share: Share) -> Iterator[None]:
-    """Keep two commands from preparing one folder at the same time, unless each makes a share of it."""
+    """Lock a folder against a second preparation, unless both create shares of it."""
     if out.exists() and not out.is_dir():
         raise VsrError(_taken(out))
-    lock = alone_in if share == WHOLE else beside_others_in
+    lock = exclusive_lock if share == WHOLE else shared_lock
     with lock(out, busy=f"{out}: another process is preparing data there; wait for it, or name another --out"):
         refuse_links(out, OWNED)
         yield
@@ -120,7 +120,7 @@ def _prepare(
     except VsrError:
         if old is None and not work.made and share == WHOLE:
             for path in out.iterdir():
-                remove(path)  # nothing was there before, and nothing of it would help the next try
+                remove(path)  # the folder is new, and nothing in it is worth reusing
         raise
     manifest = {
         "format": FORMAT,
@@ -140,14 +140,14 @@ def _prepare(
         "bytes": {"chunks": work.bytes, "tables": _size(out / name)},
     }
     publish_table(out / name / PROBLEMS, out / PROBLEMS)
-    # Also where nothing has changed: the newest prepared data is the one that was asked for last.
+    # Also if nothing has changed, as the newest manifest marks the data that was prepared last.
     write_json(out / MANIFEST, manifest)
     _sweep(out, name, set(keys))
     return Prepared(out, manifest), work
 
 
 def _look_at(out: Path) -> dict[str, Any] | None:
-    """Return the manifest of what is at `out`; None where nothing is. Raises VsrError if it is something else."""
+    """Return the manifest at `out`; None if there is nothing. Raises VsrError if it is not a prepared folder."""
     if is_empty(out):
         return None
     try:
@@ -163,7 +163,7 @@ def _taken(out: Path) -> str:
 
 
 def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[str, Any]:
-    """Name all that the chunks depend on, as far as it can be told before reading."""
+    """Return all that the chunks depend on, as far as it is known without reading the source."""
     return {
         "source": source,
         "state": survey.state,
@@ -177,7 +177,7 @@ def _reading(config: PrepareConfig, source: str | None, survey: Survey) -> dict[
 
 
 def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]) -> list[str] | None:
-    """Return the chunks of the last time, where the source says that they would be the same and all are there."""
+    """Return the existing chunks if the survey of the source is unchanged and all of them are intact, else None."""
     if old is None or old.get("reading") != reading or reading["state"] is None:
         return None
     try:
@@ -189,7 +189,7 @@ def _known_chunks(out: Path, old: dict[str, Any] | None, reading: dict[str, Any]
 
 
 def chunk_keys(tables: Path) -> list[str]:
-    """Return the keys of the chunks that tables were made of, in their order."""
+    """Return the keys of the chunks of some tables, in order."""
     return [key for key, _ in read_json(tables / CHUNK_LIST, what=TABLE)["chunks"]]
 
 
@@ -206,7 +206,7 @@ def _listed(options: DataOptions) -> Mapping[str, str] | None:
 def make_tables(
     out: Path, chunks: list[Chunk], options: DataOptions, files: Mapping[str, Any], work: Work
 ) -> tuple[str, dict[str, Any]]:
-    """Write the tables where they are missing. Return their folder's name and their totals."""
+    """Write the tables if they are missing. Return the name of their folder and their totals."""
     digest = hashlib.sha256(f"tables/{FORMAT};{__version__};".encode())
     digest.update(to_json([chunk.key for chunk in chunks]).encode())
     digest.update(options.model_dump_json().encode())
@@ -218,12 +218,12 @@ def make_tables(
             write_json(folder / SUMMARY, made)
         work.tables = True
     if not work.bytes:
-        work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.pictures, chunk.stories))
+        work.bytes = sum(path.stat().st_size for chunk in chunks for path in (chunk.images, chunk.stories))
     return name, read_json(out / name / SUMMARY, what=TABLE)
 
 
 def _are_whole(tables: Path) -> bool:
-    """Whether tables are there and as they were written. Damage is reported; what is missing is not."""
+    """Return whether the tables exist and are undamaged. Damage is reported, missing tables are not."""
     if not tables.is_dir():
         return False
     try:
@@ -231,13 +231,13 @@ def _are_whole(tables: Path) -> bool:
             verify_file(tables / name, checksum, remedy=REMEDY)
         read_json(tables / SUMMARY, what=TABLE)
     except VsrError as error:
-        warn(f"{str(error).partition('; ')[0]}; the tables are made again")
+        warn(f"{str(error).partition('; ')[0]}; the tables are created again")
         return False
     return True
 
 
 def publish_table(table: Path, copy: Path) -> None:
-    """Lay a copy of a table for people where they look first; an unchanged one stays as it is."""
+    """Copy a table to the top folder, for users; an unchanged copy is not written again."""
     if not (copy.is_file() and filecmp.cmp(table, copy, shallow=False)):
         with replacing(copy) as temporary:
             shutil.copyfile(table, temporary)
@@ -248,11 +248,11 @@ def _size(folder: Path) -> int:
 
 
 def _sweep(out: Path, tables: str, keys: set[str]) -> None:
-    """Remove what the manifest no longer leads to, unless someone reads it, and what a kill has left half-written."""
+    """Remove chunks and tables that the manifest no longer refers to, unless in use, and incomplete files."""
     sweep(out, names=(MANIFEST, PROBLEMS))
-    with if_nobody_is_in(out / CHUNKS) as free:
+    with try_lock(out / CHUNKS) as free:
         if not free:
-            return  # a command that opened the older data still reads it; the next 'vsr prepare' removes it
+            return  # another command still reads the old data; the next 'vsr prepare' removes it
         for path in (out / CHUNKS).iterdir():
             if path.name.split(".")[0] not in keys:
                 remove(path)
@@ -267,5 +267,5 @@ def _nothing_left(source: str | None, counts: dict[str, Any], context_frames: in
         return f"{where}: holds no story; see 'vsr prepare --help' for what a story folder looks like"
     return (
         f"{where}: no story is left of {counts['stories_read']} ({reasons_of(counts)}); "
-        f"a window needs {context_frames + 1} frames with image and text each"
+        f"a window needs {context_frames + 1} frames, each with an image and a text"
     )

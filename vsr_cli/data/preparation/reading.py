@@ -15,27 +15,27 @@ from .chunks import Made, Share, make_chunks
 
 @dataclass
 class Work:
-    """What preparing has done so far, for those who watch."""
+    """Progress of a preparation."""
 
     stories: int = 0
-    """Read."""
+    """Stories read so far."""
     made: int = 0
-    """Stories whose chunks had to be made."""
+    """Stories whose chunks were created now."""
     bytes: int = 0
-    """Of the chunks that are there, made or found."""
+    """Total size of the chunks, new or existing."""
     read: bool = True
-    """False where the source says of itself that nothing has changed."""
+    """False if the survey of the source shows that nothing has changed."""
     tables: bool = False
-    """Whether the tables had to be made."""
+    """Whether the tables were created now."""
 
 
 def survey_of(dataset: Dataset, source: str | None) -> Survey:
-    """Ask a dataset what it can tell of a source without reading it; nothing where it cannot be asked."""
+    """Return the survey of a source, which reads no story; an empty one if the dataset has none."""
     return dataset.survey(source) if isinstance(dataset, HasSurvey) else Survey()
 
 
 def watched_stories(dataset: Dataset, source: str | None) -> Iterator[Story | Rejected]:
-    """Yield the stories. Raises PluginError if the dataset changes what all of the program shares meanwhile."""
+    """Yield the stories. Raises PluginError if the dataset changes shared state of the process meanwhile."""
     who = f"dataset {type(dataset).__qualname__} of {owner_of(type(dataset).__module__) or 'this package'}"
     with shared_state(who):
         stories = iter(dataset.read(source))
@@ -55,7 +55,7 @@ def read_chunks(
     work: Work,
     on_progress: Callable[[Work], None],
 ) -> list[str]:
-    """Write the chunks of some stories, those that are there excepted. Return their keys in order."""
+    """Write the missing chunks of some stories. Return the keys of all chunks in order."""
 
     def on_story() -> None:
         work.stories += 1
@@ -72,4 +72,4 @@ def read_chunks(
 
 def _count(made: Made, work: Work) -> None:
     work.made += made.stories if made.new else 0
-    work.bytes += made.chunk.pictures.stat().st_size + made.chunk.stories.stat().st_size
+    work.bytes += made.chunk.images.stat().st_size + made.chunk.stories.stat().st_size

@@ -14,14 +14,14 @@ from ...config.choices import Resize
 from ...files.strict_json import to_json, undefined_as_null
 from ...system_errors import refuse_exhaustion
 from ..duplicates import digest_image, perceptual_hash
-from ..images import ImageProblem, Picture, read_picture
+from ..images import FittedImage, ImageProblem, read_image
 
 
 @dataclass(frozen=True)
-class Still:
-    """A decoded image, and what tells it from others."""
+class ImageRecord:
+    """A decoded image with its digest and perceptual hash."""
 
-    picture: Picture
+    image: FittedImage
     digest: bytes
     """16 bytes, of the prepared pixels."""
     hash: int
@@ -29,17 +29,17 @@ class Still:
 
 
 @dataclass(frozen=True)
-class Digitised:
-    """A story whose images are decoded."""
+class EncodedStory:
+    """The record of a story and its decoded images."""
 
     record: dict[str, Any]
-    """What `stored` gives, with the problems of its frames filled in."""
-    stills: list[Still | None]
-    """One a frame."""
+    """What `stored` returns, with the problems of the frames filled in."""
+    images: list[ImageRecord | None]
+    """One per frame."""
 
 
 def stored(item: Story | Rejected) -> dict[str, Any]:
-    """Return what is stored of a story besides its images, as JSON. Frames' "image" and "problem" are None yet."""
+    """Return the record of a story, as JSON, without its images. "image" and "problem" of its frames are still None."""
     if isinstance(item, Rejected):
         return {"rejected": {"where": shown(item.where), "code": item.code, "detail": shown(item.detail)}}
     return {
@@ -54,22 +54,22 @@ def stored(item: Story | Rejected) -> dict[str, Any]:
 
 
 def _stored_frame(frame: Frame) -> dict[str, Any]:
-    # The text as it is, since entities point into it; one that is no Unicode cannot be kept.
+    # The text is not changed, since entities refer to positions in it; invalid Unicode cannot be stored.
     text = frame.text if frame.text and not is_blank(frame.text) and _is_unicode(frame.text) else None
     entities = [[entity.kind, list(entity.ids), entity.start, entity.end] for entity in frame.entities]
     return {"text": text, "entities": entities if text else [], "image": None, "problem": None}
 
 
 def content_of(item: Story | Rejected) -> bytes:
-    """Digest all that is stored of a story, its encoded images included. Decodes nothing."""
+    """Digest the record of a story and its encoded images, without decoding them."""
     digest = hashlib.sha256(to_json(stored(item), sort_keys=True).encode())
     if isinstance(item, Story):
         for frame in item.frames:
-            digest.update(_picture_digest(frame.image))
+            digest.update(_image_digest(frame.image))
     return digest.digest()
 
 
-def _picture_digest(image: Path | bytes | None) -> bytes:
+def _image_digest(image: Path | bytes | None) -> bytes:
     if image is None:
         return b"none"
     if isinstance(image, bytes):
@@ -84,31 +84,31 @@ def _picture_digest(image: Path | bytes | None) -> bytes:
         return f"unreadable {error.errno}".encode()
 
 
-def digitise(story: Story, *, size: int, resize: Resize) -> Digitised:
-    """Decode a story's images. A frame that lacks a half, or whose image is bad, is marked with its problem."""
+def encode_story(story: Story, *, size: int, resize: Resize) -> EncodedStory:
+    """Decode the images of a story. A frame without an image or text, or with a bad image, gets a problem code."""
     record = stored(story)
-    stills: list[Still | None] = []
+    images: list[ImageRecord | None] = []
     for index, (frame, entry) in enumerate(zip(story.frames, record["frames"], strict=True)):
-        still: Still | None = None
+        image: ImageRecord | None = None
         if entry["text"] is None:
             entry["problem"] = "missing_text"
             if frame.text and not is_blank(frame.text):
                 entry["problem"] = "unreadable_text"
-                why = "the text holds half of a character (a lone surrogate); write it anew as UTF-8"
+                why = "the text holds half of a character (a lone surrogate); save it as UTF-8"
                 record["problems"].append({"frame": index, "code": "unreadable_text", "detail": why})
         if frame.image is None:
             entry["problem"] = "missing_image"
         else:
             where = str(frame.image) if isinstance(frame.image, Path) else f"story {story.id}, frame {index + 1}"
             try:
-                picture = read_picture(frame.image, where=where, size=size, resize=resize)
-                digest = bytes.fromhex(digest_image(picture.pixels))
-                still = Still(picture, digest, perceptual_hash(picture.pixels))
+                fitted = read_image(frame.image, where=where, size=size, resize=resize)
+                digest = bytes.fromhex(digest_image(fitted.pixels))
+                image = ImageRecord(fitted, digest, perceptual_hash(fitted.pixels))
             except ImageProblem as error:
                 entry["problem"] = error.code
                 record["problems"].append({"frame": index, "code": error.code, "detail": shown(str(error))})
-        stills.append(still)
-    return Digitised(record, stills)
+        images.append(image)
+    return EncodedStory(record, images)
 
 
 def _is_unicode(text: str) -> bool:
@@ -123,7 +123,7 @@ TAGS = {"object": "gdo", "action": "gda", "landmark": "gdl"}
 
 
 def marked_up(story: Story) -> Story:
-    """Write the tags of a story's frames and entities into its texts; the entities' spans hold in the new texts."""
+    """Write tags for the frames and entities of a story into its texts, and adjust the spans of the entities."""
     frames = [_marked_frame(frame, number) for number, frame in enumerate(story.frames, start=1)]
     return replace(story, frames=tuple(frames))
 
@@ -139,7 +139,7 @@ def _marked_frame(frame: Frame, number: int) -> Frame:
 
 def _tagged(text: str, entities: Sequence[Entity]) -> tuple[str, list[Entity]]:
     """Put each entity between its tags, an inner one within an outer one."""
-    # At one place all that close come before any that opens, inner ones first; of those that open, outer ones.
+    # At one position, closing tags come before opening ones; inner tags close first, outer tags open first.
     edges = [(entity.end, 0, -entity.start, -number) for number, entity in enumerate(entities)]
     edges += [(entity.start, 1, -entity.end, number) for number, entity in enumerate(entities)]
     starts, ends = [0] * len(entities), [0] * len(entities)

@@ -1,7 +1,7 @@
-"""From chunks to tables: which stories are kept, in which split, their windows, distinct images and texts.
+"""Tables from chunks: stories and their splits, windows, distinct images and texts.
 
-The chunks are read twice, a story at a time: once to learn what decides splits and rows, and once to write. Between
-the two only a few numbers a frame are held.
+The chunks are read twice, one story at a time: first to determine splits and rows, then to write. In between, only a
+few numbers per frame are held in memory.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ SPLITS_OF_THE_SOURCE = ("auto", "official")
 
 @dataclass
 class _Survey:
-    """What the first pass learns. Stories are numbered as they come, those that could not be read left out."""
+    """The result of the first pass. Stories that could be read are numbered in order."""
 
     read: int = 0
     names: set[str] = field(default_factory=set)
     dropped: dict[int, str] = field(default_factory=dict)
-    """By the number of a story that is in no split, the reason."""
+    """The reason why a story is in no split, by its number."""
     rejected: Counter[str] = field(default_factory=Counter)
     members: dict[str, Membership] = field(default_factory=dict)
     dropped_windows: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     text_digests: bytearray = field(default_factory=bytearray)
-    """16 bytes a text, in the frames' order."""
+    """16 bytes per text, in the order of the frames."""
 
 
 def write_tables(
@@ -63,11 +63,11 @@ def write_tables(
     groups: Mapping[str, str] | None,
     assigned: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write all tables into an empty folder. Give the fingerprint and the counts; no window may be left.
+    """Write all tables into an empty folder. Return the fingerprint and the counts, possibly without any window.
 
-    `groups` says which group a story is of, for all stories that it names; the source's own word holds for none then.
-    `assigned` is the split of each story, in place of what the options ask for; others are in none. Raises VsrError if
-    the split asked for cannot be made of these stories.
+    `groups` maps stories to groups, and replaces the groups of the source. `assigned` maps stories to splits, and
+    replaces the split options; other stories are in no split. Raises VsrError if these stories cannot be split as
+    requested.
     """
     images = stored_images(chunks)
     with (folder / PROBLEMS).open("w", encoding="utf-8") as lines:
@@ -83,8 +83,8 @@ def write_tables(
     }
     with arrow_writer(folder / "images.arrow", IMAGE_SCHEMA) as writer:
         writer.write_table(pa.table(images_table, schema=IMAGE_SCHEMA))
-    kept = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
-    write_json(folder / CHUNK_LIST, {"chunks": kept})
+    listed = [[chunk.key, count] for chunk, count in zip(chunks, images.counts, strict=True)]
+    write_json(folder / CHUNK_LIST, {"chunks": listed})
     write_checksums(folder, sorted(path.name for path in folder.iterdir()))
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
 
@@ -95,7 +95,7 @@ def _assigned(survey: _Survey, splits: Mapping[str, str]) -> dict[str, str | Non
 
 
 def reasons_of(counts: Mapping[str, Any]) -> str:
-    """Return in words why stories were dropped."""
+    """Return the reasons why stories were dropped, with counts, as a text."""
     dropped = sorted(counts["stories_dropped"].items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {reason}" for reason, count in dropped)
 
@@ -147,7 +147,7 @@ def _cut(record: Mapping[str, Any], options: DataOptions) -> Cut:
 def _reason(
     record: Mapping[str, Any], cut: Cut, survey: _Survey, options: DataOptions
 ) -> tuple[str | None, str | None]:
-    """Return the reason why a story is dropped, if it is, and a line on it where no problem says it yet."""
+    """Return why a story is dropped, if it is, and a message if no problem has reported it yet."""
     if record["id"] in survey.names:
         return "duplicate_story_id", "another story has this id"
     if record["split"] not in (None, *SPLITS) and options.split in SPLITS_OF_THE_SOURCE:
@@ -161,7 +161,7 @@ def _group(record: Mapping[str, Any], groups: Mapping[str, str] | None, report: 
     if groups is None:
         return str(record["group"] or name)
     if name not in groups:
-        why = f"the group CSV has no group for {name}: a group of its own"
+        why = f"the group CSV has no group for {name}, which becomes a group of its own"
         report(name, {"frame": None, "code": "no_group", "detail": why})
     return groups.get(name, name)
 
@@ -267,7 +267,7 @@ def _digest(
     image_digests: NDArray[np.uint8],
     offset: int,
 ) -> None:
-    """Add to the fingerprint all of a story that training and scores depend on: not where it happens to be stored."""
+    """Add to the fingerprint all of a story that training and scores depend on, which excludes where it is stored."""
     content = {
         "story": record["id"],
         "split": split,

@@ -1,4 +1,4 @@
-"""Processes that a launcher has started to prepare data together."""
+"""The processes of a distributed launch that prepare data together."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .chunks import Share
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """The processes that work together: each takes its share, and all wait until every share is done."""
+    """A group of processes that take a share each and wait for one another."""
 
     share: Share
-    """Of the chunks, which all machines write to one folder."""
+    """Share of the chunks, which all machines write to one folder."""
     local_share: Share
-    """Of the features, which each machine writes to a cache of its own."""
+    """Share of the features, which each machine writes to its own cache."""
     wait: Callable[[], None]
 
 
 LONGEST_WAIT = timedelta(hours=24)
-"""For a process whose share is larger, or that has to make the tables; a launcher notices sooner if one ends."""
-ALONE = WorkerGroup(Share(), Share(), wait=lambda: None)
+"""Maximum wait for a process with a larger share, or for the tables. The launcher notices earlier if one fails."""
+SINGLE_PROCESS = WorkerGroup(Share(), Share(), wait=lambda: None)
 
 
-def company() -> WorkerGroup:
-    """Join the processes that torchrun or `accelerate launch` has started, if any."""
+def join_workers() -> WorkerGroup:
+    """Return the group of the processes that torchrun or `accelerate launch` has started, or of this process only."""
     if process_count() == 1:
-        return ALONE
+        return SINGLE_PROCESS
     import torch
     from accelerate import PartialState
 

@@ -47,16 +47,16 @@ class TableFile:
         if missing := [name for name in COLUMNS if name not in schema.names]:
             has = ", ".join(schema.names) or "none"
             what = f"lacks the columns {', '.join(missing)} (has {has})"
-            raise VsrError(f"{self}: {what}; give StoryReasoning's own files")
+            raise VsrError(f"{self}: {what}; use the original files of StoryReasoning")
         images = schema.field("images").type
         listed = pa.types.is_list(images) or pa.types.is_large_list(images)
         if not (listed and pa.types.is_struct(images.value_type) and images.value_type.get_field_index("bytes") >= 0):
-            what = f"images is not a list of encoded pictures ({images})"
-            raise VsrError(f"{self}: {what}; give StoryReasoning's own files")
+            what = f"images is not a list of encoded images ({images})"
+            raise VsrError(f"{self}: {what}; use the original files of StoryReasoning")
         return [*COLUMNS, *([ANALYSIS] if ANALYSIS in schema.names else [])]
 
     def row_count(self) -> int:
-        """Return the number of rows, which the file's last bytes say. Raises VsrError if they cannot be read."""
+        """Return the number of rows, from the metadata of the file. Raises VsrError if it cannot be read."""
         import pyarrow.parquet as pq
 
         with self._readable(), self._open() as file:
@@ -112,12 +112,12 @@ def local_folder(source: str | None, *, streaming: bool) -> Path | None:
     folder = Path(source)
     if folder.is_dir():
         if streaming:
-            raise VsrError(f"{source}: is a local folder, which is read where it is; leave out dataset.streaming")
+            raise VsrError(f"{source}: is a local folder, so it is not streamed; leave out dataset.streaming")
         return folder
     if folder.exists():
-        raise VsrError(f"{source}: is a file; give the folder that holds {LAYOUT}")
+        raise VsrError(f"{source}: is a file; name the folder that holds {LAYOUT}")
     if not re.fullmatch(r"\w[\w.-]*/[\w.-]*\w", source):
-        raise VsrError(f"{source}: no such folder, and not a hub id; give a folder that holds {LAYOUT}, or {HUB_ID}")
+        raise VsrError(f"{source}: no such folder, and not a hub id; name a folder that holds {LAYOUT}, or {HUB_ID}")
     return None
 
 
@@ -129,7 +129,7 @@ def files_in(folder: Path) -> list[TableFile]:
         for path in sorted((folder / "data").glob(f"{split}-*.parquet"))
     ]
     if not files:
-        raise VsrError(f"{folder}: no parquet files of StoryReasoning; give a folder that holds {LAYOUT}")
+        raise VsrError(f"{folder}: no parquet files of StoryReasoning; name a folder that holds {LAYOUT}")
     return files
 
 

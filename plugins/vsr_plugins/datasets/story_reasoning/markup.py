@@ -126,7 +126,7 @@ class _Scanner:
         if segment := self._segment():
             segment.add(text)
         elif self.number is None and text and not text.isspace():
-            self._note("text_outside_segment", f"{_excerpt(text)!r} stands in no segment and is left out")
+            self._note("text_outside_segment", f"{_excerpt(text)!r} is in no segment and is left out")
 
     def _open_segment(self, letter: str, attributes: str) -> None:
         self._leave_unclosed()

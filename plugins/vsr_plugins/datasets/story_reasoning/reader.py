@@ -37,7 +37,7 @@ class StoryReasoning:
     def __init__(self, options: StoryReasoningOptions) -> None:
         self.options = options
         self._sources: dict[str, HubSource] = {}
-        """By hub id: what one has told of its branch holds to the end, for the branch may move on."""
+        """By Hub id: the first answer about a branch is reused, as the branch may change."""
 
     def read(self, source: str | None) -> Iterator[Story | Rejected]:
         """Yield the stories, train before test, in the files' order.
@@ -95,7 +95,7 @@ class StoryReasoning:
                 hub_id,
                 revision=options.revision,
                 patterns=[FILES],
-                instead=f"or give a local folder in the hub's layout ({LAYOUT})",
+                instead=f"or name a local folder in the hub's layout ({LAYOUT})",
                 streaming=options.streaming,
             )
         return self._sources[hub_id]

@@ -22,7 +22,7 @@ QUALITY = 90
 GROUND = 190.0
 """Where feet stand, in units from the top."""
 ZOOM = 1.25
-"""Size of everything in front, in units of the image for each unit of `figures`."""
+"""Scale of the foreground: units of the image per unit of `figures`."""
 BUBBLE = (100.0, 76.0)
 """Width and height of a thought, in units of `figures`."""
 FACE = (47.7, 36.0)
@@ -30,12 +30,12 @@ FACE = (47.7, 36.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A drawn scene."""
+class Drawing:
+    """The image of a scene."""
 
     jpeg: bytes
     boxes: dict[str, Box]
-    """Where the friend, the other and the thing are, by name and noun, be it in a thought."""
+    """Boxes of the friend, the other and the thing, by name and noun, also within a thought."""
 
 
 class Illustrator:
@@ -45,51 +45,51 @@ class Illustrator:
         self._size = (width, height)
         self._unit = height / HEIGHT
         self._width = width / self._unit
-        self._kept: dict[tuple[str, ...], Image.Image] = {}
+        self._cache: dict[tuple[str, ...], Image.Image] = {}
 
-    def draw(self, told: Scene, *, sway: float) -> Picture:
+    def draw(self, scene: Scene, *, sway: float) -> Drawing:
         """Draw a scene; `sway` in [0, 1) moves the friend a little."""
-        hour = HOURS_OF_LIGHT[told.hour]
-        picture = self._landscape(told.place.noun, told.hour).copy()
+        hour = HOURS_OF_LIGHT[scene.hour]
+        image = self._landscape(scene.place.noun, scene.hour).copy()
         boxes: dict[str, Box] = {}
         w = self._width
-        camper = {"sets out": told.friend, "hands over": told.other}.get(told.beat)
+        camper = {"sets out": scene.friend, "hands over": scene.other}.get(scene.beat)
         if camper is not None:
-            self._put(picture, self._tent(camper, told.hour), x=0.857 * w, y=GROUND - 7, size=TENT)
+            self._put(image, self._tent(camper, scene.hour), x=0.857 * w, y=GROUND - 7, size=TENT)
         x = (0.53 + 0.03 * sway) * w
-        figure = self._friend(told.friend, told.hour, reach=told.carried)
-        boxes[told.friend.name] = self._put(picture, figure, x=x, y=GROUND, size=FIGURE)
-        if told.beat == "hands over":
-            other = self._friend(told.other, told.hour, reach=False).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            boxes[told.other.name] = self._put(picture, other, x=x + 92, y=GROUND, size=FIGURE)
-        broken = told.errand == "broken" and told.beat == "sets out"
-        if told.carried:
-            thing = self._thing(told.thing, hour, told.hour, broken=broken)
+        figure = self._friend(scene.friend, scene.hour, reach=scene.carried)
+        boxes[scene.friend.name] = self._put(image, figure, x=x, y=GROUND, size=FIGURE)
+        if scene.beat == "hands over":
+            other = self._friend(scene.other, scene.hour, reach=False).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            boxes[scene.other.name] = self._put(image, other, x=x + 92, y=GROUND, size=FIGURE)
+        broken = scene.errand == "broken" and scene.beat == "sets out"
+        if scene.carried:
+            thing = self._thing(scene.thing, hour, scene.hour, broken=broken)
             held = (x + (HAND[0] + 11) * ZOOM, GROUND + (HAND[1] - 4 + THING[1] / 2) * ZOOM)
-            boxes[told.thing.noun] = self._put(picture, thing, x=held[0], y=held[1], size=THING)
-        if told.beat != "hands over":
-            boxes.update(self._think(picture, told, x=x))
+            boxes[scene.thing.noun] = self._put(image, thing, x=held[0], y=held[1], size=THING)
+        if scene.beat != "hands over":
+            boxes.update(self._think(image, scene, x=x))
         encoded = io.BytesIO()
-        picture.convert("RGB").save(encoded, "JPEG", quality=QUALITY, subsampling=0)
-        return Picture(jpeg=encoded.getvalue(), boxes=boxes)
+        image.convert("RGB").save(encoded, "JPEG", quality=QUALITY, subsampling=0)
+        return Drawing(jpeg=encoded.getvalue(), boxes=boxes)
 
-    def _think(self, picture: Image.Image, told: Scene, *, x: float) -> dict[str, Box]:
-        """Put a thought over the friend: the other, and the thing if not in hand. Return their boxes."""
-        wide = not told.carried
+    def _think(self, image: Image.Image, scene: Scene, *, x: float) -> dict[str, Box]:
+        """Paste a thought above the friend, with the other, and the thing if not in hand. Return their boxes."""
+        wide = not scene.carried
         middle = x + (82 if wide else 64)
-        self._put(picture, self._bubble(wide), x=middle, y=104, size=BUBBLE)
+        self._put(image, self._bubble(wide), x=middle, y=104, size=BUBBLE)
         face_x = middle - (25 if wide else 0)
-        boxes = {told.other.name: self._put(picture, self._face(told.other), x=face_x, y=73, size=FACE)}
+        boxes = {scene.other.name: self._put(image, self._face(scene.other), x=face_x, y=73, size=FACE)}
         if wide:
-            thing = self._thing(told.thing, None, told.hour, broken=False)
-            boxes[told.thing.noun] = self._put(picture, thing, x=middle + 26, y=79, size=THING)
+            thing = self._thing(scene.thing, None, scene.hour, broken=False)
+            boxes[scene.thing.noun] = self._put(image, thing, x=middle + 26, y=79, size=THING)
         return boxes
 
-    def _put(self, picture: Image.Image, figure: Image.Image, *, x: float, y: float, size: tuple[float, float]) -> Box:
-        """Put a figure with the middle of its lower edge at (x, y) units; return the box of what it covers."""
+    def _put(self, image: Image.Image, figure: Image.Image, *, x: float, y: float, size: tuple[float, float]) -> Box:
+        """Paste a figure with the middle of its lower edge at (x, y) units; return its bounding box."""
         left = round((x - size[0] / 2 * ZOOM) * self._unit)
         top = round((y - size[1] * ZOOM) * self._unit)
-        picture.paste(figure, (left, top), figure)
+        image.paste(figure, (left, top), figure)
         seen = figure.getbbox() or (0, 0, *figure.size)
         return (
             max(0, left + seen[0]),
@@ -100,46 +100,46 @@ class Illustrator:
 
     def _landscape(self, noun: str, hour_number: int) -> Image.Image:
         key = ("landscape", noun, str(hour_number))
-        if key not in self._kept:
+        if key not in self._cache:
             hour = HOURS_OF_LIGHT[hour_number]
-            picture = paint_sky(hour, size=self._size)
+            image = paint_sky(hour, size=self._size)
             land, lamps = (Brush(self._width, HEIGHT, pixels_per_unit=self._unit) for _ in range(2))
             PAINTERS[noun](land, lamps, self._width)
-            picture.alpha_composite(_fit(lit(land.finish(), hour.light), self._size))
+            image.alpha_composite(_fit(lit(land.finish(), hour.light), self._size))
             if hour.lamps:
-                picture.alpha_composite(_fit(lamps.finish(), self._size))
-            self._kept[key] = picture.convert("RGB")
-        return self._kept[key]
+                image.alpha_composite(_fit(lamps.finish(), self._size))
+            self._cache[key] = image.convert("RGB")
+        return self._cache[key]
 
     def _friend(self, friend: Character, hour_number: int, *, reach: bool) -> Image.Image:
         key = ("friend", friend.name, str(hour_number), str(reach))
-        if key not in self._kept:
+        if key not in self._cache:
             brush = self._brush(*FIGURE)
             draw_friend(brush, friend, reach=reach)
-            self._kept[key] = lit(brush.finish(), _near(HOURS_OF_LIGHT[hour_number]))
-        return self._kept[key]
+            self._cache[key] = lit(brush.finish(), _near(HOURS_OF_LIGHT[hour_number]))
+        return self._cache[key]
 
     def _tent(self, friend: Character, hour_number: int) -> Image.Image:
         key = ("tent", friend.name, str(hour_number))
-        if key not in self._kept:
+        if key not in self._cache:
             brush = self._brush(*TENT)
             draw_tent(brush, friend)
-            self._kept[key] = lit(brush.finish(), _near(HOURS_OF_LIGHT[hour_number]))
-        return self._kept[key]
+            self._cache[key] = lit(brush.finish(), _near(HOURS_OF_LIGHT[hour_number]))
+        return self._cache[key]
 
     def _thing(self, thing: Thing, hour: Hour | None, hour_number: int, *, broken: bool) -> Image.Image:
-        """Return a thing under the hour's light, or in full light for `hour` None: a lantern brings its own."""
+        """Return a thing under the light of the hour, or in full light for `hour` None or a lantern."""
         key = ("thing", thing.noun, str(hour_number if hour else None), str(broken))
-        if key not in self._kept:
+        if key not in self._cache:
             brush = self._brush(*THING)
             draw_thing(brush, thing, broken=broken)
             bright = hour is None or thing.noun == "lantern"
-            self._kept[key] = brush.finish() if bright or hour is None else lit(brush.finish(), _near(hour))
-        return self._kept[key]
+            self._cache[key] = brush.finish() if bright or hour is None else lit(brush.finish(), _near(hour))
+        return self._cache[key]
 
     def _face(self, friend: Character) -> Image.Image:
         key = ("face", friend.name)
-        if key not in self._kept:
+        if key not in self._cache:
             brush = self._brush(*FIGURE)
             draw_friend(brush, friend, reach=False)
             figure = brush.finish()
@@ -147,12 +147,12 @@ class Illustrator:
             shrink = FACE[1] / (FIGURE[1] * 0.66)
             size = (round(head.width * shrink), round(head.height * shrink))
             small = head.resize((max(1, size[0]), max(1, size[1])), Image.Resampling.LANCZOS)
-            self._kept[key] = small
-        return self._kept[key]
+            self._cache[key] = small
+        return self._cache[key]
 
     def _bubble(self, wide: bool) -> Image.Image:
         key = ("bubble", str(wide))
-        if key not in self._kept:
+        if key not in self._cache:
             brush = self._brush(*BUBBLE)
             white: Colour = (238, 245, 252)
             puffs = (
@@ -170,8 +170,8 @@ class Illustrator:
             foot = 10 if wide else 26
             brush.oval(foot + 8, 58, 4, 3.4, white)
             brush.oval(foot, 66, 2.4, 2, white)
-            self._kept[key] = brush.finish()
-        return self._kept[key]
+            self._cache[key] = brush.finish()
+        return self._cache[key]
 
     def _brush(self, width: float, height: float) -> Brush:
         return Brush(width, height, pixels_per_unit=self._unit * ZOOM)

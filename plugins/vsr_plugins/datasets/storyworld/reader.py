@@ -8,11 +8,11 @@ from vsr_cli.api import Frame, Story, Survey, VsrError
 
 from .. import StoryWorldOptions
 from .drawing import Illustrator
-from .telling import tell
-from .world import World, draw_world, scene
+from .narration import frame_text
+from .world import World, draw_world, scene_at
 
 GENERATOR = "storyworld/1"
-"""Changes whenever a seed's stories do."""
+"""Changed whenever the stories of a random seed change."""
 
 
 class StoryWorld:
@@ -25,8 +25,8 @@ class StoryWorld:
         """Yield the stories in order, generating each when requested. Raises VsrError for any source."""
         if source is not None:
             raise VsrError(
-                f"storyworld: it tells its own stories and reads no source (got {source!r}); "
-                "leave the source out, or choose the dataset that reads it"
+                f"storyworld: generates its own stories and reads no source (got {source!r}); "
+                "leave the source out, or choose another dataset with --dataset"
             )
         illustrator = Illustrator(width=self._options.width, height=self._options.height)
         for index in range(self._options.stories):
@@ -63,7 +63,7 @@ def story_of(world: World, name: str, *, illustrator: Illustrator) -> Story:
     """Generate a whole story."""
     frames = []
     for t in range(len(world)):
-        told = tell(world, t)
-        picture = illustrator.draw(scene(world, t), sway=world.sway[t])
-        frames.append(Frame(image=picture.jpeg, text=told.text, entities=told.entities))
+        text = frame_text(world, t)
+        drawing = illustrator.draw(scene_at(world, t), sway=world.sway[t])
+        frames.append(Frame(image=drawing.jpeg, text=text.text, entities=text.entities))
     return Story(id=name, frames=tuple(frames))

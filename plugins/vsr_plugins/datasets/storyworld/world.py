@@ -1,13 +1,13 @@
 """The state of a story's world, and its rules.
 
-Three friends camp in three places. Each has an errand for the friend before in the round: a thing that was
-promised, lost or broken, to be had at some place (the goal). The telling goes round the friends in turn, an
-hour a frame: hour h is about friend h mod 3, who sets out (hours 0-2), then finds or mends the thing (3-5),
-then hands it over at the other's tent (6-8). A story of n frames is the last n hours of the day.
+Three friends camp in three places. Each has an errand for the previous friend in the round: a thing that was
+promised, lost or broken, and is found at some place (the goal). Each frame covers one hour and one friend in turn:
+hour h is about friend h mod 3, who sets out (hours 0-2), then finds or mends the thing (3-5), then hands it over at
+the other's tent (6-8). A story of n frames is the last n hours of the day.
 
-So every frame from a story's fifth on follows from the four before it, and only from all four: its friend was
-last seen three frames ago; and where the other friend's tent stands (while finding), or where that friend has
-been (while handing over), was last told four frames ago, except at hour 6, where the last frame tells it too.
+So every frame from the fifth on follows from the four before it, and only from all four: its friend was last seen
+three frames ago; and the place of the other friend's tent (while finding), or where that friend has been (while
+handing over), was last stated four frames ago, except at hour 6, where the last frame states it too.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class World:
     errands: tuple[Errand, ...]
     first_hour: int
     wording: tuple[tuple[float, float, float], ...]
-    """For each frame, a uniform number in [0, 1) for each sentence: which paraphrase it takes."""
+    """For each frame, a uniform number in [0, 1) per sentence, which selects its paraphrase."""
     sway: tuple[float, ...]
-    """For each frame, a uniform number in [0, 1): where exactly the friend stands."""
+    """For each frame, a uniform number in [0, 1), which shifts the friend."""
 
     def __len__(self) -> int:
         return LONGEST - self.first_hour
@@ -48,23 +48,23 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What one frame shows and tells."""
+    """The content of one frame."""
 
     hour: int
     beat: Beat
     errand: Errand
     friend: Character
     other: Character
-    """Whom the errand is for."""
+    """The friend whom the errand is for."""
     thing: Thing
     home: Place | None
     """The friend's own tent; known while setting out, else None."""
     goal: Place | None
-    """Where the thing is to be had; None once it is handed over."""
+    """Where the thing is found; None while handing over."""
     other_home: Place | None
     """The other's tent; None while setting out."""
     other_goal: Place | None
-    """Where the other has been, told while handing over, else None."""
+    """Where the other has been; stated while handing over, else None."""
 
     @property
     def place(self) -> Place:
@@ -80,9 +80,9 @@ class Scene:
 
 
 Fact = tuple[Literal["friend", "home", "goal", "thing", "errand"], int]
-"""One draw of the world: which attribute, and of which of the three friends."""
+"""One sampled attribute of the world, and the index of its friend."""
 
-TOLD: dict[Beat, tuple[tuple[Fact, ...], tuple[Fact, ...]]] = {
+FACTS_OF_BEAT: dict[Beat, tuple[tuple[Fact, ...], tuple[Fact, ...]]] = {
     "sets out": ((("friend", 0), ("home", 0), ("goal", 0), ("thing", 0), ("errand", 0)), (("friend", -1),)),
     "finds": ((("friend", 0), ("goal", 0), ("thing", 0), ("errand", 0)), (("friend", -1), ("home", -1))),
     "hands over": (
@@ -90,17 +90,17 @@ TOLD: dict[Beat, tuple[tuple[Fact, ...], tuple[Fact, ...]]] = {
         (("friend", -1), ("home", -1), ("goal", -1)),
     ),
 }
-"""What a beat tells of its friend (0) and of the other (-1)."""
+"""The facts that a beat states of its friend (0) and of the other (-1)."""
 
 
 def random_of(seed: int, index: int) -> random.Random:
-    """Return story `index`'s own source of chance, the same on every machine."""
+    """Return the random generator of story `index`, the same on every machine."""
     digest = hashlib.sha256(f"storyworld/1/{seed}/{index}".encode()).digest()
     return random.Random(int.from_bytes(digest, "big"))
 
 
 def draw_world(seed: int, index: int) -> World:
-    """Draw story `index` of a seed: uniformly, with friends, places and things all different within it."""
+    """Sample story `index` of a random seed uniformly, with distinct friends, places and things."""
     chance = random_of(seed, index)
     first_hour = chance.randrange(LONGEST - SHORTEST + 1)
     places = chance.sample(PLACES, 6)
@@ -116,13 +116,13 @@ def draw_world(seed: int, index: int) -> World:
     )
 
 
-def facts_told(hour: int) -> tuple[Fact, ...]:
-    """Return the facts that the frame of an hour tells, and no more than those."""
-    own, others = TOLD[BEATS[hour // 3]]
+def facts_stated(hour: int) -> tuple[Fact, ...]:
+    """Return exactly the facts that the frame of an hour states."""
+    own, others = FACTS_OF_BEAT[BEATS[hour // 3]]
     return tuple((kind, (hour + shift) % 3) for kind, shift in (*own, *others))
 
 
-def scene(world: World, t: int) -> Scene:
+def scene_at(world: World, t: int) -> Scene:
     """Return frame `t` (from 0) of a story."""
     hour = world.first_hour + t
     me, beat = hour % 3, BEATS[hour // 3]

@@ -15,7 +15,7 @@ from itertools import product
 from vsr_cli.api import Entity
 
 from .cast import CHARACTERS, HOURS, PLACES, THINGS, Errand, Place
-from .world import Beat, Scene, World, scene
+from .world import Beat, Scene, World, scene_at
 
 Paraphrases = tuple[tuple[float, str], ...]
 
@@ -98,41 +98,41 @@ ENDING: Paraphrases = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling:
+class FrameText:
     """A text with its entity spans."""
 
     text: str
     entities: tuple[Entity, ...]
 
 
-def paraphrases(told: Scene, *, frame: int) -> tuple[Paraphrases, ...]:
-    """Return the templates of each sentence of a scene, with their chances; `frame` is its index from 0."""
-    first = FIRST[told.beat] if frame == 0 else None
-    arrival: Paraphrases = ((1.0, first),) if first else ARRIVAL[told.beat]
-    last_hour = told.hour == len(HOURS) - 1
-    outlook = (ENDING,) if last_hour else (OUTLOOK[told.beat],) if told.beat in OUTLOOK else ()
-    return (arrival, EVENT[told.beat, told.errand], *outlook)
+def paraphrases(scene: Scene, *, frame: int) -> tuple[Paraphrases, ...]:
+    """Return the templates of each sentence of a scene, with their probabilities; `frame` is its index from 0."""
+    first = FIRST[scene.beat] if frame == 0 else None
+    arrival: Paraphrases = ((1.0, first),) if first else ARRIVAL[scene.beat]
+    last_hour = scene.hour == len(HOURS) - 1
+    outlook = (ENDING,) if last_hour else (OUTLOOK[scene.beat],) if scene.beat in OUTLOOK else ()
+    return (arrival, EVENT[scene.beat, scene.errand], *outlook)
 
 
-def tell(world: World, t: int) -> Telling:
-    """Tell frame `t` (from 0) of a story, in its randomly chosen words."""
-    told = scene(world, t)
-    chosen = [_choose(options, u) for options, u in zip(paraphrases(told, frame=t), world.wording[t], strict=False)]
-    return fill(chosen, told, frame=t)
+def frame_text(world: World, t: int) -> FrameText:
+    """Return the text of frame `t` (from 0) of a story, with its sampled paraphrases."""
+    scene = scene_at(world, t)
+    chosen = [_choose(options, u) for options, u in zip(paraphrases(scene, frame=t), world.wording[t], strict=False)]
+    return fill(chosen, scene, frame=t)
 
 
-def tellings(told: Scene, *, frame: int) -> Iterator[tuple[float, str]]:
-    """Return every text that a scene can have, with its probability."""
-    for choice in product(*paraphrases(told, frame=frame)):
+def all_texts(scene: Scene, *, frame: int) -> Iterator[tuple[float, str]]:
+    """Yield every possible text of a scene with its probability."""
+    for choice in product(*paraphrases(scene, frame=frame)):
         probability = 1.0
         for chance, _ in choice:
             probability *= chance
-        yield probability, fill([template for _, template in choice], told, frame=frame).text
+        yield probability, fill([template for _, template in choice], scene, frame=frame).text
 
 
-def fill(templates: list[str], told: Scene, *, frame: int) -> Telling:
-    """Fill a scene's sentences in. A friend's animal is named in a story's first three frames."""
-    slots = _slots(told, introduce=frame < 3)
+def fill(templates: list[str], scene: Scene, *, frame: int) -> FrameText:
+    """Fill in the templates of a scene. The animal of a friend is named in the first three frames of a story."""
+    slots = _slots(scene, introduce=frame < 3)
     text = ""
     entities: list[Entity] = []
     action = 0
@@ -143,7 +143,7 @@ def fill(templates: list[str], told: Scene, *, frame: int) -> Telling:
             if mark and mark in "[<":
                 action = len(text)
             elif mark:
-                by = told.friend if mark == "]" else told.other
+                by = scene.friend if mark == "]" else scene.other
                 entities.append(_entity("action", thing_id(by.name), action, len(text)))
             else:
                 before, shown, whose = slots[slot] if slot else (words, "", "")
@@ -153,37 +153,37 @@ def fill(templates: list[str], told: Scene, *, frame: int) -> Telling:
                     entities.append(_entity(kind, whose, len(text), len(text) + len(shown)))
                 text += shown
         text = text[:start] + text[start].upper() + text[start + 1 :]
-    return Telling(text=text, entities=tuple(sorted(entities, key=lambda entity: entity.start)))
+    return FrameText(text=text, entities=tuple(sorted(entities, key=lambda entity: entity.start)))
 
 
 @cache
 def _pieces(template: str) -> tuple[tuple[str, str, str], ...]:
-    """Cut a template up: each piece is a slot's name, a mark, or words."""
+    """Split a template into pieces: each is the name of a slot, a mark, or words."""
     return tuple(re.findall(r"\{(\w+)\}|([\[\]<>])|([^{}\[\]<>]+)", template))
 
 
-def _slots(told: Scene, *, introduce: bool) -> dict[str, tuple[str, str, str]]:
+def _slots(scene: Scene, *, introduce: bool) -> dict[str, tuple[str, str, str]]:
     """Return for each slot the words before a span, the span's words and its id, "" where there is no span."""
-    he, him, his = told.friend.pronouns
-    me, other = thing_id(told.friend.name), thing_id(told.other.name)
-    name = f"{told.friend.name} the {told.friend.animal}" if introduce else told.friend.name
+    he, him, his = scene.friend.pronouns
+    me, other = thing_id(scene.friend.name), thing_id(scene.other.name)
+    name = f"{scene.friend.name} the {scene.friend.animal}" if introduce else scene.friend.name
     slots = {
         "friend": ("", name, me),
-        "name": ("", told.friend.name, me),
+        "name": ("", scene.friend.name, me),
         "he": ("", he, me),
         "him": ("", him, me),
         "his": ("", his, me),
-        "other": ("", told.other.name, other),
-        "thing": ("", f"{told.thing.colour} {told.thing.noun}", thing_id(told.thing.noun)),
-        "goes": (told.friend.goes, "", ""),
-        "use": (told.thing.use, "", ""),
-        "when": (HOURS[told.hour], "", ""),
+        "other": ("", scene.other.name, other),
+        "thing": ("", f"{scene.thing.colour} {scene.thing.noun}", thing_id(scene.thing.noun)),
+        "goes": (scene.friend.goes, "", ""),
+        "use": (scene.thing.use, "", ""),
+        "when": (HOURS[scene.hour], "", ""),
     }
     where: dict[str, Place | None] = {
-        "home": told.home,
-        "goal": told.goal,
-        "other_home": told.other_home,
-        "other_goal": told.other_goal,
+        "home": scene.home,
+        "goal": scene.goal,
+        "other_home": scene.other_home,
+        "other_goal": scene.other_goal,
     }
     for slot, place in where.items():
         if place is not None:
@@ -209,7 +209,7 @@ def _entity(kind: str, whose: str, start: int, end: int) -> Entity:
 
 
 def _choose(options: Paraphrases, u: float) -> str:
-    """Return the paraphrase in whose share of [0, 1) the number `u` lies."""
+    """Return the paraphrase whose interval of [0, 1) contains `u`."""
     for chance, template in options[:-1]:
         if u < chance:
             return template
