@@ -102,7 +102,10 @@ MISTAKES = {
     ("prepare", "absent", "--preset", "tiny"): ["absent: there is no such folder"],
     ("evaluate", "--metrics", "blue"): ["metric 'blue'", "did you mean bleu?"],
     ("evaluate", "--metrics", "bleu", "--split", "train"): ["--allow-train"],
-    ("evaluate", "--decoding", "beams"): ["'beams' is not one of 'greedy', 'beam', 'sample'", "did you mean beam?"],
+    ("evaluate", "--decoding", "beams"): [
+        "'beams' is not one of 'greedy', 'beam', 'sample', 'mbr'",
+        "did you mean beam?",
+    ],
     ("evaluate", "--set", "decoding.beam=3"): ["decoding has no option 'beam'; did you mean beams?"],
     ("predict", "absent", "--set", "decoding.top_p=0.9"): ["choose --decoding sample"],
     ("train", "--set", "decoding.beams=3"): ["section 'decoding': this command does not use it"],

@@ -3,6 +3,7 @@
 import pytest
 
 from vsr_cli.api import Decoding, VsrError
+from vsr_cli.api.decoding import sample_decodings
 from vsr_cli.config.experiment import resolve_decoding, resolve_evaluation
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.plugin.discovery import registry
@@ -16,6 +17,10 @@ def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
     assert resolved().facts() == {"method": "greedy", "no_repeat_ngram": 0}
     beam = resolved("decoding.method=beam", "decoding.beams=8")
     assert beam.facts() == {"method": "beam", "beams": 8, "length_penalty": 1.0, "no_repeat_ngram": 0}
+    assert resolved("decoding.method=mbr").facts() == {
+        "method": "mbr", "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0, "samples": 8, "utility": "meteor",
+        "context_weight": 1.0, "context_candidates": False, "no_repeat_ngram": 0,
+    }  # fmt: skip
     drawn = {"method": "sample", "temperature": 0.7, "top_k": 0, "top_p": 0.9, "seed": 2, "no_repeat_ngram": 3}
     assert resolved(*(f"decoding.{name}={value}" for name, value in drawn.items())).facts() == drawn
 
@@ -30,7 +35,14 @@ def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
         (["decoding.method=sample", "decoding.top_p=0"], "greater than 0"),
         (["decoding.method=sample", "decoding.temperature=nan"], "finite"),
         (["decoding.method=beam", "decoding.length_penalty=inf"], "finite"),
-        (["decoding.method=nucleus"], "'greedy', 'beam' or 'sample'"),
+        (["decoding.method=nucleus"], "'greedy', 'beam', 'sample' or 'mbr'"),
+        (["decoding.method=sample", "decoding.samples=4"], "--set decoding.samples=4: sample decoding does not use it; "
+         "leave it out, or choose --decoding mbr"),
+        (["decoding.context_weight=0"], "greedy decoding does not use it; leave it out, or choose --decoding mbr"),
+        (["decoding.method=mbr", "decoding.beams=4"], "mbr decoding does not use it"),
+        (["decoding.method=mbr", "decoding.samples=1"], "greater than or equal to 2"),
+        (["decoding.method=mbr", "decoding.samples=1001"], "less than or equal to 1000"),
+        (["decoding.method=mbr", "decoding.utility=bleu"], "'meteor' or 'embedding'"),
         (["temporal.layers=2"], "section 'temporal': this command does not use it; it uses: decoding"),
     ],
 )  # fmt: skip
@@ -60,8 +72,24 @@ def test_no_two_decodings_have_one_label():
         Decoding(method="sample", seed=8),
         Decoding(method="sample", top_k=8),
         Decoding(method="sample", top_p=0.8),
+        Decoding(method="mbr"),
+        Decoding(method="mbr", samples=16),
+        Decoding(method="mbr", utility="embedding"),
+        Decoding(method="mbr", context_weight=0),
+        Decoding(method="mbr", context_candidates=True),
+        Decoding(method="mbr", seed=8),
     ]
     labels = [decoding.label() for decoding in decodings]
     assert labels[:4] == ["greedy", "greedy-no_repeat_ngram3", "beam", "beam-beams8"]
     assert len(set(labels)) == len(labels)
     assert Decoding(method="beam", beams=4).label() == "beam"
+
+
+def test_samples_share_the_options_of_sampling_and_two_seeds_share_no_sample():
+    options = {"temperature": 0.7, "top_k": 9, "top_p": 0.9, "no_repeat_ngram": 3}
+    decodings = sample_decodings(Decoding(method="mbr", samples=16, seed=5, **options))
+    seeds = [decoding.seed for decoding in decodings]
+    assert decodings == [Decoding(method="sample", seed=seed, **options) for seed in seeds]
+    assert sample_decodings(Decoding(method="mbr", samples=3, seed=5, **options)) == decodings[:3]
+    every = [each.seed for seed in range(100) for each in sample_decodings(Decoding(method="mbr", seed=seed))]
+    assert len(set(every)) == len(every) == 800

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.files.atomic import read_json, write_json
+from vsr_cli.runs.results import read_stored
 from vsr_cli.runs.run import Run
 
 
@@ -76,6 +77,20 @@ def test_each_decoding_has_an_evaluation_of_its_own_that_can_be_compared(vsr, ev
     assert answer.out.strip() == str(folder / "report.html")
     assert (folder / "report.md").read_text().startswith("# mine, test-beam-beams3: test split\n")
     assert "test-beam-beams3" in vsr(f"runs show {evaluated}").out
+
+
+def test_an_evaluation_by_minimum_bayes_risk_records_all_its_options_and_can_be_repeated(vsr, evaluated):
+    data = json.loads((evaluated / "evaluations/test/result.json").read_text())["data"]
+    options = {"samples": 3, "utility": "embedding", "context_weight": 0.5, "context_candidates": True, "top_p": 0.9}
+    words = " ".join(f"--set decoding.{name}={value}" for name, value in options.items())
+    result = json.loads(vsr(f"evaluate --data {data} --metrics bleu --decoding mbr {words} --json").out)
+    sampling = {"temperature": 1.0, "top_k": 0, "seed": 0, "no_repeat_ngram": 0}
+    assert result["decoding"] == {"method": "mbr", **sampling, **options}
+    assert all(f"|decoding.{name}:{value}|" in result["signature"] for name, value in options.items())
+
+    changed = "top_p0.9-samples3-utilityembedding-context_weight0.5-context_candidatesTrue"
+    stored = read_stored(evaluated, evaluated / f"evaluations/test-mbr-{changed}")
+    assert json.loads(vsr(stored.command.removeprefix("vsr ") + " --json").out) == result
 
 
 def test_compare_and_score_as_they_are_typed(vsr, evaluated):

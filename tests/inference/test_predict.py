@@ -24,6 +24,7 @@ from vsr_cli.plugin.discovery import registry
 
 EMPTY = Note(code="empty_text", detail="3.txt: holds no text", frame=2)
 SIZE, LENGTH = 32, 6
+GREEDY = Decoding()
 SMALL = ["model.width=16", "visual.size=32", f"text_decoder.length={LENGTH}", "image_decoder.channels=16"]
 
 
@@ -46,9 +47,9 @@ def model():
     return build_model(config, image_size=SIZE, training_texts=lambda: texts).eval()
 
 
-def predict(model, told: Story, resize: Resize = "stretch"):
+def predict(model, told: Story, resize: Resize = "stretch", decoding: Decoding = GREEDY):
     return predict_next(
-        model, told, context_frames=4, image_size=SIZE, resize=resize, decoding=Decoding(), device=torch.device("cpu")
+        model, told, context_frames=4, image_size=SIZE, resize=resize, decoding=decoding, device=torch.device("cpu")
     )
 
 
@@ -91,8 +92,10 @@ def test_frames_before_the_context_may_be_invalid():
     )
 
 
-def test_only_the_last_four_frames_matter(model):
-    long, short = predict(model, story(7)), predict(model, Story(id="ana", frames=story(7).frames[3:]))
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(method="mbr", samples=3)], ids=Decoding.label)
+def test_only_the_last_four_frames_matter(model, decoding):
+    last = Story(id="ana", frames=story(7).frames[3:])
+    long, short = (predict(model, each, decoding=decoding) for each in (story(7), last))
     assert long.text == short.text
     assert long.image.tobytes() == short.image.tobytes()
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vsr_cli.api import Frame, Options, Story, Survey, content_key
+from vsr_cli.api import Decoding, Frame, Options, Story, Survey, content_key
 from vsr_cli.api.text_loss import PLAIN, head_loss
 from vsr_plugins.datasets import StoryWorldOptions
 from vsr_plugins.datasets.storyworld.reader import StoryWorld
@@ -201,6 +201,13 @@ class Invents(GruDecoder):
         return super().generate(narrative, decoding) + len(self.vocabulary)
 
 
+class SamplesGreedily(GruDecoder):
+    """Ignores the decodings where it generates several texts at once."""
+
+    def generate_samples(self, narrative, decodings):
+        return torch.stack([self.generate(narrative, Decoding())] * len(decodings), dim=1)
+
+
 class CountsPadding(GruDecoder):
     def loss(self, narrative, ids, mask):
         return super().loss(narrative, ids, torch.ones_like(mask))
@@ -310,7 +317,7 @@ PARTS = {
     "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
     "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
     "text": (ReadsPadding, FitsItself),
-    "text_decoder": (Remembers, Rambles, Invents, CountsPadding, SmoothsAlways, SmoothsNever),
+    "text_decoder": (Remembers, Rambles, Invents, SamplesGreedily, CountsPadding, SmoothsAlways, SmoothsNever),
     "image_decoder": (Unbounded, LovesGrey, Indifferent, Paints),
     "dataset": (Shuffled, Twins, Boasts, Pictureless),
     "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets),

@@ -45,6 +45,7 @@ FINDINGS = [
     (broken.Remembers, "its text does not depend on a target", "depends on a target"),
     (broken.Rambles, "generates valid ids, and only padding after the end", "after the end of a text"),
     (broken.Invents, "generates valid ids, and only padding after the end", "raised IndexError"),
+    (broken.SamplesGreedily, "generates valid ids, and only padding after the end", "generate_samples generates other"),
     (broken.CountsPadding, PADDING, "outside of its mask change the loss"),
     (broken.SmoothsAlways, OBJECTIVE, "label smoothing changes its loss in evaluation mode"),
     (broken.SmoothsNever, OBJECTIVE, "label smoothing does not change its loss in training"),

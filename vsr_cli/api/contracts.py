@@ -221,7 +221,10 @@ class TextDecoder(Protocol):
         ...
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Return generated ids (B, T), padded after eos. There is no argument for a target."""
+        """Return generated ids (B, T), padded after eos. There is no argument for a target.
+
+        The method is never "mbr": that selects among texts that were sampled here.
+        """
         ...
 
 

@@ -1,7 +1,12 @@
-"""Options of text generation: greedy decoding, beam search or sampling, implemented in `vsr_cli.api.generation`."""
+"""Options of text generation: greedy decoding, beam search, sampling or minimum Bayes risk decoding.
+
+The first three are implemented in `vsr_cli.api.generation`; minimum Bayes risk decoding selects among samples of any
+text decoder, in `vsr_cli.model.mbr`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,11 +17,15 @@ from .component import Options, RandomSeed
 METHODS_THAT_USE: dict[str, tuple[str, ...]] = {
     "beams": ("beam",),
     "length_penalty": ("beam",),
-    "temperature": ("sample",),
-    "top_k": ("sample",),
-    "top_p": ("sample",),
-    "seed": ("sample",),
-    "no_repeat_ngram": ("greedy", "beam", "sample"),
+    "temperature": ("sample", "mbr"),
+    "top_k": ("sample", "mbr"),
+    "top_p": ("sample", "mbr"),
+    "seed": ("sample", "mbr"),
+    "samples": ("mbr",),
+    "utility": ("mbr",),
+    "context_weight": ("mbr",),
+    "context_candidates": ("mbr",),
+    "no_repeat_ngram": ("greedy", "beam", "sample", "mbr"),
 }
 """The methods that use each option."""
 
@@ -24,8 +33,8 @@ METHODS_THAT_USE: dict[str, tuple[str, ...]] = {
 class Decoding(Options):
     """Options of text generation. An option that the method does not use is refused."""
 
-    method: Literal["greedy", "beam", "sample"] = Field(
-        "greedy", description="greedy decoding, beam search, or sampling"
+    method: Literal["greedy", "beam", "sample", "mbr"] = Field(
+        "greedy", description="greedy decoding, beam search, sampling, or minimum Bayes risk decoding"
     )
     beams: int = Field(4, ge=1, le=1000, description="beam: number of beams")
     length_penalty: float = Field(
@@ -37,13 +46,23 @@ class Decoding(Options):
         1.0,
         ge=0.01,
         le=100,
-        description="sample: scores are divided by it; below 1 sharpens the distribution",
+        description="sample, mbr: scores are divided by it; below 1 sharpens the distribution",
     )
-    top_k: int = Field(0, ge=0, description="sample: sample from this many likeliest tokens; 0: from all")
+    top_k: int = Field(0, ge=0, description="sample, mbr: sample from this many likeliest tokens; 0: from all")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="sample: sample from the fewest likeliest tokens with this total probability"
+        1.0, gt=0, le=1, description="sample, mbr: sample from the fewest likeliest tokens with this total probability"
     )
-    seed: RandomSeed = Field(0, description="sample: random seed")
+    seed: RandomSeed = Field(0, description="sample, mbr: random seed")
+    samples: int = Field(8, ge=2, le=1000, description="mbr: number of sampled texts")
+    utility: Literal["meteor", "embedding"] = Field(
+        "meteor", description="mbr: similarity of two texts: METEOR of words, or cosine in the run's text space"
+    )
+    context_weight: float = Field(
+        1.0, ge=0, le=1000, description="mbr: weight of each context text as a reference; a sample has weight 1"
+    )
+    context_candidates: bool = Field(
+        False, description="mbr: whether the context texts can be selected, and samples that repeat one"
+    )
     no_repeat_ngram: int = Field(0, ge=0, description="no n-gram of this length occurs twice in a text; 0: no limit")
 
     @field_validator(*METHODS_THAT_USE)
@@ -66,3 +85,22 @@ class Decoding(Options):
         plain = type(self)(method=self.method).facts()
         changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain[name]]
         return "-".join([self.method, *changed])
+
+
+def sample_decodings(decoding: Decoding) -> list[Decoding]:
+    """Return the decoding of each sample of minimum Bayes risk decoding: sampling, each with a seed of its own.
+
+    The seeds are hashes of the seed of `decoding` and the index of the sample. So two seeds share no samples, and
+    more samples leave the first ones as they are.
+    """
+    assert decoding.method == "mbr", "only minimum Bayes risk decoding has samples"
+    shared = {name: value for name, value in decoding.facts().items() if "sample" in METHODS_THAT_USE.get(name, ())}
+    return [
+        Decoding.model_validate({**shared, "method": "sample", "seed": _seed_of_sample(decoding.seed, index)})
+        for index in range(decoding.samples)
+    ]
+
+
+def _seed_of_sample(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"{seed} {index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")  # the range of RandomSeed

@@ -53,6 +53,7 @@ def write(
     `state` is the state before the first token, `fixed` what the step reads and never changes; both have one entry per
     story, and may be empty. Padding and bos are never generated before eos.
     """
+    assert decoding.method != "mbr", "minimum Bayes risk decoding samples texts, and selects one of them elsewhere"
     scorer = _Scorer(step, fixed, vocabulary, decoding.no_repeat_ngram)
     padding = torch.full((len(context.mask), length), vocabulary.pad, device=context.mask.device)
     if decoding.method == "beam":

@@ -7,7 +7,7 @@ from typing import Literal
 Split = Literal["train", "validation", "test"]
 HeldOutSplit = Literal["validation", "test"]
 Protocol = Literal["held-out", "leaky"]
-DecodingMethod = Literal["greedy", "beam", "sample"]
+DecodingMethod = Literal["greedy", "beam", "sample", "mbr"]
 Resize = Literal["stretch", "letterbox", "crop"]
 Window = Literal["first", "sliding", "last"]
 ShortStories = Literal["drop", "pad"]

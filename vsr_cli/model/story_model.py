@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..api import Context, Decoding, Narrative, NextQuery, Target
+from ..api import Context, Decoding, GeneratesSamples, Narrative, NextQuery, Target
+from ..api.decoding import sample_decodings
 from ..config.schema import ObjectiveOptions
 from ..errors import PluginError
 from ..plugin.kinds import KIND_OF
 from ..plugin.shared_state import SharedState, shared_state
+from .embedding_spaces import EmbeddingSpaces
 from .find_nonfinite import narrated_not_finite
 from .losses.next_frame import NextFrame
 from .losses.term import ForwardPass, Gather, LossTerm
+from .mbr import select_texts
 from .parts import Parts
 from .shapes import expect_pair, expect_shape, expect_texts
 
@@ -132,9 +135,7 @@ class StoryModel(nn.Module):
         stories = len(context.mask)
         with self._watching():
             narrative = self.encode_context(context)
-            ids = self.text_decoder.generate(narrative, decoding)
-            self._check("text_decoder", "generated ids", ids, (stories, None))
-            texts = expect_texts(self.names["text_decoder"], self.text_decoder.detokenize(ids), stories)
+            texts = self._texts(narrative, decoding)
             generated = self.image_decoder(narrative)
             self._check("image_decoder", "images", generated, (stories, *context.last_image.shape[1:]))
         images = generated.float()
@@ -145,6 +146,40 @@ class StoryModel(nn.Module):
                 "train again, or report it to its authors"
             )
         return Prediction(texts=texts, images=images.clamp(0, 1), next=narrative.next)
+
+    def _texts(self, narrative: Narrative, decoding: Decoding) -> list[str]:
+        """Return B generated texts: by minimum Bayes risk decoding, those that are selected from samples."""
+        if decoding.method != "mbr":
+            return self._generated(narrative, decoding)
+        decodings, decoder = sample_decodings(decoding), self.text_decoder
+        if isinstance(decoder, GeneratesSamples):
+            ids = decoder.generate_samples(narrative, decodings)  # (B, S, T)
+            self._check("text_decoder", "generated samples", ids, (len(narrative.summary), len(decodings), None))
+            sampled = [self._detokenized(each) for each in ids.unbind(1)]
+        else:
+            sampled = [self._generated(narrative, each) for each in decodings]
+        embed = EmbeddingSpaces(self, narrative.summary.device).written
+        return select_texts(list(zip(*sampled, strict=True)), self._context_texts(narrative), decoding, embed=embed)
+
+    def _generated(self, narrative: Narrative, decoding: Decoding) -> list[str]:
+        ids = self.text_decoder.generate(narrative, decoding)
+        self._check("text_decoder", "generated ids", ids, (len(narrative.summary), None))
+        return self._detokenized(ids)
+
+    def _detokenized(self, ids: Tensor) -> list[str]:
+        return expect_texts(self.names["text_decoder"], self.text_decoder.detokenize(ids), len(ids))
+
+    def _context_texts(self, narrative: Narrative) -> list[list[str]]:
+        """Return the texts of the real frames of each context as the decoder would generate them: in its vocabulary."""
+        context = narrative.context
+        texts = [
+            [text for text, real in zip(*frames, strict=True) if real]
+            for frames in zip(context.texts, context.mask.tolist(), strict=True)
+        ]
+        distinct = list(dict.fromkeys(text for story in texts for text in story))
+        ids = torch.from_numpy(self.text_decoder.tokenize(distinct).ids).to(narrative.summary.device)
+        generated = dict(zip(distinct, self._detokenized(ids), strict=True))
+        return [[generated[text] for text in story] for story in texts]
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

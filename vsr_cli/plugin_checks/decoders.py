@@ -9,7 +9,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ..api import Decoding, TextObjective
+from ..api import Decoding, GeneratesSamples, Narrative, TextObjective
+from ..api.decoding import sample_decodings
 from ..model.story_model import StoryModel
 from .harness import Harness, describe, read, tokens
 from .outcomes import Check, require
@@ -17,7 +18,10 @@ from .outcomes import Check, require
 
 @torch.no_grad()
 def generates_valid_ids(harness: Harness) -> str | None:
-    """Generate by every decoding method, and compute the loss of the generated texts."""
+    """Generate by every decoding method, and compute the loss of the generated texts.
+
+    For minimum Bayes risk decoding, compare samples that are generated together with the same ones generated alone.
+    """
     model = harness.build()
     context, _ = read(model)
     narrative, decoder = model.encode_context(context), model.text_decoder
@@ -25,6 +29,9 @@ def generates_valid_ids(harness: Harness) -> str | None:
     end, padding = int(target[0][real[0]][-1]), target[~real]
     methods = get_args(Decoding.model_fields["method"].annotation)
     for method in methods:
+        if method == "mbr":
+            _check_samples(model, narrative)
+            continue
         ids = decoder.generate(narrative, Decoding.model_validate({"method": method}))
         where = f"by {method}"
         wanted = f"(B, T) int64, B = {len(context.mask)}"
@@ -46,6 +53,22 @@ def generates_valid_ids(harness: Harness) -> str | None:
             "detokenize returned no text for a row",
         )
     return ", ".join(methods)
+
+
+def _check_samples(model: StoryModel, narrative: Narrative) -> None:
+    decoder, how = model.text_decoder, Decoding(method="mbr", samples=2)
+    alone = [decoder.generate(narrative, each) for each in sample_decodings(how)]
+    if isinstance(decoder, GeneratesSamples):
+        samples = decoder.generate_samples(narrative, sample_decodings(how))  # (B, S, T)
+        form = f"(B, S, T) int64, B = {len(narrative.summary)}, S = {len(alone)}"
+        fits = samples.dim() == 3 and samples.shape[1] == len(alone)
+        require(fits, f"generate_samples generated {describe(samples)}, not {form}")
+        require(
+            all(one.equal(two) for one, two in zip(alone, samples.unbind(1), strict=True)),
+            "generate_samples generates other texts than generate does for the same decodings",
+        )
+    texts = model.predict(narrative.context, how).texts
+    require(len(texts) == len(narrative.summary), f"by mbr: predicted {len(texts)} texts")
 
 
 @torch.no_grad()
