@@ -15,6 +15,7 @@ from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.model.mbr import meteor_utilities, select_text, select_texts
+from vsr_cli.model.story_model import SAMPLES_TOGETHER
 from vsr_cli.plugin.discovery import registry
 
 B, K, SIZE, LENGTH = 3, 4, 32, 6
@@ -169,8 +170,8 @@ def test_context_texts_are_compared_as_the_decoder_would_generate_them(model, co
     assert [len(story) for story in contexts] == [K, K, 2]  # without repeated frames
 
 
-def test_a_decoder_that_generates_samples_together_is_asked_once(model, context, monkeypatch):
-    how, asked = mbr(samples=4), []
+def test_a_decoder_generates_samples_together_if_it_can_but_no_more_than_fit_in_memory(model, context, monkeypatch):
+    how, asked = mbr(samples=SAMPLES_TOGETHER + 2), []
     expected = model.predict(context, how).texts
 
     def generate_samples(narrative, decodings):
@@ -180,4 +181,4 @@ def test_a_decoder_that_generates_samples_together_is_asked_once(model, context,
     decoder = model.text_decoder
     monkeypatch.setattr(decoder, "generate_samples", generate_samples, raising=False)
     assert model.predict(context, how).texts == expected
-    assert asked == [sample_decodings(how)]
+    assert asked == [sample_decodings(how)[:SAMPLES_TOGETHER], sample_decodings(how)[SAMPLES_TOGETHER:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,9 @@ from .losses.term import ForwardPass, Gather, LossTerm
 from .mbr import select_texts
 from .parts import Parts
 from .shapes import expect_pair, expect_shape, expect_texts
+
+SAMPLES_TOGETHER = 16
+"""Samples of each story that a decoder generates at once, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +154,21 @@ class StoryModel(nn.Module):
         """Return B generated texts: by minimum Bayes risk decoding, those that are selected from samples."""
         if decoding.method != "mbr":
             return self._generated(narrative, decoding)
-        decodings, decoder = sample_decodings(decoding), self.text_decoder
-        if isinstance(decoder, GeneratesSamples):
-            ids = decoder.generate_samples(narrative, decodings)  # (B, S, T)
-            self._check("text_decoder", "generated samples", ids, (len(narrative.summary), len(decodings), None))
-            sampled = [self._detokenized(each) for each in ids.unbind(1)]
-        else:
-            sampled = [self._generated(narrative, each) for each in decodings]
+        samples = list(zip(*self._samples(narrative, sample_decodings(decoding)), strict=True))  # B tuples of S
         embed = EmbeddingSpaces(self, narrative.summary.device).written
-        return select_texts(list(zip(*sampled, strict=True)), self._context_texts(narrative), decoding, embed=embed)
+        return select_texts(samples, self._context_texts(narrative), decoding, embed=embed)
+
+    def _samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Iterator[list[str]]:
+        """Yield B texts for each decoding, generated together where the decoder can, up to `SAMPLES_TOGETHER`."""
+        decoder = self.text_decoder
+        if not isinstance(decoder, GeneratesSamples):
+            yield from (self._generated(narrative, each) for each in decodings)
+            return
+        for start in range(0, len(decodings), SAMPLES_TOGETHER):
+            part = decodings[start : start + SAMPLES_TOGETHER]
+            ids = decoder.generate_samples(narrative, part)  # (B, S, T)
+            self._check("text_decoder", "generated samples", ids, (len(narrative.summary), len(part), None))
+            yield from (self._detokenized(each) for each in ids.unbind(1))
 
     def _generated(self, narrative: Narrative, decoding: Decoding) -> list[str]:
         ids = self.text_decoder.generate(narrative, decoding)
