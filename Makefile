@@ -37,7 +37,7 @@ install: $(STAMP)
 
 # Where Python may not keep what it translates, as in many containers, each command would do it anew, for ten seconds.
 # torch and torchvision must come from one index, or torchvision's compiled operators do not load: so no local wheels.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt vsr_cli/__init__.py
 	@echo "installing into .venv: $(if $(TORCH),PyTorch for $(TORCH),about 6 GB, of which 4 serve NVIDIA GPUs alone; TORCH=cpu takes 2 GB)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv

@@ -1,3 +1,3 @@
 """Visual story reasoning on the command line: four (image, text) pairs in, the fifth out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
