@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import signal
@@ -85,6 +85,15 @@ def forget_precision() -> None:
         state.AcceleratorState._reset_state()
 
 
+@pytest.fixture
+def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use empty caches of torch and of the Hub, with downloads off, and return their folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def small_settings(precision: str) -> list[str]:
     """Return settings with which the tiny preset trains in a second."""
@@ -115,7 +124,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def train_small(small_data: Path, small_settings: list[str]) -> Callable:
-    """Train a small model: train_small(folder, "training.epochs=3") gives the run."""
+    """Train a small model: train_small(folder, "training.epochs=3") returns the run."""
     from vsr_cli.cli.settings import train_config
     from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.data.prepared import open_prepared
@@ -133,7 +142,7 @@ def train_small(small_data: Path, small_settings: list[str]) -> Callable:
 
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Let something happen in the model's n-th training step: at_step(3, act), where act takes and gives the losses."""
+    """Replace the losses of the n-th training step: at_step(3, act), where act takes and returns losses."""
     from vsr_cli.model.story_model import StoryModel
 
     forward, calls, acts = StoryModel.losses, [], {}

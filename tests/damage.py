@@ -1,4 +1,4 @@
-"""Ways in which a file is damaged, for tests that nothing of it goes unnoticed."""
+"""Random damage to files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def damage(path: Path, random: np.random.Generator) -> str:
     elif way == "cut":
         path.write_bytes(content[: int(random.integers(len(content)))])
     else:
-        # As often in the head of a file, where formats keep what they are about, as anywhere.
+        # As often in the head of a file, where formats have their metadata, as anywhere.
         at = int(random.integers(min(len(content), 2000) if random.random() < 0.5 else len(content)))
         content[at] ^= 1 << int(random.integers(8))
         path.write_bytes(content)

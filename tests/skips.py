@@ -1,4 +1,4 @@
-"""Which tests may be skipped where everything they need has been installed: in CI, every other skip is a failure."""
+"""In CI a test may be skipped only for these reasons."""
 
 from __future__ import annotations
 

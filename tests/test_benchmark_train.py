@@ -51,7 +51,7 @@ def ours(name):
     return name
 
 
-def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
+def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
     baselines = load("plain_training")
     baselines.write_tokenizer(tmp_path / "tokenizer.json")
     chosen = ["visual.weights=random", "text.weights=random", f"text.tokenizer={tmp_path / 'tokenizer.json'}"]
@@ -61,17 +61,17 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
     plain.load_state_dict({name: model.state_dict()[ours(name)] for name in plain.state_dict()})
     assert {ours(name) for name in plain.state_dict()} == model.state_dict().keys()
 
-    told = baselines.pairs(2)
+    stories = baselines.pairs(2)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    ids = baselines.context_ids(tokenizer, [text for story in told for _, text in story[:4]])
+    ids = baselines.context_ids(tokenizer, [text for story in stories for _, text in story[:4]])
     mask = (ids != baselines.PAD).long()
-    answer = baselines.target_ids(tokenizer, [story[4][1] for story in told])
-    pictures = torch.stack([torch.stack([baselines.open_picture(image) for image, _ in story]) for story in told])
+    answer = baselines.target_ids(tokenizer, [story[4][1] for story in stories])
+    pictures = torch.stack([torch.stack([baselines.open_picture(image) for image, _ in story]) for story in stories])
     theirs = plain.losses(*plain.encode(pictures[:, :4].flatten(0, 1), ids, mask), answer, pictures[:, 4])
     theirs["loss"].backward()
 
-    tokens = model.text.tokenize([text for story in told for _, text in story[:4]])
-    wanted = model.text_decoder.tokenize([story[4][1] for story in told])
+    tokens = model.text.tokenize([text for story in stories for _, text in story[:4]])
+    wanted = model.text_decoder.tokenize([story[4][1] for story in stories])
     assert np.array_equal(tokens.ids, ids)
     assert np.array_equal(wanted.ids, answer)
     bytes_of = (pictures[:, :4].flatten(0, 1) * 255).round().to(torch.uint8)
@@ -84,7 +84,7 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
         last_image=pictures[:, 3],
         story=torch.arange(2),
         text_row=torch.arange(8).view(2, 4),
-        texts=[[text for _, text in story[:4]] for story in told],
+        texts=[[text for _, text in story[:4]] for story in stories],
         images=lambda: pictures[:, :4],
     )
     got = model(context, Target(ids=answer, mask=torch.from_numpy(wanted.mask), image=pictures[:, 4]))
@@ -98,14 +98,14 @@ def test_the_rivals_model_has_the_losses_and_gradients_of_vsr(tmp_path):
             torch.testing.assert_close(slopes[ours(name)].grad, weight.grad, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_it_compares_all_three_in_one_go():
+def test_benchmark_compares_all_three():
     words = ["--stories=4", "--baseline-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
     ran = subprocess.run(
         [sys.executable, BENCHMARKS / "train.py", *words, "--grow", "20"], capture_output=True, text=True, check=True
     )
-    told = json.loads(ran.stdout)
-    assert [result["batch_size"] for result in told["results"]] == [2]
-    for result in told["results"]:
+    report = json.loads(ran.stdout)
+    assert [result["batch_size"] for result in report["results"]] == [2]
+    for result in report["results"]:
         baselines = result["baselines"]
         assert baselines.keys() == {"plain", "loader", "vsr"}
         assert all(row["rate"] > 0 and row["peak_mib"] > 100 for row in baselines.values())
@@ -115,6 +115,6 @@ def test_it_compares_all_three_in_one_go():
         assert head < ours["story_flops"] < 2 * head
         assert ours["over_the_limit"] == pytest.approx(ours["matmul_rate"] / (ours["story_flops"] * ours["rate"]))
         assert ours["ten_epochs_seconds"] > ours["prepare_seconds"]
-    (grown,) = told["growth"]
+    (grown,) = report["growth"]
     assert grown["stories"] == 20
     assert grown["rate"] > 0

@@ -1,4 +1,4 @@
-"""That what other people name or write is shown, and neither commands the terminal nor passes for a line of ours."""
+"""Names and texts are escaped on the terminal, and stdout is reserved for results."""
 
 import ast
 import io
@@ -30,7 +30,7 @@ SHOWN = r"a\x1b]0;pwned\x07\x1b[31mred\r\nerror: b\x9b2J\u202etxt\x7f"
 MARKED = "[red]x[/red] [/] [/blue] :bomb: [link=file:///etc]y[/link] \\[bold]"
 
 
-def test_every_acting_character_has_an_escape_that_shows():
+def test_control_characters_are_escaped():
     for character in ACTING:
         shown = visible(f"a{character}b")
         assert re.fullmatch(r"a\\(n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4})b", shown), ascii(character)
@@ -40,7 +40,7 @@ def test_every_acting_character_has_an_escape_that_shows():
     assert visible_lines("a\n\tb\x1b") == "a\n\tb\\x1b"
 
 
-def test_json_means_the_same_and_holds_none_of_them():
+def test_json_has_no_control_characters():
     value = {"".join(ACTING): ["狐", *ACTING]}
     text = visible_json(json.dumps(value, ensure_ascii=False))
     assert json.loads(text) == value
@@ -93,7 +93,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_name_is_shown_on_one_line_as_it_is(shown, way):
+def test_names_are_printed_on_one_line(shown, way):
     plain = shown(lambda: WAYS[way]("plain"))
     assert "plain" in plain
     for name, expected in ((NAME, SHOWN), (MARKED, MARKED)):
@@ -103,13 +103,13 @@ def test_a_name_is_shown_on_one_line_as_it_is(shown, way):
         assert not set(written) & (set(ACTING) - {"\n"})
 
 
-def test_what_is_a_rich_text_already_acts_no_more(shown):
+def test_rich_texts_are_escaped(shown):
     written = shown(lambda: console.out.print(Text(NAME)))
     assert not set(written) & (set(ACTING) - {"\n"})
     assert r"\x1b]0;pwned" in written
 
 
-def test_a_bar_shows_its_description_as_it_is(shown):
+def test_progress_bar_descriptions_are_escaped(shown):
     def run():
         console.err._force_terminal = console.err.is_interactive = True
         try:
@@ -127,19 +127,19 @@ def test_a_bar_shows_its_description_as_it_is(shown):
     assert "\x9b" not in written
 
 
-def test_live_lines_act_no_more(shown):
+def test_live_lines_are_escaped(shown):
     written = shown(lambda: live(NAME))
     assert SHOWN in written
     assert not {"\x9b", "\x07", "\u202e"} & set(written)
 
 
-def test_each_of_several_mistakes_is_a_line_and_a_name_begins_none(shown):
+def test_several_errors_are_one_line_each(shown):
     error = VsrError("one: no\nerror: forged", "two: no")
     assert shown(lambda: console.fail(*error.lines)) == "error: one: no\\nerror: forged\nerror: two: no\n"
     assert str(VsrError("one", "two")) == "one\ntwo"
 
 
-def test_markup_is_in_literal_patterns_of_one_place():
+def test_rich_markup_is_used_in_one_module():
     """Whatever else holds a tag of rich's would show it as it is, and whatever interprets tags would those of names."""
     tags = re.compile(r"\[/?(?:bold|dim|red|green|yellow|blue|cyan|magenta|italic)[ \w]*\]|\[/\]")
     for path in sorted(PROGRAM.rglob("*.py")):
@@ -167,7 +167,7 @@ def test_markup_is_in_literal_patterns_of_one_place():
 # What others print, while a command runs.
 
 
-def test_every_command_keeps_stdout_for_its_results():
+def test_stdout_is_reserved_for_results():
     commands = leaves(command_line())
     assert len(commands) > 15
     assert [command.name for command in commands if not isinstance(command, Command)] == []
@@ -190,7 +190,7 @@ print("after")
 """
 
 
-def test_only_results_reach_stdout_and_what_others_print_reaches_stderr():
+def test_prints_of_libraries_reach_stderr():
     done = subprocess.run([sys.executable, "-c", PRINTS], capture_output=True, text=True, check=True)
     assert done.stdout == '{"a": "\\u001b"}\na table\nafter\n'
     for said in ("printed", "written", "to the old stdout", "by C", "by a child", "warned \\x1b[31m", "logged \\x1b]0"):
@@ -198,14 +198,14 @@ def test_only_results_reach_stdout_and_what_others_print_reaches_stderr():
     assert not set(done.stderr) & (set(ACTING) - {"\n"})
 
 
-def test_a_closed_stdout_is_said_where_there_is_a_result_to_write():
+def test_closed_stdout_is_an_error_for_results():
     line = f"{sys.executable} -m vsr_cli plugins list --json >&-"
     done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: stdout is closed")
 
 
-def test_progress_bars_of_libraries_still_return_to_the_lines_start():
+def test_progress_bars_of_libraries_keep_carriage_returns():
     stream = io.StringIO()
     wrapped = console._VisibleStream(stream)
     wrapped.write("\rfetching 5 %")

@@ -11,7 +11,7 @@ def _no_launcher(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_process_alone_does_everything():
+def test_single_process_is_the_main_process():
     assert (launch.process_count(), launch.is_main(), launch.speaks()) == (1, True, True)
 
 
@@ -28,13 +28,13 @@ def test_a_process_alone_does_everything():
         ({"RANK": "5"}, (1, True, True)),  # of something else: no launcher leaves out how many there are
     ],
 )
-def test_a_launched_process_knows_its_place(monkeypatch, environment, expected):
+def test_launched_process_knows_its_rank(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert (launch.process_count(), launch.is_main(), launch.speaks()) == expected
 
 
-def test_a_quiet_process_leaves_the_line_to_the_one_that_speaks(monkeypatch, capsys):
+def test_errors_are_reported_by_one_process(monkeypatch, capsys):
     from vsr_cli import console
 
     waited = []
@@ -47,7 +47,7 @@ def test_a_quiet_process_leaves_the_line_to_the_one_that_speaks(monkeypatch, cap
 
 
 @pytest.mark.parametrize("named", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
-def test_waiting_threads_soon_sleep_unless_someone_has_said_how_they_wait(monkeypatch, named):
+def test_idle_threads_sleep_unless_configured(monkeypatch, named):
     environment = {named: "active"} if named else {}
     monkeypatch.setattr(launch.os, "environ", environment)
     monkeypatch.setattr(launch, "CPU_QUOTA", Path("no such file"))
@@ -67,7 +67,7 @@ def test_waiting_threads_soon_sleep_unless_someone_has_said_how_they_wait(monkey
         ("", None, 8, None),
     ],
 )
-def test_a_container_has_no_more_threads_than_its_quota_of_cores(monkeypatch, tmp_path, quota, chosen, cores, threads):
+def test_threads_are_limited_to_the_cpu_quota(monkeypatch, tmp_path, quota, chosen, cores, threads):
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
     environment = {"OMP_NUM_THREADS": chosen} if chosen else {}
     monkeypatch.setattr(launch, "CPU_QUOTA", tmp_path / "cpu.max")

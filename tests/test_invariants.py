@@ -1,4 +1,4 @@
-"""What ARCHITECTURE.md promises of the whole program, held by reading its source and by running it."""
+"""The invariants of ARCHITECTURE.md, checked on the source and by running commands."""
 
 import ast
 import json
@@ -164,18 +164,18 @@ def answers(tmp_path_factory) -> dict[tuple[str, ...], tuple[dict, str]]:
     return found
 
 
-def test_no_answer_and_no_mistake_imports_what_is_heavy(answers):
+def test_help_and_usage_errors_import_nothing_heavy(answers):
     assert {words: record["heavy"] for words, (record, _) in answers.items() if record["heavy"]} == {}
 
 
 @pytest.mark.parametrize("words", ANSWERS, ids=" ".join)
-def test_an_answer_is_given_without_complaint(answers, words):
+def test_light_commands_write_nothing_to_stderr(answers, words):
     record, said = answers[tuple(words)]
     assert (record["code"], said) == (0, "")
 
 
 @pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
-def test_a_mistake_is_one_line_and_exit_code_2(answers, words):
+def test_usage_error_is_one_line_and_exit_code_2(answers, words):
     record, said = answers[words]
     assert record["code"] == 2
     assert len(said.splitlines()) == 1
@@ -185,7 +185,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(answers, words):
 
 
 @pytest.mark.parametrize("words", TOGETHER, ids=" ".join)
-def test_all_mistakes_of_a_command_line_are_told_at_once(answers, words):
+def test_all_usage_errors_are_reported_together(answers, words):
     record, said = answers[words]
     assert record["code"] == 2
     assert [part for part in TOGETHER[words] if part not in said] == []
@@ -199,7 +199,7 @@ HEAVY_API = {f"vsr_cli.api.{name}" for name in ("context_memory", "generation", 
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=short)
-def test_a_plugin_imports_nothing_of_ours_but_the_api(path):
+def test_plugins_import_only_the_api(path):
     home = ".".join(module_of(path)[:2]) if SHIPPED in path.parents else module_of(path)[0]
     for module, names, line in imported(path):
         where = f"{short(path)}:{line} imports {module}"
@@ -211,7 +211,7 @@ def test_a_plugin_imports_nothing_of_ours_but_the_api(path):
             assert shared or f"{module}.".startswith(f"{home}."), where
 
 
-def test_a_component_is_built_by_its_own_plugin():
+def test_components_are_built_by_their_own_plugin():
     found = discover(OURS, disabled=set())
     assert found.broken == ()
     folder = {point.name: point.value for point in OURS}
@@ -251,7 +251,7 @@ OWN_LOADERS = {"_from_config", "from_config"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_nothing_that_is_loaded_brings_code_of_its_own(path):
+def test_loaders_set_trust_remote_code_false(path):
     parsed = tree(path)
     called = {id(node.func) for node in ast.walk(parsed) if isinstance(node, ast.Call)}
     for node in ast.walk(parsed):
@@ -266,14 +266,14 @@ def test_nothing_that_is_loaded_brings_code_of_its_own(path):
             assert given.get("trust_remote_code") == "False", f"{where}: {name} without trust_remote_code=False"
 
 
-def test_the_datasets_library_is_one_that_runs_no_scripts():
+def test_datasets_library_runs_no_scripts():
     """Its `load_dataset_builder` takes no such argument any more; version 4 did away with what that forbade."""
     bounds = [each for each in requires("vsr-cli") if re.match(r"datasets\b", each)]
     assert bounds
     assert all(int(re.search(r">=\s*(\d+)", bound)[1]) >= 4 for bound in bounds)
 
 
-def test_the_calls_that_load_are_found():
+def test_loader_calls_are_found():
     found = sum(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOADERS
         for path in SOURCES
@@ -282,7 +282,7 @@ def test_the_calls_that_load_are_found():
     assert found >= 15
 
 
-# 4. A lower floor never imports a higher one.
+# 4. A lower layer never imports a higher one.
 
 LAYERS = (
     ("__init__", "errors", "console", "progress", "escaping", "files", "distributed_env", "offline", "system_errors"),
@@ -302,7 +302,7 @@ SIBLINGS = {"training", "evaluation", "plugin_checks"}
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if PROGRAM in path.parents], ids=short)
-def test_a_module_imports_only_from_its_own_layer_or_lower_ones(path):
+def test_modules_import_only_from_their_own_or_lower_layers(path):
     own = module_of(path)[1]
     for module, names, line in imported(path):
         if module.split(".")[0] != "vsr_cli":
@@ -345,12 +345,12 @@ def test_no_broad_except_outside_discovery_and_checks(path):
 # 6. Everything that can be extended or chosen is described.
 
 
-def test_the_hooks_are_those_of_the_kinds_and_each_is_specified():
+def test_every_kind_has_a_documented_hook():
     assert {name for name in vars(hookspecs) if name.startswith("vsr_")} == {kind.hook for kind in KINDS}
     assert [kind.hook for kind in KINDS if "`build(options" not in (getattr(hookspecs, kind.hook).__doc__ or "")] == []
 
 
-def test_the_code_of_the_lesson_is_that_of_the_example():
+def test_tutorial_code_equals_the_example():
     blocks = re.findall(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", LESSON.read_text(encoding="utf-8"), re.M | re.S)
     assert {Path(path).name for path, _ in blocks} == {"pyproject.toml", "__init__.py", "model.py"}
     for path, code in blocks:
@@ -358,7 +358,7 @@ def test_the_code_of_the_lesson_is_that_of_the_example():
 
 
 @pytest.mark.parametrize("entry", discover(OURS, disabled=set()).provided, ids=lambda entry: entry.component.name)
-def test_every_shipped_component_and_each_of_its_options_is_described(entry):
+def test_every_component_and_option_is_described(entry):
     assert entry.component.summary.strip()
     assert "\n" not in entry.component.summary
     fields = entry.component.options.model_fields

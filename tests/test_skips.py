@@ -1,4 +1,4 @@
-"""In CI no test is skipped for want of something that could have been installed."""
+"""In CI a skipped test fails unless its reason is allowed."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from .skips import ALLOWED, fail_unexpected_skip
 
 
 def skipped(reason: str) -> pytest.TestReport:
-    place = ("tests/test_it.py", 3, f"Skipped: {reason}")
+    location = ("tests/test_it.py", 3, f"Skipped: {reason}")
     return pytest.TestReport(
-        "tests/test_it.py::test_it", ("tests/test_it.py", 3, "test_it"), {}, "skipped", place, "setup"
+        "tests/test_it.py::test_it", ("tests/test_it.py", 3, "test_it"), {}, "skipped", location, "setup"
     )
 
 
@@ -29,7 +29,7 @@ def test_a_skip_fails_in_ci_unless_its_reason_is_allowed(reason, environment, ou
         assert str(report.longrepr).startswith(f"Skipped: {reason}: may not be skipped where CI=true")
 
 
-def test_an_expected_failure_is_no_skip():
+def test_expected_failure_is_not_a_skip():
     report = skipped("expected")
     report.wasxfail = "expected"
     fail_unexpected_skip(report, {"CI": "true"})

@@ -1,4 +1,4 @@
-"""What the operating system refuses is not blamed on a file's content, and says what helps."""
+"""Errors of the operating system are not reported as damage, and name a remedy."""
 
 import errno
 import os
@@ -58,7 +58,7 @@ READERS = ("json", "shard", "weights", "picture", "digest", "decoding", "story")
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_too_many_open_files_are_no_damage_and_no_defect_of_a_story(tmp_path, kind):
+def test_too_many_open_files_is_not_reported_as_damage(tmp_path, kind):
     read = readers(tmp_path)[kind]
     with pytest.raises(VsrError, match=r"Too many open files; .*ulimit -n") as raised, no_file_left():
         read()
@@ -67,7 +67,7 @@ def test_too_many_open_files_are_no_damage_and_no_defect_of_a_story(tmp_path, ki
     assert not isinstance(read(), Rejected)
 
 
-def test_rows_of_more_files_than_may_be_open_are_read_a_few_at_a_time(tmp_path):
+def test_rows_of_many_files_are_read_within_the_file_limit(tmp_path):
     paths = [tmp_path / f"{number}.safetensors" for number in range(200)]
     for number, path in enumerate(paths):
         save_shard(path, {"rows": np.full(1, number, np.uint8)})
@@ -91,7 +91,7 @@ def test_rows_of_more_files_than_may_be_open_are_read_a_few_at_a_time(tmp_path):
         (errno.EIO, "the disk or the network reports an error"),
     ],
 )
-def test_a_map_that_the_system_refuses_says_why(tmp_path, monkeypatch, number, says):
+def test_refused_memory_map_names_the_reason(tmp_path, monkeypatch, number, says):
     save_shard(tmp_path / "a.safetensors", {"rows": np.zeros(3)})
 
     def refuse(*_, **__):
@@ -104,7 +104,7 @@ def test_a_map_that_the_system_refuses_says_why(tmp_path, monkeypatch, number, s
     assert "cut short" not in str(raised.value)
 
 
-def test_an_error_about_the_content_is_left_to_the_reader(tmp_path):
+def test_content_errors_are_left_to_the_reader(tmp_path):
     (tmp_path / "a").touch()
     for error in (ValueError("not JSON"), FileNotFoundError(errno.ENOENT, "none"), IsADirectoryError(21, "a folder")):
         refuse_system_error(error, tmp_path / "a")
@@ -113,7 +113,7 @@ def test_an_error_about_the_content_is_left_to_the_reader(tmp_path):
     refuse_exhaustion(MemoryError(), tmp_path / "a")  # a damaged image asks for more than there is
 
 
-def test_memory_that_is_used_up_is_no_defect_of_an_image(tmp_path, monkeypatch):
+def test_out_of_memory_is_not_reported_as_image_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(system_errors, "memory_is_left", lambda: False)
     with pytest.raises(VsrError, match="memory"):
         refuse_exhaustion(MemoryError(), tmp_path)
@@ -121,22 +121,22 @@ def test_memory_that_is_used_up_is_no_defect_of_an_image(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize(
-    ("place", "remedy"),
+    ("name", "remedy"),
     [
         ("out/a.json", "write to another disk"),
         ("cache/features/a", "VSR_CACHE"),
         ("tmp/.vsr-scratch.x.vsr-tmp/data", "TMPDIR"),
     ],
 )
-def test_no_space_names_the_path_and_the_setting_that_moves_it(tmp_path, monkeypatch, number, place, remedy):
+def test_full_disk_names_path_and_setting(tmp_path, monkeypatch, number, name, remedy):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    said = describe_os_error(OSError(number, "library's own words"), tmp_path / place)
-    assert said.startswith(f"{tmp_path / place}: {os.strerror(number)}; free some space")
+    said = describe_os_error(OSError(number, "library's own words"), tmp_path / name)
+    assert said.startswith(f"{tmp_path / name}: {os.strerror(number)}; free some space")
     assert [word for word in ("--out", "write to another disk", "VSR_CACHE", "TMPDIR") if word in said] == [remedy]
 
 
-def test_predictions_that_do_not_fit_tmpdir_name_it(tmp_path, monkeypatch):
+def test_full_tmpdir_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

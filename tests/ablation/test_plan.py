@@ -21,20 +21,20 @@ AXES = [
 ]
 
 
-def test_product_and_one_at_a_time():
+def test_product_and_one_at_a_time_plans():
     every = [label_of(values, AXES) for values in combinations(AXES, one_at_a_time=False)]
     assert every == [f"{name} model.width={width}" for name in ("gru", "lstm", "mean") for width in (8, 16)]
     single = [label_of(values, AXES) for values in combinations(AXES, one_at_a_time=True)]
     assert single == ["gru model.width=8", "lstm model.width=8", "mean model.width=8", "gru model.width=16"]
 
 
-def test_without_variation_there_is_one_combination():
+def test_plan_without_variation_has_one_combination():
     axes = part_axes({"temporal": ["gru"], "fusion": []})
     assert [label_of(values, axes) for values in combinations(axes, one_at_a_time=True)] == ["default"]
     assert combinations([], one_at_a_time=False) == [{}]
 
 
-def test_a_grid_is_read_as_typed():
+def test_grid_values_are_parsed_in_order():
     assert grid_axes(["model.width=128, 256", "text-decoder.length=8"]) == [
         Axis("model.width", ("128", "256")),
         Axis("text_decoder.length", ("8",)),
@@ -65,14 +65,14 @@ def test_a_setting_varies_in_one_place_only():
         check_axes(AXES, ["training.epochs=3", "model.width=4"])
 
 
-def test_every_combination_has_its_first_seed_before_any_has_its_second():
+def test_first_seeds_run_before_second_seeds():
     made = make_cells([Combination("a", {}), Combination("b", {})], [settings(1), settings(2)], 2)
     assert [(cell.combination, cell.seed) for cell in made] == [(0, 5), (1, 5), (0, 6), (1, 6)]
     assert [cell.settings["training"]["seed"] for cell in made] == [5, 5, 6, 6]
     assert {cell.settings["model"]["width"] for cell in made if cell.combination == 0} == {1}
 
 
-def test_folders_have_names_of_their_own():
+def test_cell_folders_have_distinct_names():
     long = "text=" + "x" * 80
     made = make_cells([Combination(f"{long}/a", {}), Combination(f"{long}/b", {})], [settings(1), settings(2)], 2)
     assert len({cell.name for cell in made}) == 4

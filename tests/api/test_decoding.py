@@ -1,4 +1,4 @@
-"""What can be said of decoding, and what is kept of it."""
+"""Decoding options: validation, and what a run stores of them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def resolved(*assignments):
     return resolve_decoding(registry(), parse_set(assignments))
 
 
-def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
+def test_default_decoding_is_greedy_and_drops_unused_options():
     assert resolved().facts() == {"method": "greedy", "no_repeat_ngram": 0}
     beam = resolved("decoding.method=beam", "decoding.beams=8")
     assert beam.facts() == {"method": "beam", "beams": 8, "length_penalty": 1.0, "no_repeat_ngram": 0}
@@ -21,8 +21,8 @@ def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
         "method": "mbr", "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0, "samples": 8, "utility": "meteor",
         "context_weight": 1.0, "context_candidates": False, "no_repeat_ngram": 0,
     }  # fmt: skip
-    drawn = {"method": "sample", "temperature": 0.7, "top_k": 0, "top_p": 0.9, "seed": 2, "no_repeat_ngram": 3}
-    assert resolved(*(f"decoding.{name}={value}" for name, value in drawn.items())).facts() == drawn
+    sampling = {"method": "sample", "temperature": 0.7, "top_k": 0, "top_p": 0.9, "seed": 2, "no_repeat_ngram": 3}
+    assert resolved(*(f"decoding.{name}={value}" for name, value in sampling.items())).facts() == sampling
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_the_default_is_greedy_and_only_what_its_method_reads_is_kept():
         (["temporal.layers=2"], "section 'temporal': this command does not use it; it uses: decoding"),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_line_and_told_with_what_helps(assignments, said):
+def test_invalid_decoding_is_one_line_with_remedy(assignments, said):
     with pytest.raises(VsrError) as error:
         resolved(*assignments)
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_mistakes_of_metrics_and_decoding_are_told_together():
+def test_errors_of_metrics_and_decoding_are_reported_together():
     layers = parse_set(["metrics.bleu.case=no", "decoding.beems=2", "decoding.seed=1"])
     with pytest.raises(VsrError) as error:
         resolve_evaluation(registry(), ["bleu"], layers)
@@ -61,7 +61,7 @@ def test_mistakes_of_metrics_and_decoding_are_told_together():
     assert [part in line for part, line in zip(["'case'", "--decoding sample", "'beems'"], lines, strict=True)]
 
 
-def test_no_two_decodings_have_one_label():
+def test_decodings_have_distinct_labels():
     decodings = [
         Decoding(),
         Decoding(no_repeat_ngram=3),
@@ -85,7 +85,7 @@ def test_no_two_decodings_have_one_label():
     assert Decoding(method="beam", beams=4).label() == "beam"
 
 
-def test_samples_share_the_options_of_sampling_and_two_seeds_share_no_sample():
+def test_mbr_samples_share_options_and_have_distinct_seeds():
     options = {"temperature": 0.7, "top_k": 9, "top_p": 0.9, "no_repeat_ngram": 3}
     decodings = sample_decodings(Decoding(method="mbr", samples=16, seed=5, **options))
     seeds = [decoding.seed for decoding in decodings]

@@ -1,4 +1,4 @@
-"""Models and runs of other people: they execute nothing and reach nothing."""
+"""Models and runs from other people execute no code and open no connection."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def write_model(folder: Path, name: str = "config.json", settings: dict | None =
     [(name, settings) for name, each in REFUSED.items() for settings in each],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-def test_a_folder_that_asks_for_more_than_to_be_read_is_refused_by_the_files_name(tmp_path, name, settings):
+def test_model_folder_with_code_is_refused(tmp_path, name, settings):
     with pytest.raises(VsrError) as refused:
         refuse_foreign_code(write_model(tmp_path / "model", name, settings))
     (line,) = refused.value.lines
@@ -68,11 +68,11 @@ def test_a_folder_that_asks_for_more_than_to_be_read_is_refused_by_the_files_nam
 @pytest.mark.parametrize(
     "settings", [{}, {"auto_map": None}, {"attn_implementation": "eager"}, {"labels": ["auto_map"]}]
 )
-def test_a_plain_folder_is_not_refused(tmp_path, settings):
+def test_model_folder_without_code_is_accepted(tmp_path, settings):
     refuse_foreign_code(write_model(tmp_path / "model", settings=settings))
 
 
-def test_a_hub_id_that_is_not_here_is_left_to_the_library(monkeypatch):
+def test_hub_id_is_left_to_the_library(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refuse_foreign_code("nobody/has-such-a-model")
 
@@ -86,9 +86,7 @@ BUILDS = {
 
 
 @pytest.mark.parametrize("section", BUILDS)
-def test_every_component_that_takes_a_model_refuses_one_with_code_before_the_library_sees_it(
-    tmp_path, monkeypatch, section
-):
+def test_every_component_refuses_a_model_with_code(tmp_path, monkeypatch, section):
     from vsr_cli.plugin.loading import build
 
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the library has asked whether to run the code"))
@@ -135,7 +133,7 @@ def change(path: Path, **facts) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | facts))
 
 
-def test_a_run_needs_nothing_but_itself(stranger):
+def test_run_loads_without_other_files(stranger):
     config = Run(stranger).config()
     config["text"] |= {"model": "/etc", "tokenizer": "https://example.org/tokenizer.json"}
     write_json(stranger / "config.json", config)
@@ -147,7 +145,7 @@ def test_a_run_needs_nothing_but_itself(stranger):
     [{"model_type": "evilmodel", "auto_map": {"AutoConfig": "evil.Evil"}}, {"_attn_implementation": "someone/kernels"}],
     ids=["auto_map", "kernels"],
 )
-def test_a_run_that_names_code_is_refused(stranger, tmp_path, monkeypatch, settings):
+def test_run_with_code_is_refused(stranger, tmp_path, monkeypatch, settings):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the library has asked whether to run the code"))
     change(stranger / "assets" / "text" / "config.json", **settings)
     (stranger / "assets" / "text" / "evil.py").write_text(f"open({str(tmp_path / 'PWNED')!r}, 'w')\n")
@@ -158,7 +156,7 @@ def test_a_run_that_names_code_is_refused(stranger, tmp_path, monkeypatch, setti
     assert not (tmp_path / "PWNED").exists()
 
 
-def test_nothing_is_asked_of_the_network_within_a_sealed_block():
+def test_offline_block_refuses_connections():
     asks = {
         "a host": lambda: socket.getaddrinfo("example.org", 443),
         "an address": lambda: socket.create_connection(("127.0.0.1", 9), timeout=0.1),
@@ -179,7 +177,7 @@ def test_nothing_is_asked_of_the_network_within_a_sealed_block():
     socket.getaddrinfo("127.0.0.1", 9)
 
 
-def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monkeypatch):
+def test_download_while_loading_a_run_is_an_error(stranger, monkeypatch):
     from vsr_cli.model import weights
 
     real = weights.build_model
@@ -194,7 +192,7 @@ def test_a_model_that_fetches_while_a_run_is_read_back_is_stopped(stranger, monk
 
 
 @pytest.mark.parametrize("tables", ["../elsewhere", "/etc", "..", "a/b", ""])
-def test_tables_outside_of_the_prepared_folder_are_refused(small_data, tmp_path, tables):
+def test_tables_outside_the_prepared_folder_are_refused(small_data, tmp_path, tables):
     folder = tmp_path / "data"
     folder.mkdir()
     write_json(folder / MANIFEST, json.loads((small_data / MANIFEST).read_text()) | {"tables": tables})
@@ -203,6 +201,6 @@ def test_tables_outside_of_the_prepared_folder_are_refused(small_data, tmp_path,
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "a" * 31 + "/", "", None, 3])
-def test_a_chunk_is_named_by_its_digest_alone(tmp_path, key):
+def test_chunk_with_another_name_is_refused(tmp_path, key):
     with pytest.raises(VsrError, match="no chunk has such a name"):
         Chunk(tmp_path, key)

@@ -1,4 +1,4 @@
-"""Greedy writing, beam search and drawing, against the plainest code that says the same."""
+"""Greedy decoding, beam search and sampling, compared with plain implementations."""
 
 import itertools
 import math
@@ -87,7 +87,7 @@ def each(state, fixed):
 def repeats(text, token, n):
     """Whether a token after a text would end a run of n tokens that the text holds already."""
     run = [*text, token][-n:]
-    return len(text) >= n and any(text[place : place + n] == run for place in range(len(text) - n + 1))
+    return len(text) >= n and any(text[position : position + n] == run for position in range(len(text) - n + 1))
 
 
 def greedily(toy, state, fixed, *, length, n=0):
@@ -102,7 +102,7 @@ def greedily(toy, state, fixed, *, length, n=0):
 def by_beams(toy, state, fixed, *, k, length, penalty, n=0):
     """The search in plain words: lists of (log-probability, text)."""
     live, ended = [(0.0, [])], []
-    for place in range(1, length + 1):
+    for position in range(1, length + 1):
         longer = sorted(
             (
                 (total + score, [*text, token])
@@ -112,7 +112,7 @@ def by_beams(toy, state, fixed, *, k, length, penalty, n=0):
             ),
             reverse=True,
         )
-        ended += [(total / place**penalty, text) for total, text in longer[:k] if text[-1] == EOS]
+        ended += [(total / position**penalty, text) for total, text in longer[:k] if text[-1] == EOS]
         live = [(total, text) for total, text in longer if text[-1] != EOS][:k]
         if len(ended) >= k:
             return max(ended)[1]
@@ -120,7 +120,7 @@ def by_beams(toy, state, fixed, *, k, length, penalty, n=0):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_greedy_writing_takes_the_likeliest_token_at_each_place(n):
+def test_greedy_takes_the_most_likely_token_at_each_step(n):
     toy = Toy(7, seed=n)
     state, fixed = toy.stories(6)
     expected = [greedily(toy, *story, length=9, n=n) for story in each(state, fixed)]
@@ -130,7 +130,7 @@ def test_greedy_writing_takes_the_likeliest_token_at_each_place(n):
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_wide_beam_finds_the_best_of_all_texts(penalty, seed):
+def test_wide_beam_finds_the_most_likely_text(penalty, seed):
     toy, length = Toy(5, seed=seed), 4
     state, fixed = toy.stories(3)
     words = [3, 4]
@@ -143,7 +143,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(penalty, seed):
         texts += [list(text) for text in itertools.product(words, repeat=length)]
 
         def score(text, story=story):
-            total = sum(toy.next(text[:place], *story)[token] for place, token in enumerate(text))
+            total = sum(toy.next(text[:position], *story)[token] for position, token in enumerate(text))
             return total / len(text) ** penalty
 
         assert found == max(texts, key=score)
@@ -151,7 +151,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(penalty, seed):
 
 @pytest.mark.parametrize(("k", "n"), [(1, 0), (2, 0), (3, 0), (4, 2), (3, 1)])
 @pytest.mark.parametrize("eos", [-2.0, 1.0])
-def test_a_narrow_beam_finds_what_the_search_in_plain_words_finds(k, n, eos):
+def test_narrow_beam_equals_plain_beam_search(k, n, eos):
     toy = Toy(8, seed=k, eos=eos)
     state, fixed = toy.stories(8)
     options = {"beams": k, "length_penalty": 0.8, "no_repeat_ngram": n}
@@ -159,7 +159,7 @@ def test_a_narrow_beam_finds_what_the_search_in_plain_words_finds(k, n, eos):
     assert written(toy, state, fixed, length=7, method="beam", **options) == expected
 
 
-def test_one_beam_is_greedy_and_several_are_not():
+def test_one_beam_equals_greedy():
     toy = Toy(9, seed=5)
     state, fixed = toy.stories(20)
     greedy = written(toy, state, fixed, length=8)
@@ -168,7 +168,7 @@ def test_one_beam_is_greedy_and_several_are_not():
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
-def test_a_decoder_that_remembers_nothing_need_not_pretend_to(method):
+def test_stateless_decoder_generates(method):
     scores = torch.randn(5, 9, 9, generator=torch.Generator().manual_seed(4))
     options = {"fixed": (scores,), "context": contexts(5), "vocabulary": VOCABULARY, "length": 6}
     options["decoding"] = Decoding(method=method)
@@ -182,15 +182,15 @@ def test_a_decoder_that_remembers_nothing_need_not_pretend_to(method):
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
-def test_writing_ends_once_every_text_has(method):
+def test_generation_stops_once_every_text_has_eos(method):
     toy = Toy(6, eos=50.0)
     state, fixed = toy.stories(4)
     assert written(toy, state, fixed, length=30, method=method) == [[EOS]] * 4
     assert toy.steps < 6
 
 
-def test_what_comes_out_of_reach_ends_in_no_nonsense():
-    """Three words, none twice, and eos never: after three places nothing may follow."""
+def test_generation_without_allowed_tokens_ends_in_padding():
+    """Three words, none twice, and eos never: after three positions nothing may follow."""
     toy = Toy(6, eos=-math.inf)
     state, fixed = toy.stories(4)
     for text in written(toy, state, fixed, length=3, method="beam", beams=8, no_repeat_ngram=1):
@@ -199,7 +199,7 @@ def test_what_comes_out_of_reach_ends_in_no_nonsense():
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 5), st.lists(st.integers(3, 6), max_size=14))
-def test_exactly_the_tokens_that_repeat_a_run_are_forbidden(n, text):
+def test_no_repeat_ngram_forbids_exactly_repeating_tokens(n, text):
     scores = torch.zeros(2, 7)
     forbid_repeats(scores, torch.tensor([text, text[::-1]], dtype=torch.long).reshape(2, -1), length=n)
     for row, words in zip(scores.tolist(), (text, text[::-1]), strict=True):
@@ -207,38 +207,38 @@ def test_exactly_the_tokens_that_repeat_a_run_are_forbidden(n, text):
 
 
 @pytest.mark.parametrize("decoding", [{"method": "beam", "beams": 3}, {"method": "sample"}, {}])
-def test_no_text_has_a_run_twice_and_without_the_option_some_do(decoding):
+def test_no_repeat_ngram_prevents_repeats(decoding):
     toy = Toy(6, seed=2, eos=-4.0)
     state, fixed = toy.stories(16)
 
     def twice(texts):
-        runs = [[tuple(text[place : place + 2]) for place in range(len(text) - 1)] for text in texts]
+        runs = [[tuple(text[position : position + 2]) for position in range(len(text) - 1)] for text in texts]
         return any(len(set(row)) < len(row) for row in runs)
 
     assert not twice(written(toy, state, fixed, length=12, no_repeat_ngram=2, **decoding))
     assert twice(written(toy, state, fixed, length=12, **decoding))
 
 
-def test_a_drawn_text_depends_neither_on_the_batch_nor_on_the_order():
+def test_sampled_text_does_not_depend_on_the_batch():
     toy = Toy(30, seed=1)
     state, fixed = toy.stories(12)
     everyone = contexts(12)
 
-    def drawn(rows, seed=0):
+    def sampled(rows, seed=0):
         context = SimpleNamespace(**{name: value[rows] for name, value in vars(everyone).items()})
         decoding = Decoding(method="sample", seed=seed)
         given = {"context": context, "vocabulary": VOCABULARY, "length": 10, "decoding": decoding}
         return write(toy, (state[0][rows],), fixed=(fixed[0][rows],), **given).tolist()
 
-    together = drawn(list(range(12)))
+    together = sampled(list(range(12)))
     torch.randn(100)  # what others draw in between changes nothing
-    assert drawn([7, 3]) == [together[7], together[3]]
-    assert [drawn([row])[0] for row in range(12)] == together
-    assert drawn(list(range(12)), seed=1) != together
+    assert sampled([7, 3]) == [together[7], together[3]]
+    assert [sampled([row])[0] for row in range(12)] == together
+    assert sampled(list(range(12)), seed=1) != together
     assert len(set(map(tuple, together))) > 6
 
 
-def test_numbers_are_uniform_and_unlike_between_stories_places_and_seeds():
+def test_random_numbers_are_uniform_and_independent():
     numbers = uniform_numbers(contexts(500), seed=3, count=40).numpy()
     assert numbers.min() >= 0
     assert numbers.max() < 1
@@ -278,24 +278,26 @@ SCORES = torch.tensor([0.5, 0.25, 0.125, 0.0625, 0.0625]).log()
         ({"top_k": 3, "top_p": 0.8}, [2 / 3, 1 / 3, 0, 0, 0]),
     ],
 )
-def test_tokens_are_drawn_as_often_as_they_are_likely(options, expected):
+def test_tokens_are_sampled_by_their_probability(options, expected):
     turned = [3, 0, 4, 1, 2]
     assert frequencies(SCORES, **options) == pytest.approx(expected, abs=2e-4)
-    assert frequencies(SCORES[turned], **options) == pytest.approx([expected[place] for place in turned], abs=2e-4)
+    assert frequencies(SCORES[turned], **options) == pytest.approx(
+        [expected[position] for position in turned], abs=2e-4
+    )
 
 
 @pytest.mark.parametrize("sharp", [0.05, 3.0])
-def test_the_nucleus_is_exact_however_many_tokens_it_takes(sharp):
+def test_nucleus_is_exact_for_any_size(sharp):
     scores = sharp * torch.randn(2000, generator=torch.Generator().manual_seed(0))
     falling = scores.softmax(-1).sort(descending=True)
     held = int((falling.values.cumsum(0) < 0.6).sum()) + 1
     assert (held > 512) == (sharp < 1)
-    drawn = {token for token, share in enumerate(frequencies(scores, rows=8000, top_p=0.6)) if share}
-    assert drawn <= set(falling.indices[:held].tolist())
-    assert len(drawn) > 0.95 * held
+    sampled = {token for token, share in enumerate(frequencies(scores, rows=8000, top_p=0.6)) if share}
+    assert sampled <= set(falling.indices[:held].tolist())
+    assert len(sampled) > 0.95 * held
 
 
-def test_what_may_not_be_written_is_never_drawn():
+def test_forbidden_tokens_are_never_sampled():
     scores = torch.full((4, 1000), -math.inf)
     scores[:, 500] = -40.0
     tokens = draw(scores, torch.tensor([0.0, 0.5, 0.9, 1 - 2**-23]), decoding=Decoding(method="sample"))

@@ -39,7 +39,7 @@ def gradients(function, given, upstream=1.0):
 
 @pytest.mark.parametrize("tokens", [1, 15, 16, 17, 48, 61])
 @pytest.mark.parametrize("upstream", [1.0, 0.3])
-def test_loss_and_gradients_are_those_of_the_plain_functions(tokens, upstream):
+def test_loss_and_gradients_equal_torch_functions(tokens, upstream):
     given = inputs(tokens)
     expected, got = gradients(plain, given, upstream), gradients(head_cross_entropy, given, upstream)
     torch.testing.assert_close(got[0], expected[0])
@@ -47,18 +47,18 @@ def test_loss_and_gradients_are_those_of_the_plain_functions(tokens, upstream):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_equal_finite_differences():
     *leaves, answers = inputs(18)
     assert torch.autograd.gradcheck(lambda *given: head_cross_entropy(*given, answers), leaves)
 
 
-def test_single_precision_is_as_exact_as_the_plain_functions():
+def test_single_precision_is_as_exact_as_torch_functions():
     given, exact = inputs(40, torch.float32), inputs(40)
     for ours, theirs in zip(gradients(head_cross_entropy, given)[1], gradients(plain, exact)[1], strict=True):
         torch.testing.assert_close(ours, theirs.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_large_scores_neither_overflow_nor_underflow():
+def test_large_logits_do_not_overflow():
     given = inputs(20, torch.float32, scale=40.0)
     expected, got = gradients(plain, given), gradients(head_cross_entropy, given)
     assert got[0] > 100
@@ -67,7 +67,7 @@ def test_large_scores_neither_overflow_nor_underflow():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_under_autocast_the_products_are_in_its_precision_and_the_gradients_in_the_parameters():
+def test_autocast_products_and_gradients_have_the_right_dtypes():
     given, exact = inputs(40, torch.float32), inputs(40)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = head_cross_entropy(*given)
@@ -98,7 +98,7 @@ def test_gradients_add_up_over_several_backward_passes():
         torch.testing.assert_close(leaf.grad, 2 * theirs)
 
 
-def test_the_scores_are_never_all_in_memory(monkeypatch):
+def test_logits_are_never_all_in_memory(monkeypatch):
     held = []
     mm = torch.mm
 
@@ -127,10 +127,10 @@ def of_targets(objective, *, dtype=torch.float64):
 def in_plain_words(states, head, ids, mask, *, smoothing, unlikelihood):
     total = 0.0
     for row, target, real in zip(states, ids.tolist(), mask, strict=True):
-        for place in range(int(real.sum())):
-            scores = head(row[place]).log_softmax(-1)
-            total -= (1 - smoothing) * scores[target[place]] + smoothing * scores.mean()
-            for token in set(target[:place]) - {target[place]}:
+        for position in range(int(real.sum())):
+            scores = head(row[position]).log_softmax(-1)
+            total -= (1 - smoothing) * scores[target[position]] + smoothing * scores.mean()
+            for token in set(target[:position]) - {target[position]}:
                 total -= unlikelihood * (1 - scores[token].exp()).log()
     return total / mask.sum()
 
@@ -146,12 +146,12 @@ def test_loss_and_gradients_equal_those_of_a_plain_implementation(smoothing, unl
         torch.testing.assert_close(ours, theirs)
 
 
-def test_label_smoothing_is_that_of_torch():
+def test_label_smoothing_equals_torch():
     loss, states, head, ids, mask = of_targets(TextObjective(label_smoothing=0.3))
     torch.testing.assert_close(loss, functional.cross_entropy(head(states[mask]), ids[mask], label_smoothing=0.3))
 
 
-def test_the_unlikelihood_of_a_certain_token_is_large_but_bounded():
+def test_unlikelihood_of_a_certain_token_is_bounded():
     head = torch.nn.Linear(H, V)
     with torch.no_grad():
         head.weight.zero_()
@@ -165,7 +165,7 @@ def test_the_unlikelihood_of_a_certain_token_is_large_but_bounded():
     assert unlike.item() == pytest.approx(plain.item() - math.log(1e-5) / 2, rel=1e-4)
 
 
-def test_answer_log_probabilities_equal_those_of_plain_functions():
+def test_answer_log_probabilities_equal_log_softmax():
     states, weight, bias, answers = inputs(61)
     head = torch.nn.Linear(H, V, dtype=torch.float64)
     head.weight.data, head.bias.data = weight.detach(), bias.detach()

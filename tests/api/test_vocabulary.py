@@ -25,7 +25,7 @@ def vocabulary():
     return Vocabulary(tokenizer=tokenizer, pad=PAD, bos=BOS, eos=EOS)
 
 
-def test_a_text_that_is_cut_ends_in_eos_where_it_is_read_and_not_where_it_is_written(vocabulary):
+def test_truncated_input_has_eos_and_truncated_target_has_none(vocabulary):
     read = vocabulary.encode(["a b", "a b c d", ""], length=4)
     assert read.ids.tolist() == [[BOS, 3, 4, EOS], [BOS, 3, 4, EOS], [BOS, EOS, PAD, PAD]]
     assert read.cut.tolist() == [False, True, False]
@@ -36,7 +36,7 @@ def test_a_text_that_is_cut_ends_in_eos_where_it_is_read_and_not_where_it_is_wri
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 7])
-def test_how_many_texts_are_encoded_at_once_changes_nothing(vocabulary, monkeypatch, count):
+def test_encoding_does_not_depend_on_batch_size(vocabulary, monkeypatch, count):
     texts = [" ".join("abcdefg"[: 1 + number % 6]) for number in range(count)]
     whole = [vocabulary.encode(texts, length=5), vocabulary.encode_targets(texts, length=5)]
     monkeypatch.setattr(module, "AT_ONCE", 3)
@@ -97,7 +97,7 @@ def texts_with(tokens):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_special_tokens_in_a_text_are_text_to_every_tokenizer(name, tmp_path):
+def test_special_tokens_in_a_text_are_encoded_as_text(name, tmp_path):
     own = getattr(transformers, name)(**TOKENIZERS[name])
     own.save_pretrained(tmp_path)
     vocabulary = find_vocabulary(str(tmp_path))
@@ -114,7 +114,7 @@ def test_special_tokens_in_a_text_are_text_to_every_tokenizer(name, tmp_path):
     assert vocabulary.decode(read[:, 1:]) == written
 
 
-def test_special_tokens_in_a_text_are_text_to_a_learned_vocabulary(tmp_path):
+def test_special_tokens_are_text_to_a_learned_vocabulary(tmp_path):
     vocabulary = learn_vocabulary(["The fox ran over the hill."], size=400)
     vocabulary.save(tmp_path / "tokenizer.json")
     texts = ["He said [SEP] and the fox ran over the hill.", *texts_with(SPECIAL_TOKENS)]
@@ -126,7 +126,7 @@ def test_special_tokens_in_a_text_are_text_to_a_learned_vocabulary(tmp_path):
     assert counts[1] > 2
 
 
-def test_a_special_token_without_punctuation_is_written_letter_by_letter_or_left_out():
+def test_special_token_without_punctuation_is_spelled_or_omitted():
     tokenizer = Tokenizer(WordLevel(pieces(["PAD", "BOS", "EOS"], *string.ascii_letters), unk_token="z"))
     tokenizer.pre_tokenizer = Whitespace()
     vocabulary = Vocabulary(tokenizer=tokenizer, pad=PAD, bos=BOS, eos=EOS)
@@ -135,5 +135,5 @@ def test_a_special_token_without_punctuation_is_written_letter_by_letter_or_left
     assert one.decode(one.encode_targets(["a e b"], length=9).ids) == ["a b"]
 
 
-def test_an_unknown_word_stays_unknown(vocabulary):
+def test_unknown_word_stays_unknown(vocabulary):
     assert vocabulary.encode_targets(["a zebra b"], length=4).ids.tolist() == [[3, 9, 4, EOS]]

@@ -24,7 +24,7 @@ INVISIBLE = {
 
 
 @pytest.mark.parametrize("name", INVISIBLE)
-def test_a_text_of_invisible_characters_is_blank(name: str) -> None:
+def test_text_of_invisible_characters_is_blank(name: str) -> None:
     assert is_blank(INVISIBLE[name])
     assert is_blank(INVISIBLE[name] * 3 + " ")
     assert not is_blank(INVISIBLE[name] + "x")
@@ -32,7 +32,7 @@ def test_a_text_of_invisible_characters_is_blank(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", list("x.!~0字あก한ا।🦊©\u0600\u06dd\u0301\ufffd\ue000"))
-def test_one_visible_character_is_a_text(text: str) -> None:
+def test_one_visible_character_is_not_blank(text: str) -> None:
     assert not is_blank(text)
     assert not is_blank(f"\u200b{text}\u3000")
 
@@ -64,12 +64,12 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("script", SENTENCES)
-def test_words_of_every_script(script: str) -> None:
+def test_words_of_every_script_are_split(script: str) -> None:
     text, words = SENTENCES[script]
     assert split_words(text) == words.split()
 
 
-def test_hyphens_join_words_where_asked() -> None:
+def test_hyphens_join_words_on_request() -> None:
     assert split_words("A well-known fox -- naïve-looking", hyphenated=True) == [
         "a",
         "well-known",
@@ -84,12 +84,12 @@ LATIN = [chr(code) for code in range(32, 0x180) if unicodedata.category(chr(code
 
 @settings(deadline=None)
 @given(st.text(alphabet=sorted({*LATIN} - {"·", "İ"}), max_size=40))
-def test_latin_words_are_runs_of_letters_and_digits_and_tokens_are_nltks(text: str) -> None:
+def test_latin_tokens_equal_nltk(text: str) -> None:
     assert split_words(text) == re.findall(r"\w+(?:['’]\w+)*", text.lower())
     assert split_words_and_punctuation(text) == wordpunct_tokenize(text.lower())
 
 
-def test_punctuation_of_every_script_is_apart_from_words() -> None:
+def test_punctuation_is_separated_in_every_script() -> None:
     assert split_words_and_punctuation("Don't — घर। 寿司🍣!?") == [
         "don",
         "'",

@@ -1,7 +1,8 @@
-"""What the tests of the commands share: typing a line, a story folder, and a small run made by the documented line."""
+"""Fixtures for commands: run a command line, write a story folder, and a small trained run."""
 
 import contextlib
 import io
+import json
 import shlex
 import shutil
 import sys
@@ -106,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_presets: Path) -> tu
 
 
 @pytest.fixture
-def place(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, small_presets: Path) -> Path:
+def workspace(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, small_presets: Path) -> Path:
     """Go to the folder with the trained run. Tests leave data/ and runs/ there as they are."""
     monkeypatch.chdir(trained[0])
     monkeypatch.setattr(presets, "FOLDER", small_presets)
@@ -125,3 +126,15 @@ def write_story() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def evaluated(workspace, vsr, tmp_path, monkeypatch):
+    """A folder of its own, with a copy of the trained run that has been evaluated."""
+    (run,) = (workspace / "runs").iterdir()
+    shutil.copytree(run, tmp_path / "runs/mine", ignore=shutil.ignore_patterns("evaluations"))
+    data = json.loads((run / "run.json").read_text())["data"]
+    monkeypatch.chdir(tmp_path)
+    answer = vsr(f"evaluate --run runs/mine --data {data} --metrics bleu mse")
+    assert answer.code == 0, answer.err
+    return Path("runs/mine")

@@ -1,4 +1,4 @@
-"""What a plugin does wrong while a command runs: one line that names it, exit code 1, and stdout for results alone."""
+"""A plugin that fails while a command runs is one line with its name and exit code 1; stdout has results only."""
 
 import importlib
 import json
@@ -112,7 +112,7 @@ def nasty(empty, monkeypatch):
         ("torch.manual_seed(0)", "changes torch's random seed"),
     ],
 )
-def test_a_training_that_a_plugin_spoils_names_it(vsr, nasty, empty, small_data, act, words):
+def test_training_error_names_the_plugin(vsr, nasty, empty, small_data, act, words):
     nasty(act)
     done = vsr(TRAIN.format(data=small_data))
     assert done.code == 1, done.err
@@ -124,13 +124,13 @@ def test_a_training_that_a_plugin_spoils_names_it(vsr, nasty, empty, small_data,
     assert "plugin nasty (nasty 0.1)" in Run(empty / "run").facts()["problem"]
 
 
-def test_a_mistake_that_a_plugin_tells_of_stays_the_users(vsr, nasty, small_data):
+def test_vsr_error_of_a_plugin_is_a_usage_error(vsr, nasty, small_data):
     nasty("raise VsrError('nasty: the option is wrong; set another')")
     done = vsr(TRAIN.format(data=small_data))
     assert (done.code, done.errors) == (2, ["nasty: the option is wrong; set another"])
 
 
-def test_not_a_number_is_blamed_on_the_plugin(vsr, nasty, small_data):
+def test_nan_names_the_plugin(vsr, nasty, small_data):
     nasty("result = tuple(each * float('nan') for each in result)")
     done = vsr(TRAIN.format(data=small_data))
     assert done.code != 0
@@ -138,7 +138,7 @@ def test_not_a_number_is_blamed_on_the_plugin(vsr, nasty, small_data):
     assert "temporal model 'nasty' of plugin nasty (nasty 0.1) is the first whose output is not finite" in line
 
 
-def test_what_a_plugin_prints_is_on_stderr_and_its_later_commands_name_it(vsr, nasty, empty, small_data, write_story):
+def test_plugin_prints_to_stderr_and_later_commands_name_it(vsr, nasty, empty, small_data, write_story):
     nasty("print('hello \\x1b[31mthere')")
     done = vsr(f"{TRAIN.format(data=small_data)} --json")
     assert done.code == 0, done.err
@@ -186,7 +186,7 @@ def _in_the_metric_alone(act):
         ("os.chdir('/')", "dataset Dataset of plugin nasty (nasty 0.1) changes the working folder"),
     ],
 )
-def test_a_dataset_that_spoils_its_preparation_is_named(vsr, nasty, act, words):
+def test_prepare_error_names_the_dataset_plugin(vsr, nasty, act, words):
     nasty(act)
     done = vsr("prepare --dataset nasty --preset tiny --out data")
     assert done.code == 1, done.err
@@ -195,7 +195,7 @@ def test_a_dataset_that_spoils_its_preparation_is_named(vsr, nasty, act, words):
     assert "plugin nasty (nasty 0.1)" in line
 
 
-def test_where_a_fault_arose_is_shown_to_its_author(vsr, nasty, small_data, monkeypatch):
+def test_traceback_is_shown_on_request(vsr, nasty, small_data, monkeypatch):
     nasty("raise RuntimeError('no licence')")
     monkeypatch.setenv("VSR_TRACEBACK", "1")
     done = vsr(TRAIN.format(data=small_data))
@@ -204,6 +204,6 @@ def test_where_a_fault_arose_is_shown_to_its_author(vsr, nasty, small_data, monk
     assert "nasty/model.py" in done.err
 
 
-def test_names_and_summaries_of_plugins_are_shown_as_they_are(vsr, nasty):
+def test_plugin_names_and_summaries_are_escaped(vsr, nasty):
     nasty("pass")
     assert r"[red]nasty[/red] \x1b[31m" in vsr("plugins list").out

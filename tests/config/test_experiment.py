@@ -1,4 +1,4 @@
-"""Configuration: which layer wins, whose options an option is, and that every mistake is told."""
+"""Configuration: precedence of layers, options of components, and complete error reports."""
 
 import contextlib
 import gzip
@@ -63,12 +63,12 @@ def test_each_layer_overrides_the_one_before(tmp_path):
     assert everything.training.epochs == 9
 
 
-def test_a_preset_that_is_named_stands_above_the_data_s_encoders():
+def test_named_preset_overrides_the_data_s_encoders():
     assert resolve(manifest=MANIFEST, preset="tiny").parts["visual"].options.size != 48
     assert resolve(manifest=MANIFEST, preset="reference").parts["visual"].name == "resnet50"
 
 
-def test_options_go_when_another_component_is_named_and_stay_when_it_is_the_same():
+def test_options_are_dropped_with_their_component():
     other = resolve("temporal.layers=2", "temporal.name=lstm")
     assert (other.parts["temporal"].name, other.parts["temporal"].options.layers) == ("lstm", 1)
     same = resolve("temporal.layers=2", "temporal.name=gru")
@@ -79,7 +79,7 @@ def test_options_go_when_another_component_is_named_and_stay_when_it_is_the_same
 
 
 @pytest.mark.parametrize("form", ["json", "toml"])
-def test_what_config_show_prints_gives_the_same_configuration_again(tmp_path, form):
+def test_config_show_output_round_trips(tmp_path, form):
     first = resolve("temporal.layers=2", "training.learning_rate=0.5", flags={"temporal.name": "lstm"})
     file = tmp_path / f"mine.{form}"
     record = first.record()
@@ -97,12 +97,12 @@ def test_what_config_show_prints_gives_the_same_configuration_again(tmp_path, fo
     assert resolve_recorded(FOUND, first.record(), where="config.json", distributions=()) == first
 
 
-def test_every_mistake_of_every_layer_is_told_with_its_place(tmp_path):
+def test_errors_of_all_layers_are_reported_with_their_source(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("[training]\nbatch_size = 'four'\n[fusion]\nname = 'cat'\n[trainin]\nx = 1\n")
     lines = mistakes("temporal.layer=2", "nonsense", "training.epochs=0", config=file, flags={"visual.name": "tiny-cn"})
     assert len(lines) == 7
-    told = "\n".join(lines)
+    message = "\n".join(lines)
     for part in (
         f"--config {file}: training.batch_size: input should be a valid integer",
         "fusion 'cat': there is none of this name",
@@ -112,7 +112,7 @@ def test_every_mistake_of_every_layer_is_told_with_its_place(tmp_path):
         "--set training.epochs=0: input should be greater than or equal to 1 (given: '0')",
         "visual encoder 'tiny-cn': there is none of this name; did you mean tiny-cnn?",
     ):
-        assert part in told
+        assert part in message
 
 
 @pytest.mark.parametrize("name", ["mine.toml", "mine.json", "mine.conf"])
@@ -125,7 +125,7 @@ def test_every_mistake_of_every_layer_is_told_with_its_place(tmp_path):
     ],
     ids=range(9),
 )
-def test_a_file_of_no_settings_is_one_line(tmp_path, name, content):
+def test_invalid_config_file_is_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     (line,) = mistakes(preset=None, config=tmp_path / name)
     assert line.startswith(f"--config {tmp_path / name}: ")
@@ -135,25 +135,25 @@ def test_a_file_of_no_settings_is_one_line(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("name", "text"), [("m.toml", "[training]\nepochs = 7\n"), ("m.json", '{"training": {"epochs": 7}}')]
 )
-def test_a_file_of_settings_may_begin_with_a_mark(tmp_path, encoding, name, text):
+def test_config_file_may_have_a_byte_order_mark(tmp_path, encoding, name, text):
     (tmp_path / name).write_bytes(text.encode(encoding))
     assert read_config_file(tmp_path / name).values == {"training": {"epochs": 7}}
 
 
 @pytest.mark.parametrize("preset", ['"tny"', "3", "[1]"])
-def test_a_file_s_unknown_preset_is_one_line(tmp_path, preset):
+def test_unknown_preset_in_a_config_file_is_one_line(tmp_path, preset):
     file = tmp_path / "mine.toml"
     file.write_text(f"preset = {preset}\n")
     (line,) = mistakes(preset=None, config=file)
     assert line.startswith(f"--config {file}: preset ")
 
 
-def test_a_file_that_is_a_folder_or_is_not_there_is_one_line(tmp_path):
+def test_missing_config_file_or_folder_is_one_line(tmp_path):
     assert "there is no such file" in mistakes(config=tmp_path / "nowhere.toml")[0]
     assert "not readable as TOML" in mistakes(config=tmp_path)[0]
 
 
-def test_a_file_may_hold_sections_of_other_commands_but_set_may_not(tmp_path):
+def test_config_file_may_have_sections_of_other_commands(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("[dataset]\nname = 'storyworld'\n[data]\nimage_size = 64\n")
     resolve(config=file)
@@ -161,7 +161,7 @@ def test_a_file_may_hold_sections_of_other_commands_but_set_may_not(tmp_path):
     assert "this command does not use it" in line
 
 
-def test_set_reads_words_numbers_null_lists_and_dashes():
+def test_set_parses_strings_numbers_null_lists_and_dashes():
     layers = parse_set(["text-decoder.hidden=null", "a.b=[1, 2]", "a.c=x=y", "metrics.bleu.max-order=2", "a.d=[oh"])
     assert [dict(layer.values) for layer in layers] == [
         {"text_decoder": {"hidden": None}},
@@ -174,12 +174,12 @@ def test_set_reads_words_numbers_null_lists_and_dashes():
 
 
 @given(st.text(max_size=30))
-def test_set_never_fails_in_another_way_than_by_a_line(text):
+def test_set_errors_are_always_one_line(text):
     with contextlib.suppress(VsrError):
         resolve_train(FOUND, preset="tiny", layers=[TINY, *parse_set([text])])
 
 
-def test_flags_that_were_not_given_are_no_layers():
+def test_omitted_options_are_no_layers():
     layers = flag_layers({"text_decoder.name": "gru", "training.batch_size": 4, "training.epochs": None})
     assert layers == [
         Layer("--text-decoder gru", {"text_decoder": {"name": "gru"}}),
@@ -187,7 +187,7 @@ def test_flags_that_were_not_given_are_no_layers():
     ]
 
 
-def test_metrics_take_options_and_their_mistakes_are_told_together():
+def test_metric_errors_are_reported_together():
     names = comma_separated(["bleu,rouge", "bleu", " meteor ,"])
     assert names == ["bleu", "rouge", "meteor"]
     choices = resolve_metrics(FOUND, names, parse_set(["metrics.bleu.lowercase=false"]))
@@ -198,7 +198,7 @@ def test_metrics_take_options_and_their_mistakes_are_told_together():
     assert len(str(error.value).splitlines()) == 3
 
 
-def test_reading_a_file_does_not_take_its_preset_for_a_section(tmp_path):
+def test_preset_in_a_config_file_is_no_section(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text('{"preset": "tiny", "training": {"epochs": 2}}')
     assert read_config_file(file).values == {"training": {"epochs": 2}}

@@ -19,7 +19,7 @@ class Counted(ArrayRows):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
 @pytest.mark.parametrize("budget", [0, 10**9], ids=["from the map", "resident"])
-def test_rows_are_the_same_wherever_they_lie(dtype, budget):
+def test_rows_are_equal_on_device_and_in_shards(dtype, budget):
     used = np.asarray([[3, 7], [39, 3]])
     take = taking(ArrayRows(ROWS.astype(dtype)), used, CPU, budget=budget)
     for wanted in (used, used[:, 0], np.asarray([7])):
@@ -28,7 +28,7 @@ def test_rows_are_the_same_wherever_they_lie(dtype, budget):
         assert found.numpy().dtype == dtype
 
 
-def test_what_lies_on_the_device_is_read_once():
+def test_rows_on_the_device_are_read_once():
     rows = Counted(ROWS)
     take = taking(rows, np.asarray([1, 2, 1]), CPU, budget=2 * ROWS[0].nbytes)
     before = rows.gathered
@@ -37,7 +37,7 @@ def test_what_lies_on_the_device_is_read_once():
     assert rows.gathered == before == 3  # one to learn a row's size
 
 
-def test_what_does_not_fit_is_gathered_each_time():
+def test_rows_that_do_not_fit_are_gathered_per_batch():
     rows = Counted(ROWS)
     take = taking(rows, np.asarray([1, 2]), CPU, budget=2 * ROWS[0].nbytes - 1)
     before = rows.gathered
@@ -45,6 +45,6 @@ def test_what_does_not_fit_is_gathered_each_time():
     assert rows.gathered == before + 2
 
 
-def test_no_rows_at_all():
+def test_batch_without_rows():
     take = taking(ArrayRows(ROWS), np.empty((0, 4), np.int64), CPU)
     assert take(np.empty((0, 4), np.int64)).shape == (0, 4, 5, 3)

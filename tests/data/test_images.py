@@ -1,4 +1,4 @@
-"""Every image becomes upright 8-bit RGB, or one error with a stable code."""
+"""Decoding, resizing and hashing of images."""
 
 import io
 import os
@@ -12,8 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from vsr_cli.api import Story
-from vsr_cli.data.duplicates import digest_image, perceptual_hash
 from vsr_cli.data.images import (
     BARS,
     LONGEST,
@@ -25,8 +23,6 @@ from vsr_cli.data.images import (
     unfit_image,
 )
 from vsr_cli.errors import VsrError
-from vsr_plugins.datasets import StoryWorldOptions
-from vsr_plugins.datasets.storyworld.reader import build as build_storyworld
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -73,7 +69,7 @@ def png(width: int, height: int, *, depth: int, colour: int, rows: bytes) -> byt
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_each_format_by_content(tmp_path: Path, kind: str) -> None:
+def test_format_is_detected_by_content(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "misnamed.xyz"
     path.write_bytes(encode(quadrants(), kind, **({"subsampling": 0} if kind == "JPEG" else {})))
     array = decode(path)
@@ -84,7 +80,7 @@ def test_each_format_by_content(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> None:
+def test_every_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     # How a camera that is held so stores the upright image.
     turned = {
         1: [],
@@ -107,7 +103,7 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_a_senseless_orientation_is_ignored(value: int) -> None:
+def test_invalid_orientation_is_ignored(value: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = value
     assert decode(encode(quadrants(), "JPEG", exif=exif)).shape[2] == 3
@@ -117,7 +113,7 @@ def test_a_senseless_orientation_is_ignored(value: int) -> None:
 @pytest.mark.parametrize(
     "entries", [b"\xff\xff\xff\xff", b"\x00\x01" + struct.pack(">HHI4sI", 0x0112, 2, 4, b"left", 0)]
 )
-def test_damaged_exif_does_not_spoil_a_picture(entries: bytes) -> None:
+def test_damaged_exif_is_ignored(entries: bytes) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08" + entries
     assert decode(encode(quadrants(), "JPEG", exif=exif)).shape == (24, 32, 3)
 
@@ -150,13 +146,13 @@ def test_sixteen_bit_colour() -> None:
         (np.array([[-3e38, 0.0, 3e38]], dtype=np.float32), [0, 128, 255]),
     ],
 )
-def test_deep_modes_use_the_whole_range(values: np.ndarray, expected: list[int]) -> None:
+def test_deep_modes_are_scaled_to_their_range(values: np.ndarray, expected: list[int]) -> None:
     array = decode(encode(Image.fromarray(values), "TIFF"))
     np.testing.assert_allclose(array[0, :, 0], expected, atol=1)
     assert (array == array[:, :, :1]).all()
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparency_is_composited_on_white() -> None:
     half = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
     half.putpixel((1, 0), (0, 0, 0, 0))
     for kind in ("PNG", "TIFF"):
@@ -173,7 +169,7 @@ def test_palette_with_and_without_transparency() -> None:
     np.testing.assert_array_equal(decode(data)[0], [[255, 0, 0], [255, 255, 255]])
 
 
-def test_a_transparent_colour_of_an_rgb_picture() -> None:
+def test_transparent_color_of_an_rgb_image() -> None:
     data = encode(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
     np.testing.assert_array_equal(decode(data)[0, 0], [255, 255, 255])
 
@@ -198,7 +194,7 @@ def test_other_colour_spaces(mode: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_an_animation_gives_its_first_frame(kind: str) -> None:
+def test_first_frame_of_an_animation(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(decode(data)[4, 4], [255, 0, 0], atol=6)
@@ -229,7 +225,7 @@ def test_rarer_formats_are_not_parsed(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF"])
-def test_a_file_that_breaks_off(kind: str) -> None:
+def test_truncated_file(kind: str) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     data = encode(noise, kind)
     assert problem(data[: len(data) // 2]).code == "truncated_image"
@@ -244,7 +240,7 @@ def test_too_many_pixels_are_refused_from_the_header(side: int) -> None:
     assert before == Image.MAX_IMAGE_PIXELS
 
 
-def test_the_limit_stands_though_a_plugin_lifts_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_limit_does_not_depend_on_pillow_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert problem(png(60_000, 60_000, depth=8, colour=2, rows=b"")).code == "image_too_large"
 
@@ -266,10 +262,10 @@ SAMPLES = [
     keep=st.one_of(st.just(1.0), st.floats(0, 1)),
 )
 @pytest.mark.filterwarnings("ignore")
-def test_damage_gives_a_picture_or_our_error(data: bytes, flips: list[tuple[float, int]], keep: float) -> None:
+def test_random_damage_is_decoded_or_an_image_problem(data: bytes, flips: list[tuple[float, int]], keep: float) -> None:
     damaged = bytearray(data)
-    for place, flip in flips:
-        damaged[int(place * len(damaged))] ^= flip
+    for position, flip in flips:
+        damaged[int(position * len(damaged))] ^= flip
     try:
         image = decode_image(bytes(damaged[: int(keep * len(damaged))]), where="x", size=16)
         outcome, message = image.mode, ""
@@ -280,6 +276,8 @@ def test_damage_gives_a_picture_or_our_error(data: bytes, flips: list[tuple[floa
 
 
 FITS = ("stretch", "letterbox", "crop")
+
+
 sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
 
@@ -290,7 +288,7 @@ def hatched(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_fit_is_antialiased(fit: str) -> None:
+def test_resizing_is_antialiased(fit: str) -> None:
     stripes = np.zeros((256, 256, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     array = fit_image(Image.fromarray(stripes), 16, fit)
@@ -300,25 +298,25 @@ def test_a_fit_is_antialiased(fit: str) -> None:
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_fit_is_an_array_of_its_own(fit: str) -> None:
+def test_resized_image_is_a_copy(fit: str) -> None:
     image = Image.new("RGB", (16, 16))
     fit_image(image, 16, fit)[:] = 255
     assert image.getpixel((0, 0)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_square_picture_stays_as_it_is(fit: str) -> None:
+def test_square_image_is_unchanged(fit: str) -> None:
     image = hatched(24, 24)
     np.testing.assert_array_equal(fit_image(image, 24, fit), np.asarray(image))
     np.testing.assert_array_equal(unfit_image(image, width=24, height=24, resize=fit), np.asarray(image))
 
 
 @given(size=st.integers(1, 64), shape=sizes, fit=st.sampled_from(FITS))
-def test_every_shape_fits_every_square(size: int, shape: tuple[int, int], fit: str) -> None:
+def test_any_shape_is_resized_to_any_square(size: int, shape: tuple[int, int], fit: str) -> None:
     assert fit_image(hatched(*shape), size, fit).shape == (size, size, 3)
 
 
-def test_stretch_keeps_all_of_a_picture_and_crop_its_middle() -> None:
+def test_stretch_keeps_everything_and_crop_the_center() -> None:
     image = Image.new("RGB", (64, 16), "red")
     image.paste("lime", (24, 0, 40, 16))  # the middle square
     assert {tuple(pixel) for pixel in fit_image(image, 16, "crop").reshape(-1, 3)} == {(0, 255, 0)}
@@ -341,9 +339,7 @@ def test_letterbox_keeps_proportions_between_bars(shape: tuple[int, int], rows: 
 
 
 @given(size=st.integers(8, 64), shape=sizes)
-def test_no_bar_is_left_and_nothing_of_the_picture_lost_when_a_letterbox_is_undone(
-    size: int, shape: tuple[int, int]
-) -> None:
+def test_unfit_removes_exactly_the_letterbox_bars(size: int, shape: tuple[int, int]) -> None:
     square = fit_image(Image.new("RGB", shape, "red"), size, "letterbox")
     back = unfit_image(Image.fromarray(square), width=shape[0], height=shape[1], resize="letterbox")
     assert {tuple(pixel) for pixel in np.asarray(back).reshape(-1, 3)} == {(255, 0, 0)}
@@ -354,28 +350,26 @@ def test_no_bar_is_left_and_nothing_of_the_picture_lost_when_a_letterbox_is_undo
 @pytest.mark.parametrize(
     ("shape", "size"), [((600, 400), (96, 64)), ((400, 600), (64, 96)), ((5, 5), (64, 64)), ((5000, 1), (512, 1))]
 )
-def test_a_stretched_image_is_resized_back_without_loss_and_within_reason(
-    shape: tuple[int, int], size: tuple[int, int]
-) -> None:
+def test_unfit_of_stretch_restores_proportions(shape: tuple[int, int], size: tuple[int, int]) -> None:
     square = Image.fromarray(fit_image(hatched(*shape), 64, "stretch"))
     assert unfit_image(square, width=shape[0], height=shape[1], resize="stretch").size == size
     assert max(size) <= LONGEST * 64
 
 
-def test_what_was_stretched_looks_right_again() -> None:
+def test_unfit_of_stretch_restores_pixels() -> None:
     image = hatched(96, 48)
     back = unfit_image(Image.fromarray(fit_image(image, 48, "stretch")), width=96, height=48, resize="stretch")
     np.testing.assert_allclose(np.asarray(back)[:, :, :2], np.asarray(image)[:, :, :2], atol=6)
 
 
-def test_a_crop_stays_a_square_when_it_is_undone() -> None:
+def test_unfit_of_crop_is_unchanged() -> None:
     square = Image.fromarray(fit_image(hatched(90, 30), 30, "crop"))
     assert unfit_image(square, width=90, height=30, resize="crop") is square
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientation: int) -> None:
+def test_size_is_that_of_the_upright_image(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture = read_image(encode(quadrants(), kind, exif=exif), where="x", size=16, resize="stretch")
@@ -384,7 +378,7 @@ def test_width_and_height_are_those_of_the_upright_picture(kind: str, orientatio
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_large_jpeg_keeps_its_width_and_height_though_it_is_decoded_at_a_fraction(fit: str) -> None:
+def test_large_jpeg_decoded_at_a_fraction_keeps_its_size(fit: str) -> None:
     data = encode(hatched(1153, 481), "JPEG")
     picture = read_image(data, where="x", size=32, resize=fit)
     assert (picture.width, picture.height) == (1153, 481)
@@ -394,78 +388,13 @@ def test_a_large_jpeg_keeps_its_width_and_height_though_it_is_decoded_at_a_fract
 
 
 @pytest.mark.parametrize("height", range(401, 471, 7))
-def test_bars_are_where_the_source_s_proportions_put_them_though_a_fraction_s_differ(height: int) -> None:
+def test_letterbox_bars_follow_the_source_s_proportions(height: int) -> None:
     data = encode(Image.new("RGB", (1203, height), "red"), "JPEG", subsampling=0)
     picture = read_image(data, where="x", size=64, resize="letterbox")
     back = unfit_image(Image.fromarray(picture.pixels), width=1203, height=height, resize="letterbox")
     np.testing.assert_allclose(np.asarray(back), np.broadcast_to((255, 0, 0), (*back.size[::-1], 3)), atol=6)
 
 
-def test_a_bad_picture_is_named_by_read_picture_too() -> None:
+def test_read_picture_names_an_invalid_image() -> None:
     with pytest.raises(ImageProblem, match=r"^story 1, image 1: "):
         read_image(b"no picture", where="story 1, image 1", size=16, resize="crop")
-
-
-def drawn_stories(stories: int) -> list[list[Image.Image]]:
-    """The images of embedded stories: within a story, the same friends at the same places."""
-    dataset = build_storyworld(StoryWorldOptions(stories=stories, width=192, height=80))
-    return [
-        [decode_image(frame.image, where="x") for frame in story.frames]
-        for story in dataset.read(None)
-        if isinstance(story, Story)
-    ]
-
-
-def hashes(images: list[Image.Image]) -> np.ndarray:
-    return np.array([perceptual_hash(fit_image(image, 64, "stretch")) for image in images], dtype=np.uint64)
-
-
-def small(image: Image.Image, share: float) -> Image.Image:
-    size = (round(image.width * share), round(image.height * share))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-STRANGE = 10
-"""More bits than differ between two encodings of an image, and fewer than between two stills of a scene."""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda image: encode(image, "JPEG", quality=40),
-        lambda image: encode(image, "WEBP", quality=60),
-        lambda image: encode(small(image, 0.6), "JPEG", quality=75),
-        lambda image: encode(small(image, 1.4), "PNG"),
-        lambda image: encode(image.point(lambda value: min(255, round(value * 1.05) + 3)), "PNG"),
-    ],
-    ids=["jpeg", "webp", "smaller", "larger", "brighter"],
-)
-def test_the_hash_of_a_picture_that_is_encoded_anew_differs_little(change) -> None:
-    images = [image for story in drawn_stories(6) for image in story]
-    again = [decode_image(change(image), where="x") for image in images]
-    assert np.bitwise_count(hashes(images) ^ hashes(again)).max() < STRANGE
-    assert np.bitwise_count(hashes(images) ^ hashes(again)).mean() < 3
-
-
-def test_the_hashes_of_stills_of_one_story_differ_much() -> None:
-    for story in drawn_stories(12):
-        bits = hashes(story)
-        apart = np.bitwise_count(bits[:, None] ^ bits)[np.triu_indices(len(bits), 1)]
-        assert apart.min() >= STRANGE
-        assert apart.mean() > 20
-
-
-def test_a_hash_is_of_64_bits_and_pictures_of_one_colour_are_alike() -> None:
-    plain = [perceptual_hash(np.full((16, 40, 3), value, dtype=np.uint8)) for value in (0, 1, 128, 255)]
-    assert all((first ^ second).bit_count() <= 1 for first in plain for second in plain)
-    assert all(0 <= perceptual_hash(np.asarray(hatched(*shape))) < 2**64 for shape in ((224, 224), (5, 70), (1, 1)))
-
-
-def test_digest_tells_pixels_and_shapes_apart() -> None:
-    array = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    other = array.copy()
-    other[3, 3, 2] ^= 1
-    digests = {digest_image(item) for item in (array, other, array.reshape(2, 8, 3), array[::-1])}
-    assert len(digests) == 4
-    assert digest_image(array) == digest_image(np.asfortranarray(array))
-    assert all(len(digest) == 32 for digest in digests)

@@ -1,4 +1,4 @@
-"""Folds hold every story out once, whole groups together, and are the same stories in other splits."""
+"""Folds partition stories by group and share the stored stories."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ GROUPS = {f"s{number}": f"g{number // 3}" for number in range(20)} | {"alone": "
 
 
 @pytest.mark.parametrize("folds", [2, 3, 7, 9])
-def test_every_story_is_in_one_fold_and_no_group_is_parted(folds):
+def test_folds_partition_stories_by_group(folds):
     fold = assign_folds(GROUPS, folds, seed=0)
     assert fold.keys() == GROUPS.keys()
     assert set(fold.values()) == set(range(folds))
@@ -47,7 +47,7 @@ def test_too_few_groups_are_refused(groups, folds, complaint):
 
 
 @pytest.mark.parametrize("validation", [0.0, 0.2])
-def test_one_fold_is_the_test_and_groups_stay_whole(validation):
+def test_one_fold_is_the_test_split(validation):
     fold = assign_folds(GROUPS, 3, seed=0)
     options = DataOptions(validation=validation)
     tests = []
@@ -75,7 +75,7 @@ def windows_of(prepared):
     return found
 
 
-def test_the_same_stories_in_other_splits(small_data, tmp_path):
+def test_resplit_keeps_stories_and_changes_splits(small_data, tmp_path):
     prepared = open_prepared(small_data)
     groups = groups_of(prepared)
     splits = {story: ("test", "train", "validation")[number % 3] for number, story in enumerate(sorted(groups))}
@@ -92,7 +92,7 @@ def test_the_same_stories_in_other_splits(small_data, tmp_path):
     assert list(other.frames.texts) == list(prepared.frames.texts)
 
 
-def test_what_is_there_is_kept_and_what_a_kill_left_is_made_anew(small_data, tmp_path):
+def test_resplit_reuses_complete_folders(small_data, tmp_path):
     prepared = open_prepared(small_data)
     splits = dict.fromkeys(groups_of(prepared), "test")
     made = resplit(prepared, splits, tmp_path / "other")
@@ -106,7 +106,7 @@ def test_what_is_there_is_kept_and_what_a_kill_left_is_made_anew(small_data, tmp
     assert len(again.windows("test")) == len(windows_of(prepared))
 
 
-def test_where_files_cannot_be_linked_they_are_copied(small_data, tmp_path, monkeypatch):
+def test_resplit_copies_where_links_fail(small_data, tmp_path, monkeypatch):
     def refuse(*of):
         raise OSError(18, "Invalid cross-device link")
 

@@ -24,7 +24,7 @@ def written(folder, rows, *, per_shard):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4, 3)])
-def test_rows_come_back_as_they_were_written(tmp_path, dtype, shape):
+def test_rows_round_trip(tmp_path, dtype, shape):
     rows = np.random.default_rng(0).integers(0, 200, (11, *shape)).astype(dtype)
     read = written(tmp_path, rows, per_shard=3)
     assert len(read) == 11
@@ -48,7 +48,7 @@ def test_tensors_of_every_kind_are_mapped_by_name(tmp_path):
         assert np.array_equal(mapped[name], tensor)
 
 
-def test_more_shards_than_may_be_mapped_at_once(tmp_path, monkeypatch):
+def test_shards_beyond_the_limit_of_maps(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "OPEN_MAPS", 5)
     rows = np.arange(40, dtype=np.uint8)
     read = written(tmp_path, rows, per_shard=2)
@@ -59,12 +59,12 @@ def test_more_shards_than_may_be_mapped_at_once(tmp_path, monkeypatch):
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), count=st.integers(1, 30), per_shard=st.integers(1, 9), shape=st.sampled_from([(), (2,), (3, 2)]))
-def test_gathering_is_numpys_fancy_indexing(data, count, per_shard, shape):
+def test_gather_equals_numpy_indexing(data, count, per_shard, shape):
     rows = np.random.default_rng(count).integers(0, 255, (count, *shape)).astype(np.uint8)
     index_shape = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=3))
     size = int(np.prod(index_shape))
-    drawn = data.draw(st.lists(st.integers(0, count - 1), min_size=size, max_size=size))
-    indices = np.asarray(drawn, dtype=np.int64).reshape(index_shape)
+    chosen = data.draw(st.lists(st.integers(0, count - 1), min_size=size, max_size=size))
+    indices = np.asarray(chosen, dtype=np.int64).reshape(index_shape)
     with tempfile.TemporaryDirectory() as name:
         mapped = written(Path(name), rows, per_shard=per_shard)
         found = mapped.gather(indices)
@@ -75,7 +75,7 @@ def test_gathering_is_numpys_fancy_indexing(data, count, per_shard, shape):
     assert np.array_equal(turned, rows[::-1][indices])
 
 
-def test_what_is_gathered_is_a_copy(tmp_path):
+def test_gather_returns_a_copy(tmp_path):
     read = written(tmp_path, np.zeros((3, 2), dtype=np.float32), per_shard=2)
     read.gather(np.asarray([1]))[:] = 7
     assert not read.gather(np.asarray([0, 1, 2])).any()
@@ -148,7 +148,7 @@ def bit_of_a_row_flipped(path):
     ],
     ids=lambda damage: getattr(damage, "__name__", None),
 )
-def test_a_damaged_or_foreign_shard_is_one_line_that_names_it(tmp_path, damage):
+def test_damaged_shard_is_one_line(tmp_path, damage):
     rows = one_shard(tmp_path)
     path = tmp_path / "0.safetensors"
     damage(path)
@@ -159,7 +159,7 @@ def test_a_damaged_or_foreign_shard_is_one_line_that_names_it(tmp_path, damage):
 
 
 @pytest.mark.parametrize("at", range(0, 560, 7))
-def test_no_flipped_bit_gives_another_number(tmp_path, at):
+def test_every_flipped_bit_is_noticed(tmp_path, at):
     rows = np.arange(64, dtype=np.float32).reshape(8, 8)
     save_shard(tmp_path / "0.safetensors", {"rows": rows, "digest": np.arange(16, dtype=np.uint8)})
     content = bytearray((tmp_path / "0.safetensors").read_bytes())
@@ -175,7 +175,7 @@ def test_no_flipped_bit_gives_another_number(tmp_path, at):
     assert found["digest"].tolist() == list(range(16))
 
 
-def test_a_tensor_is_compared_when_it_is_first_read_and_then_no_more(tmp_path, monkeypatch):
+def test_tensor_is_verified_once(tmp_path, monkeypatch):
     save_shard(tmp_path / "0.safetensors", {"rows": np.zeros(8), "digest": np.arange(16, dtype=np.uint8)})
     compared = []
     checksum = shards._checksum
@@ -189,14 +189,14 @@ def test_a_tensor_is_compared_when_it_is_first_read_and_then_no_more(tmp_path, m
     assert compared == ["digest", "rows"]
 
 
-def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_failed_write_leaves_no_shard(tmp_path):
     (tmp_path / "taken").write_text("a file, where a folder should be")
     with pytest.raises((VsrError, OSError)):
         save_shard(tmp_path / "taken" / "x.safetensors", {"rows": np.zeros(3, np.uint8)})
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_the_bytes_of_a_folder_are_those_of_its_files(tmp_path):
+def test_folder_size_is_the_sum_of_file_sizes(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "a").write_bytes(bytes(3))
     (tmp_path / "deep" / "b").write_bytes(bytes(4))

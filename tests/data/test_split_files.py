@@ -1,4 +1,4 @@
-"""The CSV files that say where stories belong: what is read, and which mistakes are one line."""
+"""CSV files of groups and splits."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_groups_are_read_by_the_names_of_their_columns(written):
         "story\tgroup\ré\t1\r".encode("utf-8-sig"),
     ],
 )
-def test_groups_are_read_as_other_programs_write_them(written, content):
+def test_groups_are_read_from_other_csv_dialects(written, content):
     assert read_groups(written(content)) == {"é": "1"}
 
 
@@ -71,7 +71,7 @@ def test_splits_are_read(written):
         ('story,group\na,"b" c\n', ["line 2", "quotes do not match"]),
     ],
 )
-def test_a_group_csv_that_is_of_no_use_is_one_line(written, content, parts):
+def test_invalid_group_csv_is_one_line(written, content, parts):
     path = written(content)
     message = problem(lambda: read_groups(path))
     assert str(path) in message
@@ -90,19 +90,19 @@ def test_a_group_csv_that_is_of_no_use_is_one_line(written, content, parts):
         ("story,split\na,test\na,train\n", ["line 3", "'a' has two splits (test, train)"]),
     ],
 )
-def test_a_split_file_that_is_of_no_use_is_one_line(written, content, parts):
+def test_invalid_split_file_is_one_line(written, content, parts):
     path = written(content)
     message = problem(lambda: read_splits(path, SPLITS))
     assert str(path) in message
     assert [part for part in parts if part not in message] == []
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+def test_unreadable_file_is_one_line(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path, tmp_path / ("x" * 300), tmp_path / "a\0b"):
         assert str(tmp_path) in problem(lambda path=path: read_groups(path))
         assert str(tmp_path) in problem(lambda path=path: read_splits(path, SPLITS))
 
 
-def test_a_pipe_is_refused(tmp_path):
+def test_named_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "groups.csv")
     assert "is a pipe" in problem(lambda: read_groups(tmp_path / "groups.csv"))

@@ -1,3 +1,5 @@
+"""Assignment of stories to splits."""
+
 import random
 from itertools import groupby
 
@@ -98,7 +100,7 @@ def test_train_is_never_empty(stories, validation, test, seed, split):
     test=st.sampled_from([0, 0.01, 0.3]),
     split=st.sampled_from(SPLITTING),
 )
-def test_a_split_is_filled_if_and_only_if_it_is_asked_for(count, validation, test, split):
+def test_split_has_stories_if_and_only_if_requested(count, validation, test, split):
     stories = alone(count)
     assigned = assign(stories, validation, test, split=split)
     assert bool(groups_in(stories, assigned, "validation")) == (validation > 0)
@@ -106,7 +108,7 @@ def test_a_split_is_filled_if_and_only_if_it_is_asked_for(count, validation, tes
 
 
 @given(stories=grouped_stories(official_splits), validation=shares, test=shares, seed=st.integers(0, 5))
-def test_official_held_out_stories_stay_and_no_others_join_the_test(stories, validation, test, seed):
+def test_official_held_out_stories_stay(stories, validation, test, seed):
     assigned = assign(stories, validation, test, seed)
     for story, member in stories.items():
         if member.official in ("validation", "test"):
@@ -149,14 +151,14 @@ def test_a_story_follows_the_official_split_of_its_group():
 
 
 @pytest.mark.parametrize("split", SPLITTING)
-def test_the_seed_decides(split):
+def test_splits_depend_on_the_seed(split):
     stories = alone(40)
     assert assign(stories, seed=1, split=split) == assign(stories, seed=1, split=split)
     assert len({tuple(assign(stories, seed=seed, split=split).values()) for seed in range(8)}) > 4
 
 
 @pytest.mark.parametrize("split", SPLITTING)
-def test_the_shares_are_kept_where_each_story_is_its_own_group(split):
+def test_shares_are_exact_without_groups(split):
     counts = count_splits(assign(alone(100), validation=0.2, test=0.1, split=split).values())
     assert counts == {"train": 70, "validation": 20, "test": 10}
 
@@ -176,29 +178,29 @@ def test_the_fewest_groups_go_to_train_then_test_then_validation(count, split):
     assert set(assigned) == set(["train", "test", "validation"][:count])
 
 
-def test_counting_names_every_split():
+def test_count_splits_has_every_split():
     assert count_splits(["test", "train", "test"]) == {"train": 1, "validation": 0, "test": 2}
 
 
 @given(stories=grouped_stories(official_splits), validation=shares, test=shares, seed=st.integers(0, 5))
-def test_official_is_auto_where_the_source_has_a_split(stories, validation, test, seed):
+def test_official_equals_auto_with_source_splits(stories, validation, test, seed):
     assert assign(stories, validation, test, seed, "official") == assign(stories, validation, test, seed, "auto")
 
 
-def test_official_is_refused_where_the_source_has_none():
+def test_official_is_refused_without_source_splits():
     with pytest.raises(VsrError, match=r"^--split official: .*; .*--split group$"):
         assign(alone(9), split="official")
 
 
 @pytest.mark.parametrize("split", ["group", "block"])
 @given(stories=grouped_stories(st.one_of(st.none(), official_splits)), seed=st.integers(0, 5))
-def test_group_and_block_do_not_look_at_the_source_s_split(split, stories, seed):
+def test_group_and_block_ignore_source_splits(split, stories, seed):
     unsaid = {story: Membership(member.group, None) for story, member in stories.items()}
     assert assign(stories, seed=seed, split=split) == assign(unsaid, seed=seed, split=split)
 
 
 @given(stories=grouped_stories(), validation=shares, test=shares, seed=st.integers(0, 5))
-def test_group_splits_as_auto_does_where_the_source_has_no_split(stories, validation, test, seed):
+def test_group_equals_auto_without_source_splits(stories, validation, test, seed):
     assert assign(stories, validation, test, seed, "group") == assign(stories, validation, test, seed)
 
 
@@ -213,14 +215,14 @@ def numbered_stories(draw):
 
 
 @given(stories=numbered_stories(), validation=shares, test=shares, seed=st.integers(0, 5))
-def test_each_block_is_one_run_of_groups_and_train_two_at_most(stories, validation, test, seed):
+def test_each_held_out_block_is_contiguous(stories, validation, test, seed):
     found = [split for split, _ in runs(stories, assign(stories, validation, test, seed, "block"))]
     assert found.count("test") <= 1
     assert found.count("validation") <= 1
     assert 1 <= found.count("train") <= 2
 
 
-def test_blocks_go_by_numbers_and_not_by_letters():
+def test_blocks_follow_natural_order():
     stories = alone(200)
     for seed in range(5):
         held = [story for story, split in assign(stories, seed=seed, split="block").items() if split == "test"]
@@ -228,7 +230,7 @@ def test_blocks_go_by_numbers_and_not_by_letters():
         assert numbers == list(range(numbers[0], numbers[0] + 20))
 
 
-def test_blocks_lie_all_over_as_the_seed_says():
+def test_block_positions_depend_on_the_seed():
     stories = alone(100)
     starts = [
         min(int(story.removeprefix("story ")) for story, split in assigned.items() if split == "test")
@@ -240,7 +242,7 @@ def test_blocks_lie_all_over_as_the_seed_says():
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=60, max_size=90), seed=st.integers(0, 9))
-def test_blocks_of_small_groups_have_about_the_shares_that_are_asked_for(sizes, seed):
+def test_blocks_of_small_groups_have_about_the_requested_shares(sizes, seed):
     groups = [f"film {film}" for film, size in enumerate(sizes) for _ in range(size)]
     stories = {str(number): Membership(group, None) for number, group in enumerate(groups)}
     counts = count_splits(assign(stories, validation=0.1, test=0.2, seed=seed, split="block").values())
@@ -248,7 +250,7 @@ def test_blocks_of_small_groups_have_about_the_shares_that_are_asked_for(sizes, 
     assert counts["validation"] / len(stories) == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_block_stops_beside_a_group_that_is_much_larger_than_it():
+def test_block_stops_before_a_much_larger_group():
     sizes = [10, 10, 300, 10, 10]
     groups = [f"film {film}" for film, size in enumerate(sizes) for _ in range(size)]
     stories = {str(number): Membership(group, None) for number, group in enumerate(groups)}
@@ -259,7 +261,7 @@ def test_a_block_stops_beside_a_group_that_is_much_larger_than_it():
         assert count_splits(assign(stories, 0.03, 0.03, seed, "block").values())["train"] == 320
 
 
-def test_a_block_moves_little_when_a_story_is_added():
+def test_block_changes_little_with_a_new_story():
     before, after = (assign(alone(count), split="block") for count in (100, 101))
     assert sum(before[story] != after[story] for story in before) <= 4
 
@@ -267,13 +269,13 @@ def test_a_block_moves_little_when_a_story_is_added():
 @pytest.mark.parametrize(
     ("name", "later"), [("2", "10"), ("a2b", "a10b"), ("a", "B"), ("9" * 5000, "1" + "0" * 5000), ("x1", "x01")]
 )
-def test_names_are_ordered_as_people_count(name, later):
+def test_names_have_natural_order(name, later):
     assert (natural(name) < natural(later)) == (name != "x1")
     assert natural(name) != natural(later)
 
 
 @given(st.lists(st.text(max_size=8), max_size=6), st.randoms())
-def test_any_names_have_one_order(names, random):
+def test_natural_order_of_any_names_is_total(names, random):
     shuffled = random.sample(names, len(names))
     assert sorted(names, key=natural) == sorted(shuffled, key=natural)
 
@@ -290,7 +292,7 @@ def listed(tmp_path):
     return write
 
 
-def test_a_file_says_where_stories_go_and_leaves_out_those_that_it_does_not_list(listed):
+def test_split_file_assigns_listed_stories_only(listed):
     path = listed("story 1,test", "story 0,train", "story 3,validation", "never seen,test")
     assert assign(alone(5, "train"), split="file", split_file=path) == {
         "story 0": "train",
@@ -310,7 +312,7 @@ def test_a_file_says_where_stories_go_and_leaves_out_those_that_it_does_not_list
         ([], "lists none of the 3 stories"),
     ],
 )
-def test_a_file_that_does_not_fit_the_stories_is_one_line(listed, lines, part):
+def test_split_file_without_matching_story_is_one_line(listed, lines, part):
     stories = {"b": Membership("g", None), "a": Membership("g", None), "c": Membership("c", None)}
     path = listed(*lines)
     with pytest.raises(VsrError) as error:
@@ -321,18 +323,18 @@ def test_a_file_that_does_not_fit_the_stories_is_one_line(listed, lines, part):
     assert "; " in line
 
 
-def test_a_group_of_which_only_part_is_listed_does_not_part(listed):
+def test_partly_listed_group_is_not_divided(listed):
     stories = {"a": Membership("g", None), "b": Membership("g", None)}
     path = listed("a,test")
     assert assign(stories, split="file", split_file=path) == {"a": "test", "b": None}
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_one_split_takes_all_whatever_the_source_says(split):
+def test_one_named_split_takes_all_stories(split):
     assert set(assign(alone(9, "test"), split=split).values()) == {split}
 
 
-def test_no_stories_have_no_split():
+def test_no_stories_give_no_splits():
     assert [assign({}, split=split) for split in [*SPLITTING, *SPLITS]] == [{}] * 6
 
 
@@ -356,14 +358,14 @@ def resolved(*assignments):
         (["data.split=file", "data.split_file=~nobody-of-this-name/x.csv"], "write the whole path"),
     ],
 )
-def test_a_method_and_its_file_go_together(assignments, part):
+def test_split_method_needs_its_file(assignments, part):
     with pytest.raises(VsrError) as error:
         resolved(*assignments)
     (line,) = str(error.value).splitlines()
     assert part in line
 
 
-def test_paths_may_start_from_home(monkeypatch, tmp_path):
+def test_split_file_path_may_start_with_tilde(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     data = resolved("data.split=file", "data.split_file=~/splits.csv", "data.group_csv=~/groups.csv")
     assert (data.split_file, data.group_csv) == (tmp_path / "splits.csv", tmp_path / "groups.csv")

@@ -1,16 +1,14 @@
-import io
+"""Statistics of prepared stories."""
+
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from vsr_cli.api import Frame, Story, VsrError
-from vsr_cli.config.experiment import resolve_metrics, resolve_prepare
-from vsr_cli.config.resolve import Layer, parse_set
-from vsr_cli.data.preparation.prepare import prepare_stories
+from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.splits import SPLITS
 from vsr_cli.data.statistics import count_words_and_marks, measure, summary, token_counter, words_of
 from vsr_cli.evaluation import baselines
@@ -18,45 +16,17 @@ from vsr_cli.evaluation.baselines import copy_last_scores
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.dataset_charts import draw_statistics
 
-CHOSEN = {"dataset": {"name": "storyworld"}, "visual": {"name": "tiny-cnn"}, "text": {"name": "tiny-text"}}
-
-
-class Fake:
-    def __init__(self, *stories):
-        self.stories = stories
-
-    def read(self, source):
-        yield from self.stories
-
-    def describe(self, source):
-        return {"source": "memory"}
-
-
-def png(*seed, size=(24, 12)):
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer := io.BytesIO(), "PNG")
-    return buffer.getvalue()
+from ..memory_dataset import noise_png, prepare_in_memory, with_frame
 
 
 def story(name, *texts, size=(24, 12), **facts):
-    frames = [Frame(image=png(*name.encode(), at, size=size), text=text) for at, text in enumerate(texts)]
+    frames = [Frame(image=noise_png(*name.encode(), at, size=size), text=text) for at, text in enumerate(texts)]
     return Story(id=name, frames=tuple(frames), **facts)
-
-
-def with_image(told, index, image):
-    frames = list(told.frames)
-    frames[index] = replace(frames[index], image=image)
-    return replace(told, frames=tuple(frames))
 
 
 def prepared(folder, *stories, options=()):
     defaults = ["data.image_size=16", "data.window=sliding", "data.test=0", "data.validation=0"]
-    config = resolve_prepare(
-        registry(), preset="tiny", layers=[Layer("test", CHOSEN), *parse_set([*defaults, *options])]
-    )
-    found, _ = prepare_stories(config, Fake(*stories), None, folder / "out")
-    assert found is not None
-    return found
+    return prepare_in_memory(folder / "out", *stories, assignments=[*defaults, *options])
 
 
 def numbers(folder, *stories, options=()):
@@ -82,7 +52,7 @@ def test_words_are_runs_of_letters_and_digits(text, words):
     assert words_of(text) == words
 
 
-def test_words_and_marks_are_those_of_bert(tmp_path):
+def test_words_and_punctuation_are_those_of_bert(tmp_path):
     assert count_words_and_marks(["Don't stop, friend!", "", "well-known"]) == [7, 0, 3]
 
 
@@ -103,11 +73,11 @@ def test_counts_and_ranges_of_each_split_and_of_all(tmp_path):
 
 
 def test_the_share_of_long_texts_counts_those_over_the_limit(tmp_path):
-    told = story("a", "w " * 32, "w " * 33, "w " * 64, "w " * 65, "w " * 200)
-    assert numbers(tmp_path, told)["all"]["longer_than"] == {"32": 0.8, "64": 0.4, "128": 0.2}
+    source = story("a", "w " * 32, "w " * 33, "w " * 64, "w " * 65, "w " * 200)
+    assert numbers(tmp_path, source)["all"]["longer_than"] == {"32": 0.8, "64": 0.4, "128": 0.2}
 
 
-def test_words_of_the_held_out_split_that_train_lacks(tmp_path):
+def test_held_out_words_missing_in_train(tmp_path):
     found = numbers(tmp_path, A, T)
     # Of bo, runs, far, yawns train has two; of the 12 words it lacks bo (five times) and yawns.
     assert (found["test"]["words"], found["test"]["distinct_words"]) == (12, 4)
@@ -118,15 +88,15 @@ def test_words_of_the_held_out_split_that_train_lacks(tmp_path):
     assert found["validation"]["words_not_in_train"] is None
 
 
-def test_where_train_has_no_words_nothing_is_said_of_what_it_lacks(tmp_path):
+def test_without_training_words_missing_words_are_unknown(tmp_path):
     found = numbers(tmp_path, A, options=["data.split=test"])
     assert found["test"]["words"] == 14
     assert found["test"]["words_not_in_train"] is None
 
 
 def test_repetition_of_neighbours_and_of_targets(tmp_path):
-    told = with_image(A, 3, A.frames[2].image)
-    found = numbers(tmp_path, told, T)
+    source = with_frame(A, 3, image=A.frames[2].image)
+    found = numbers(tmp_path, source, T)
     assert found["train"]["same_text_as_before"] == 0
     assert found["train"]["same_image_as_before"] == 0.2
     assert found["test"]["same_text_as_before"] == 0.25
@@ -135,16 +105,16 @@ def test_repetition_of_neighbours_and_of_targets(tmp_path):
     assert found["all"]["target_image_in_context"] == 0
 
 
-def test_a_gap_is_no_neighbour(tmp_path):
-    told = with_image(with_image(story("a", *["Same."] * 8), 0, None), 2, None)
-    found = numbers(tmp_path, told)["all"]
+def test_frames_across_a_gap_are_no_neighbors(tmp_path):
+    source = with_frame(with_frame(story("a", *["Same."] * 8), 0, image=None), 2, image=None)
+    found = numbers(tmp_path, source)["all"]
     assert found["same_text_as_before"] == 1
     assert found["same_image_as_before"] == 0
     assert found["images"] == 6
 
 
-def test_sizes_are_those_of_the_distinct_pictures_in_the_source(tmp_path):
-    found = numbers(tmp_path, with_image(A, 5, A.frames[0].image), T)
+def test_sizes_are_those_of_distinct_source_images(tmp_path):
+    found = numbers(tmp_path, with_frame(A, 5, image=A.frames[0].image), T)
     assert found["all"]["images"] == 10
     assert found["all"]["image_size"] == {"width": 24, "height": 12, "share": 0.5}
     assert found["all"]["image_width"] == {"least": 24, "median": 27, "mean": 27, "greatest": 30}
@@ -152,7 +122,7 @@ def test_sizes_are_those_of_the_distinct_pictures_in_the_source(tmp_path):
     assert found["validation"]["image_size"] is None
 
 
-def test_markup_is_what_the_source_has_beyond_the_texts(tmp_path):
+def test_markup_share_counts_characters_beyond_texts(tmp_path):
     characters = sum(len(frame.text) for frame in A.frames)
     found = numbers(tmp_path, replace(A, source_characters=4 * characters), T)
     assert found["train"]["markup_share"] == found["all"]["markup_share"] == 0.75
@@ -172,14 +142,14 @@ def word_level(path):
     tokenizer.save(str(path))
 
 
-def test_a_real_tokenizer_counts_whole_texts_with_its_special_tokens(tmp_path):
+def test_tokenizer_counts_special_tokens(tmp_path):
     word_level(tmp_path / "tokenizer.json")
-    for place in (tmp_path, tmp_path / "tokenizer.json"):
-        assert token_counter(place)(["one two three four", ""]) == [6, 2]
+    for path in (tmp_path, tmp_path / "tokenizer.json"):
+        assert token_counter(path)(["one two three four", ""]) == [6, 2]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"model": {}}', "\xff"])
-def test_what_is_no_tokenizer_is_one_line(tmp_path, content):
+def test_invalid_tokenizer_is_one_line(tmp_path, content):
     (tmp_path / "t.json").write_text(content, encoding="latin-1")
     with pytest.raises(VsrError, match=r"--tokenizer .*not a tokenizer.json") as raised:
         token_counter(tmp_path / "t.json")
@@ -188,7 +158,7 @@ def test_what_is_no_tokenizer_is_one_line(tmp_path, content):
         token_counter(tmp_path)
 
 
-def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):
+def test_copy_last_scores_equal_the_evaluation_baseline(tmp_path):
     found = prepared(tmp_path, A, T, story("b", "x y z w.", "a b c.", "d e f.", "g h i j.", "g h i j k."))
     scores = copy_last_scores(found, SPLITS, resolve_metrics(registry(), ["bleu", "rouge"], []))
     assert scores["test"] is None, "its only target is among its inputs"
@@ -199,16 +169,16 @@ def test_copying_is_scored_as_the_baseline_of_an_evaluation_is(tmp_path):
     assert 0.4 < scores["train"]["rouge"] < 0.8
 
 
-def test_of_many_windows_some_are_scored(tmp_path, monkeypatch):
+def test_copy_last_scores_a_sample_of_many_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "MOST_COPIED", 4)
     found = prepared(tmp_path, story("a", *(f"Word {number} comes." for number in range(20))))
     scores = copy_last_scores(found, SPLITS, resolve_metrics(registry(), ["bleu"], []))
     assert scores["all"]["windows"] == 4
 
 
-@pytest.mark.parametrize("told", [(A, T), (T,)], ids=["two splits", "one"])
-def test_the_picture_is_drawn_and_the_same_each_time(tmp_path, told):
-    found = prepared(tmp_path, *told)
+@pytest.mark.parametrize("source", [(A, T), (T,)], ids=["two splits", "one"])
+def test_statistics_image_is_deterministic(tmp_path, source):
+    found = prepared(tmp_path, *source)
     measures = measure(found, count_words_and_marks)
     of = {name: {**each, "copy_last": None} for name, each in summary(measures).items()}
     for name in ("one.png", "two.png"):

@@ -16,7 +16,7 @@ def cut(problems, window="sliding", short="drop", context_frames=4):
 @pytest.mark.parametrize(
     ("window", "starts"), [("first", [0]), ("last", [3]), ("sliding", [0, 1, 2, 3])], ids=lambda value: str(value)
 )
-def test_a_story_of_eight_frames_is_cut_where_asked(window, starts):
+def test_windows_of_a_story_of_eight_frames(window, starts):
     found = cut([None] * 8, window)
     assert [item.frames for item in found.windows] == [tuple(range(start, start + 5)) for start in starts]
     assert not any(item.padded for item in found.windows)
@@ -30,14 +30,14 @@ def test_a_story_of_five_frames_is_one_window(window):
 
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("bad", range(5))
-def test_a_bad_frame_anywhere_drops_the_window_with_its_reason(reason, bad):
+def test_invalid_frame_drops_the_window_with_a_reason(reason, bad):
     problems = [reason if index == bad else None for index in range(5)]
     assert cut(problems) == cut(problems, "first") == cut(problems, "last")
     assert cut(problems).windows == ()
     assert cut(problems).dropped == (reason,)
 
 
-def test_a_bad_frame_is_not_replaced_by_the_next_good_one():
+def test_invalid_frame_is_not_replaced_by_a_later_one():
     problems = [None, None, "missing_text", *[None] * 6]
     found = cut(problems)
     assert [item.frames[0] for item in found.windows] == [3, 4]
@@ -46,12 +46,12 @@ def test_a_bad_frame_is_not_replaced_by_the_next_good_one():
     assert cut(problems, "last").windows == (Window((4, 5, 6, 7, 8)),)
 
 
-def test_the_first_bad_frame_gives_the_reason():
+def test_first_invalid_frame_gives_the_reason():
     assert cut([None, "missing_image", "missing_text", None, None]).dropped == ("missing_image",)
 
 
 @pytest.mark.parametrize("count", range(5))
-def test_a_short_story_is_left_out_whole(count):
+def test_short_story_is_dropped(count):
     found = cut([None] * count)
     assert found.windows == ()
     assert found.dropped == ("story_too_short",)
@@ -66,15 +66,15 @@ def test_a_padded_story_keeps_its_final_frame_as_the_target(window, count, frame
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_story_with_nothing_to_predict_from_is_never_padded(count):
+def test_story_of_one_frame_is_never_padded(count):
     assert cut([None] * count, short="pad").dropped == ("story_too_short",)
 
 
-def test_padding_does_not_hide_a_bad_frame():
+def test_padding_does_not_hide_an_invalid_frame():
     assert cut([None, "missing_text", None], short="pad").dropped == ("missing_text",)
 
 
-def test_a_story_long_enough_is_never_padded():
+def test_long_enough_story_is_not_padded():
     assert cut([None, None, "missing_text", None, None], short="pad").windows == ()
 
 
@@ -99,7 +99,7 @@ def test_other_context_lengths(context_frames):
     window=st.sampled_from(["first", "sliding", "last"]),
     short=st.sampled_from(["drop", "pad"]),
 )
-def test_every_window_is_sound_and_every_other_is_counted(problems, window, short):
+def test_windows_are_valid_and_dropped_ones_counted(problems, window, short):
     found = cut(problems, window, short)
     for item in found.windows:
         assert len(item.frames) == 5

@@ -1,4 +1,4 @@
-"""The leakage audit: a constructed leak of each kind is found, named and left out, and nothing else."""
+"""The leakage audit on constructed leaks of each kind."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from PIL import Image
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data.duplicates import perceptual_hash
 from vsr_cli.data.prepared import open_prepared
-from vsr_cli.data.prepared_types import Frames
+from vsr_cli.data.prepared_types import Frames, Windows
 from vsr_cli.data.shards import ArrayRows
-from vsr_cli.evaluation.leakage import audit
+from vsr_cli.evaluation.leakage import audit, leaks_within
 from vsr_cli.plugin.discovery import registry
 
 NONE = {
@@ -149,3 +149,28 @@ def test_a_window_with_two_leaks_is_left_out_once(prepared):
         "reasons": ["target_text_in_context", "target_image_in_context"],
         "detail": "",
     }
+
+
+def made_windows():
+    """Return six windows: valid, text leak, image leak, both, padded, valid."""
+    image = np.arange(30).reshape(6, 5)
+    text = np.arange(30).reshape(6, 5)
+    text[1, 4], image[2, 4] = text[1, 0], image[2, 3]
+    text[3, 4], image[3, 4] = text[3, 2], image[3, 2]
+    repeated = np.zeros((6, 5), dtype=bool)
+    repeated[4, 3] = True
+    return Windows([f"s{number}" for number in range(6)], image, text, repeated, np.zeros(6, dtype=np.int64))
+
+
+def test_a_target_equal_to_a_context_text_except_for_tags_is_a_leak():
+    texts = [f"text {row}" for row in range(30)]
+    texts[4] = "<gdo 1>Text</gdo> \u201c2\u201d"
+    texts[2] = 'Text "2"'
+    assert np.flatnonzero(leaks_within(made_windows(), texts)["target_text_in_context"]).tolist() == [0, 1, 3]
+
+
+def test_a_target_in_another_window_is_no_leak():
+    windows = made_windows().take(np.asarray([0, 5]))
+    image_rows = windows.image_rows.copy()
+    image_rows[0, 4] = image_rows[1, 0]
+    assert not leaks_within(replace(windows, image_rows=image_rows), ["a", "b"] * 15)["target_image_in_context"].any()

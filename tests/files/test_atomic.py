@@ -1,4 +1,4 @@
-"""What is half-written is invisible to readers, and goes once nobody writes it any more."""
+"""Atomic writes: readers never see a partial file, and leftovers are removed."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ def fresh(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_what_a_kill_leaves_is_invisible_and_goes_with_the_next_write(tmp_path, fresh, what):
+def test_leftovers_of_a_kill_are_hidden_and_removed(tmp_path, fresh, what):
     path = tmp_path / "some" / "a.safetensors"
     path.parent.mkdir()
     left = kill_while_writing(path, what)
@@ -64,7 +64,7 @@ def test_what_a_kill_leaves_is_invisible_and_goes_with_the_next_write(tmp_path, 
     assert [each.name for each in path.parent.iterdir()] == ["another.json"]
 
 
-def test_what_is_being_written_is_not_swept_and_what_is_not_ours_neither(tmp_path, fresh):
+def test_sweep_keeps_files_in_use_and_other_files(tmp_path, fresh):
     (tmp_path / ".config.tmp").mkdir()
     (tmp_path / f".file{atomic.TEMPORARY}").write_text("somebody's file")
     outside = tmp_path.with_name("outside")
@@ -78,7 +78,7 @@ def test_what_is_being_written_is_not_swept_and_what_is_not_ours_neither(tmp_pat
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_under_a_lock_the_leftovers_of_named_files_go_too_but_no_whole_folder(tmp_path):
+def test_sweep_under_a_lock_removes_leftovers_of_named_files(tmp_path):
     for name in (".curves.png.k1ll3d_x.png", ".curves.png", "curves.png", ".other.png.k1ll3d_x.png"):
         (tmp_path / name).touch()
     for name in (".last.k1ll3d_x", ".last.new"):
@@ -88,7 +88,7 @@ def test_under_a_lock_the_leftovers_of_named_files_go_too_but_no_whole_folder(tm
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
-def test_what_a_library_leaves_beside_its_own_file_goes_as_well(tmp_path):
+def test_sweep_removes_leftovers_of_libraries(tmp_path):
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.with_name(".tmpXYZ").write_text("as safetensors leaves it when it is killed")
         temporary.write_text("whole")
@@ -96,7 +96,7 @@ def test_what_a_library_leaves_beside_its_own_file_goes_as_well(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
 
 
-def test_writing_that_ends_badly_leaves_the_older_file_and_nothing_else(tmp_path):
+def test_failed_write_keeps_the_older_file(tmp_path):
     (tmp_path / "a.txt").write_text("older")
     with suppress(ZeroDivisionError), replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
@@ -104,7 +104,7 @@ def test_writing_that_ends_badly_leaves_the_older_file_and_nothing_else(tmp_path
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "older"}
 
 
-def test_a_link_or_a_hard_link_in_the_place_of_a_file_is_replaced_and_not_written_through(tmp_path):
+def test_links_are_replaced_and_not_written_through(tmp_path):
     other = tmp_path / "other"
     other.write_text("mine")
     (tmp_path / "link").symlink_to(other)
@@ -118,7 +118,7 @@ def test_a_link_or_a_hard_link_in_the_place_of_a_file_is_replaced_and_not_writte
 
 
 @pytest.mark.parametrize("length", [10, 250])
-def test_any_file_name_that_the_system_takes_can_be_written(tmp_path, length):
+def test_any_valid_file_name_can_be_written(tmp_path, length):
     name = "é" * (length // 2)
     with replacing_folder(tmp_path / name) as folder:
         (folder / "file").touch()
@@ -136,19 +136,19 @@ def full_by_name(path):
 
 
 @pytest.mark.parametrize("fail", [full, full_by_name])
-def test_an_error_in_writing_names_the_file_that_was_to_be_written(tmp_path, fail):
+def test_write_error_names_the_file(tmp_path, fail):
     with pytest.raises(OSError, match="No space") as raised, replacing(tmp_path / "a.txt") as temporary:
         fail(temporary)
     assert raised.value.filename == str(tmp_path / "a.txt")
 
 
-def test_an_error_in_reading_something_else_keeps_its_name(tmp_path):
+def test_read_error_keeps_its_file_name(tmp_path):
     with pytest.raises(OSError, match="absent") as raised, replacing(tmp_path / "a.txt"):
         Path("absent").read_text()
     assert raised.value.filename == "absent"
 
 
-def test_safetensors_that_cannot_be_written_name_the_file_and_the_reason(tmp_path):
+def test_safetensors_write_error_names_file_and_reason(tmp_path):
     path = tmp_path / "absent" / "a.safetensors"
     with pytest.raises(VsrError, match=r"a\.safetensors: No such file or directory"), writing(path):
         save_file({}, path)
@@ -164,7 +164,7 @@ def test_a_folder_is_removed_at_once(tmp_path, monkeypatch):
     assert is_empty(tmp_path)
 
 
-def test_a_scratch_folder_lies_where_tmpdir_says_and_goes(tmp_path, monkeypatch):
+def test_scratch_folder_is_in_tmpdir_and_removed(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with scratch_folder() as folder:
         assert folder.parent == tmp_path

@@ -7,7 +7,7 @@ from vsr_cli.files.checksums import file_checksum, read_checksums, verify_file, 
 from vsr_cli.runs.run import Run
 
 
-def test_a_changed_file_is_noticed_though_it_was_read_before(tmp_path):
+def test_changed_file_is_noticed_after_a_first_read(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"first")
     expected = file_checksum(path)
@@ -25,7 +25,7 @@ def test_an_empty_file_has_a_checksum(tmp_path):
     assert file_checksum(tmp_path / "empty").startswith("xxh3-128:")
 
 
-def test_checksums_of_a_folder_come_back(tmp_path):
+def test_checksums_of_a_folder_round_trip(tmp_path):
     (tmp_path / "a").write_text("a")
     write_checksums(tmp_path, ["a"])
     assert read_checksums(tmp_path, remedy="") == {"a": file_checksum(tmp_path / "a")}
@@ -34,7 +34,7 @@ def test_checksums_of_a_folder_come_back(tmp_path):
         read_checksums(tmp_path, remedy="do this")
 
 
-def test_training_on_changes_the_digest_of_the_weights(train_small, tmp_path):
+def test_digest_changes_with_further_training(train_small, tmp_path):
     run = train_small(tmp_path / "run", "training.epochs=1")
     first = run.weights_digest("last")
     assert Run(run.folder).weights_digest("last") == first

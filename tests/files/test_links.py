@@ -1,4 +1,4 @@
-"""Nothing that vsr writes or deletes in a folder of its own follows a link out of it."""
+"""Writing and deleting never follow a link out of a folder."""
 
 import os
 import shutil
@@ -62,7 +62,7 @@ RUN_PARTS = (
 
 
 @pytest.mark.parametrize("name", RUN_PARTS)
-def test_a_link_in_a_run_is_refused_before_it_is_trained_on(run, tmp_path, name):
+def test_link_in_a_run_is_refused_before_training(run, tmp_path, name):
     shutil.copytree(run.folder, tmp_path / "run")
     moved_out(tmp_path / "run", name, tmp_path / "outside")
     refused(lambda: resume_train(registry(), tmp_path / "run", data=None, epochs=2), tmp_path / "run" / name, tmp_path)
@@ -75,7 +75,7 @@ def test_a_link_in_a_run_is_refused_before_it_is_trained_on(run, tmp_path, name)
         *("checkpoints/best/model.safetensors", "evaluations/validation/predictions.jsonl"),
     ],
 )
-def test_a_named_pipe_in_a_run_is_one_line_and_blocks_nothing(run, small_data, tmp_path, name):
+def test_named_pipe_in_a_run_is_one_line(run, small_data, tmp_path, name):
     copy = Run(Path(shutil.copytree(run.folder, tmp_path / "run")))
     path = copy.folder / name
     path.unlink()
@@ -89,7 +89,7 @@ def test_a_named_pipe_in_a_run_is_one_line_and_blocks_nothing(run, small_data, t
 
 
 @pytest.mark.parametrize("name", ["evaluations", "evaluations/validation", "evaluations/validation/predictions"])
-def test_a_link_among_evaluations_is_refused_by_what_writes_them(run, small_data, tmp_path, name):
+def test_link_among_evaluations_is_refused(run, small_data, tmp_path, name):
     shutil.copytree(run.folder, tmp_path / "run")
     moved_out(tmp_path / "run", name, tmp_path / "outside")
     link, copy = tmp_path / "run" / name, Run(tmp_path / "run")
@@ -98,7 +98,7 @@ def test_a_link_among_evaluations_is_refused_by_what_writes_them(run, small_data
         refused(lambda: run_report(copy.folder, small_data, "validation", most=1), link, tmp_path)
 
 
-def test_a_dangling_link_counts(tmp_path):
+def test_dangling_link_is_refused(tmp_path):
     (tmp_path / "evaluations").symlink_to(tmp_path / "absent")
 
     def act() -> None:
@@ -109,7 +109,7 @@ def test_a_dangling_link_counts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["predictions", "predictions/story"])
-def test_a_link_in_the_place_of_a_prediction_is_refused(run, tmp_path, name):
+def test_link_in_place_of_a_prediction_is_refused(run, tmp_path, name):
     from PIL import Image
 
     story = tmp_path / "story"
@@ -129,7 +129,7 @@ def test_a_link_in_the_place_of_a_prediction_is_refused(run, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "problems.jsonl", "chunks", "tables", "one chunk"])
-def test_a_link_in_prepared_data_is_refused_before_anything_is_prepared(small_data, tmp_path, name):
+def test_link_in_prepared_data_is_refused(small_data, tmp_path, name):
     shutil.copytree(small_data, tmp_path / "data")
     if name == "tables":
         name = next((tmp_path / "data").glob("tables-*")).name
@@ -143,7 +143,7 @@ def test_a_link_in_prepared_data_is_refused_before_anything_is_prepared(small_da
 
 
 @pytest.mark.parametrize("name", ["features", "features/visual-x", "features/visual-x/a.safetensors"])
-def test_a_link_in_the_cache_is_refused_by_what_removes_from_it(tmp_path, monkeypatch, name):
+def test_link_in_the_cache_is_refused_when_removing(tmp_path, monkeypatch, name):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     kept = tmp_path / "cache" / "features" / "visual-x"
     kept.mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_a_link_in_the_cache_is_refused_by_what_removes_from_it(tmp_path, monkey
     refused(lambda: remove_damaged(list_feature_sets()[0]), link, tmp_path)
 
 
-def test_the_folder_itself_and_what_others_put_into_it_may_be_links(tmp_path):
+def test_linked_folder_and_other_files_are_accepted(tmp_path):
     (tmp_path / "disk" / "wandb").mkdir(parents=True)
     (tmp_path / "disk" / "wandb" / "latest-run").symlink_to(tmp_path)
     (tmp_path / "run").symlink_to(tmp_path / "disk")
@@ -164,7 +164,7 @@ def test_the_folder_itself_and_what_others_put_into_it_may_be_links(tmp_path):
         refuse_links(tmp_path / "run", ["*"])
 
 
-def test_a_run_under_a_link_trains_and_goes_on(train_small, tmp_path):
+def test_run_under_a_link_trains_and_resumes(train_small, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
     (tmp_path / "out").symlink_to(tmp_path / "disk" / "run")
@@ -174,7 +174,7 @@ def test_a_run_under_a_link_trains_and_goes_on(train_small, tmp_path):
     assert made.facts()["status"] == "finished"
 
 
-def test_a_copy_by_hard_links_is_not_changed(run, tmp_path):
+def test_hard_linked_copy_is_not_changed(run, tmp_path):
     shutil.copytree(run.folder, tmp_path / "run", copy_function=lambda one, other: Path(other).hardlink_to(one))
     before = contents(run.folder)
     resume_train(registry(), tmp_path / "run", data=None, epochs=2)

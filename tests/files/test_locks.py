@@ -1,4 +1,4 @@
-"""One process at a time writes to a folder, and readers keep what they read."""
+"""One process at a time writes to a folder, and readers keep their files open."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ def beside(folder):
     ("first", "second", "refused"),
     [(alone, alone, True), (alone, beside, True), (beside, alone, True), (beside, beside, False)],
 )
-def test_who_may_be_in_a_folder_beside_whom(tmp_path, first, second, refused):
+def test_shared_and_exclusive_locks(tmp_path, first, second, refused):
     folder = tmp_path / "made" / "here"
     with ExitStack() as stack, first(folder):
         if refused:
@@ -41,7 +41,7 @@ def test_who_may_be_in_a_folder_beside_whom(tmp_path, first, second, refused):
     assert not is_held(folder)
 
 
-def test_a_folder_that_was_replaced_while_another_waited_is_locked_itself(tmp_path, monkeypatch):
+def test_replaced_folder_is_locked_itself(tmp_path, monkeypatch):
     """The one who had the lock has removed the folder: whoever gets that lock then would be alone with nothing."""
     folder = tmp_path / "folder"
     lock, replaced = fcntl.flock, []
@@ -58,7 +58,7 @@ def test_a_folder_that_was_replaced_while_another_waited_is_locked_itself(tmp_pa
             pass
 
 
-def test_to_look_whether_a_folder_is_held_stands_in_nobodys_way(tmp_path, monkeypatch):
+def test_checking_a_lock_blocks_nobody(tmp_path, monkeypatch):
     probe = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(probe, fcntl.LOCK_SH)
     monkeypatch.setattr(locks.time, "sleep", lambda _: os.close(probe))
@@ -66,7 +66,7 @@ def test_to_look_whether_a_folder_is_held_stands_in_nobodys_way(tmp_path, monkey
         assert is_held(tmp_path)
 
 
-def test_a_reader_is_left_alone_as_long_as_it_reads(tmp_path):
+def test_reader_lock_blocks_writers(tmp_path):
     class Reader:
         pass
 
@@ -83,7 +83,7 @@ def test_a_reader_is_left_alone_as_long_as_it_reads(tmp_path):
     hold_shared_lock(tmp_path / "absent", Reader())
 
 
-def test_a_file_system_without_locks_locks_nothing_and_fails_nothing(tmp_path, monkeypatch):
+def test_file_system_without_locks_is_tolerated(tmp_path, monkeypatch):
     def without(handle, kind):
         raise OSError(38, "Function not implemented")
 

@@ -1,4 +1,4 @@
-"""Names and texts of other people's files: what is blank, what is the same name, and what can be printed."""
+"""Names and texts from files: blank, normalized and printable."""
 
 import os
 
@@ -18,23 +18,23 @@ def test_blank_texts(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [".", "a\u200b", "\u0301", "😀", "\ufffd", "हि", "我"])
-def test_texts_that_show_something(text: str) -> None:
+def test_visible_texts_are_not_blank(text: str) -> None:
     assert not is_blank(text)
     assert tidy_text(f" {text}\r\n") == text
 
 
-def test_bytes_that_are_no_utf8_are_written_out_and_stay_apart() -> None:
+def test_invalid_utf8_names_are_escaped_and_distinct() -> None:
     names = [os.fsdecode(name) for name in (b"caf\xe9", b"caf\xe8", "café".encode())]
     assert list(map(shown, names)) == ["caf\\xe9", "caf\\xe8", "café"]
     assert shown("\ud83d") == "\\ud83d"
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_what_is_shown_can_be_encoded_and_is_so_already(name: str) -> None:
+def test_shown_name_is_encodable_and_idempotent(name: str) -> None:
     assert shown(shown(name)) == shown(name)
     shown(name).encode()
 
 
-def test_one_name_in_two_spellings_is_one() -> None:
+def test_names_are_normalized_to_nfc() -> None:
     assert nfc("e\u0301") == nfc("\u00e9")
     assert natural("e\u03012")[0] == natural("\u00e92")[0] < natural("e\u030110")[0]

@@ -1,4 +1,4 @@
-"""Two commands on one folder: the first one's work stays whole, and the second one is told in one line."""
+"""Two commands on one folder: one completes, the other is refused in one line."""
 
 import shutil
 from contextlib import contextmanager
@@ -24,16 +24,14 @@ from vsr_cli.runs import opening
 from vsr_cli.runs.opening import created_run
 from vsr_cli.runs.run import Run
 
+from ..folders import contents
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Wait for nobody: whoever holds a lock here holds it until the end."""
     lock = locks._lock
     monkeypatch.setattr(locks, "_lock", lambda folder, kind, **given: lock(folder, kind, **given | {"patience": 0}))
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @contextmanager
@@ -52,7 +50,7 @@ def few(stories, *, window="sliding"):
 
 
 @pytest.mark.parametrize("name", ["data", "new"])
-def test_the_second_prepare_on_a_folder_is_refused(small_data, tmp_path, name):
+def test_concurrent_prepare_is_refused(small_data, tmp_path, name):
     shutil.copytree(small_data, tmp_path / "data")
     folder = tmp_path / name
     with another_in(folder):
@@ -62,7 +60,7 @@ def test_the_second_prepare_on_a_folder_is_refused(small_data, tmp_path, name):
             run_shard(few(5), None, folder, "1/2")
 
 
-def test_shares_of_one_folder_are_made_side_by_side(tmp_path):
+def test_shards_of_one_folder_are_prepared_concurrently(tmp_path):
     with locks.shared_lock(tmp_path / "out", busy="the test makes the other share"):
         run_shard(few(5), None, tmp_path / "out", "1/2")
         with pytest.raises(VsrError, match="another process is preparing data there"):
@@ -70,7 +68,7 @@ def test_shares_of_one_folder_are_made_side_by_side(tmp_path):
     assert run_prepare(few(5), None, tmp_path / "out").manifest["status"] == "finished"
 
 
-def test_what_a_reader_has_opened_stays_until_it_is_done(small_data, tmp_path):
+def test_opened_data_stays_readable(small_data, tmp_path):
     shutil.copytree(small_data, tmp_path / "data")
     reader = open_prepared(tmp_path / "data")
     assert run_prepare(few(4), None, tmp_path / "data").fingerprint != reader.fingerprint
@@ -82,7 +80,7 @@ def test_what_a_reader_has_opened_stays_until_it_is_done(small_data, tmp_path):
     assert contents(tmp_path / "data").keys() == contents(once.folder).keys()
 
 
-def test_data_that_another_prepare_has_replaced_is_not_taken_for_ones_own(tmp_path, monkeypatch):
+def test_replaced_data_is_noticed(tmp_path, monkeypatch):
     from vsr_cli.cli import prepare
 
     read = prepare.read_stories
@@ -99,7 +97,7 @@ def test_data_that_another_prepare_has_replaced_is_not_taken_for_ones_own(tmp_pa
     assert open_prepared(tmp_path / "out").manifest["counts"]["stories_read"] == 4
 
 
-def test_the_second_training_in_a_folder_is_refused(train_small, tmp_path):
+def test_concurrent_training_in_a_folder_is_refused(train_small, tmp_path):
     made = train_small(tmp_path / "run", "training.epochs=1")
     with another_in(made.folder):
         with pytest.raises(VsrError, match="another process is training this run"):
@@ -112,13 +110,13 @@ def test_the_second_training_in_a_folder_is_refused(train_small, tmp_path):
         train_small(tmp_path / "new")
 
 
-def test_trainings_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+def test_trainings_of_one_second_have_distinct_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [opening._make_folder("2026-01-01_00-00-00_gru").name for _ in range(3)]
     assert names == ["2026-01-01_00-00-00_gru", "2026-01-01_00-00-00_gru_2", "2026-01-01_00-00-00_gru_3"]
 
 
-def test_a_run_is_locked_before_anyone_looks_what_is_in_it(tmp_path, monkeypatch):
+def test_run_is_locked_before_it_is_read(tmp_path, monkeypatch):
     """Another process makes its run between the two: it must be seen."""
     is_free = opening._is_free
     seen = []
@@ -133,14 +131,14 @@ def trained(train_small, tmp_path_factory) -> Run:
     return train_small(tmp_path_factory.mktemp("raced") / "run", "training.epochs=1")
 
 
-def test_the_second_evaluation_of_one_split_is_refused(trained, small_data):
+def test_concurrent_evaluation_is_refused(trained, small_data):
     folder = trained.folder / "evaluations" / "test"
     with another_in(folder), pytest.raises(VsrError, match="another process is writing this evaluation"):
         run_evaluate(registry(), trained, small_data, "test", [])
     assert not folder.exists()
 
 
-def test_two_predictions_of_one_story_are_not_mixed(trained, tmp_path, monkeypatch):
+def test_concurrent_predictions_are_not_mixed(trained, tmp_path, monkeypatch):
     from PIL import Image
 
     for story in ("one", "other"):
@@ -157,13 +155,13 @@ def test_two_predictions_of_one_story_are_not_mixed(trained, tmp_path, monkeypat
     assert {path.name for path in (out / "other").iterdir()} == {"image.png", "storyboard.png", "prediction.json"}
 
 
-def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeypatch):
+def test_interrupted_prediction_has_no_record(trained, tmp_path, monkeypatch):
     """prediction.json says that the images beside it are those of its text."""
     from vsr_cli.inference import predict as prediction
 
-    place = tmp_path / "out" / "one"
-    place.mkdir(parents=True)
-    (place / "prediction.json").write_text("{}")
+    folder = tmp_path / "out" / "one"
+    folder.mkdir(parents=True)
+    (folder / "prediction.json").write_text("{}")
 
     def killed(*_):
         raise ZeroDivisionError
@@ -173,11 +171,11 @@ def test_a_prediction_that_is_cut_short_has_no_record(trained, tmp_path, monkeyp
     image = prediction.Image.new("RGB", (8, 8))
     predicted = prediction.NextFrame("one", (frame,), "A text.", image, "stretch")
     with pytest.raises(ZeroDivisionError):
-        prediction.write_prediction(predicted, place, run=tmp_path, decoding=Decoding())
-    assert not (place / "prediction.json").exists()
+        prediction.write_prediction(predicted, folder, run=tmp_path, decoding=Decoding())
+    assert not (folder / "prediction.json").exists()
 
 
-def test_the_second_ablation_in_a_folder_is_refused_before_its_plan_is_written(tmp_path):
+def test_concurrent_ablation_is_refused(tmp_path):
     plan = Plan(
         combinations=[Combination("as given", {})],
         cells=[],
@@ -196,7 +194,7 @@ def test_the_second_ablation_in_a_folder_is_refused_before_its_plan_is_written(t
         raise AssertionError("it went on")
 
 
-def test_the_second_demo_in_a_folder_is_refused(tmp_path):
+def test_concurrent_demo_is_refused(tmp_path):
     with another_in(tmp_path / "demo"), pytest.raises(VsrError, match="another process runs the demo in this folder"):
         run_demo(registry(), tmp_path / "demo")
 
@@ -215,7 +213,7 @@ class FeatureRequest(extraction.FeatureRequest):
 OPTIONS = extraction.FeatureOptions()
 
 
-def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monkeypatch):
+def test_feature_set_in_use_is_not_removed(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     wanted = FeatureRequest()
     assert extraction.load_or_compute(wanted, OPTIONS) is not None
@@ -229,7 +227,7 @@ def test_a_set_of_features_in_use_is_neither_removed_nor_repaired(tmp_path, monk
     assert cache_care.list_feature_sets() == []
 
 
-def test_features_that_are_removed_while_others_are_computed_are_computed_too(tmp_path, monkeypatch):
+def test_features_removed_meanwhile_are_computed_again(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     wanted = FeatureRequest()
     rows = extraction.load_or_compute(wanted, OPTIONS)
@@ -249,14 +247,14 @@ def test_features_that_are_removed_while_others_are_computed_are_computed_too(tm
     assert (again.gather(wanted.rows) == rows.gather(wanted.rows)).all()
 
 
-def test_features_that_were_found_stay_readable_when_their_files_are_gone(tmp_path, monkeypatch):
+def test_opened_features_stay_readable_after_removal(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     rows = extraction.load_or_compute(FeatureRequest(), OPTIONS)
     prune(unused_days=None, to_bytes=0)
     assert (rows.gather(FeatureRequest().rows) == 1).all()
 
 
-def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
+def test_partial_shard_is_ignored(tmp_path, monkeypatch):
     """As a kill left it, of this version and of the one before."""
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     extraction.load_or_compute(FeatureRequest(), OPTIONS)
@@ -271,7 +269,7 @@ def test_a_half_written_shard_is_no_shard(tmp_path, monkeypatch):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
+def test_using_a_feature_set_creates_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     extraction.load_or_compute(FeatureRequest(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
@@ -281,7 +279,7 @@ def test_using_a_set_makes_no_file_where_there_is_none(tmp_path, monkeypatch):
     assert not (folder / "about.json").exists()
 
 
-def test_a_run_that_could_not_write_more_than_its_configuration_is_begun_anew(tmp_path, monkeypatch):
+def test_run_with_only_a_configuration_starts_again(tmp_path, monkeypatch):
     """By a full disk, or a kill between the two files: `train --resume` has nothing to go on with."""
     folder, config = tmp_path / "run", {"training": {"seed": 0}, "temporal": {"name": "gru"}}
     write = opening.write_json
@@ -300,7 +298,7 @@ def test_a_run_that_could_not_write_more_than_its_configuration_is_begun_anew(tm
         assert begun.facts()["status"] == "running"
 
 
-def test_a_configuration_that_is_not_of_a_run_is_not_overwritten(tmp_path):
+def test_other_configuration_is_not_overwritten(tmp_path):
     (tmp_path / "config.json").write_text('{"mine": 1}')
     with (
         pytest.raises(VsrError, match="not an empty folder"),

@@ -1,4 +1,4 @@
-"""JSON that every reader understands: no NaN, no Infinity, whatever went in."""
+"""JSON without NaN and Infinity."""
 
 import ast
 import json
@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).parents[2] / "vsr_cli"
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_numbers_that_are_not_finite_are_refused_or_written_as_null(number):
+def test_non_finite_numbers_are_refused_or_null(number):
     value = {"a": [1.5, number, {"b": (number, "NaN")}]}
     with pytest.raises(ValueError, match="Out of range"):
         to_json(value)
@@ -22,23 +22,23 @@ def test_numbers_that_are_not_finite_are_refused_or_written_as_null(number):
 
 
 @pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "[-Infinity]", "[" * 100_000, "{", b"\xff", "1" * 5000])
-def test_what_is_not_json_is_a_value_error(text):
+def test_invalid_json_is_a_value_error(text):
     with pytest.raises(ValueError):  # noqa: PT011
         from_json(text)
 
 
-def test_a_name_that_is_no_unicode_can_be_written():
+def test_name_with_surrogates_can_be_written():
     assert from_json(to_json({"name": "a\udcff"}).encode()) == {"name": "a\udcff"}
     assert to_json({"name": "héé"}) == '{"name": "héé"}'
 
 
-def test_what_is_printed_is_strict(capsys):
+def test_printed_json_is_strict(capsys):
     print_json({"score": math.nan, "scores": [math.inf, 2.0]})
     text = capsys.readouterr().out
     assert json.loads(text, parse_constant=pytest.fail) == {"score": None, "scores": [None, 2.0]}
 
 
-def test_nothing_else_writes_or_reads_json():
+def test_other_modules_do_not_use_json_directly():
     found = []
     for path in PROGRAM.rglob("*.py"):
         if path.name in ("strict_json.py", "foreign_models.py"):  # some models' settings do hold Infinity

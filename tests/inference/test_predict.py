@@ -1,4 +1,4 @@
-"""Prediction: which frames are the context, what is refused and how, and where files may go."""
+"""Prediction: context frames, refused stories and output folders."""
 
 import io
 import json
@@ -47,9 +47,15 @@ def model():
     return build_model(config, image_size=SIZE, training_texts=lambda: texts).eval()
 
 
-def predict(model, told: Story, resize: Resize = "stretch", decoding: Decoding = GREEDY):
+def predict(model, context_story: Story, resize: Resize = "stretch", decoding: Decoding = GREEDY):
     return predict_next(
-        model, told, context_frames=4, image_size=SIZE, resize=resize, decoding=decoding, device=torch.device("cpu")
+        model,
+        context_story,
+        context_frames=4,
+        image_size=SIZE,
+        resize=resize,
+        decoding=decoding,
+        device=torch.device("cpu"),
     )
 
 
@@ -71,21 +77,24 @@ def test_the_model_sees_the_image_as_prepared_data_has_it(resize):
 
 @pytest.mark.parametrize(("resize", "shown"), [("stretch", (48, 32)), ("letterbox", (32, 21)), ("crop", (32, 32))])
 def test_the_predicted_image_is_shown_in_the_storys_proportions(model, tmp_path, monkeypatch, resize, shown):
-    drawn = []
-    monkeypatch.setattr("vsr_cli.inference.predict.predicted_panel", lambda image, text: drawn.append(image) or text)
+    panels = []
+    monkeypatch.setattr("vsr_cli.inference.predict.predicted_panel", lambda image, text: panels.append(image) or text)
     monkeypatch.setattr("vsr_cli.inference.predict.draw_storyboard", lambda rows: Image.new("RGB", (1, 1)))
     write_prediction(predict(model, story(4), resize), tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
-    assert [image.size for image in drawn] == [shown]
+    assert [image.size for image in panels] == [shown]
     assert Image.open(tmp_path / "out/image.png").size == (SIZE, SIZE)
 
 
 def test_frames_before_the_context_may_be_invalid():
-    told = story(5)
+    context_story = story(5)
     broken = Frame(image=b"no picture", text=None)
     assert (
         len(
             read_context(
-                Story(id="ana", frames=(broken, *told.frames[1:])), context_frames=4, image_size=SIZE, resize="stretch"
+                Story(id="ana", frames=(broken, *context_story.frames[1:])),
+                context_frames=4,
+                image_size=SIZE,
+                resize="stretch",
             )
         )
         == 4
@@ -105,7 +114,7 @@ def test_fewer_frames_are_filled_up_by_repeating_the_last_pair(model):
     by_hand = Story(id="ana", frames=(*two.frames, two.frames[-1], two.frames[-1]))
     filled = predict(model, two)
     assert len(filled.context) == 2
-    # The model is told which frames only repeat, so the two need not agree to the last digit; the shapes do.
+    # The model knows which frames are repeated, so the two need not agree to the last digit; the shapes do.
     assert filled.image.size == predict(model, by_hand).image.size == (SIZE, SIZE)
 
 
@@ -141,9 +150,9 @@ def test_an_invalid_frame_is_one_line_with_a_remedy(frame, notes, part):
 
 def test_an_image_file_is_named_by_its_path(tmp_path):
     (tmp_path / "2.jpg").write_bytes(b"\xff\xd8\xff")
-    told = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
+    context_story = Story(id="ana", frames=(*story(1).frames, Frame(image=tmp_path / "2.jpg", text="x")))
     with pytest.raises(VsrError, match=r"2\.jpg"):
-        read_context(told, context_frames=4, image_size=SIZE, resize="stretch")
+        read_context(context_story, context_frames=4, image_size=SIZE, resize="stretch")
 
 
 def test_a_story_without_frames_is_refused():

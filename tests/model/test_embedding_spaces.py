@@ -1,4 +1,4 @@
-"""The run's own spaces: which vectors stand for images and texts, computed or kept."""
+"""The embedding spaces of a run: vectors of images and texts, computed or cached."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ STATES = torch.arange(21.0).reshape(7, 3)
 
 
 class Visual:
-    """Gives each image's colours as a map."""
+    """Return each image's colours as a map."""
 
     def __init__(self, cache_key):
         self.cache_key = cache_key
@@ -35,7 +35,7 @@ class Visual:
 
 
 class Text:
-    """Gives three numbers a token, and rubbish for padding."""
+    """Return three numbers a token, and rubbish for padding."""
 
     def __init__(self, cache_key):
         self.cache_key = cache_key

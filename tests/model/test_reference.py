@@ -1,4 +1,4 @@
-"""The reference preset's design at its true sizes, with random weights: no download, and none is needed later."""
+"""The reference preset at full size with random weights."""
 
 import json
 import shutil
@@ -175,15 +175,15 @@ def test_frozen_layers_stay_in_eval_mode_while_the_model_trains(model):
     model.eval()
 
 
-@pytest.mark.parametrize("place", [0, 3, 6])
-def test_scores_do_not_depend_on_the_same_or_later_targets(model, context, target, place):
+@pytest.mark.parametrize("position", [0, 3, 6])
+def test_scores_do_not_depend_on_the_same_or_later_targets(model, context, target, position):
     other = target.ids.clone()
-    other[:, place:] = (other[:, place:] + 1234) % WORDS
+    other[:, position:] = (other[:, position:] + 1234) % WORDS
     with torch.no_grad():
         narrative = model.encode_context(context)
         one, two = (model.text_decoder.logits(narrative, ids) for ids in (target.ids, other))
-    assert torch.equal(one[:, : place + 1], two[:, : place + 1])
-    assert not torch.equal(one[:, place + 1 :], two[:, place + 1 :])
+    assert torch.equal(one[:, : position + 1], two[:, : position + 1])
+    assert not torch.equal(one[:, position + 1 :], two[:, position + 1 :])
 
 
 def test_the_text_loss_is_that_of_the_shifted_targets(model, context, target):
@@ -192,11 +192,11 @@ def test_the_text_loss_is_that_of_the_shifted_targets(model, context, target):
         narrative = model.encode_context(context)
         by_hand, tokens = 0.0, 0
         for story in range(B):
-            for place in range(int(target.mask[story].sum())):
+            for position in range(int(target.mask[story].sum())):
                 blind = torch.zeros_like(target.ids)
-                blind[:, :place] = target.ids[:, :place]  # nothing of the target but what is already written
-                scores = model.text_decoder.logits(narrative, blind)[story, place]
-                by_hand -= float(scores.log_softmax(-1)[target.ids[story, place]])
+                blind[:, :position] = target.ids[:, :position]  # nothing of the target but what is already written
+                scores = model.text_decoder.logits(narrative, blind)[story, position]
+                by_hand -= float(scores.log_softmax(-1)[target.ids[story, position]])
                 tokens += 1
     assert float(loss) == pytest.approx(by_hand / tokens, rel=1e-5)
 

@@ -1,4 +1,4 @@
-"""A broken plugin costs one warning line, and a name means one component or an error."""
+"""Discovery: broken and disabled plugins, duplicate and unknown names."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def write(folder: Path, plugins: dict[str, Plugin]) -> list[EntryPoint]:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def plugin_folder(tmp_path, monkeypatch):
     """An importable folder whose modules are forgotten after the test."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -124,8 +124,8 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_costs_one_entry_and_no_other_component(place, name):
-    found = discover(write(place, {name: BROKEN[name], **SOUND}), disabled=set())
+def test_broken_plugin_does_not_hide_other_components(plugin_folder, name):
+    found = discover(write(plugin_folder, {name: BROKEN[name], **SOUND}), disabled=set())
     assert [broken.plugin for broken in found.broken] == [name]
     assert BROKEN[name].reason in found.broken[0].reason
     assert "\n" not in found.broken[0].reason
@@ -133,21 +133,21 @@ def test_a_broken_plugin_costs_one_entry_and_no_other_component(place, name):
     assert len(found.provided) == 2, "a plugin counts whole or not at all"
 
 
-def test_a_disabled_plugin_is_not_even_imported(place):
-    found = discover(write(place, {**BROKEN, **SOUND}), disabled={*BROKEN, "aaa_first", "no_such_plugin"})
+def test_disabled_plugin_is_not_imported(plugin_folder):
+    found = discover(write(plugin_folder, {**BROKEN, **SOUND}), disabled={*BROKEN, "aaa_first", "no_such_plugin"})
     assert found.broken == ()
     assert found.names("temporal") == ["latest"]
     assert set(found.disabled) == {*BROKEN, "aaa_first"}
     assert not {*BROKEN, "aaa_first"} & sys.modules.keys()
 
 
-def test_an_interruption_is_not_taken_for_a_broken_plugin(place):
+def test_interruption_during_discovery_is_raised(plugin_folder):
     with pytest.raises(KeyboardInterrupt):
-        discover(write(place, {"stopped": Plugin("raise KeyboardInterrupt\n", "")}), disabled=set())
+        discover(write(plugin_folder, {"stopped": Plugin("raise KeyboardInterrupt\n", "")}), disabled=set())
 
 
-def test_two_providers_of_a_name_are_an_error_only_when_it_is_asked_for(place):
-    found = discover(write(place, {**TWINS, **SOUND}), disabled=set())
+def test_duplicate_name_is_an_error_on_request(plugin_folder):
+    found = discover(write(plugin_folder, {**TWINS, **SOUND}), disabled=set())
     assert found.broken == ()
     assert found.find("temporal", "single").plugin == "twin_two"
     with pytest.raises(VsrError) as caught:
@@ -158,22 +158,22 @@ def test_two_providers_of_a_name_are_an_error_only_when_it_is_asked_for(place):
     assert {entry.plugin for entry in found.find_all("twin")} == {"twin_one", "twin_two"}
 
 
-def test_neither_install_order_nor_entry_point_order_decides_anything(place):
-    points = write(place, {**TWINS, **SOUND, **BROKEN})
+def test_discovery_does_not_depend_on_order(plugin_folder):
+    points = write(plugin_folder, {**TWINS, **SOUND, **BROKEN})
     assert discover(points, disabled=set()) == discover(points[::-1], disabled=set())
 
 
-def test_one_name_may_belong_to_components_of_several_kinds(place):
+def test_kinds_may_share_a_name(plugin_folder):
     source = declaring("same") + declaring("same", hook="vsr_fusions")
-    found = discover(write(place, {"both": Plugin(source, "")}), disabled=set())
+    found = discover(write(plugin_folder, {"both": Plugin(source, "")}), disabled=set())
     assert found.find("temporal", "same").section == "temporal"
     assert found.find("fusion", "same").section == "fusion"
     assert [entry.section for entry in found.find_all("same")] == ["fusion", "temporal"]
 
 
-def test_a_plugin_may_answer_with_a_generator(place):
+def test_hook_may_return_a_generator(plugin_folder):
     source = answering("yield Component(name='lazy', summary='', build='some.where:build')")
-    assert discover(write(place, {"lazy": Plugin(source, "")}), disabled=set()).names("temporal") == ["lazy"]
+    assert discover(write(plugin_folder, {"lazy": Plugin(source, "")}), disabled=set()).names("temporal") == ["lazy"]
 
 
 @pytest.mark.parametrize(
@@ -187,20 +187,20 @@ def test_a_plugin_may_answer_with_a_generator(place):
         ("metrics", "resnet50", "(it is the name of a visual encoder)"),
     ],
 )
-def test_an_unknown_name_gives_the_nearest_or_the_kind_that_it_belongs_to(section, name, said):
+def test_unknown_name_suggests_a_neighbor_or_its_kind(section, name, said):
     with pytest.raises(VsrError) as caught:
         discovery.registry().find(section, name)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_no_kind_has_gives_the_nearest_of_all_kinds():
+def test_unknown_name_suggests_across_kinds():
     with pytest.raises(VsrError, match="component 'resnet5': there is none of this name; did you mean resnet50"):
         discovery.registry().find_all("resnet5")
 
 
-def test_a_missing_component_of_a_broken_plugin_points_to_it(place):
-    found = discover(write(place, {"mean": Plugin("raise RuntimeError\n", "")}), disabled=set())
+def test_missing_component_names_its_broken_plugin(plugin_folder):
+    found = discover(write(plugin_folder, {"mean": Plugin("raise RuntimeError\n", "")}), disabled=set())
     with pytest.raises(VsrError, match="a plugin of this name is broken"):
         found.find("temporal", "mean")
 
@@ -232,7 +232,7 @@ def vsr(site: Path, *words: str, disable: str = "") -> subprocess.CompletedProce
     )
 
 
-def test_the_command_line_warns_in_one_line_a_broken_plugin_and_goes_on(installed):
+def test_command_line_warns_of_a_broken_plugin(installed):
     done = vsr(installed, "plugins", "list")
     assert done.returncode == 0
     lines = done.stderr.splitlines()
@@ -247,7 +247,7 @@ def test_the_command_line_warns_in_one_line_a_broken_plugin_and_goes_on(installe
     assert "Traceback" not in done.stderr
 
 
-def test_disabled_plugins_cost_no_line_and_are_told_of(installed):
+def test_disabled_plugins_are_listed_without_warning(installed):
     done = vsr(installed, "plugins", "list", "--json", disable=" , ".join([*BROKEN, "zzz_last", "temporal_models"]))
     assert done.returncode == 0
     assert done.stderr == ""
@@ -260,7 +260,7 @@ def test_disabled_plugins_cost_no_line_and_are_told_of(installed):
     assert temporal["first"]["distribution"] == "dist-aaa_first 1.2"
 
 
-def test_a_plugin_that_prints_leaves_stdout_to_the_program(monkeypatch, tmp_path, capsys):
+def test_plugin_prints_do_not_reach_stdout(monkeypatch, tmp_path, capsys):
     (tmp_path / "talkative.py").write_text("print('hello there')\n" + declaring("loud"))
     monkeypatch.syspath_prepend(tmp_path)
     found = discover([EntryPoint("talkative", "talkative", GROUP)], disabled=set())
@@ -268,7 +268,7 @@ def test_a_plugin_that_prints_leaves_stdout_to_the_program(monkeypatch, tmp_path
     assert capsys.readouterr().out == ""
 
 
-def test_a_name_of_two_providers_ends_the_command_in_one_line_that_names_both(installed):
+def test_duplicate_name_is_one_line_with_both_providers(installed):
     done = vsr(installed, "config", "show", "--temporal", "twin", disable=",".join(BROKEN))
     assert done.returncode == 2
     assert done.stdout == ""

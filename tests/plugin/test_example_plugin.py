@@ -1,4 +1,4 @@
-"""A third party's component is a peer of ours: installed it trains, uninstalled it is missed in one line."""
+"""The example plugin, installed and uninstalled."""
 
 import configparser
 import json
@@ -66,7 +66,7 @@ def bench(tmp_path_factory) -> Bench:
 
 
 @pytest.mark.slow
-def test_an_installed_plugin_is_listed_and_shown_like_any_other(bench):
+def test_installed_plugin_is_listed_and_shown(bench):
     listed = json.loads(succeed("vsr_cli", "plugins", "list", "--json", site=bench.site, cwd=bench.work))
     (mean,) = [entry for entry in listed["components"] if entry["name"] == "mean-memory"]
     assert mean["kind"] == "temporal"
@@ -79,7 +79,7 @@ def test_an_installed_plugin_is_listed_and_shown_like_any_other(bench):
 
 
 @pytest.mark.slow
-def test_its_options_are_checked_like_those_of_any_other(bench):
+def test_options_of_an_installed_plugin_are_validated(bench):
     words = ("--temporal", "mean-memory", "--set", "temporal.hiden=3", "--set", "training.epochs=0")
     done = command("vsr_cli", "train", *words, site=bench.site, cwd=bench.work)
     assert done.returncode == 2
@@ -88,7 +88,7 @@ def test_its_options_are_checked_like_those_of_any_other(bench):
 
 
 @pytest.mark.slow
-def test_it_trains_and_the_run_names_its_package_but_no_import_path(bench):
+def test_run_of_a_plugin_names_its_package(bench):
     run = bench.work / "run"
     facts = json.loads((run / "run.json").read_text())
     assert facts["status"] == "finished"
@@ -101,14 +101,14 @@ def test_it_trains_and_the_run_names_its_package_but_no_import_path(bench):
 
 
 @pytest.mark.slow
-def test_its_run_can_be_evaluated_while_it_is_installed(bench):
+def test_run_of_an_installed_plugin_is_evaluated(bench):
     words = ("evaluate", "--run", "run", "--metrics", "mse", "--json")
     result = json.loads(succeed("vsr_cli", *words, site=bench.site, cwd=bench.work))
     assert 0 <= result["metrics"]["mse"]["value"] <= 1
 
 
 @pytest.mark.slow
-def test_uninstalled_it_is_gone_and_missed_in_one_line(bench):
+def test_uninstalled_plugin_is_one_line(bench):
     listed = json.loads(succeed("vsr_cli", "plugins", "list", "--json", cwd=bench.work))
     assert "mean-memory" not in {entry["name"] for entry in listed["components"]}
     assert listed["broken"] == []
@@ -122,7 +122,7 @@ def test_uninstalled_it_is_gone_and_missed_in_one_line(bench):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_program_and_its_plugins_and_claims_no_other_name(tmp_path):
+def test_wheel_has_both_packages_and_no_other(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for name in SHIPPED:
@@ -154,7 +154,7 @@ def mean(monkeypatch):
     return MeanMemory(MeanMemoryOptions(hidden=8), BuildContext(width=6, steps=4, image_size=32, training_texts=list))
 
 
-def test_the_summary_is_the_same_for_any_order_of_the_frames(mean):
+def test_mean_memory_ignores_frame_order(mean):
     frames, mask = torch.randn(3, 4, 6), torch.ones(3, 4, dtype=torch.bool)
     steps, summary = mean(frames, mask)
     assert steps.shape == (3, 4, 6)
@@ -163,7 +163,7 @@ def test_the_summary_is_the_same_for_any_order_of_the_frames(mean):
     assert not torch.allclose(mean(frames + 1, mask)[1], summary)
 
 
-def test_a_step_depends_on_no_later_frame_and_a_repeat_on_nothing(mean):
+def test_mean_memory_steps_are_causal(mean):
     frames, mask = torch.randn(3, 4, 6), torch.ones(3, 4, dtype=torch.bool)
     changed = frames.clone()
     changed[:, 3] += 1

@@ -1,4 +1,4 @@
-"""What a plugin does wrong is one line that names it, and exit code 1: whatever it does, whenever it does it."""
+"""Errors of plugins and changes of shared state are attributed to the plugin."""
 
 import importlib
 import os
@@ -54,7 +54,7 @@ def shared():
 
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("seed", [0, 7])
-def test_a_change_of_what_is_shared_is_named_and_undone(what, seed):
+def test_change_of_shared_state_is_named_and_undone(what, seed):
     torch.manual_seed(seed)
     before = shared()
     expected = torch.random.get_rng_state()
@@ -65,26 +65,26 @@ def test_a_change_of_what_is_shared_is_named_and_undone(what, seed):
     assert torch.random.get_rng_state().equal(expected)
 
 
-def test_what_is_left_as_it_was_is_no_change_and_random_numbers_are_the_same():
+def test_unchanged_shared_state_is_accepted():
     torch.manual_seed(3)
     plain = torch.rand(4)
     torch.manual_seed(3)
     with shared_state("plugin mine"):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(9)
-        drawn = torch.rand(2)
-    assert torch.cat([drawn, torch.rand(2)]).equal(plain)
+        numbers = torch.rand(2)
+    assert torch.cat([numbers, torch.rand(2)]).equal(plain)
     assert torch.initial_seed() == 3
 
 
-def test_an_error_in_the_block_is_raised_as_it_is_and_changes_are_undone_all_the_same():
+def test_error_is_raised_and_changes_undone():
     before = shared()
     with pytest.raises(KeyError), shared_state("plugin mine"):
         {}[torch.set_default_dtype(torch.float64)]
     assert shared() == before
 
 
-def test_a_plugin_that_brings_torch_and_changes_it_is_named():
+def test_plugin_that_imports_and_changes_torch_is_named():
     """In a process that has not imported torch: there is nothing to compare with but what torch begins with."""
     script = """
 import sys
@@ -131,7 +131,7 @@ def plugin(folder: Path, name: str, build: str, *, head: str = "") -> Provided:
 
 
 @pytest.mark.parametrize(("number", "does"), list(enumerate(RAISES)))
-def test_whatever_a_build_function_does_is_named(tmp_path, monkeypatch, number, does):
+def test_errors_of_build_functions_name_the_plugin(tmp_path, monkeypatch, number, does):
     monkeypatch.syspath_prepend(tmp_path)
     name = f"faulty_{number}"
     with pytest.raises(PluginError) as fault:
@@ -143,7 +143,7 @@ def test_whatever_a_build_function_does_is_named(tmp_path, monkeypatch, number, 
     assert torch.get_default_dtype() is torch.float32
 
 
-def test_a_module_that_cannot_be_compiled_is_named(tmp_path, monkeypatch):
+def test_module_with_a_syntax_error_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PluginError, match=r"'mine' of plugin uncompiled .* raised SyntaxError while it was built"):
         build(plugin(tmp_path, "uncompiled", "pass", head="\n)("), Options())
@@ -161,13 +161,13 @@ def test_a_module_that_cannot_be_compiled_is_named(tmp_path, monkeypatch):
         (6, "torch.empty(2**40, 2**40)", RuntimeError),
     ],
 )
-def test_what_is_no_fault_of_the_plugin_stays_what_it_is(tmp_path, monkeypatch, number, does, kind):
+def test_other_errors_are_not_attributed_to_the_plugin(tmp_path, monkeypatch, number, does, kind):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(kind):
         build(plugin(tmp_path, f"faultless_{number}", does), Options())
 
 
-def test_an_error_of_ours_that_a_plugin_runs_into_is_not_the_plugins(tmp_path, monkeypatch):
+def test_errors_of_vsr_are_not_attributed_to_the_plugin(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     from vsr_cli.escaping import visible
 
@@ -178,7 +178,7 @@ def test_an_error_of_ours_that_a_plugin_runs_into_is_not_the_plugins(tmp_path, m
         build(entry, Options(), 3)
 
 
-def test_an_error_that_arises_later_in_a_plugins_code_is_named_from_its_traceback(tmp_path, monkeypatch):
+def test_later_error_is_attributed_by_its_traceback(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     made = build(plugin(tmp_path, "later", "return lambda of: {}[of]"), Options())
     with pytest.raises(PluginError) as fault, naming_faults():
@@ -205,7 +205,7 @@ def test_an_error_that_arises_later_in_a_plugins_code_is_named_from_its_tracebac
     ],
     ids=["panic", "exit", "dtype", "folder", "generator"],
 )
-def test_whatever_a_plugin_does_when_it_is_discovered_leaves_it_out(tmp_path, monkeypatch, body, words):
+def test_errors_during_discovery_exclude_the_plugin(tmp_path, monkeypatch, body, words):
     from importlib.metadata import EntryPoint
 
     monkeypatch.syspath_prepend(tmp_path)
@@ -220,7 +220,7 @@ def test_whatever_a_plugin_does_when_it_is_discovered_leaves_it_out(tmp_path, mo
     assert shared() == before
 
 
-def test_an_interruption_while_plugins_are_discovered_is_one(tmp_path, monkeypatch):
+def test_interruption_is_not_attributed_to_a_plugin(tmp_path, monkeypatch):
     from importlib.metadata import EntryPoint
 
     monkeypatch.syspath_prepend(tmp_path)

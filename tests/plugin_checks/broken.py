@@ -1,4 +1,4 @@
-"""Components that each break one promise, and are otherwise sound."""
+"""Components that violate one contract each."""
 
 import itertools
 from dataclasses import replace
@@ -170,7 +170,7 @@ class ReadsPadding(TinyText):
 
 
 class FitsItself(TinyText):
-    """Gives texts the length that the longest of them has."""
+    """Pad texts to the longest of them."""
 
     def tokenize(self, texts):
         batch = super().tokenize(texts)

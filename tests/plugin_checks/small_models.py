@@ -1,4 +1,4 @@
-"""Models of random weights in the transformers library's own form, small enough to be made for a test."""
+"""Small models of random weights in the format of transformers."""
 
 from pathlib import Path
 

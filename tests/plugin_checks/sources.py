@@ -1,4 +1,4 @@
-"""Three small stories in the form of each dataset that reads one."""
+"""Three small stories in the format of each dataset."""
 
 import csv
 import io
@@ -24,12 +24,12 @@ def text(story: int, frame: int) -> str:
     return f"In story {story}, thing {frame} is found."
 
 
-def places() -> Iterator[tuple[int, int]]:
+def frame_numbers() -> Iterator[tuple[int, int]]:
     return ((story, frame) for story in range(STORIES) for frame in range(FRAMES))
 
 
 def story_folders(folder: Path) -> Path:
-    for story, frame in places():
+    for story, frame in frame_numbers():
         (folder / f"story-{story}").mkdir(exist_ok=True, parents=True)
         (folder / f"story-{story}" / f"{frame}.png").write_bytes(picture(frame))
         (folder / f"story-{story}" / f"{frame}.txt").write_text(text(story, frame))
@@ -40,7 +40,7 @@ def table(folder: Path) -> Path:
     story_folders(folder)
     with (folder / "stories.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
-            [("story", "image", "text"), *((s, f"story-{s}/{f}.png", text(s, f)) for s, f in places())]
+            [("story", "image", "text"), *((s, f"story-{s}/{f}.png", text(s, f)) for s, f in frame_numbers())]
         )
     return folder / "stories.csv"
 
@@ -58,10 +58,14 @@ def json_lines(folder: Path) -> Path:
 def vist(folder: Path) -> Path:
     (folder / "images").mkdir(parents=True)
     annotations = []
-    for story, frame in places():
+    for story, frame in frame_numbers():
         (folder / "images" / f"{story}{frame}.png").write_bytes(picture(frame))
-        place = {"story_id": str(story), "photo_flickr_id": f"{story}{frame}", "worker_arranged_photo_order": frame}
-        annotations.append([{**place, "album_id": str(story), "original_text": text(story, frame)}])
+        annotation = {
+            "story_id": str(story),
+            "photo_flickr_id": f"{story}{frame}",
+            "worker_arranged_photo_order": frame,
+        }
+        annotations.append([{**annotation, "album_id": str(story), "original_text": text(story, frame)}])
     (folder / "train.story-in-sequence.json").write_text(json.dumps({"images": [], "annotations": annotations}))
     return folder
 

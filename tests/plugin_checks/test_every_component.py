@@ -1,4 +1,4 @@
-"""Every component that vsr ships keeps what its kind promises, a new one with no line added here.
+"""Every shipped component passes the checks of its kind, a new one with no line added here.
 
 Only one that cannot be built as it is, or that is large, has a line below: what makes it small, or what it reads.
 """
@@ -89,7 +89,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for entry in REGISTRY.provided
     ],
 )
-def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path], tmp_path: Path):
+def test_component_passes_every_check(entry: Provided, models: dict[str, Path], tmp_path: Path):
     needs = NEEDS.get((entry.section, entry.component.name), Needs())
     settings = [setting.format_map(models) for setting in needs.settings]
     source = str(needs.source(tmp_path / "source")) if needs.source else None
@@ -98,5 +98,5 @@ def test_it_keeps_what_its_kind_promises(entry: Provided, models: dict[str, Path
     assert failed == [], "say in NEEDS what it needs, if it needs anything to be built"
 
 
-def test_what_is_said_to_need_something_is_there():
+def test_needs_name_existing_components():
     assert NEEDS.keys() <= {(entry.section, entry.component.name) for entry in REGISTRY.provided}

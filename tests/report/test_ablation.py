@@ -13,7 +13,7 @@ from vsr_cli.report.charts import draw_ablation
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 from vsr_cli.runs.run import FORMAT
 
-from .test_comparing import settle
+from ..written_evaluation import settle
 
 SKILLS = {"plain": 3, "strong": 6, "alike": 3, "weak": 1}
 

@@ -1,4 +1,4 @@
-"""The loss curves of a run, drawn from a generated history."""
+"""The loss curves of a run, from a generated history."""
 
 import pytest
 from PIL import Image
@@ -62,21 +62,21 @@ def test_the_chart_is_written_and_replaced(tmp_path):
 
 
 def test_every_loss_and_the_learning_rate_have_a_panel(tmp_path, panels):
-    drawn = panels(write_history(tmp_path / "run", 5))
-    assert list(drawn) == ["loss (weighted sum)", "text", "image", "alignment", "learning rate at the end of the epoch"]
-    train, held, *_ = drawn["text"].lines
+    axes = panels(write_history(tmp_path / "run", 5))
+    assert list(axes) == ["loss (weighted sum)", "text", "image", "alignment", "learning rate at the end of the epoch"]
+    train, held, *_ = axes["text"].lines
     assert list(train.get_xdata()) == [1, 2, 3, 4, 5]
     assert list(train.get_ydata()) == [4.0, 2.0, 4 / 3, 1.0, 0.8]
     assert list(held.get_ydata()) == [8.0, 5.0, 4.0, 5.0, 8.0]
 
 
 def test_the_best_epoch_is_marked_in_every_loss(tmp_path, panels):
-    drawn = panels(write_history(tmp_path / "run", 5))
+    axes = panels(write_history(tmp_path / "run", 5))
     for name in ("loss (weighted sum)", "text", "image", "alignment"):
-        *_, line, star = drawn[name].lines
+        *_, line, star = axes[name].lines
         assert list(line.get_xdata()) == [3, 3]
         assert list(star.get_xdata()) == [3]
-        assert "at the best epoch" in drawn[name].get_title("right")
+        assert "at the best epoch" in axes[name].get_title("right")
 
 
 def test_a_steep_loss_has_a_log_scale(tmp_path, panels):
@@ -86,9 +86,9 @@ def test_a_steep_loss_has_a_log_scale(tmp_path, panels):
         row["train"]["text"] = loss
     rows[0]["train"]["image"] = -1.0  # of which there is no logarithm
     rewrite(run, rows)
-    drawn = panels(run)
-    assert drawn["text"].get_yscale() == "log"
-    assert drawn["alignment"].get_yscale() == drawn["image"].get_yscale() == "linear"
+    axes = panels(run)
+    assert axes["text"].get_yscale() == "log"
+    assert axes["alignment"].get_yscale() == axes["image"].get_yscale() == "linear"
 
 
 @pytest.mark.parametrize("epochs", [1, 100])

@@ -1,4 +1,3 @@
-import io
 import json
 from pathlib import Path
 
@@ -7,10 +6,6 @@ import pytest
 from PIL import Image
 
 from vsr_cli.api import Analysis, Character, Entity, Frame, FrameAnalysis, Story
-from vsr_cli.config.experiment import resolve_prepare
-from vsr_cli.config.resolve import Layer, parse_set
-from vsr_cli.data.preparation.prepare import prepare_stories
-from vsr_cli.plugin.discovery import registry
 from vsr_cli.report.entities import (
     COLOURS,
     LONGEST,
@@ -28,24 +23,13 @@ from vsr_cli.report.entities import (
 from vsr_cli.report.story_page import draw_story, frame_image
 from vsr_cli.report.storyboard import CAPTION_SIZE, INK, LINE, PANEL_WIDTH, PAPER, load_font
 
-CHOSEN = {"dataset": {"name": "storyworld"}, "visual": {"name": "tiny-cnn"}, "text": {"name": "tiny-text"}}
+from ..memory_dataset import png, prepare_in_memory
+
 TEXT = "Mara opens their box."
 
 
-class Fake:
-    def __init__(self, *stories):
-        self.stories = stories
-
-    def read(self, source):
-        yield from self.stories
-
-    def describe(self, source):
-        return {"source": "memory"}
-
-
-def png(colour, size=(60, 20)):
-    Image.new("RGB", size, colour).save(buffer := io.BytesIO(), "PNG")
-    return buffer.getvalue()
+def uniform(colour, size=(60, 20)):
+    return png(Image.new("RGB", size, colour))
 
 
 def person(name, box):
@@ -68,17 +52,16 @@ ENTITIES = (
 
 
 def prepared(folder: Path, *, frames=7, resize="stretch", name="a/b", who="char1"):
-    told = [Frame(image=png((20 * at, 90, 90)), text=TEXT, entities=ENTITIES) for at in range(frames)]
-    told[2] = Frame(image=None, text="No picture here.")
-    told[3] = Frame(image=png("green"), text=None)
+    listed = [Frame(image=uniform((20 * at, 90, 90)), text=TEXT, entities=ENTITIES) for at in range(frames)]
+    listed[2] = Frame(image=None, text="No picture here.")
+    listed[3] = Frame(image=uniform("green"), text=None)
     analysed = [FrameAnalysis(characters=(person(who, (30, 0, 60, 20)),)), *[FrameAnalysis()] * (frames - 1)]
-    stories = Story(id=name, frames=tuple(told), analysis=Analysis(frames=tuple(analysed)))
-    whole = Story(id="whole", frames=tuple(Frame(image=png((0, 0, 30 * at)), text=f"Text {at}.") for at in range(5)))
-    options = parse_set(["data.image_size=32", f"data.resize={resize}"])
-    config = resolve_prepare(registry(), preset="tiny", layers=[Layer("test", CHOSEN), *options])
-    found, _ = prepare_stories(config, Fake(stories, whole), None, folder / "out")
-    assert found is not None
-    return found
+    stories = Story(id=name, frames=tuple(listed), analysis=Analysis(frames=tuple(analysed)))
+    whole = Story(
+        id="whole", frames=tuple(Frame(image=uniform((0, 0, 30 * at)), text=f"Text {at}.") for at in range(5))
+    )
+    assignments = ["data.image_size=32", f"data.resize={resize}"]
+    return prepare_in_memory(folder / "out", stories, whole, assignments=assignments)
 
 
 def luminance(colour: str) -> float:
@@ -145,11 +128,11 @@ def test_a_box_follows_the_resizing(resize, box, expected):
 
 def test_a_box_and_its_label_are_drawn_inside_the_image():
     picture = Image.new("RGB", (100, 80), "white")
-    drawn = outline(picture, [("char12", (70, 40, 98, 70))], {"char12": "#1565c0"})
-    marked = np.argwhere((np.asarray(drawn) == (0x15, 0x65, 0xC0)).all(axis=-1))
+    outlined = outline(picture, [("char12", (70, 40, 98, 70))], {"char12": "#1565c0"})
+    marked = np.argwhere((np.asarray(outlined) == (0x15, 0x65, 0xC0)).all(axis=-1))
     assert marked.min(axis=0).tolist() >= [20, 30]
     assert marked.max(axis=0).tolist() == [69, 99]  # the label is wider than the box, and moved to stay inside
-    assert drawn.getpixel((84, 55)) == (255, 255, 255)
+    assert outlined.getpixel((84, 55)) == (255, 255, 255)
     assert picture.getcolors() == [(8000, (255, 255, 255))]
 
 

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from vsr_cli.evaluation.significance import few_stories, verdict
 from vsr_cli.report.formatting import legend, marks, short
 from vsr_cli.report.markdown import chosen_examples, markdown, plain
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE, open_evaluated
@@ -43,16 +42,6 @@ def test_the_examples_are_the_best_the_median_and_the_worst(run):
     assert worst <= median <= best
 
 
-def test_a_verdict_is_one_of_three_or_none_without_interval():
-    assert [verdict(lead) for lead in ([0.1, 2], [-2, -0.1], [-1, 1], [0, 1], None)] == [
-        BETTER,
-        WORSE,
-        NOT_SIGNIFICANT,
-        NOT_SIGNIFICANT,
-        None,
-    ]
-
-
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "no-such"])
 def test_each_verdict_has_its_mark_in_every_encoding_and_in_the_legend(encoding):
     found = marks(encoding)
@@ -64,15 +53,6 @@ def test_each_verdict_has_its_mark_in_every_encoding_and_in_the_legend(encoding)
         assert f"{found[each]} {each}" in said
     if encoding != "no-such":
         "".join(written).encode(encoding)
-
-
-@pytest.mark.parametrize(
-    ("stories", "said"),
-    [(1, "only 1 story was scored, too few"), (5, "too few for intervals"), (6, "rough"), (29, "rough"), (30, None)],
-)
-def test_few_stories_cause_a_caution_that_names_folds(stories, said):
-    caution = few_stories(stories)
-    assert caution is None if said is None else said in caution and "--folds 5" in caution
 
 
 def test_the_caution_stands_above_the_table(text):

@@ -7,7 +7,7 @@ from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.runs.run import FORMAT
 
-from .conftest import seal
+from ..written_evaluation import seal
 
 RUN_FACTS = {
     "format": FORMAT,

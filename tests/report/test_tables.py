@@ -18,7 +18,7 @@ NUMBERS = ["0.4569", "-12345.6789", "0.0001"]
 SENTENCE = "the mean over places and then over layers of the squared distance of unit feature vectors"
 
 
-def drawn(table, width):
+def rendered(table, width):
     console = Console(file=io.StringIO(), width=width)
     console.print(table)
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -43,7 +43,7 @@ def table(columns, **further):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_numbers_never_break_and_names_never_vanish(width, count):
-    lines = drawn(fitting_table(table(count), width=width), width)
+    lines = rendered(fitting_table(table(count), width=width), width)
     words = " ".join(lines).split()
     for number in NUMBERS:
         assert words.count(number) == count
@@ -61,7 +61,7 @@ def test_sentences_wrap_first_then_columns_are_dropped_by_rank():
         Column("when", ["2026-11-29 16:47"], rank=2, justify="left"),
         Column("what it is", [SENTENCE], justify="left", wraps=20),
     ]
-    wide, middle, narrow = (" ".join(drawn(fitting_table(columns, width=width), width)) for width in (90, 66, 44))
+    wide, middle, narrow = (" ".join(rendered(fitting_table(columns, width=width), width)) for width in (90, 66, 44))
     assert "2026-11-29 16:47" in wide
     assert "somewhere-long-1.0.0" in middle
     assert "2026" not in middle
@@ -74,7 +74,7 @@ def test_sentences_wrap_first_then_columns_are_dropped_by_rank():
 def test_a_row_too_wide_for_a_line_takes_several():
     columns = [*table(7, rank=1), Column("started", ["2026-11-29", "", "2026-11-28"], rank=3, justify="left")]
     columns += [Column(f"n{number}", ["1234567890"] * 3) for number in range(6)]
-    lines = drawn(fitting_table(columns, width=60, styles=["bold"]), 60)
+    lines = rendered(fitting_table(columns, width=60, styles=["bold"]), 60)
     assert lines[0] == NAMES[0]
     assert sum("started: 2026-11-29" in line for line in lines) == 1
     assert sum(line.count("1234567890") for line in lines) == 18
@@ -88,10 +88,10 @@ def test_multi_line_and_styled_cells_are_unchanged():
         Column("model", [Text("45.69\n40.1..50.2")]),
         Column("copy-last", [Text.assemble("12.01 ", ("▲", "green"))]),
     ]
-    _, first, second = drawn(fitting_table(columns, width=40), 40)
+    _, first, second = rendered(fitting_table(columns, width=40), 40)
     assert first.split() == ["bleu", "45.69", "12.01", "▲"]
     assert second.split() == ["40.1..50.2"]
-    stacked = drawn(fitting_table(columns, width=20), 20)
+    stacked = rendered(fitting_table(columns, width=20), 20)
     assert stacked == ["bleu", "  model: 45.69", "  40.1..50.2", "  copy-last: 12.01 ▲"]
 
 
@@ -104,7 +104,7 @@ def test_a_wide_table_is_split_and_each_part_has_the_names():
     assert [part[0] for part in parts] == [names] * len(parts)
     assert [column for part in parts for column in part[1:]] == columns
     for part in parts:
-        drawn(fitting_table(part, width=30), 30)
+        rendered(fitting_table(part, width=30), 30)
 
 
 @given(
@@ -115,12 +115,12 @@ def test_a_wide_table_is_split_and_each_part_has_the_names():
 def test_any_names_and_numbers_are_complete(names, numbers, width):
     columns = [Column("name", names, justify="left")]
     columns += [Column(f"c{at}", [str(number)] * len(names)) for at, number in enumerate(numbers)]
-    lines = drawn(fitting_table(columns, width=width), width)
+    lines = rendered(fitting_table(columns, width=width), width)
     words = " ".join(lines).split()
     for number in set(numbers):
         assert words.count(str(number)) >= numbers.count(number) * len(names)
 
 
 def test_the_gap_between_columns_is_that_of_the_constant():
-    (head, _) = drawn(fitting_table([Column("a", ["1"]), Column("b", ["2"])], width=40), 40)
+    (head, _) = rendered(fitting_table([Column("a", ["1"]), Column("b", ["2"])], width=40), 40)
     assert head == f"a{' ' * GAP}b"

@@ -1,4 +1,4 @@
-"""Damage in a run is noticed, whatever file and place it is in: one line that names the file, or the same result.
+"""Damage in a run is noticed, in whatever file: one line that names the file, or the same result.
 
 Files are damaged by single flipped bits, by cutting them and by removing them. The functions that the commands call are
 called here, and only VsrError is caught: any other exception fails the test.
@@ -70,24 +70,26 @@ def outcome(run: Run) -> tuple[str | None, str | None]:
         return None, str(error)
 
 
-def copied(run: Run, place: Path) -> Run:
-    """Copy a run in the place of an earlier copy."""
-    shutil.rmtree(place, ignore_errors=True)
-    return Run(Path(shutil.copytree(run.folder, place)))
+def copied(run: Run, target: Path) -> Run:
+    """Copy a run over an earlier copy."""
+    shutil.rmtree(target, ignore_errors=True)
+    return Run(Path(shutil.copytree(run.folder, target)))
 
 
 def test_damage_in_any_file_is_one_line_that_names_it_or_changes_nothing(whole, tmp_path):
-    place = tmp_path / "run"
-    run = copied(whole, place)
+    target = tmp_path / "run"
+    run = copied(whole, target)
     expected = observed(run)
-    files = sorted(path.relative_to(place) for path in place.rglob("*") if path.is_file() and path.name not in IGNORED)
+    files = sorted(
+        path.relative_to(target) for path in target.rglob("*") if path.is_file() and path.name not in IGNORED
+    )
     assert {path.suffix for path in files} >= {".json", ".jsonl", ".safetensors"}
     assert {"assets", "checkpoints", "evaluations"} <= {path.parts[0] for path in files}
     random = np.random.default_rng(11)
     noticed = 0
     for number in range(200):
         name = files[number % len(files)]
-        path = place / name
+        path = target / name
         whole_bytes = path.read_bytes()
         way = damage(path, random)
         checksums._known.clear()  # as a new process

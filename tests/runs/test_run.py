@@ -155,12 +155,12 @@ def test_changes_are_settings_beyond_preset_and_defaults():
 
 def test_changes_are_found_without_plugin_or_preset():
     config = recorded("temporal.layers=2", **{"temporal.name": "lstm"})
-    told = {change.setting: change.value for change in changes(Registry(provided=()), config)}
-    assert told["temporal.layers"] == 2
-    assert "training.epochs" not in told
-    told = {change.setting: change.preset for change in changes(registry(), config | {"preset": "of-tomorrow"})}
-    assert told["temporal.name"] is None
-    assert "temporal.hidden" not in told
+    found = {change.setting: change.value for change in changes(Registry(provided=()), config)}
+    assert found["temporal.layers"] == 2
+    assert "training.epochs" not in found
+    found = {change.setting: change.preset for change in changes(registry(), config | {"preset": "of-tomorrow"})}
+    assert found["temporal.name"] is None
+    assert "temporal.hidden" not in found
 
 
 def test_evaluations_are_listed_and_a_damaged_one_is_reported(tmp_path):

@@ -39,7 +39,7 @@ def train(data: Path, run: Path, assignments: list[str]) -> None:
 
 
 def start(data: Path, run: Path, assignments: list[str]) -> int:
-    """Fork a process that trains, and give its id."""
+    """Fork a process that trains, and return its id."""
     child = os.fork()
     if child:
         return child

@@ -1,4 +1,4 @@
-"""Each fusion, temporal model and image decoder trains, is written, read back and predicts, also from a short story."""
+"""Each fusion, temporal model and image decoder trains, is reloaded and predicts."""
 
 import json
 from dataclasses import replace

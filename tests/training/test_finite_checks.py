@@ -1,4 +1,4 @@
-"""NaN and infinity are noticed where they appear, and never reach a checkpoint, a best mark or a cache."""
+"""NaN and infinity are reported where they appear and never stored."""
 
 import math
 
@@ -90,9 +90,9 @@ def test_a_loss_that_is_not_finite_is_never_the_best():
 def test_the_first_tensor_that_is_not_finite_is_named(dtype, value):
     sound = [("empty", torch.empty(0, 3)), ("ids", torch.arange(9)), ("large", torch.full((70,), 6e4).to(dtype))]
     assert first_not_finite(sound) is None
-    for place in (0, 35, 69):
+    for position in (0, 35, 69):
         broken = torch.ones(70, dtype=dtype)
-        broken[place] = value
+        broken[position] = value
         assert first_not_finite([*sound, ("broken", broken), ("other", broken)]) == "broken"
 
 

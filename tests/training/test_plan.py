@@ -1,4 +1,4 @@
-"""What a dry run says of a training, against what the training then takes."""
+"""The plan of a dry run, compared with the training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.training.plan import Disk, Memory, Plan
 from vsr_cli.training.plan_features import FeatureNeed, plan_features
+
+from ..folders import modification_times
 
 MOBILENET = ["visual.weights=random"]
 
@@ -41,10 +43,6 @@ def plan(settings, small_data):
     return run_plan(settings("training.epochs=3"), small_data)
 
 
-def everything(*folders):
-    return {path: path.stat().st_mtime_ns for folder in folders for path in [folder, *folder.rglob("*")]}
-
-
 def test_parts_are_fitted_to_training_frames_for_a_plan_too(settings, small_data, monkeypatch):
     fitted = []
     monkeypatch.setattr(
@@ -59,9 +57,9 @@ def test_parts_are_fitted_to_training_frames_for_a_plan_too(settings, small_data
 def test_a_plan_writes_nothing(settings, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
-    before = everything(small_data, tmp_path)
+    before = modification_times(small_data, tmp_path)
     run_plan(settings(*MOBILENET, "training.batch_size=1", **{"visual.name": "mobilenet_v2"}), small_data)
-    assert everything(small_data, tmp_path) == before
+    assert modification_times(small_data, tmp_path) == before
 
 
 def test_parameters_and_checkpoints_are_of_the_size_that_training_writes(plan, train_small, tmp_path):

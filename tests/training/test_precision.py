@@ -1,4 +1,4 @@
-"""What training multiplies in, and torch's compiler."""
+"""Precision of training, and torch's compiler."""
 
 import functools
 import json
@@ -143,7 +143,9 @@ def test_a_compiler_that_fails_is_one_line(monkeypatch, train_small, tmp_path):
 
     monkeypatch.setattr(config.cpp, "cxx", (None, str(tmp_path / "no-compiler")))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(VsrError, match=r"^training.compile: torch's compiler failed \(.*leave --compile out$") as told:
+    with pytest.raises(
+        VsrError, match=r"^training.compile: torch's compiler failed \(.*leave --compile out$"
+    ) as caught:
         train_small(tmp_path / "run", "training.compile=true")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert Run(tmp_path / "run").facts()["status"] == "failed"

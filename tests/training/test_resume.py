@@ -1,4 +1,4 @@
-"""A run that was interrupted, killed or has failed goes on as if nothing had happened, to the bit."""
+"""Interrupted, killed and failed runs resume bit-exactly."""
 
 import fcntl
 import json
@@ -46,7 +46,7 @@ def resume(run, **options):
 
 
 def what_matters(run):
-    """Return all that a run holds, less what tells of time."""
+    """Return all that a run holds, except times."""
     rows = [json.loads(line) for line in run.history.read_text().splitlines()]
     for row in rows:
         del row["seconds"], row["windows_per_second"], row["checksum"]
@@ -285,29 +285,29 @@ def filled(folder, text):
     (folder / "file").write_text(text)
 
 
-def replace_badly(place):
-    with replacing_folder(place) as folder:
+def replace_badly(target):
+    with replacing_folder(target) as folder:
         (folder / "file").write_text("newest")
         raise ZeroDivisionError
 
 
 def test_an_interrupted_replacement_leaves_the_newer_folder(tmp_path):
     """The moments at which a killed process can have left the two folders, and what is read then."""
-    place = tmp_path / "last"
-    filled(place, "older")
+    target = tmp_path / "last"
+    filled(target, "older")
     filled(tmp_path / ".last.xyz", "half")
-    assert (whole_folder(place) / "file").read_text() == "older"
+    assert (whole_folder(target) / "file").read_text() == "older"
     filled(tmp_path / ".last.new", "newer")
-    assert (whole_folder(place) / "file").read_text() == "newer"
-    shutil.move(place, tmp_path / ".last.old.xyz")
-    assert (whole_folder(place) / "file").read_text() == "newer"
+    assert (whole_folder(target) / "file").read_text() == "newer"
+    shutil.move(target, tmp_path / ".last.old.xyz")
+    assert (whole_folder(target) / "file").read_text() == "newer"
     with pytest.raises(ZeroDivisionError):
-        replace_badly(place)
-    assert (whole_folder(place) / "file").read_text() == "newer"
-    with replacing_folder(place, to_disk=True) as folder:
+        replace_badly(target)
+    assert (whole_folder(target) / "file").read_text() == "newer"
+    with replacing_folder(target, to_disk=True) as folder:
         (folder / "file").write_text("newest")
-    assert (place / "file").read_text() == "newest"
-    assert whole_folder(place) == place
+    assert (target / "file").read_text() == "newest"
+    assert whole_folder(target) == target
 
 
 def test_random_number_generators_are_restored():

@@ -1,4 +1,4 @@
-"""The gradient of a step does not depend on how its windows are cut into forward passes."""
+"""The gradient of a step does not depend on the number of forward passes."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def run(train_small, tmp_path_factory):
 
 @pytest.fixture
 def measure(run, small_data, precision):
-    """Measure the thirteen first training windows in passes of this many: gives losses, gradients and progress."""
+    """Measure the thirteen first training windows in passes of this many: return losses, gradients and progress."""
     prepared = open_prepared(small_data)
     accelerator = Accelerator(cpu=True, mixed_precision="no" if precision == "fp32" else precision)
 
@@ -158,7 +158,7 @@ REFUSALS = {
 
 
 def refuse_above(monkeypatch, size, error):
-    """Let batches above a size run out of memory half way through; gives the sizes that are tried."""
+    """Let batches above a size run out of memory half way through; return the sizes that are tried."""
     sizes = []
 
     def forward(self, context, target, *more, whole=StoryModel.losses):

@@ -1,4 +1,4 @@
-"""Experiment trackers, by TensorBoard's own reader and by one that is made here."""
+"""Experiment trackers: TensorBoard and a recorder."""
 
 import contextlib
 import json
@@ -28,38 +28,38 @@ def run(tmp_path):
 
 
 class Recorder(GeneralTracker):
-    """Keeps what it is told."""
+    """Record the calls."""
 
     name = "recorder"
     requires_logging_directory = False
-    told: ClassVar[list] = []
+    calls: ClassVar[list] = []
 
     def __init__(self, project):
         super().__init__()
-        self.told.append(("made", project))
+        self.calls.append(("made", project))
 
     @property
     def tracker(self):
         return self
 
     def start(self):
-        self.told.append(("started",))
+        self.calls.append(("started",))
 
     def store_init_configuration(self, values):
-        self.told.append(("configured", values))
+        self.calls.append(("configured", values))
 
     def log(self, values, step=None):
-        self.told.append(("logged", values, step))
+        self.calls.append(("logged", values, step))
 
     def finish(self):
-        self.told.append(("finished",))
+        self.calls.append(("finished",))
 
 
 @pytest.fixture
-def told(monkeypatch):
+def calls(monkeypatch):
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "recorder", Recorder)
-    monkeypatch.setattr(Recorder, "told", [])
-    return Recorder.told
+    monkeypatch.setattr(Recorder, "calls", [])
+    return Recorder.calls
 
 
 def test_tensorboard_gets_every_number_of_a_row_into_the_run_folder(run):
@@ -74,7 +74,7 @@ def test_tensorboard_gets_every_number_of_a_row_into_the_run_folder(run):
     assert [event.step for event in read.Scalars("batch/loss")] == [5, 6]
 
 
-def test_a_tracker_gets_the_settings_and_rows_and_is_always_finished(run, told):
+def test_a_tracker_gets_the_settings_and_rows_and_is_always_finished(run, calls):
     with contextlib.suppress(KeyboardInterrupt), tracking(["recorder", "recorder"], run, CONFIG) as trackers:
         trackers.log(ROW, step=6)
         raise KeyboardInterrupt
@@ -82,12 +82,12 @@ def test_a_tracker_gets_the_settings_and_rows_and_is_always_finished(run, told):
     values = {
         "epoch": 2, "steps": 6, "train/loss": 3.0, "train/text": 2.0, "validation/loss": 4.0, "learning_rate": 1e-3,
     }  # fmt: skip
-    assert told == [
+    assert calls == [
         ("made", "vsr"), ("started",), ("configured", settings), ("logged", values, 6), ("finished",),
     ]  # fmt: skip
 
 
-def test_a_tracker_that_cannot_be_started_is_one_line_and_the_others_are_finished(run, told, monkeypatch):
+def test_a_tracker_that_cannot_be_started_is_one_line_and_the_others_are_finished(run, calls, monkeypatch):
     class Locked(Recorder):
         def start(self):
             raise RuntimeError("no key\nwas given")
@@ -96,7 +96,7 @@ def test_a_tracker_that_cannot_be_started_is_one_line_and_the_others_are_finishe
     mistake = pytest.raises(VsrError, match=r"locked cannot be started \(RuntimeError: no key was given\)")
     with mistake, tracking(["recorder", "locked"], run, CONFIG):
         pytest.fail("nothing is trained")
-    assert told[-1] == ("finished",)
+    assert calls[-1] == ("finished",)
 
 
 def test_without_a_tracker_nothing_is_started_or_written(run):

@@ -1,4 +1,4 @@
-"""The validation of training: one number per model and split, per token, which `vsr evaluate` gives too."""
+"""The validation loss: per token, independent of batches, equal to that of `vsr evaluate`."""
 
 import json
 from dataclasses import dataclass

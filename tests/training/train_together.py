@@ -1,4 +1,4 @@
-"""Types `vsr` as a launcher's process and notes the losses of each step. Run by test_distribution.py."""
+"""Runs `vsr` as a process of a launcher and records the losses of each step. Run by test_distributed.py."""
 
 import json
 import os
@@ -14,7 +14,7 @@ shown = TrainingDisplay.step
 
 
 def step(self, epoch, step, losses, **more):
-    """Note a step's losses, die if this is the place and time for it, or show them as ever."""
+    """Record the losses of a step, then die, hang or display them."""
     with Path(f"steps-{os.environ.get('RANK', '0')}.jsonl").open("a") as lines:
         lines.write(json.dumps({"epoch": epoch, "step": step, **losses}) + "\n")
     if os.environ.get("DIE_AT") == f"process {os.environ.get('RANK')}, epoch {epoch}, step {step}":

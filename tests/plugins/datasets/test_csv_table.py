@@ -1,4 +1,4 @@
-"""Stories from a table: rows that find their story and place, and what is said of those that do not."""
+"""Stories from CSV tables."""
 
 import csv
 import gzip
@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr_cli.api import Rejected, Story, VsrError
-from vsr_plugins.datasets import CsvOptions, vsr_datasets
+from vsr_cli.api import Rejected, Story
+from vsr_plugins.datasets import CsvOptions
 from vsr_plugins.datasets.csv_table import build
+
+from .reading import codes, error_of
 
 HEAD = "story,image,text,order,group,split"
 
@@ -39,10 +41,6 @@ def texts(story: Story) -> list[str | None]:
     return [frame.text for frame in story.frames]
 
 
-def codes(story: Story) -> list[tuple[str, int | None]]:
-    return [(note.code, note.frame) for note in story.notes]
-
-
 def rejected(path: Path, **options: object) -> list[tuple[str, str]]:
     found = [story for story in read(path, **options) if isinstance(story, Rejected)]
     assert all("\n" not in story.detail for story in found)
@@ -50,19 +48,11 @@ def rejected(path: Path, **options: object) -> list[tuple[str, str]]:
 
 
 def problem(source: Path | None, **options: object) -> str:
-    with pytest.raises(VsrError) as caught:
-        build(CsvOptions.model_validate(options)).read(None if source is None else str(source))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_declares_one_dataset() -> None:
-    (component,) = [each for each in vsr_datasets() if each.name == "csv"]
-    assert (component.name, component.options) == ("csv", CsvOptions)
+    return error_of(build(CsvOptions.model_validate(options)), source)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_rows_of_a_story_need_not_be_neighbours(tmp_path: Path, encoding: str) -> None:
+def test_rows_of_a_story_may_be_apart(tmp_path: Path, encoding: str) -> None:
     lines = ("story,image,text", 'b,1.jpg,"Ève, first"', "a,1.jpg,x", "b,2.jpg, second ")
     b, a = stories(write(tmp_path, *lines, encoding=encoding))
     assert (b.id, a.id) == ("b", "a")
@@ -72,18 +62,18 @@ def test_rows_of_a_story_need_not_be_neighbours(tmp_path: Path, encoding: str) -
 
 
 @pytest.mark.parametrize(
-    "places", [["2", "10", "11"], ["-3", "-1", "2"], ["0.5", "1", "1e1"], ["p2", "P10", "p11"], ["3", "3b", "20"]]
+    "orders", [["2", "10", "11"], ["-3", "-1", "2"], ["0.5", "1", "1e1"], ["p2", "P10", "p11"], ["3", "3b", "20"]]
 )
-def test_order_counts(tmp_path: Path, places: list[str]) -> None:
-    rows = [f"a,1.jpg,{place},{place}" for place in places]
+def test_order_column_sorts_frames(tmp_path: Path, orders: list[str]) -> None:
+    rows = [f"a,1.jpg,{order},{order}" for order in orders]
     (story,) = stories(write(tmp_path, "story,image,text,order", *rows[::-1]), order="order")
-    assert texts(story) == places
+    assert texts(story) == orders
 
 
 @given(st.dictionaries(st.text("ab", min_size=1, max_size=2), st.sets(st.integers(0, 10**5), min_size=1, max_size=6)),
        st.randoms(use_true_random=False))  # fmt: skip
-def test_the_rows_order_does_not_matter_where_a_column_orders(plan: dict[str, set[int]], random) -> None:
-    rows = [f"{story},1.jpg,{place},{place}" for story, places in plan.items() for place in places]
+def test_row_order_is_ignored_with_an_order_column(plan: dict[str, set[int]], random) -> None:
+    rows = [f"{story},1.jpg,{order},{order}" for story, orders in plan.items() for order in orders]
     random.shuffle(rows)
     with tempfile.TemporaryDirectory() as folder:
         found = stories(write(Path(folder), "story,image,text,order", *rows), order="order")
@@ -91,7 +81,7 @@ def test_the_rows_order_does_not_matter_where_a_column_orders(plan: dict[str, se
 
 
 @given(st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=8)] * 4)))
-def test_any_cells_make_stories(rows: list[tuple[str, ...]]) -> None:
+def test_any_cells_are_read_without_error(rows: list[tuple[str, ...]]) -> None:
     table = io.StringIO()
     csv.writer(table).writerows([["story", "image", "text", "order"], *rows])
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +97,7 @@ def test_columns_are_named_by_options(tmp_path: Path) -> None:
     assert texts(story) == ["One", "Two, three"]
 
 
-def test_a_tsv_is_parted_by_tabs(tmp_path: Path) -> None:
+def test_tsv_is_read(tmp_path: Path) -> None:
     (story,) = stories(write(tmp_path, "story\timage\ttext", "a\t1.jpg\tx, y", name="t.TSV"))
     assert texts(story) == ["x, y"]
 
@@ -122,7 +112,7 @@ def test_groups_and_splits(tmp_path: Path) -> None:
     assert rejected(path, group="group", split="split") == [("5, story c", "two_groups"), ("7, story d", "two_splits")]
 
 
-def test_defects_are_reported_and_nothing_is_made_up(tmp_path: Path) -> None:
+def test_defects_are_reported(tmp_path: Path) -> None:
     lines = ("story,image,text", "a,1.jpg,", "a,,x", "a,3.jpg,x", "a,1.jpg,one, two", "a", ",1.jpg,x")
     path = write(tmp_path, *lines)
     (story,) = (story for story in read(path) if isinstance(story, Story))
@@ -136,7 +126,7 @@ def test_defects_are_reported_and_nothing_is_made_up(tmp_path: Path) -> None:
     assert rejected(path) == [("7", "missing_story")]
 
 
-def test_frames_without_a_place(tmp_path: Path) -> None:
+def test_frames_without_or_with_equal_order(tmp_path: Path) -> None:
     path = write(tmp_path, HEAD, "a,1.jpg,x,2", "a,1.jpg,y,", "b,1.jpg,x,1", "b,1.jpg,y,1")
     assert rejected(path, order="order") == [("2, story a", "missing_order")]
     (b,) = (story for story in read(path, order="order") if isinstance(story, Story))
@@ -144,7 +134,7 @@ def test_frames_without_a_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../1.jpg", "sub/../1.jpg", "{root}/1.jpg", "link.jpg", "C:\\x.jpg", "a\0b"])
-def test_no_picture_elsewhere_is_taken(tmp_path: Path, name: str) -> None:
+def test_image_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "1.jpg").write_bytes(b"secret")
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "link.jpg").symlink_to(tmp_path / "1.jpg")
@@ -153,7 +143,7 @@ def test_no_picture_elsewhere_is_taken(tmp_path: Path, name: str) -> None:
     assert codes(story) == [("outside_folder", 0)]
 
 
-def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_missing_column_is_named_with_a_suggestion(tmp_path: Path) -> None:
     path = write(tmp_path, "story_id,image,text,text2,text2", "a,1.jpg,x,y,z")
     assert "no column 'story'; did you mean story_id?" in problem(path)
     assert "known: story_id, image, text" in problem(path, story="story_id", order="zzz")
@@ -161,7 +151,7 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) ->
     assert "known: none" in problem(write(tmp_path, ""))
 
 
-def test_files_that_are_no_table(tmp_path: Path) -> None:
+def test_invalid_tables_are_one_line(tmp_path: Path) -> None:
     assert "UTF-8" in problem(write(tmp_path, "story,image,text", "a,1.jpg,Ève", encoding="latin-1"))
     assert "line 2: byte 0xc8 is not UTF-8, which is 'È' in Windows-1252" in problem(tmp_path / "table.csv")
     assert "contains zeros" in problem(write(tmp_path, "story,image,text", "a,1.jpg,x", encoding="utf-16-le"))
@@ -172,10 +162,6 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
     assert "one frame per row" in problem(None)
     assert "no such file" in problem(tmp_path / "none.csv")
     assert "is a folder" in problem(tmp_path)
-
-
-def test_describe_names_the_file(tmp_path: Path) -> None:
-    assert build(CsvOptions()).describe(str(write(tmp_path, HEAD))) == {"source": "table.csv"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +180,7 @@ def test_describe_names_the_file(tmp_path: Path) -> None:
         ("story,image,text", 'a,./1.jpg,"x, y"', "table.csv", "utf-8"),
     ],
 )
-def test_tables_of_other_programs_are_read(tmp_path: Path, head: str, row: str, name: str, encoding: str) -> None:
+def test_other_csv_dialects_are_read(tmp_path: Path, head: str, row: str, name: str, encoding: str) -> None:
     (story,) = stories(write(tmp_path, head, row, name=name, encoding=encoding))
     assert (story.id, texts(story), story.notes) == ("a", ["x, y"], ())
     assert [frame.image for frame in story.frames] == [tmp_path / "1.jpg"]
@@ -211,7 +197,7 @@ def test_a_table_may_be_compressed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ['"He said "stop" and ran', '"never closed', '"He said "stop"', '""x"', '"a" b', '"one ""two"" three']
 )
-def test_a_misquoted_row_is_named_and_the_others_are_read(tmp_path: Path, text: str) -> None:
+def test_misquoted_row_is_noted_and_others_are_read(tmp_path: Path, text: str) -> None:
     lines = ['a,1.jpg,"one, ""1"""', f"a,2.jpg,{text}", "a,1.jpg,three", 'b,2.jpg,"four"', "b,1.jpg,five"]
     a, b = stories(write(tmp_path, "story,image,text", *lines))
     assert texts(a) == ['one, "1"', None, "three"]
@@ -222,7 +208,7 @@ def test_a_misquoted_row_is_named_and_the_others_are_read(tmp_path: Path, text: 
     assert b.notes == ()
 
 
-def test_a_quote_that_a_later_row_closes_does_not_swallow_the_rows_between(tmp_path: Path) -> None:
+def test_unclosed_quote_does_not_join_rows(tmp_path: Path) -> None:
     lines = ['a,1.jpg,"one', "a,2.jpg,two", 'b,1.jpg,three"', 'b,2.jpg,"four\nof, 2, lines"']
     a, b = stories(write(tmp_path, "story,image,text", *lines))
     assert texts(a) == [None, "two"]
@@ -235,7 +221,7 @@ def test_a_misquoted_row_without_a_story_is_rejected(tmp_path: Path) -> None:
     assert rejected(path) == [("2", "bad_quotes")]
 
 
-def test_an_image_that_is_no_path_is_called_what_it_is(tmp_path: Path) -> None:
+def test_base64_and_url_images_are_named(tmp_path: Path) -> None:
     cells = ["data:image/png;base64," + "A" * 200_000, "iVBORw0KGgo" + "A" * 200_000, "http://x.org/1.jpg", "1.JPG"]
     (story,) = stories(write(tmp_path, "story,image,text", *(f'a,"{cell}",x' for cell in cells)))
     assert codes(story) == [("missing_image", index) for index in range(4)]
@@ -248,13 +234,13 @@ def test_an_image_that_is_no_path_is_called_what_it_is(tmp_path: Path) -> None:
     assert [part for part, note in zip(parts, story.notes, strict=True) if part not in note.detail] == []
 
 
-def test_a_text_that_a_program_writes_for_none_is_missing(tmp_path: Path) -> None:
+def test_nan_and_invisible_texts_are_missing(tmp_path: Path) -> None:
     (story,) = stories(write(tmp_path, "story,image,text", "a,1.jpg,nan", "a,1.jpg,\u200b", "a,1.jpg,Nan smiles."))
     assert texts(story) == [None, None, "Nan smiles."]
     assert codes(story) == [("missing_text", 0), ("missing_text", 1)]
 
 
-def test_names_of_stories_and_groups_are_composed(tmp_path: Path) -> None:
+def test_story_and_group_names_are_nfc(tmp_path: Path) -> None:
     (story,) = stories(
         write(tmp_path, "story,image,text,group", "\u00e9,1.jpg,x,\u00fc", "e\u0301,2.jpg,y,u\u0308"), group="group"
     )

@@ -1,4 +1,4 @@
-"""Stories from one's own files: what pairs up, what is reported, and what is never read."""
+"""Stories from folders of image and text files."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import features
 
-from vsr_cli.api import Options, Rejected, Story, VsrError, image_suffixes, natural
-from vsr_plugins.datasets import vsr_datasets
+from vsr_cli.api import Options, Rejected, Story, image_suffixes, natural
 from vsr_plugins.datasets.folder import build
+
+from .reading import codes, error_of
 
 REAL = Path(__file__).parents[4] / "shared" / "stories"
 
@@ -47,26 +48,12 @@ def rejected(source: Path) -> Rejected:
     return story
 
 
-def codes(story: Story) -> list[tuple[str, int | None]]:
-    return [(note.code, note.frame) for note in story.notes]
-
-
 def problem(source: Path | None) -> str:
-    dataset = build(Options())
-    with pytest.raises(VsrError) as caught:
-        dataset.read(None if source is None else str(source))
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return error_of(build(Options()), source)
 
 
 def write_json(folder: Path, frames: object, **more: object) -> Path:
     return make(folder, nstory_json=json.dumps({"frames": frames, **more}))
-
-
-def test_declares_one_dataset() -> None:
-    (component,) = [each for each in vsr_datasets() if each.name == "folder"]
-    assert component.name == "folder"
 
 
 def test_frames_and_stories_come_in_natural_order(tmp_path: Path) -> None:
@@ -93,12 +80,12 @@ def test_the_source_may_be_one_story(tmp_path: Path) -> None:
     assert len(story.frames) == 1
 
 
-def test_one_story_keeps_its_folder_of_small_pictures(tmp_path: Path) -> None:
+def test_nested_folder_of_images_is_ignored(tmp_path: Path) -> None:
     make(pair(tmp_path / "mine") / "thumbs", n1_jpg=b"small")
     assert one(tmp_path / "mine").id == "mine"
 
 
-def test_a_story_that_holds_stories_is_refused(tmp_path: Path) -> None:
+def test_story_with_nested_stories_is_refused(tmp_path: Path) -> None:
     pair(pair(tmp_path) / "inner")
     assert "inner" in problem(tmp_path)
 
@@ -112,7 +99,7 @@ def test_suffixes_in_any_case_and_hidden_files(tmp_path: Path) -> None:
     assert story.notes == ()
 
 
-def test_half_frames_stay_half(tmp_path: Path) -> None:
+def test_frames_without_text_or_image_are_noted(tmp_path: Path) -> None:
     folder = pair(tmp_path / "s")
     make(folder, n2_jpg=b"p", n3_txt="alone", n4_jpg=b"p", n4_txt=" \r\n\t ")
     story = one(tmp_path)
@@ -125,12 +112,12 @@ def test_half_frames_stay_half(tmp_path: Path) -> None:
     assert codes(story) == [("missing_text", 1), ("missing_image", 2), ("empty_text", 3)]
 
 
-def test_stems_must_be_equal(tmp_path: Path) -> None:
+def test_stems_must_match_exactly(tmp_path: Path) -> None:
     make(pair(tmp_path / "s", "2"), n01_jpg=b"p", n1_txt="a")
     assert codes(one(tmp_path)) == [("missing_text", 0), ("missing_image", 1)]
 
 
-def test_a_folder_without_pairs_is_rejected_beside_others(tmp_path: Path) -> None:
+def test_folder_without_pairs_is_rejected(tmp_path: Path) -> None:
     pair(tmp_path / "good")
     make(tmp_path / "bad", n1_jpg=b"p", n2_jpg=b"p")
     (tmp_path / "empty").mkdir()
@@ -147,7 +134,7 @@ def test_two_images_of_one_stem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_encodings_with_a_mark_are_read(tmp_path: Path, encoding: str) -> None:
+def test_encodings_with_a_byte_order_mark_are_read(tmp_path: Path, encoding: str) -> None:
     pair(tmp_path / "s", text="\r\n Ève’s\r\nhouse \r\n".encode(encoding))
     story = one(tmp_path)
     assert story.frames[0].text == "Ève’s\nhouse"
@@ -157,7 +144,7 @@ def test_encodings_with_a_mark_are_read(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     "raw", ["Ève".encode("latin-1"), "Eve".encode("utf-16-le"), "Eve".encode("utf-32"), b"\xff\xfeE"]
 )
-def test_other_encodings_are_reported_not_guessed(tmp_path: Path, raw: bytes) -> None:
+def test_other_encodings_are_reported(tmp_path: Path, raw: bytes) -> None:
     pair(tmp_path / "s", text=raw)
     story = one(tmp_path)
     assert story.frames[0].text is None
@@ -167,7 +154,7 @@ def test_other_encodings_are_reported_not_guessed(tmp_path: Path, raw: bytes) ->
     assert "save it as UTF-8" in story.notes[0].detail
 
 
-def test_a_link_out_of_the_story_is_not_followed(tmp_path: Path) -> None:
+def test_link_out_of_the_story_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     folder = make(tmp_path / "stories" / "s", n1_jpg=b"p", n2_jpg=b"p", n2_txt="fine")
@@ -224,7 +211,7 @@ def test_a_bad_story_json_is_rejected(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "lost link"])
-def test_pairs_are_not_read_in_place_of_a_story_json_that_is_no_file(tmp_path: Path, kind: str) -> None:
+def test_story_json_that_is_no_file_is_rejected(tmp_path: Path, kind: str) -> None:
     path = make(tmp_path / "s", n1_jpg=b"picture", n1_txt="a") / "story.json"
     if kind == "folder":
         path.mkdir()
@@ -235,7 +222,7 @@ def test_pairs_are_not_read_in_place_of_a_story_json_that_is_no_file(tmp_path: P
     assert rejected(tmp_path).code == "bad_story_json"
 
 
-def test_a_damaged_story_json_in_utf_16_is_not_mended(tmp_path: Path) -> None:
+def test_invalid_utf16_story_json_is_rejected(tmp_path: Path) -> None:
     content = '{"frames": [{"text": "a b"}]}'.encode("utf-16").replace("b".encode("utf-16-le"), b"\x00\xdc")
     make(tmp_path / "s", nstory_json=content)
     assert rejected(tmp_path).code == "bad_story_json"
@@ -246,12 +233,12 @@ def test_story_json_without_frames(tmp_path: Path) -> None:
     assert rejected(tmp_path).code == "no_pairs"
 
 
-def test_story_json_may_begin_with_a_mark(tmp_path: Path) -> None:
+def test_story_json_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     make(tmp_path / "s", nstory_json=b'\xef\xbb\xbf{"frames": [{"text": "a"}]}')
     assert one(tmp_path).frames[0].text == "a"
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources_are_one_line(tmp_path: Path) -> None:
     assert "01.jpg and 01.txt" in problem(None)
     assert "no such folder" in problem(tmp_path / "none")
     assert "is a file" in problem(make(tmp_path, nf_txt="x") / "f.txt")
@@ -267,12 +254,8 @@ def test_an_unreadable_folder_is_rejected(tmp_path: Path) -> None:
     assert [story.code for story in stories if isinstance(story, Rejected)] == ["unreadable_folder"]
 
 
-def test_describe_names_the_folder(tmp_path: Path) -> None:
-    assert build(Options()).describe(str(tmp_path)) == {"source": tmp_path.name}
-
-
 @pytest.mark.skipif(not REAL.is_dir(), reason="the picture books are not here")
-def test_real_picture_books() -> None:
+def test_real_stories() -> None:
     stories = [story for story in read(REAL) if isinstance(story, Story)]
     assert len(stories) == 241
     assert all(frame.image and frame.text for story in stories for frame in story.frames)
@@ -284,13 +267,13 @@ def images(source: Path) -> list[str | None]:
 
 
 @pytest.mark.parametrize("suffix", ["gif", "BMP", "tif", "TIFF", "jfif", "jpe", "webp"])
-def test_every_kind_of_image_that_is_decoded_is_read(tmp_path: Path, suffix: str) -> None:
+def test_every_image_suffix_is_read(tmp_path: Path, suffix: str) -> None:
     make(pair(pair(tmp_path / "s", "1"), "3"), **{f"n2_{suffix}": b"p", "n2_txt": "b"})
     assert images(tmp_path) == ["1.jpg", f"2.{suffix}", "3.jpg"]
     assert one(tmp_path).notes == ()
 
 
-def test_avif_is_read_where_pillow_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_avif_is_read_if_pillow_supports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "s", n1_avif=b"p", n1_txt="a")
     assert (".avif" in image_suffixes()) == features.check("avif")
     monkeypatch.setattr("vsr_plugins.datasets.folder_pairs.image_suffixes", lambda: (".jpg", ".avif"))
@@ -299,7 +282,7 @@ def test_avif_is_read_where_pillow_reads_it(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("suffix", ["heic", "HEIF", "jxl", "jp2", "svg", "pdf", "mp4"])
 @pytest.mark.parametrize("text", ["b", None])
-def test_another_kind_of_image_is_named_as_such(tmp_path: Path, suffix: str, text: str | None) -> None:
+def test_unsupported_image_is_noted(tmp_path: Path, suffix: str, text: str | None) -> None:
     folder = make(pair(pair(tmp_path / "s", "1"), "3"), **{f"n2_{suffix}": b"p"})
     if text:
         make(folder, n2_txt=text)
@@ -312,20 +295,20 @@ def test_another_kind_of_image_is_named_as_such(tmp_path: Path, suffix: str, tex
     assert [other.code for other in others] == ([] if text else ["missing_text"])
 
 
-def test_another_kind_of_text_is_named_as_such(tmp_path: Path) -> None:
+def test_unsupported_text_is_noted(tmp_path: Path) -> None:
     make(pair(tmp_path / "s", "1"), n2_jpg=b"p", n2_docx=b"x")
     assert codes(one(tmp_path)) == [("unsupported_text", 1)]
     assert "2.docx" in one(tmp_path).notes[0].detail
 
 
-def test_a_folder_in_place_of_an_image_is_handed_on_to_the_decoder(tmp_path: Path) -> None:
+def test_folder_named_as_an_image_is_left_to_the_decoder(tmp_path: Path) -> None:
     make(pair(tmp_path / "s", "1"), n2_txt="b")
     (tmp_path / "s" / "2.jpg").mkdir()
     assert images(tmp_path) == ["1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("loop", [True, False])
-def test_a_link_to_nothing_is_called_one(tmp_path: Path, loop: bool) -> None:
+def test_dangling_link_is_noted(tmp_path: Path, loop: bool) -> None:
     make(pair(tmp_path / "s", "1"), n2_txt="b")
     (tmp_path / "s" / "2.jpg").symlink_to("2.jpg" if loop else "gone.jpg")
     (note,) = one(tmp_path).notes
@@ -334,7 +317,7 @@ def test_a_link_to_nothing_is_called_one(tmp_path: Path, loop: bool) -> None:
 
 
 @pytest.mark.parametrize("stray", ["README_txt", "cover_jpg", "cover2_png", "notes-2020_txt"])
-def test_a_stray_file_among_numbered_pairs_is_no_frame(tmp_path: Path, stray: str) -> None:
+def test_stray_file_is_no_frame(tmp_path: Path, stray: str) -> None:
     for stem in ("01", "02", "03"):
         make(pair(tmp_path / "s", stem), **{f"n{stray}": "x"})
     story = one(tmp_path)
@@ -343,7 +326,7 @@ def test_a_stray_file_among_numbered_pairs_is_no_frame(tmp_path: Path, stray: st
     assert stray.replace("_", ".") in story.notes[0].detail
 
 
-def test_what_is_named_like_the_pairs_stays_a_frame(tmp_path: Path) -> None:
+def test_unpaired_file_named_like_pairs_is_a_frame(tmp_path: Path) -> None:
     make(pair(pair(tmp_path / "s", "page-1"), "page-2"), n03_jpg=b"p")
     make(tmp_path / "s", **{"npage-3_jpg": b"p"})
     assert codes(one(tmp_path)) == [("missing_text", 2), ("stray_file", None)]
@@ -352,7 +335,7 @@ def test_what_is_named_like_the_pairs_stays_a_frame(tmp_path: Path) -> None:
     assert codes(one(named)) == [("missing_text", 2)]
 
 
-def test_a_pair_without_a_number_among_numbered_ones_is_read_and_noted(tmp_path: Path) -> None:
+def test_unnumbered_pair_is_read_and_noted(tmp_path: Path) -> None:
     for stem in ("1", "2", "3", "end"):
         pair(tmp_path / "s", stem, f"text {stem}")
     story = one(tmp_path)
@@ -379,7 +362,7 @@ def test_gaps_in_the_numbers_are_noted(tmp_path: Path, stems: list[str], missing
     assert missing is None or notes[0].detail.endswith(f"missing: {missing}")
 
 
-def test_what_systems_lay_beside_stories_is_passed_over(tmp_path: Path) -> None:
+def test_system_files_are_ignored(tmp_path: Path) -> None:
     folder = pair(pair(tmp_path / "s", "1"), "2")
     for name in ("._1.jpg", "._2.txt", ".DS_Store", "Thumbs.db", "desktop.ini"):
         (folder / name).write_bytes(b"x")
@@ -388,7 +371,7 @@ def test_what_systems_lay_beside_stories_is_passed_over(tmp_path: Path) -> None:
     assert one(tmp_path).notes == ()
 
 
-def test_names_are_paired_however_their_accents_are_composed(tmp_path: Path) -> None:
+def test_names_are_paired_across_unicode_forms(tmp_path: Path) -> None:
     folder = make(tmp_path / "s", n1_jpg=b"p", n1_txt="a")
     (folder / "1.jpg").rename(folder / unicodedata.normalize("NFD", "é가1.jpg"))
     (folder / "1.txt").rename(folder / unicodedata.normalize("NFC", "é가1.txt"))
@@ -397,7 +380,7 @@ def test_names_are_paired_however_their_accents_are_composed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
-def test_story_json_finds_files_however_their_accents_are_composed(tmp_path: Path, on_disk: str, written: str) -> None:
+def test_story_json_finds_files_across_unicode_forms(tmp_path: Path, on_disk: str, written: str) -> None:
     inner = tmp_path / "s" / unicodedata.normalize(on_disk, "bücher")  # type: ignore[arg-type]
     inner.mkdir(parents=True)
     image = inner / unicodedata.normalize(on_disk, "é.jpg")  # type: ignore[arg-type]
@@ -407,7 +390,7 @@ def test_story_json_finds_files_however_their_accents_are_composed(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["sub\\1.jpg", "./sub/1.jpg", "{root}/sub/1.jpg", "file://{root}/sub/1.jpg"])
-def test_story_json_takes_paths_as_other_systems_write_them(tmp_path: Path, name: str) -> None:
+def test_story_json_accepts_paths_of_other_systems(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / "s" / "sub", n1_jpg=b"p").parent
     write_json(folder, [{"image": name.format(root=folder), "text": "a"}])
     assert one(tmp_path).frames[0].image == folder / "sub" / "1.jpg"
@@ -423,7 +406,7 @@ def test_story_json_takes_paths_as_other_systems_write_them(tmp_path: Path, name
         ("gone.jpg", "'gone.jpg' is no file"),
     ],
 )
-def test_story_json_says_why_an_image_is_none(tmp_path: Path, name: str, why: str) -> None:
+def test_story_json_notes_why_an_image_is_missing(tmp_path: Path, name: str, why: str) -> None:
     write_json(tmp_path / "s", [{"image": name, "text": "a"}])
     (note,) = one(tmp_path).notes
     assert note.code == "missing_image"
@@ -442,6 +425,6 @@ def test_a_linked_story_keeps_its_own_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["\u200b\ufeff", "\u00ad \u2800", "\u3164\n\uffa0", "\ufe0f\u200d", "\x01\x1b", "\u2028"]
 )
-def test_a_text_of_characters_that_show_nothing_is_empty(tmp_path: Path, text: str) -> None:
+def test_invisible_text_is_empty(tmp_path: Path, text: str) -> None:
     pair(tmp_path / "s", text=text)
     assert codes(one(tmp_path)) == [("empty_text", 0)]

@@ -1,4 +1,4 @@
-"""Stories from JSON lines: which lines are stories, which are rejected, and that no image lies elsewhere."""
+"""Stories from JSON lines."""
 
 import gzip
 import json
@@ -10,8 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vsr_cli.api import Options, Rejected, Story, VsrError
-from vsr_plugins.datasets import jsonl, vsr_datasets
+from vsr_plugins.datasets import jsonl
 from vsr_plugins.datasets.jsonl import build
+
+from .reading import codes, error_of
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -39,23 +41,11 @@ def frames(*pairs: tuple[str | None, str | None]) -> dict[str, object]:
     return {"frames": [{"image": image, "text": text} for image, text in pairs]}
 
 
-def codes(story: Story) -> list[tuple[str, int | None]]:
-    return [(note.code, note.frame) for note in story.notes]
-
-
 def problem(source: Path | None) -> str:
-    with pytest.raises(VsrError) as caught:
-        build(Options()).read(None if source is None else str(source))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return error_of(build(Options()), source)
 
 
 GOOD = frames(("1.jpg", "One."), ("2.jpg", " Two.\r\n"))
-
-
-def test_declares_one_dataset() -> None:
-    (component,) = [each for each in vsr_datasets() if each.name == "jsonl"]
-    assert (component.name, component.build) == ("jsonl", "vsr_plugins.datasets.jsonl:build")
 
 
 def test_a_line_is_a_story(tmp_path: Path) -> None:
@@ -72,7 +62,7 @@ def test_a_line_is_a_story(tmp_path: Path) -> None:
     assert (second.id, second.group, second.split) == ("4", None, None)
 
 
-def test_half_frames_stay_half(tmp_path: Path) -> None:
+def test_frames_without_text_or_image_are_noted(tmp_path: Path) -> None:
     story = one(
         write(tmp_path, frames(("1.jpg", None), (None, "a"), ("1.jpg", " "), ("3.jpg", "b"), ("x" * 5000, "c")))
     )
@@ -85,7 +75,7 @@ def test_half_frames_stay_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../1.jpg", "sub/../1.jpg", "{root}/1.jpg", "link.jpg", "C:\\x.jpg", "a\0b"])
-def test_no_picture_elsewhere_is_taken(tmp_path: Path, name: str) -> None:
+def test_image_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "1.jpg").write_bytes(b"secret")
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "link.jpg").symlink_to(tmp_path / "1.jpg")
@@ -110,7 +100,7 @@ def test_no_picture_elsewhere_is_taken(tmp_path: Path, name: str) -> None:
         ("[" * 100_000, "the line"),
     ],
 )
-def test_a_bad_line_is_rejected_where_it_stands_and_others_go_on(tmp_path: Path, line: str | bytes, says: str) -> None:
+def test_invalid_line_is_rejected_and_others_are_read(tmp_path: Path, line: str | bytes, says: str) -> None:
     path = write(tmp_path, GOOD, line, GOOD)
     before, bad, after = read(path)
     assert isinstance(before, Story)
@@ -129,7 +119,7 @@ def test_a_story_without_frames_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [200, 201, 500, 402])
-def test_a_line_over_the_bound_is_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+def test_too_long_line_is_never_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     monkeypatch.setattr(jsonl, "MAX_LINE", 200)
     path = write(tmp_path, GOOD, "x" * length, GOOD, "x" * length)
     with path.open("rb") as file:
@@ -146,7 +136,7 @@ def test_a_line_over_the_bound_is_never_held(tmp_path: Path, monkeypatch: pytest
                                        lambda inner: st.lists(inner) | st.dictionaries(
                                            st.sampled_from(["id", "frames", "image", "text", "split"]), inner))
                           .map(lambda value: json.dumps(value).encode()))))  # fmt: skip
-def test_no_line_raises(lines: list[bytes]) -> None:
+def test_any_line_is_read_without_error(lines: list[bytes]) -> None:
     assume(not b"".join(lines).startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")))  # gzip and UTF-16 are read as such
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), *lines, GOOD)
@@ -156,14 +146,10 @@ def test_no_line_raises(lines: list[bytes]) -> None:
     assert isinstance(stories[-1], Story)
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources_are_one_line(tmp_path: Path) -> None:
     assert "one story per line" in problem(None)
     assert "no such file" in problem(tmp_path / "none.jsonl")
     assert "is a folder" in problem(tmp_path)
-
-
-def test_describe_names_the_file(tmp_path: Path) -> None:
-    assert build(Options()).describe(str(write(tmp_path))) == {"source": "stories.jsonl"}
 
 
 ARRAY = [GOOD | {"id": "a"}, {"id": "b", "frames": [{"image": "2.jpg", "text": "b"}]}]
@@ -179,21 +165,21 @@ ARRAY = [GOOD | {"id": "a"}, {"id": "b", "frames": [{"image": "2.jpg", "text": "
         "\ufeff" + json.dumps(ARRAY),
     ],
 )
-def test_stories_need_not_be_one_a_line(tmp_path: Path, content: str) -> None:
+def test_json_arrays_and_indented_stories_are_read(tmp_path: Path, content: str) -> None:
     stories = read(write(tmp_path, content))
     assert [story.id for story in stories if isinstance(story, Story)] == ["a", "b"]
     assert build(Options()).survey(str(tmp_path / "stories.jsonl")).stories == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_marks_and_compression(tmp_path: Path, encoding: str) -> None:
+def test_byte_order_marks_and_gzip(tmp_path: Path, encoding: str) -> None:
     content = "\r\n".join(map(json.dumps, ARRAY)).encode(encoding)
     for name, raw in (("s.jsonl", content), ("s.jsonl.gz", gzip.compress(content))):
         write(tmp_path).with_name(name).write_bytes(raw)
         assert [story.id for story in read(tmp_path / name) if isinstance(story, Story)] == ["a", "b"]
 
 
-def test_a_bad_entry_of_an_array_is_rejected_by_its_number(tmp_path: Path) -> None:
+def test_invalid_array_entry_is_rejected_by_its_number(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps([GOOD, {"frames": 3}, GOOD]))
     _, bad, good = read(path)
     assert isinstance(bad, Rejected)
@@ -218,19 +204,19 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, raw: bytes, says:
     assert "\n" not in str(caught.value)
 
 
-def test_a_large_array_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_array_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "MAX_WHOLE", 50)
     assert "write one story per line" in problem(write(tmp_path, json.dumps([GOOD])))
     assert len(read(write(tmp_path, GOOD, GOOD))) == 2
 
 
-def test_a_text_under_another_name_is_pointed_to(tmp_path: Path) -> None:
+def test_misnamed_text_key_is_suggested(tmp_path: Path) -> None:
     story = one(write(tmp_path, {"frames": [{"image": "1.jpg", "caption": "x"}]}))
     assert "it has 'caption'; the key of a text is \"text\"" in story.notes[0].detail
 
 
 @pytest.mark.parametrize("name", ["sub\\1.jpg", "./sub/1.jpg", "{root}/sub/1.jpg"])
-def test_paths_as_other_systems_write_them(tmp_path: Path, name: str) -> None:
+def test_paths_of_other_systems_are_accepted(tmp_path: Path, name: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "1.jpg").write_bytes(b"p")
     story = one(write(tmp_path, frames((name.format(root=tmp_path), "x"))))

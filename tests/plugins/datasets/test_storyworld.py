@@ -65,7 +65,7 @@ def test_a_source_is_refused_and_none_is_described() -> None:
     assert {"seed", "generator"} <= set(facts)
 
 
-def test_a_story_does_not_depend_on_how_many_are_asked_for_but_on_the_seed() -> None:
+def test_story_depends_on_the_seed_only() -> None:
     few = read(stories=2, width=120, height=52)
     dataset = build(StoryWorldOptions(stories=10**9, width=120, height=52))
     assert list(islice(dataset.read(None), 2)) == few
@@ -87,7 +87,7 @@ def test_stories_are_the_same_in_another_process() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(480, 208), (300, 300), (120, 52)])
-def test_pictures_are_jpeg_of_the_size_asked_for(width: int, height: int) -> None:
+def test_images_are_jpeg_of_the_requested_size(width: int, height: int) -> None:
     (story,) = read(stories=1, width=width, height=height)
     for frame in story.frames:
         assert isinstance(frame.image, bytes)
@@ -112,20 +112,20 @@ def test_a_story_has_five_to_nine_frames_and_ends_at_night(seed: int) -> None:
 
 
 @given(seed=SEEDS)
-def test_a_text_is_one_to_three_sentences_and_its_spans_are_right(seed: int) -> None:
+def test_text_has_one_to_three_sentences_and_valid_spans(seed: int) -> None:
     names = {thing_id(character.name): character.name for character in CHARACTERS}
     names |= {thing_id(thing.noun): f"{thing.colour} {thing.noun}" for thing in THINGS}
     names |= {thing_id(place.noun): f"the {place.noun}" for place in PLACES}
     pronouns = {"she", "he", "him", "her", "his"}
     world = draw_world(seed, 1)
     for t in range(len(world)):
-        told = frame_text(world, t)
-        assert 2 <= len(re.findall(r"[.!?](?: |$)", told.text)) <= 3
-        assert not re.search(r"  | [.,!]|[{}\[\]<>]", told.text)
-        assert all(sentence[0].isupper() for sentence in re.split(r"(?<=[.!]) ", told.text))
-        assert all(left.end <= right.start for left, right in pairwise(told.entities))
-        for entity in told.entities:
-            words = told.text[entity.start : entity.end]
+        telling = frame_text(world, t)
+        assert 2 <= len(re.findall(r"[.!?](?: |$)", telling.text)) <= 3
+        assert not re.search(r"  | [.,!]|[{}\[\]<>]", telling.text)
+        assert all(sentence[0].isupper() for sentence in re.split(r"(?<=[.!]) ", telling.text))
+        assert all(left.end <= right.start for left, right in pairwise(telling.entities))
+        for entity in telling.entities:
+            words = telling.text[entity.start : entity.end]
             if entity.kind == "action":
                 assert entity.ids[0].startswith("char")
                 assert words
@@ -136,12 +136,12 @@ def test_a_text_is_one_to_three_sentences_and_its_spans_are_right(seed: int) -> 
 
 
 @given(seed=SEEDS)
-def test_text_and_picture_show_the_same_people_and_thing(seed: int) -> None:
+def test_text_and_image_show_the_same_entities(seed: int) -> None:
     world = draw_world(seed, 2)
     t = seed % len(world)
     picture = SMALL.draw(scene_at(world, t), sway=world.sway[t])
-    told = {i for e in frame_text(world, t).entities if e.kind != "landmark" for i in e.ids}
-    assert {thing_id(name) for name in picture.boxes} == told
+    telling = {i for e in frame_text(world, t).entities if e.kind != "landmark" for i in e.ids}
+    assert {thing_id(name) for name in picture.boxes} == telling
     for x1, y1, x2, y2 in picture.boxes.values():
         assert 0 <= x1 < x2 <= 120
         assert 0 <= y1 < y2 <= 52
@@ -152,10 +152,10 @@ SMALL = Illustrator(width=120, height=52)
 
 @settings(max_examples=60)
 @given(seed=SEEDS, data=st.data())
-def test_a_frame_tells_exactly_the_facts_it_is_said_to_tell(seed: int, data: st.DataObject) -> None:
+def test_frame_mentions_exactly_its_facts(seed: int, data: st.DataObject) -> None:
     world = draw_world(seed, 3)
     t = data.draw(st.integers(0, len(world) - 1))
-    told = facts_stated(world.first_hour + t)
+    telling = facts_stated(world.first_hour + t)
     columns = {"friend": "friends", "home": "homes", "goal": "goals", "thing": "things", "errand": "errands"}
     pools = {"friend": CHARACTERS, "home": PLACES, "goal": PLACES, "thing": THINGS, "errand": ERRANDS}
     kind = data.draw(st.sampled_from(sorted(columns)))
@@ -164,10 +164,10 @@ def test_a_frame_tells_exactly_the_facts_it_is_said_to_tell(seed: int, data: st.
     used = [column[whose]] if kind == "errand" else [*column, *world.homes, *world.goals]
     column[whose] = next(value for value in pools[kind] if value not in used)
     changed = replace(world, **{columns[kind]: tuple(column)})
-    assert (frame_text(changed, t).text != frame_text(world, t).text) == ((kind, whose) in told)
+    assert (frame_text(changed, t).text != frame_text(world, t).text) == ((kind, whose) in telling)
 
 
-def test_every_fifth_frame_follows_from_the_four_before_it_and_not_from_two() -> None:
+def test_fifth_frame_depends_on_four_frames() -> None:
     for hour in range(4, LONGEST):
         wanted = set(facts_stated(hour))
         seen = [set(facts_stated(before)) for before in range(hour - 4, hour)]
@@ -183,12 +183,12 @@ def test_every_fifth_frame_follows_from_the_four_before_it_and_not_from_two() ->
     assert needs_first == [4, 5, 7, 8]
 
 
-def test_the_chances_of_the_paraphrases_sum_to_one() -> None:
+def test_paraphrase_probabilities_sum_to_one() -> None:
     for options in (*ARRIVAL.values(), *EVENT.values(), *OUTLOOK.values(), ENDING):
         assert sum(chance for chance, _ in options) == pytest.approx(1)
 
 
-def test_the_oracle_gives_a_distribution_with_the_truth_in_it(oracle: ModuleType) -> None:
+def test_oracle_distribution_contains_the_truth(oracle: ModuleType) -> None:
     for world, t in windows(40):
         distribution = oracle.continuations(world, t)
         assert sum(p for p, _ in distribution) == pytest.approx(1)
@@ -203,7 +203,7 @@ def test_the_oracle_gives_a_distribution_with_the_truth_in_it(oracle: ModuleType
         assert frame_text(world, t).text in {text for _, text in distribution}
 
 
-def test_the_paraphrases_come_as_often_as_the_oracle_says(oracle: ModuleType) -> None:
+def test_paraphrase_frequencies_equal_the_oracle_s(oracle: ModuleType) -> None:
     hits = expected = 0.0
     all_windows = windows(300)
     for world, t in all_windows:
@@ -213,7 +213,7 @@ def test_the_paraphrases_come_as_often_as_the_oracle_says(oracle: ModuleType) ->
     assert hits / len(all_windows) == pytest.approx(expected / len(all_windows), abs=0.05)
 
 
-def test_the_random_share_is_as_documented(oracle: ModuleType) -> None:
+def test_random_share_equals_the_documented_one(oracle: ModuleType) -> None:
     shares = [oracle.random_share(world, t) for world, t in windows(40)]
     bits = [oracle.uncertainty(world, t) for world, t in windows(40)]
     assert sum(shares) / len(shares) == pytest.approx(0.14, abs=0.01)

@@ -1,4 +1,4 @@
-"""What the datasets of local files can tell without reading a story."""
+"""Surveys: what a dataset knows of its source without reading stories."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def survey(dataset: object, source: Path | None) -> Survey:
     return dataset.survey(None if source is None else str(source))
 
 
-def test_a_folder_counts_its_story_folders(tmp_path: Path) -> None:
+def test_folder_survey_counts_story_folders(tmp_path: Path) -> None:
     for name in ("a", "b", "empty", ".hidden"):
         (tmp_path / name).mkdir()
     for name in ("a", "b"):
@@ -28,7 +28,7 @@ def test_a_folder_counts_its_story_folders(tmp_path: Path) -> None:
         survey(folder(Options()), tmp_path / "none")
 
 
-def test_json_lines_count_what_is_written(tmp_path: Path) -> None:
+def test_jsonl_survey_counts_lines(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text('{"frames": []}\n\n  \nnot json\n{"frames": []}')
     assert survey(jsonl(Options()), path) == Survey(stories=3)
@@ -37,7 +37,7 @@ def test_json_lines_count_what_is_written(tmp_path: Path) -> None:
         survey(jsonl(Options()), tmp_path / "none")
 
 
-def test_the_state_of_storyworld_is_its_version_and_every_option() -> None:
+def test_storyworld_state_depends_on_every_option() -> None:
     plain = survey(storyworld(StoryWorldOptions()), None)
     assert (plain.stories, plain) == (400, survey(storyworld(StoryWorldOptions()), None))
     changed = [{"stories": 399}, {"seed": 1}, {"width": 481}, {"height": 209}]

@@ -1,25 +1,27 @@
-"""VIST's annotation files: albums, places in the story, either form of the text, and photos that are not there."""
+"""Stories from annotation files of VIST."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from vsr_cli.api import Rejected, Story, VsrError
-from vsr_plugins.datasets import VistOptions, vsr_datasets
+from vsr_cli.api import Rejected, Story
+from vsr_plugins.datasets import VistOptions
 from vsr_plugins.datasets.vist import build
+
+from .reading import codes, error_of
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
-def entry(story: object, place: object, **other: object) -> list[dict[str, object]]:
+def entry(story: object, position: object, **other: object) -> list[dict[str, object]]:
     """Return an annotation as the published files hold it."""
     plain = {
-        "original_text": f"It's [male], {place}.",
-        "text": f"it 's [male] , {place} .",
+        "original_text": f"It's [male], {position}.",
+        "text": f"it 's [male] , {position} .",
         "album_id": f"album of {story}",
-        "photo_flickr_id": f"{story}{place}",
-        "worker_arranged_photo_order": place,
+        "photo_flickr_id": f"{story}{position}",
+        "worker_arranged_photo_order": position,
         "story_id": story,
         "tier": "story-in-sequence",
         "setting": "first-2-pick-and-tell",
@@ -48,25 +50,13 @@ def one(source: Path, **options: object) -> Story:
     return story
 
 
-def codes(story: Story) -> list[tuple[str, int | None]]:
-    return [(note.code, note.frame) for note in story.notes]
-
-
 def problem(source: Path | None, **options: object) -> str:
-    with pytest.raises(VsrError) as caught:
-        list(build(VistOptions.model_validate(options)).read(None if source is None else str(source)))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return error_of(build(VistOptions.model_validate(options)), source)
 
 
-def test_declares_one_dataset() -> None:
-    (component,) = [each for each in vsr_datasets() if each.name == "vist"]
-    assert (component.name, component.options) == ("vist", VistOptions)
-
-
-def test_a_folder_gives_the_splits_of_its_files(tmp_path: Path) -> None:
+def test_splits_follow_the_file_names(tmp_path: Path) -> None:
     for number, split in enumerate(("test", "train", "validation")):
-        write(tmp_path, split, *(entry(number, place) for place in range(5)))
+        write(tmp_path, split, *(entry(number, position) for position in range(5)))
     stories = [story for story in read(tmp_path) if isinstance(story, Story)]
     assert [(story.id, story.split) for story in stories] == [("1", "train"), ("2", "validation"), ("0", "test")]
     assert [story.group for story in stories] == ["album of 1", "album of 2", "album of 0"]
@@ -79,10 +69,12 @@ def test_one_file_is_no_split(tmp_path: Path) -> None:
     assert one(tmp_path).split is None
 
 
-def test_photos_stand_in_the_teller_s_order(tmp_path: Path) -> None:
-    story = one(write(tmp_path, "train", *(entry("7", place) for place in (3, 0, 4, 1, 2))))
-    assert [frame.text for frame in story.frames] == [f"It's [male], {place}." for place in range(5)]
-    assert [frame.image for frame in story.frames] == [tmp_path / "images" / f"7{place}.jpg" for place in range(5)]
+def test_photos_are_in_the_worker_s_order(tmp_path: Path) -> None:
+    story = one(write(tmp_path, "train", *(entry("7", position) for position in (3, 0, 4, 1, 2))))
+    assert [frame.text for frame in story.frames] == [f"It's [male], {position}." for position in range(5)]
+    assert [frame.image for frame in story.frames] == [
+        tmp_path / "images" / f"7{position}.jpg" for position in range(5)
+    ]
 
 
 def test_stories_may_be_interleaved_and_ids_be_numbers(tmp_path: Path) -> None:
@@ -106,8 +98,8 @@ def test_missing_photos_are_noted(tmp_path: Path) -> None:
     assert codes(story) == [("missing_image", 1)]
 
 
-def test_photos_by_suffix_and_in_the_archives_folders(tmp_path: Path) -> None:
-    path = write(tmp_path, "train", *(entry("1", place) for place in range(4)), photos=False)
+def test_photos_are_found_by_suffix_and_in_archive_folders(tmp_path: Path) -> None:
+    path = write(tmp_path, "train", *(entry("1", position) for position in range(4)), photos=False)
     photos = tmp_path / "elsewhere"
     (photos / "train").mkdir(parents=True)
     for name in ("10.PNG", "train/11.jpeg", "train/12.gif", "12.txt", "13.gif", "13.jpg"):
@@ -117,7 +109,7 @@ def test_photos_by_suffix_and_in_the_archives_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "link", "folder"])
-def test_no_photo_elsewhere_is_taken(tmp_path: Path, name: str) -> None:
+def test_photo_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     path = write(tmp_path / "vist", "train", entry("1", 0, photo_flickr_id=name), photos=False)
     (tmp_path / "vist" / "images" / "folder.jpg").mkdir(parents=True)
@@ -137,12 +129,12 @@ def test_links_out_of_the_source_are_not_followed(tmp_path: Path) -> None:
     assert "train.story-in-sequence.json: is a link out" in problem(inside, images=tmp_path / "outside" / "images")
 
 
-def test_an_album_may_stand_with_the_image_alone(tmp_path: Path) -> None:
+def test_album_may_be_given_by_the_image(tmp_path: Path) -> None:
     images = [{"id": 10, "album_id": 5}, {"no": "album"}, 3]
     assert one(write(tmp_path, "train", entry("1", 0, album_id=None), images=images)).group == "5"
 
 
-def test_bad_stories_are_rejected_beside_others(tmp_path: Path) -> None:
+def test_invalid_stories_are_rejected(tmp_path: Path) -> None:
     path = write(
         tmp_path, "train", entry("good", 0), {"story_id": "x"}, entry("x", "first"), [], None,
         entry("gap", 0), entry("gap", 2), entry("twice", 1), entry("twice", 1),
@@ -157,7 +149,7 @@ def test_bad_stories_are_rejected_beside_others(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources_are_one_line(tmp_path: Path) -> None:
     assert "story-in-sequence.json" in problem(None)
     assert "no such file or folder" in problem(tmp_path / "none")
     assert "holds none of" in problem(tmp_path)
@@ -167,7 +159,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"images": []}', b'{"annotations": 3}', b"\xff", b"[" * 10**5])
-def test_files_that_are_not_vist_s(tmp_path: Path, content: bytes) -> None:
+def test_invalid_vist_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, "train", entry("1", 0))
     path.write_bytes(content)
     assert "not VIST's annotations" in problem(path)

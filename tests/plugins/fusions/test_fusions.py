@@ -1,4 +1,4 @@
-"""What every fusion that vsr ships promises, and what makes each of the newer ones what it is."""
+"""All fusions, and what is specific to some."""
 
 import pytest
 import torch
@@ -32,15 +32,8 @@ def embeddings(batch=2, steps=4, width=8):
 
 
 @pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize(("batch", "steps", "width"), [(1, 1, 8), (3, 4, 16), (2, 7, 12)])
-def test_one_embedding_a_frame(name, batch, steps, width):
-    fused = fusion_of(name, width=width)(**embeddings(batch, steps, width))
-    assert fused.shape == (batch, steps, width)
-
-
-@pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("half", ["visual", "text"])
-def test_it_depends_on_the_halves_that_it_says_and_on_no_later_frame(name, half):
+def test_fusion_is_causal_and_reads_its_modalities(name, half):
     fusion, frames = fusion_of(name), embeddings()
     before = fusion(**frames)
     frames[half][:, 2:] += torch.randn(2, 2, 8)  # not a constant, which a norm takes out
@@ -49,18 +42,7 @@ def test_it_depends_on_the_halves_that_it_says_and_on_no_later_frame(name, half)
     assert torch.allclose(after, before) == (BLIND_TO.get(name) == half)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_gradients_reach_every_parameter_and_mixed_precision_gives_nearly_the_same(name):
-    fusion, frames = fusion_of(name), embeddings()
-    expected = fusion(**frames)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        fused = fusion(**frames)
-    torch.testing.assert_close(fused.float(), expected, atol=0.1, rtol=0.1)
-    fused.float().square().sum().backward()
-    assert [key for key, weight in fusion.named_parameters() if not weight.grad.abs().sum() > 0] == []
-
-
-def test_the_gate_shares_out_between_image_and_text():
+def test_gate_interpolates_between_image_and_text():
     fusion, frames = Gated(Options(), context()), embeddings()
     with torch.no_grad():
         fusion.gate.weight.zero_()
@@ -71,7 +53,7 @@ def test_the_gate_shares_out_between_image_and_text():
     torch.testing.assert_close(fusion(**frames), torch.tanh(fusion.text(frames["text"])))
 
 
-def test_bilinear_is_a_product_of_the_rank_that_is_asked_for():
+def test_bilinear_has_the_requested_rank():
     fusion, frames = Bilinear(BilinearOptions(rank=3), context()), embeddings()
     assert fusion.visual.weight.shape == (3, 8)
     with torch.no_grad():
@@ -80,7 +62,7 @@ def test_bilinear_is_a_product_of_the_rank_that_is_asked_for():
     torch.testing.assert_close(fusion(**frames), fusion.join.bias.expand(2, 4, 8))
 
 
-def test_in_cross_attention_a_frame_reads_the_other_half_of_earlier_ones():
+def test_cross_attention_reads_the_other_modality_of_earlier_frames():
     fusion, frames = CrossAttention(CrossAttentionOptions(heads=2), context()), embeddings()
     before = fusion(**frames)
     for half in frames:
@@ -90,6 +72,6 @@ def test_in_cross_attention_a_frame_reads_the_other_half_of_earlier_ones():
         assert moved.min() > 1e-5
 
 
-def test_heads_that_do_not_share_the_width_are_refused():
+def test_heads_must_divide_the_width():
     with pytest.raises(VsrError, match=r"fusion\.heads=3 does not divide model\.width=16"):
         CrossAttention(CrossAttentionOptions(heads=3), context(16))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr_cli.api import BuildContext, Context, FitsTraining, Narrative, TrainingFrames, VsrError
+from vsr_cli.api import BuildContext, FitsTraining, TrainingFrames, VsrError
 from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.model.weights import frozen_names, load_model
@@ -10,6 +10,8 @@ from vsr_cli.plugin.discovery import registry
 from vsr_plugins.image_decoders import LatentOptions
 from vsr_plugins.image_decoders.autoencoder import LatentDecoder, train_decoder
 from vsr_plugins.image_decoders.latent import build
+
+from ..narratives import random_narrative
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -28,7 +30,7 @@ def halves(size=16):
 def frames(images) -> TrainingFrames:
     return TrainingFrames(
         texts=[""] * len(images),
-        images=lambda places: images[places],
+        images=lambda rows: images[rows],
         visual=lambda: pytest.fail("not asked for"),
         text=lambda: pytest.fail("not asked for"),
         visual_trains=True,
@@ -39,24 +41,6 @@ def frames(images) -> TrainingFrames:
 
 def context(image_size=16):
     return BuildContext(width=8, steps=4, image_size=image_size, training_texts=list)
-
-
-def narrative(batch, image_size=16) -> Narrative:
-    frames = torch.randn(batch, 4, 8, generator=torch.Generator().manual_seed(0))
-    ids = torch.zeros(batch, 4, 5, dtype=torch.long)
-    told = Context(
-        visual=frames,
-        text=frames,
-        text_ids=ids,
-        text_mask=ids == 0,
-        mask=ids[..., 0] == 0,
-        last_image=torch.zeros(batch, 3, image_size, image_size),
-        story=torch.arange(batch),
-        text_row=ids[..., 0],
-        texts=[["A dog runs."] * 4] * batch,
-        images=lambda: torch.zeros(batch, 4, 3, image_size, image_size),
-    )
-    return Narrative(steps=frames, summary=frames[:, -1], visual=frames, text=frames, context=told)
 
 
 def nearest_drawing(decoder, wanted, *, steps=100):
@@ -74,13 +58,13 @@ def nearest_drawing(decoder, wanted, *, steps=100):
 @pytest.mark.parametrize("image_size", [16, 33, 100, 224])
 def test_images_have_any_prepared_size_and_the_range(image_size):
     model = build(LatentOptions(channels=16), context(image_size))
-    image = model(narrative(2, image_size))
+    image = model(random_narrative(2, width=8, image_size=image_size))
     assert image.shape == (2, 3, image_size, image_size)
     assert image.min() >= 0
     assert image.max() <= 1
 
 
-def test_what_it_learnt_from_can_be_drawn_in_its_latent_space():
+def test_autoencoder_reconstructs_training_images():
     images = halves()
     learnt = train_decoder(frames(images), image_size=16, steps=100, device=CPU).eval()
     wanted = torch.from_numpy(images[:1]).movedim(-1, 1) / 255
@@ -89,7 +73,7 @@ def test_what_it_learnt_from_can_be_drawn_in_its_latent_space():
     assert nearest_drawing(learnt, strange) > 0.05
 
 
-def test_learning_is_repeatable_and_changes_the_frozen_half_alone():
+def test_autoencoder_training_is_deterministic():
     models = []
     for steps in (2, 2, 3):
         torch.manual_seed(3)
@@ -105,26 +89,28 @@ def test_learning_is_repeatable_and_changes_the_frozen_half_alone():
     assert not torch.equal(one["decoder.layers.0.weight"], longer["decoder.layers.0.weight"])
 
 
-def test_only_the_way_to_the_latent_trains():
+def test_only_the_projection_to_the_latent_trains():
     model = build(LatentOptions(channels=16, autoencoder_steps=1), context())
     model.fit(frames(halves()))
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        model.loss(model(narrative(2)), torch.rand(2, 3, 16, 16)).backward()
+        model.loss(model(random_narrative(2, width=8)), torch.rand(2, 3, 16, 16)).backward()
     frozen = {name for name in model.state_dict() if name.startswith("decoder.")}
     assert frozen
     assert frozen_names(model) == frozen
     for name, weight in model.named_parameters():
         assert (weight.grad is None) if name in frozen else (weight.grad.abs().sum() > 0), name
-    assert torch.equal(model(narrative(2)), model(narrative(2))), "no noise is added to what is predicted"
+    assert torch.equal(model(random_narrative(2, width=8)), model(random_narrative(2, width=8))), (
+        "no noise is added to what is predicted"
+    )
 
 
-def test_noise_is_added_while_the_autoencoder_learns():
+def test_noise_is_added_in_autoencoder_training():
     decoder, latent = LatentDecoder(image_size=16), torch.zeros(1, 4, 2, 2)
     assert not torch.equal(decoder(latent), decoder(latent))
 
 
-def test_what_a_run_has_learnt_is_never_learnt_again(train_small, tmp_path, monkeypatch):
+def test_stored_autoencoder_is_not_trained_again(train_small, tmp_path, monkeypatch):
     settings = ("image_decoder.name=latent", "image_decoder.autoencoder_steps=3", "training.epochs=1")
     run = train_small(tmp_path / "run", *settings)
     frozen = (run.folder / "frozen.safetensors").read_bytes()
@@ -135,7 +121,7 @@ def test_what_a_run_has_learnt_is_never_learnt_again(train_small, tmp_path, monk
     assert all(torch.equal(value, other.decoder.state_dict()[name]) for name, value in one.decoder.state_dict().items())
 
 
-def test_without_a_training_split_there_is_nothing_to_learn_from(train_small, tmp_path):
+def test_autoencoder_needs_a_training_split(train_small, tmp_path):
     settings = ["dataset.stories=1", "dataset.width=64", "dataset.height=64", "data.image_size=32", "data.split=test"]
     config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=settings)
     data = run_prepare(config, None, tmp_path / "data").folder

@@ -1,32 +1,20 @@
 import math
 
-import numpy as np
 import pytest
 
-from vsr_cli.api import Options, Sample
+from vsr_cli.api import Options
 from vsr_plugins.metrics.cider import build
 
-BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
+from .samples import text_sample
 
 
 def score(*pairs, references=None):
     metric = build(Options())
     metric.read_references([reference for _, reference in pairs] if references is None else references)
-    samples = [
-        Sample(
-            story="s",
-            context_texts=(),
-            predicted_text=predicted,
-            reference_text=reference,
-            predicted_image=BLANK,
-            reference_image=BLANK,
-        )
-        for predicted, reference in pairs
-    ]
-    return metric.measure(samples)[:, 0].tolist()
+    return metric.measure([text_sample(*pair) for pair in pairs])[:, 0].tolist()
 
 
-def test_by_hand():
+def test_cider_equals_hand_computed_score():
     """Of four references, "cat" stands in two and "sat" in one, so they weigh ln 2 and ln 4 = 2 ln 2.
 
     "cat ran" against "cat sat": of single words, cos = ln2 * ln2 / (|(ln2, ln4)| * |(ln2, ln4)|) = 1 / 5, with "ran",
@@ -36,7 +24,7 @@ def test_by_hand():
     assert score(("cat ran", "cat sat"), references=references) == [pytest.approx(10 * (1 / 5) / 4)]
 
 
-def test_the_penalty_of_length_by_hand():
+def test_length_penalty_equals_hand_computed_score():
     """Three words more on one side: exp(-9 / 72). "cat" repeated thrice counts as often as the reference has it.
 
     Vectors: "cat" 4 ln 2 and 1 ln 2: min(4, 1) * 1 / (4 * 1) = 1/4 for single words.
@@ -45,7 +33,7 @@ def test_the_penalty_of_length_by_hand():
     assert score(("cat cat cat cat", "cat"), references=references) == [pytest.approx(10 * math.exp(-1 / 8) / 16)]
 
 
-def test_a_text_of_four_words_against_itself_scores_ten():
+def test_identical_text_scores_ten():
     pairs = [("the cat sat down", "the cat sat down"), ("a dog ran off", "a dog ran off")]
     assert score(*pairs) == [pytest.approx(10), pytest.approx(10)]
 

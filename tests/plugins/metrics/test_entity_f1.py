@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from vsr_cli.api import Mention, Options, Sample
+from vsr_cli.api import Mention, Options
 from vsr_plugins.metrics.entity_f1 import build
 
-BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
+from .samples import text_sample
 
 
 def mention(text, *ids, kind="object"):
@@ -25,16 +25,7 @@ TARGET = (
 
 
 def counts(predicted, context=CONTEXT, target=TARGET):
-    sample = Sample(
-        story="s",
-        context_texts=(),
-        predicted_text=predicted,
-        reference_text="",
-        predicted_image=BLANK,
-        reference_image=BLANK,
-        context_mentions=context,
-        reference_mentions=target,
-    )
+    sample = text_sample(predicted, context_mentions=context, reference_mentions=target)
     return build(Options()).measure([sample])[0].tolist()
 
 
@@ -53,12 +44,12 @@ def counts(predicted, context=CONTEXT, target=TARGET):
         ("The two boxes, a dog.", 0, 0),  # words of two are no name of one; what is new does not count
     ],
 )
-def test_entities_are_counted_by_the_names_that_the_context_gives_them(predicted, right, named):
-    # Mara and the man come again; char4 too would, had anyone told a name.
+def test_entities_are_counted_by_their_names_in_the_context(predicted, right, named):
+    # Mara and the man come again; char4 too would, if the context named them.
     assert counts(predicted, target=(*TARGET, mention("They", "char4"))) == [right, named, 2]
 
 
-def test_scores_are_of_all_windows_together():
+def test_scores_are_micro_averages():
     metric = build(Options())
     scores = metric.combine(np.array([[1, 3, 2], [1, 1, 4]], dtype=np.float64))
     assert scores == {
@@ -68,6 +59,6 @@ def test_scores_are_of_all_windows_together():
     }
 
 
-def test_nothing_to_name_and_nothing_named_is_all_right():
+def test_no_entities_and_none_predicted_scores_1():
     assert build(Options()).combine(np.zeros((1, 3)))["entity-f1"] == 1
     assert build(Options()).combine(np.array([[0.0, 1, 0]]))["entity-f1"] == 0

@@ -7,9 +7,11 @@ from safetensors.torch import save_file
 from torchmetrics.functional.image.lpips import _LPIPS
 from torchvision import models
 
-from vsr_cli.api import Sample, VsrError
+from vsr_cli.api import VsrError
 from vsr_plugins.metrics import LpipsOptions
 from vsr_plugins.metrics.lpips import build
+
+from .samples import image_sample
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +32,14 @@ def pictures(size=64):
 
 
 def samples(predicted, true):
-    return [
-        Sample(
-            story="s",
-            context_texts=(),
-            predicted_text="",
-            reference_text="",
-            predicted_image=one,
-            reference_image=other,
-        )
-        for one, other in zip(predicted, true, strict=True)
-    ]
+    return [image_sample(one, other) for one, other in zip(predicted, true, strict=True)]
 
 
 def lpips(path):
     return build(LpipsOptions(weights=str(path)))
 
 
-def test_distances_are_those_of_the_published_version(weights, state):
+def test_distances_equal_torchmetrics(weights, state):
     predicted, true = pictures()
     rival = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
     for stage in range(1, 6):
@@ -58,7 +50,7 @@ def test_distances_are_those_of_the_published_version(weights, state):
     assert lpips(weights).measure(samples(predicted, true))[:, 0].tolist() == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_picture_is_at_no_distance_from_itself_and_the_mean_is_the_score(weights):
+def test_identical_image_has_distance_0_and_score_is_the_mean(weights):
     predicted, true = pictures()
     metric = lpips(weights)
     assert metric.measure(samples(true, true))[:, 0].tolist() == [0, 0, 0]
@@ -67,12 +59,12 @@ def test_a_picture_is_at_no_distance_from_itself_and_the_mean_is_the_score(weigh
     assert measured.min() > 0
 
 
-def test_small_pictures_can_be_measured(weights):
+def test_small_images_are_measured(weights):
     predicted, true = pictures(16)
     assert np.isfinite(lpips(weights).measure(samples(predicted, true))).all()
 
 
-def test_a_file_of_torch_is_read_and_may_bring_its_own_linear_layers(weights, state, tmp_path):
+def test_torch_file_may_have_its_own_linear_layers(weights, state, tmp_path):
     predicted, true = pictures()
     linear = {f"lin{n}.model.1.weight": torch.ones(1, c, 1, 1) for n, c in enumerate((64, 192, 384, 256, 256))}
     torch.save(state | linear, tmp_path / "own.pth")
@@ -85,7 +77,7 @@ class Evil:
         return (pytest.fail, ("it was unpickled",))
 
 
-def test_without_weights_or_with_others_it_says_what_to_do(tmp_path):
+def test_missing_or_wrong_weights_are_one_line(tmp_path):
     with pytest.raises(VsrError, match=r"lpips: no weights are named; .*metrics\.lpips\.weights=FILE"):
         build(LpipsOptions())
     save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")

@@ -4,7 +4,7 @@ import nltk.data
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.stem.porter import PorterStemmer
 from nltk.tokenize import wordpunct_tokenize
@@ -24,7 +24,7 @@ from vsr_plugins.metrics import rouge as rouge_module
 from vsr_plugins.metrics.tokens import PorterStems, bleu_tokenizer
 from vsr_plugins.metrics.wordnet import Synset, WordNet
 
-BLANK = np.zeros((1, 1, 3), dtype=np.uint8)
+from .samples import text_sample
 
 PREDICTED = ["The man walks home.", "She smiled at the dog, and it ran!", "", "a a a a", "Rain 1,000 times"]
 REFERENCE = [
@@ -46,19 +46,8 @@ class Nothing:
         return []
 
 
-def sample(predicted: str, reference: str) -> Sample:
-    return Sample(
-        story="s",
-        context_texts=(),
-        predicted_text=predicted,
-        reference_text=reference,
-        predicted_image=BLANK,
-        reference_image=BLANK,
-    )
-
-
 def samples(predicted: Sequence[str] = PREDICTED, reference: Sequence[str] = REFERENCE) -> list[Sample]:
-    return [sample(one, other) for one, other in zip(predicted, reference, strict=True)]
+    return [text_sample(one, other) for one, other in zip(predicted, reference, strict=True)]
 
 
 def metrics() -> dict[str, Metric]:
@@ -72,11 +61,11 @@ def metrics() -> dict[str, Metric]:
 @pytest.mark.parametrize("name", ["bleu", "rouge", "meteor"])
 def test_empty_predictions_score_zero_and_no_window_is_refused(name: str) -> None:
     metric = metrics()[name]
-    scores = metric.combine(metric.measure([sample("", "A man."), sample("", "A dog.")]))
+    scores = metric.combine(metric.measure([text_sample("", "A man."), text_sample("", "A dog.")]))
     assert next(iter(scores)) == name
     assert set(scores.values()) == {0.0}
-    assert metric.combine(metric.measure([sample("", "")]))[name] == 0
-    assert metric.combine(metric.measure([sample("A man.", "")]))[name] == 0
+    assert metric.combine(metric.measure([text_sample("", "")]))[name] == 0
+    assert metric.combine(metric.measure([text_sample("A man.", "")]))[name] == 0
     nothing = metric.measure([])
     assert nothing.shape == (0, metric.measure(samples()).shape[1])
     with pytest.raises(AssertionError):
@@ -86,7 +75,7 @@ def test_empty_predictions_score_zero_and_no_window_is_refused(name: str) -> Non
 @pytest.mark.parametrize("smooth", ["exp", "floor", "add-k", "none"])
 @pytest.mark.parametrize("tokenize", ["13a", "intl", "char", "none"])
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_bleu_is_sacrebleus(smooth: str, tokenize: str, lowercase: bool) -> None:
+def test_bleu_equals_sacrebleu(smooth: str, tokenize: str, lowercase: bool) -> None:
     metric = bleu_module.build(
         BleuOptions.model_validate({"smooth": smooth, "tokenize": tokenize, "lowercase": lowercase})
     )
@@ -106,23 +95,23 @@ def test_bleu_is_sacrebleus(smooth: str, tokenize: str, lowercase: bool) -> None
 
 
 @given(st.lists(pairs, min_size=1, max_size=6), st.data())
-def test_bleu_of_any_selection_is_sacrebleus_of_that_corpus(texts: list[tuple[str, str]], data: st.DataObject) -> None:
+def test_bleu_of_any_selection_equals_sacrebleu(texts: list[tuple[str, str]], data: st.DataObject) -> None:
     metric = bleu_module.build(BleuOptions())
     chosen = data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=8))
-    statistics = metric.measure([sample(*pair) for pair in texts])
+    statistics = metric.measure([text_sample(*pair) for pair in texts])
     predicted, reference = zip(*(texts[index] for index in chosen), strict=True)
     expected = sacrebleu.corpus_bleu(predicted, [reference], lowercase=True).score
     assert metric.combine(statistics[chosen])["bleu"] == expected
 
 
-def test_bleu_signature_is_sacrebleus() -> None:
+def test_bleu_signature_equals_sacrebleu() -> None:
     version = sacrebleu.__version__
     assert bleu_module.build(BleuOptions()).signature == f"nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:{version}"
     mixed = bleu_module.build(BleuOptions(lowercase=False, smooth="floor"))
     assert mixed.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:floor[0.10]|version:{version}"
 
 
-def test_bleu_asks_sacrebleu_without_drawing_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_bleu_causes_no_sacrebleu_warning(caplog: pytest.LogCaptureFixture) -> None:
     bleu_module.build(BleuOptions()).measure(samples())
     assert not caplog.records
 
@@ -144,22 +133,10 @@ def test_rouge_of_a_known_pair() -> None:
     """Lin (2004), "ROUGE-L": of these two, with the same bigrams right, one scores 3/4 and the other 2/4."""
     metric = rouge_module.build(RougeOptions(stemmer=False))
     reference = "police killed the gunman"
-    near = metric.combine(metric.measure([sample("police kill the gunman", reference)]))
-    far = metric.combine(metric.measure([sample("the gunman kill police", reference)]))
+    near = metric.combine(metric.measure([text_sample("police kill the gunman", reference)]))
+    far = metric.combine(metric.measure([text_sample("the gunman kill police", reference)]))
     assert near == {"rouge": 0.75, "rouge-1": 0.75, "rouge-2": pytest.approx(1 / 3)}
     assert far["rouge"] == 0.5
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
-@given(st.lists(pairs, min_size=1, max_size=5), st.lists(pairs, min_size=1, max_size=5))
-def test_scores_of_two_sets_are_their_weighted_mean(left: list[tuple[str, str]], right: list[tuple[str, str]]) -> None:
-    for metric in (metrics()["rouge"], metrics()["meteor"]):
-        one = metric.measure([sample(*pair) for pair in left])
-        two = metric.measure([sample(*pair) for pair in right])
-        both = metric.combine(np.concatenate([one, two]))
-        for name, score in both.items():
-            mean = metric.combine(one)[name] * len(left) + metric.combine(two)[name] * len(right)
-            assert score == pytest.approx(mean / (len(left) + len(right)))
 
 
 GUIDE = "It is a guide to action that ensures that the military will forever heed Party commands"
@@ -184,21 +161,23 @@ GUIDE = "It is a guide to action that ensures that the military will forever hee
 )
 def test_meteor_of_published_examples(reference: str, predicted: str, score: float) -> None:
     metric = meteor_module.build(Options())
-    assert metric.combine(metric.measure([sample(predicted, reference)]))["meteor"] == pytest.approx(score, abs=5e-5)
+    assert metric.combine(metric.measure([text_sample(predicted, reference)]))["meteor"] == pytest.approx(
+        score, abs=5e-5
+    )
 
 
 def test_meteor_counts_synonyms() -> None:
     metric = meteor_module.build(Options())
     blind = meteor_module.Meteor(Nothing(), source="none")
-    pair = [sample("she is in the auto", "she is in the car")]
+    pair = [text_sample("she is in the auto", "she is in the car")]
     assert metric.measure(pair)[0, 0] > 0.9 > blind.measure(pair)[0, 0]
 
 
-def test_meteor_parts_punctuation_and_ignores_case() -> None:
+def test_meteor_separates_punctuation_and_ignores_case() -> None:
     metric = meteor_module.Meteor(Nothing(), source="none")
     tokens = ["she", "ran", ".", "he", "sat", "."]
     expected = single_meteor_score(tokens, tokens[:-1], wordnet=Nothing())
-    assert metric.measure([sample("She ran. HE sat", "she ran. He sat.")])[0, 0] == expected
+    assert metric.measure([text_sample("She ran. HE sat", "she ran. He sat.")])[0, 0] == expected
 
 
 def test_meteor_signature_says_which_wordnet() -> None:
@@ -208,24 +187,24 @@ def test_meteor_signature_says_which_wordnet() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(pairs, min_size=1, max_size=5))
-def test_meteor_is_nltks_with_the_shipped_wordnet(texts: list[tuple[str, str]]) -> None:
+def test_meteor_equals_nltk(texts: list[tuple[str, str]]) -> None:
     metric = meteor_module.build(Options())
     expected = [
         single_meteor_score(wordpunct_tokenize(two.lower()), wordpunct_tokenize(one.lower()), wordnet=WordNet())
         for one, two in texts
     ]
-    assert metric.measure([sample(*pair) for pair in texts])[:, 0].tolist() == expected
+    assert metric.measure([text_sample(*pair) for pair in texts])[:, 0].tolist() == expected
 
 
 def test_meteor_needs_no_system_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nltk.data, "path", [])
     metric = meteor_module.build(Options())
-    assert metric.measure([sample("she is in the auto", "she is in the car")])[0, 0] > 0.9
+    assert metric.measure([text_sample("she is in the auto", "she is in the car")])[0, 0] > 0.9
     assert "|wordnet:3.0|" in metric.signature
 
 
 @given(st.lists(pairs, min_size=1, max_size=6), st.sampled_from([0, 2]))
-def test_chrf_is_sacrebleus_own(texts: list[tuple[str, str]], word_order: int) -> None:
+def test_chrf_equals_sacrebleu(texts: list[tuple[str, str]], word_order: int) -> None:
     metric = chrf_module.build(ChrfOptions(word_order=word_order))
     predicted, reference = [one for one, _ in texts], [other for _, other in texts]
     ours = metric.combine(metric.measure(samples(predicted, reference)))["chrf"]
@@ -239,7 +218,7 @@ def test_chrf_is_sacrebleus_own(texts: list[tuple[str, str]], word_order: int) -
         assert ours == pytest.approx(theirs)
 
 
-def test_stems_are_nltks_porter_stems() -> None:
+def test_stems_equal_nltk_porter_stems() -> None:
     words_ = ["walking", "Walked", "ponies", "sky", "relational", "the"]
     assert [PorterStems().stem(word) for word in words_] == [PorterStemmer().stem(word) for word in words_]
 
@@ -247,7 +226,7 @@ def test_stems_are_nltks_porter_stems() -> None:
 def test_rouge_of_the_example_in_its_own_manual() -> None:
     """rouge-score's README: ROUGE-1 has precision 0.75 and recall 0.667, ROUGE-L 0.625 and 0.556."""
     metric = rouge_module.build(RougeOptions())
-    pair = sample("The quick brown dog jumps on the log.", "The quick brown fox jumps over the lazy dog")
+    pair = text_sample("The quick brown dog jumps on the log.", "The quick brown fox jumps over the lazy dog")
     found = metric.combine(metric.measure([pair]))
     assert found["rouge-1"] == pytest.approx(2 * 0.75 * (6 / 9) / (0.75 + 6 / 9))
     assert found["rouge"] == pytest.approx(2 * 0.625 * (5 / 9) / (0.625 + 5 / 9))
@@ -256,15 +235,15 @@ def test_rouge_of_the_example_in_its_own_manual() -> None:
 def test_bleu_precision_of_the_example_in_its_paper() -> None:
     """Papineni et al. (2002), section 2.1: seven times "the" has a modified unigram precision of 2/7."""
     metric = bleu_module.build(BleuOptions())
-    found = metric.combine(metric.measure([sample("the the the the the the the", "The cat is on the mat")]))
+    found = metric.combine(metric.measure([text_sample("the the the the the the the", "The cat is on the mat")]))
     assert found["bleu-precision-1"] == pytest.approx(100 * 2 / 7)
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=80), st.lists(st.sampled_from("abcde"), max_size=80))
-def test_rouge_l_is_rouge_scores_own(predicted: list[str], reference: list[str]) -> None:
+def test_rouge_l_equals_rouge_score(predicted: list[str], reference: list[str]) -> None:
     one, other = " ".join(predicted), " ".join(reference)
     expected = RougeScorer(["rougeL"], use_stemmer=False).score(other, one)["rougeL"].fmeasure
-    measured = rouge_module.build(RougeOptions(stemmer=False)).measure([sample(one, other)])
+    measured = rouge_module.build(RougeOptions(stemmer=False)).measure([text_sample(one, other)])
     assert measured[0, 0] == pytest.approx(expected)
 
 
@@ -299,7 +278,7 @@ def text_metrics() -> dict[str, Metric]:
 
 @pytest.mark.parametrize("script", EVERY_SCRIPT)
 @pytest.mark.parametrize("cleaned", [True, False])
-def test_a_text_of_every_script_scores_highest_against_itself_and_another_does_not(script: str, cleaned: bool) -> None:
+def test_every_script_scores_highest_against_itself(script: str, cleaned: bool) -> None:
     references = [clean_text(text) if cleaned else text for text in EVERY_SCRIPT[script]]
     metrics, unavailable = read_references(text_metrics(), references)
     assert unavailable == {}
@@ -314,7 +293,7 @@ def test_a_text_of_every_script_scores_highest_against_itself_and_another_does_n
 
 
 @pytest.mark.parametrize("script", EVERY_SCRIPT)
-def test_a_missing_word_of_every_script_costs_something(script: str) -> None:
+def test_missing_word_lowers_the_score_in_every_script(script: str) -> None:
     references = [clean_text(text) for text in EVERY_SCRIPT[script]]
     metrics, _ = read_references(text_metrics(), references)
     shorter = [text[:-3] for text in references]
@@ -324,7 +303,7 @@ def test_a_missing_word_of_every_script_costs_something(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", TOKENIZERS)
-def test_bleu_chooses_the_tokenizer_by_the_references_and_signs_with_it(script: str) -> None:
+def test_bleu_tokenizer_follows_the_references(script: str) -> None:
     metric = bleu_module.build(BleuOptions())
     read_references({"bleu": metric}, EVERY_SCRIPT[script])
     assert f"|tok:{TOKENIZERS[script]}|" in metric.signature
@@ -333,7 +312,7 @@ def test_bleu_chooses_the_tokenizer_by_the_references_and_signs_with_it(script: 
     assert "|tok:none|" in named.signature
 
 
-def test_where_nobody_has_bleu_read_the_references_the_first_measured_choose() -> None:
+def test_bleu_tokenizer_follows_the_first_measured_references() -> None:
     metric = bleu_module.build(BleuOptions())
     chinese = samples(EVERY_SCRIPT["Chinese"], EVERY_SCRIPT["Chinese"])
     assert metric.combine(metric.measure(chinese))["bleu"] == pytest.approx(100)
@@ -353,7 +332,7 @@ def test_where_nobody_has_bleu_read_the_references_the_first_measured_choose() -
         (["", "?!"], "13a"),
     ],
 )
-def test_mixed_corpora_get_the_one_tokenizer_that_handles_all(references: list[str], tokenizer: str) -> None:
+def test_mixed_corpora_get_a_tokenizer_for_all_scripts(references: list[str], tokenizer: str) -> None:
     assert bleu_tokenizer(references) == tokenizer
 
 
@@ -361,7 +340,7 @@ def test_mixed_corpora_get_the_one_tokenizer_that_handles_all(references: list[s
     ("script", "stemmer", "wordnet"),
     [("English", "porter", "3.0"), ("Hindi", "no", "no"), ("mixed", "porter-latin", "3.0-latin")],
 )
-def test_signatures_say_where_stems_and_wordnet_reach(script: str, stemmer: str, wordnet: str) -> None:
+def test_signatures_name_stemmer_and_wordnet(script: str, stemmer: str, wordnet: str) -> None:
     metrics, _ = read_references(text_metrics(), EVERY_SCRIPT[script])
     assert f"|stemmer:{stemmer}|" in metrics["rouge"].signature
     assert f"|stemmer:{stemmer}|" in metrics["meteor"].signature
@@ -370,12 +349,12 @@ def test_signatures_say_where_stems_and_wordnet_reach(script: str, stemmer: str,
     assert "|stemmer:no|" in plain["rouge"].signature
 
 
-def test_stems_leave_other_scripts_as_they_are() -> None:
+def test_stems_of_other_scripts_are_unchanged() -> None:
     other = [word for script, texts in EVERY_SCRIPT.items() for text in texts for word in text.lower().split()]
     assert [word for word in other if not word.isascii() and PorterStems().stem(word) != word] == []
 
 
-def test_metrics_of_words_are_unavailable_where_no_reference_holds_one() -> None:
+def test_word_metrics_are_unavailable_without_words() -> None:
     metrics = text_metrics() | {
         "distinct-1": variety_module.build_distinct_1(Options()),
         "rep-4": variety_module.build_rep_4(Options()),
@@ -394,7 +373,7 @@ def test_metrics_of_words_are_unavailable_where_no_reference_holds_one() -> None
 @given(st.lists(pairs, min_size=1, max_size=6))
 def test_reading_english_references_changes_no_score(texts: list[tuple[str, str]]) -> None:
     before = [(metric, metric.signature) for metric in metrics().values()]
-    windows = [sample(*pair) for pair in texts]
+    windows = [text_sample(*pair) for pair in texts]
     measured = [metric.measure(windows) for metric, _ in before]
     for (metric, signature), statistics in zip(before, measured, strict=True):
         read_references({"it": metric}, [*(other for _, other in texts), "a word"])

@@ -103,7 +103,7 @@ def test_synsets(tiny: WordNet, word: str, expected: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize("word", ["cat", "Paris", "ran", "finest", "zzz", ""])
-def test_the_reference_reader_answers_alike(tmp_path: Path, tiny: WordNet, word: str) -> None:
+def test_synsets_equal_the_reference_reader_s(tmp_path: Path, tiny: WordNet, word: str) -> None:
     assert names(wordnet_files.WordNet(tmp_path / "dict").synsets(word)) == names(tiny.synsets(word))
 
 
@@ -125,7 +125,7 @@ def test_words_of_the_shipped_wordnet() -> None:
 
 
 @given(st.text(max_size=12))
-def test_any_text_may_be_asked_for(word: str) -> None:
+def test_any_text_can_be_looked_up(word: str) -> None:
     for synset in shipped().synsets(word):
         assert synset.lemmas()
 

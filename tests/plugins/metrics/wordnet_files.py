@@ -16,7 +16,7 @@ from vsr_plugins.metrics.wordnet import SUFFIXES, Lemma, Synset
 
 
 class WordNet:
-    """A `Thesaurus` on a folder of WordNet 3 files: the synsets that nltk's reader gives, in its order.
+    """A `Thesaurus` on a folder of WordNet 3 files: the synsets of nltk's reader, in its order.
 
     Raises OSError if a file is missing.
     """

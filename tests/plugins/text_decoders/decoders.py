@@ -5,9 +5,11 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from vsr_cli.api import BuildContext, Context, Narrative, TextObjective, Vocabulary
+from vsr_cli.api import BuildContext, Narrative, TextObjective, Vocabulary
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
+
+from ..narratives import make_context, make_narrative
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "Mara", "opens", "the", "box", "and", "waits", "."]
 PAD, BOS, EOS = 0, 2, 3
@@ -79,28 +81,26 @@ def make_decoder(
     return build(provided, provided.component.options(**given), context)
 
 
-def narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
+def random_narrative(batch=3, width=WIDTH, seed=0) -> Narrative:
+    """Return a narrative with texts of three words; the last frame of the second story is padding."""
     random = torch.Generator().manual_seed(seed)
-    frames = torch.randn(3, batch, 4, width, generator=random)
+    visual, text, steps = torch.randn(3, batch, 4, width, generator=random)
     ids = torch.randint(4, len(WORDS), (batch, 4, 5), generator=random)
     ids[..., 0], ids[..., 3], ids[..., 4] = BOS, EOS, PAD
-    context = Context(
-        visual=frames[0],
-        text=frames[1],
-        text_ids=ids,
-        text_mask=ids != PAD,
-        mask=torch.tensor([[True] * 4, [True] * 3 + [False], [True] * 4] * batch)[:batch],
-        last_image=torch.zeros(batch, 3, 8, 8),
-        story=torch.arange(batch),
-        text_row=ids[..., 0],
-        texts=[[" ".join(WORDS[i] for i in text[1:3]) for text in story] for story in ids.tolist()],
-        images=lambda: torch.zeros(batch, 4, 3, 8, 8),
-    )
-    return Narrative(steps=frames[2], summary=frames[2, :, -1], visual=frames[0], text=frames[1], context=context)
+    mask = torch.tensor([[True] * 4, [True] * 3 + [False], [True] * 4] * batch)[:batch]
+    texts = [[" ".join(WORDS[i] for i in text[1:3]) for text in story] for story in ids.tolist()]
+    context = make_context(visual, text=text, text_ids=ids, text_mask=ids != PAD, mask=mask, texts=texts)
+    return make_narrative(context, steps=steps, summary=steps[:, -1])
 
 
-def rows_of(told, rows):
+def targets(model, texts):
+    """Return the ids and the mask of texts as targets."""
+    batch = model.tokenize(texts)
+    return torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
+
+
+def rows_of(narrative, rows):
     """Return some rows of a narrative."""
-    context = told.context.take(rows)
-    parts = {name: value[rows] for name, value in vars(told).items() if isinstance(value, torch.Tensor)}
+    context = narrative.context.take(rows)
+    parts = {name: value[rows] for name, value in vars(narrative).items() if isinstance(value, torch.Tensor)}
     return Narrative(context=context, **parts)

@@ -9,7 +9,7 @@ import torch
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders.lm_loading import gguf_file
 
-from .decoders import EOS, WORDS, make_decoder, narrative, rows_of, write_language_model
+from .decoders import EOS, WORDS, make_decoder, random_narrative, rows_of, write_language_model
 
 torch.set_num_threads(1)
 WORD = {word: index for index, word in enumerate(WORDS)}
@@ -33,7 +33,7 @@ def make(models):
 
 def telling(*stories):
     """Return a narrative whose contexts have these texts, K per story."""
-    made = narrative(len(stories))
+    made = random_narrative(len(stories))
     context = made.context
     object.__setattr__(context, "texts", [list(story) for story in stories])
     object.__setattr__(context, "mask", torch.ones(len(stories), 4, dtype=torch.bool))
@@ -81,17 +81,17 @@ def test_repeated_frames_are_not_read(make):
 
 @pytest.mark.parametrize("which", ["lm frozen", "lm divided"])
 def test_texts_images_and_summary_of_the_context_change_the_loss(make, which):
-    model, context = make(which), narrative(1)
+    model, context = make(which), random_narrative(1)
     before = loss(model, context)
     assert loss(model, telling(("the", "the", "the", "the"))) != pytest.approx(before, abs=1e-6)
     for name in ("visual", "summary"):
-        changed = narrative(1)
+        changed = random_narrative(1)
         getattr(changed, name).add_(1.0 + torch.randn(16))
         assert loss(model, changed) != pytest.approx(before, abs=1e-6), name
 
 
 def test_an_untrained_model_reads_texts_alone(make):
-    model, context = make(trained="none"), narrative(1)
+    model, context = make(trained="none"), random_narrative(1)
     before = loss(model, context)
     context.visual.add_(torch.randn(16))
     context.summary.add_(torch.randn(16))
@@ -100,7 +100,7 @@ def test_an_untrained_model_reads_texts_alone(make):
 
 
 def test_what_lies_below_the_trained_layers_is_computed_once_with_the_same_loss(make):
-    cached, plain, context = make("lm divided"), make("lm divided", cache=0), narrative(3)
+    cached, plain, context = make("lm divided"), make("lm divided", cache=0), random_narrative(3)
     lower, upper, scores = cached.language._views
     calls = []
     cached.language._views = (lambda **inputs: calls.append(inputs) or lower(**inputs)), upper, scores
@@ -125,7 +125,7 @@ def test_the_cache_forgets_the_oldest_when_it_is_full(make):
 
 def test_samples_of_a_story_are_those_of_each_decoding_alone(make):
     for which in ("lm frozen", "lm divided"):
-        model, context = make(which), narrative(3)
+        model, context = make(which), random_narrative(3)
         decodings = [Decoding(method="sample", seed=seed) for seed in range(4)]
         together = model.generate_samples(context, decodings)
         assert together.shape == (3, 4, 9)
@@ -136,7 +136,7 @@ def test_samples_of_a_story_are_those_of_each_decoding_alone(make):
 
 
 def test_texts_of_the_context_are_learned_in_training_alone(make):
-    model, context = make(context_loss=1.0), narrative(2)
+    model, context = make(context_loss=1.0), random_narrative(2)
     ids, mask = targets(model, ["Mara waits .", "the box"])
     plain = make(context_loss=0.0)
     torch.testing.assert_close(model.loss(context, ids, mask), plain.loss(context, ids, mask))
@@ -144,7 +144,7 @@ def test_texts_of_the_context_are_learned_in_training_alone(make):
 
 
 def test_a_share_of_the_batch_is_read_in_training(make):
-    model, context = make(share=0.34, context_loss=0.0), narrative(3)
+    model, context = make(share=0.34, context_loss=0.0), random_narrative(3)
     ids, mask = targets(model, ["Mara waits .", "the box", "and the box opens"])
     alone = {model.loss(rows_of(context, [row]), ids[[row]], mask[[row]]).item() for row in range(3)}
     model.train()

@@ -9,9 +9,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from vsr_cli.api import BuildContext, Context, Decoding, Narrative, TrainingFrames, Vocabulary
+from vsr_cli.api import BuildContext, Decoding, TrainingFrames, Vocabulary
 from vsr_plugins.text_decoders import RepeatContextOptions
 from vsr_plugins.text_decoders.repeat_context import FEATURES, RepeatContextDecoder, overlap, rhythm
+
+from ..narratives import make_context, make_narrative
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghij"]
 L, K, D = 10, 4, 8
@@ -34,25 +36,15 @@ def decoder(vocabulary):
     return RepeatContextDecoder(RepeatContextOptions(length=L, dropout=0), building(vocabulary))
 
 
-def narrative(vocabulary, *stories, real=None):
+def narrative_of(vocabulary, *stories, real=None):
     """Make the narrative of stories of four texts each."""
     tokens = [vocabulary.encode(list(story), length=L) for story in stories]
     ids, mask = (torch.from_numpy(np.stack([getattr(each, name) for each in tokens])) for name in ("ids", "mask"))
     size = len(stories)
+    mask_of_frames = torch.ones(size, K, dtype=torch.bool) if real is None else real
+    rows = torch.arange(size * K).reshape(size, K)
     nothing = torch.zeros(size, K, D)
-    context = Context(
-        visual=nothing,
-        text=nothing,
-        text_ids=ids,
-        text_mask=mask,
-        mask=torch.ones(size, K, dtype=torch.bool) if real is None else real,
-        last_image=torch.zeros(size, 3, 32, 32),
-        story=torch.arange(size),
-        text_row=torch.arange(size * K).reshape(size, K),
-        texts=[["A dog runs."] * K] * size,
-        images=lambda: torch.zeros(size, K, 3, 8, 8),
-    )
-    return Narrative(steps=nothing, summary=nothing[:, 0], visual=nothing, text=nothing, context=context)
+    return make_narrative(make_context(nothing, text_ids=ids, text_mask=mask, mask=mask_of_frames, text_row=rows))
 
 
 def plain_overlap(ours, theirs):
@@ -72,7 +64,7 @@ texts = st.lists(st.integers(1, 5), max_size=8)
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6))
-def test_overlaps_are_rouge_ls_and_meteors(pairs):
+def test_overlaps_equal_rouge_l_and_meteor(pairs):
     def padded(rows):
         return torch.tensor([row + [0] * (8 - len(row)) for row in rows])
 
@@ -83,7 +75,7 @@ def test_overlaps_are_rouge_ls_and_meteors(pairs):
 
 
 @given(st.integers(1, 5), st.data())
-def test_a_texts_rhythm_is_that_of_texts_as_far_apart_as_it_and_the_next(steps, data):
+def test_rhythm_is_the_overlap_at_equal_distance(steps, data):
     known = data.draw(st.integers(1, steps))
     scores = torch.rand(2, steps, steps, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
     real = torch.arange(steps).expand(2, -1) < known
@@ -93,20 +85,20 @@ def test_a_texts_rhythm_is_that_of_texts_as_far_apart_as_it_and_the_next(steps, 
             apart: np.mean([row_scores[at][at + apart] for at in range(known - apart)]) for apart in range(1, known)
         }
         elsewhere = np.mean(list(by_distance.values())) if by_distance else 0.0
-        expected = [by_distance.get(known - place, elsewhere) for place in range(known)]
+        expected = [by_distance.get(known - position, elsewhere) for position in range(known)]
         assert row[:known] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_story_told_in_turns_goes_on_with_the_other_turn(decoder, vocabulary):
-    told = narrative(
+def test_alternating_story_repeats_the_other_text(decoder, vocabulary):
+    narrative = narrative_of(
         vocabulary, ["a b c d", "g h i e", "a b c f", "g h i j"], ["a b c d", "a b c f", "g h i e", "g h j i"]
     )
-    assert decoder.detokenize(decoder.generate(told, Decoding())) == ["a b c f", "g h j i"]
+    assert decoder.detokenize(decoder.generate(narrative, Decoding())) == ["a b c f", "g h j i"]
 
 
-def test_what_is_written_is_one_of_the_contexts_texts_whole(decoder, vocabulary):
+def test_generated_text_is_a_context_text(decoder, vocabulary):
     stories = [["a b c", "d e", "f", "g h i"], ["a", "a b", "c d e f g h i j", "b"]]
-    ids = decoder.generate(narrative(vocabulary, *stories), Decoding())
+    ids = decoder.generate(narrative_of(vocabulary, *stories), Decoding())
     assert ids.shape == (2, L)
     for story, text, row in zip(stories, decoder.detokenize(ids), ids.tolist(), strict=True):
         assert text in story
@@ -114,10 +106,10 @@ def test_what_is_written_is_one_of_the_contexts_texts_whole(decoder, vocabulary)
         assert set(row[end + 1 :]) <= {vocabulary.pad}
 
 
-def test_frames_that_fill_a_short_context_are_neither_chosen_nor_witnesses(decoder, vocabulary):
+def test_padding_frames_are_not_selected(decoder, vocabulary):
     real = torch.tensor([[True, True, False, False]])
-    one = narrative(vocabulary, ["a b", "c d e", "f f", "g"], real=real)
-    other = narrative(vocabulary, ["a b", "c d e", "h", "i i i i"], real=real)
+    one = narrative_of(vocabulary, ["a b", "c d e", "f f", "g"], real=real)
+    other = narrative_of(vocabulary, ["a b", "c d e", "h", "i i i i"], real=real)
     written = [decoder.detokenize(decoder.generate(each, Decoding())) for each in (one, other)]
     assert written[0] == written[1]
     assert written[0][0] in ("a b", "c d e")
@@ -131,15 +123,15 @@ def stories_with_a_refrain(count):
         yield letters, letters[1]
 
 
-def test_it_learns_which_text_comes_back(decoder, vocabulary):
+def test_decoder_learns_which_text_repeats(decoder, vocabulary):
     stories, targets = zip(*stories_with_a_refrain(64), strict=True)
-    told = narrative(vocabulary, *stories)
+    narrative = narrative_of(vocabulary, *stories)
     tokens = decoder.tokenize(targets)
     ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
     decoder.fit(
         TrainingFrames(
             texts=[text for story in stories for text in story],
-            images=lambda places: np.zeros((len(places), 32, 32, 3), np.uint8),
+            images=lambda rows: np.zeros((len(rows), 32, 32, 3), np.uint8),
             visual=lambda: pytest.fail("not asked for"),
             text=lambda: pytest.fail("not asked for"),
             visual_trains=True,
@@ -147,23 +139,23 @@ def test_it_learns_which_text_comes_back(decoder, vocabulary):
             story=np.repeat(np.arange(64), K),
         )
     )
-    features = decoder._describe(decoder._texts(told), told.context.mask)
+    features = decoder._describe(decoder._texts(narrative), narrative.context.mask)
     assert torch.allclose(decoder.mean, features.flatten(0, 1).mean(0), atol=1e-5)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
-    first = decoder.loss(told, ids, mask).item()
+    first = decoder.loss(narrative, ids, mask).item()
     for _ in range(150):
         optimizer.zero_grad()
-        decoder.loss(told, ids, mask).backward()
+        decoder.loss(narrative, ids, mask).backward()
         optimizer.step()
-    assert decoder.loss(told, ids, mask).item() < 0.5 * first
+    assert decoder.loss(narrative, ids, mask).item() < 0.5 * first
     decoder.eval()
-    again = decoder.detokenize(decoder.generate(told, Decoding()))
+    again = decoder.detokenize(decoder.generate(narrative, Decoding()))
     assert np.mean([text == target for text, target in zip(again, targets, strict=True)]) > 0.9
 
 
-def test_empty_texts_are_described_too(decoder, vocabulary):
-    told = narrative(vocabulary, ["", "", "", ""])
-    described = decoder._describe(decoder._texts(told), told.context.mask)
+def test_empty_texts_are_accepted(decoder, vocabulary):
+    narrative = narrative_of(vocabulary, ["", "", "", ""])
+    described = decoder._describe(decoder._texts(narrative), narrative.context.mask)
     assert described.shape == (1, K, FEATURES)
     assert described.isfinite().all()
-    assert decoder.detokenize(decoder.generate(told, Decoding())) == [""]
+    assert decoder.detokenize(decoder.generate(narrative, Decoding())) == [""]

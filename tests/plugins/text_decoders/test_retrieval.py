@@ -8,9 +8,7 @@ from torch.nn import functional
 
 from vsr_cli.api import (
     BuildContext,
-    Context,
     Decoding,
-    Narrative,
     NextQuery,
     Options,
     TrainingFrames,
@@ -20,6 +18,8 @@ from vsr_cli.api import (
 from vsr_plugins.image_decoders.retrieval import RetrievalImageDecoder
 from vsr_plugins.text_decoders import RetrievalOptions
 from vsr_plugins.text_decoders.retrieval import RetrievalTextDecoder
+
+from ..narratives import make_context, make_narrative
 
 TEXTS = ["a cat", "a dog runs", "a cat", "the end"]
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "cat", "dog", "runs", "the", "end"]
@@ -43,7 +43,7 @@ def frames(**given):
     axes = (np.eye(4) * [[1], [5], [1], [0.1]]).astype(np.float32)
     return TrainingFrames(
         texts=TEXTS,
-        images=lambda places: pictures[list(places)],
+        images=lambda rows: pictures[list(rows)],
         visual=lambda: axes,
         text=lambda: axes,
         visual_trains=given.get("trains", False),
@@ -52,29 +52,18 @@ def frames(**given):
     )
 
 
-def narrative(*axes):
+def narrative_of(*axes):
     """Look for a frame along each of these axes."""
     size = len(axes)
     query = functional.normalize(torch.eye(4)[list(axes)] + 0.2, dim=-1)
-    nothing = torch.zeros(size, 4, 8)
-    context = Context(
-        visual=nothing,
-        text=nothing,
-        text_ids=torch.zeros(size, 4, 5, dtype=torch.long),
-        text_mask=torch.ones(size, 4, 5, dtype=torch.bool),
-        mask=torch.ones(size, 4, dtype=torch.bool),
-        last_image=torch.zeros(size, 3, H, H),
-        story=torch.arange(size),
-        text_row=torch.arange(size * 4).reshape(size, 4),
-        texts=[["A dog runs."] * 4] * size,
-        images=lambda: torch.zeros(size, 4, 3, 8, 8),
-    )
+    rows = torch.arange(size * 4).reshape(size, 4)
+    context = make_context(torch.zeros(size, 4, 8), text_row=rows, last_image=torch.zeros(size, 3, H, H))
 
     def keys(vectors):
         return functional.normalize(vectors, dim=-1)
 
     asked = NextQuery(visual=query, text=query, image_keys=keys, text_keys=keys)
-    return Narrative(steps=nothing, summary=nothing[:, 0], visual=nothing, text=nothing, context=context, next=asked)
+    return make_narrative(context, next=asked)
 
 
 @pytest.fixture
@@ -91,31 +80,31 @@ def image(vocabulary):
     return decoder
 
 
-def test_the_text_is_the_training_text_whose_direction_is_asked_for(text):
-    ids = text.generate(narrative(3, 0, 1), Decoding())
+def test_text_is_the_nearest_training_text(text):
+    ids = text.generate(narrative_of(3, 0, 1), Decoding())
     assert text.detokenize(ids) == ["the end", "a cat", "a dog runs"]
 
 
-def test_each_distinct_text_is_kept_once_with_the_vector_of_its_first_frame(text):
+def test_each_distinct_text_is_stored_once(text):
     assert len(text.memory.vectors) == 3
     assert torch.equal(text.memory.vectors[0], torch.tensor([1.0, 0, 0, 0]))
 
 
-def test_the_picture_is_the_training_picture_whose_direction_is_asked_for(image):
-    drawn = image(narrative(3, 0))
-    assert drawn.shape == (2, 3, H, H)
-    assert torch.allclose(drawn[0], torch.tensor(180 / 255), atol=0.02)
-    assert torch.allclose(drawn[1], torch.tensor(0.0), atol=0.02)
+def test_image_is_the_nearest_training_image(image):
+    generated = image(narrative_of(3, 0))
+    assert generated.shape == (2, 3, H, H)
+    assert torch.allclose(generated[0], torch.tensor(180 / 255), atol=0.02)
+    assert torch.allclose(generated[1], torch.tensor(0.0), atol=0.02)
 
 
-def test_a_few_images_are_chosen_evenly(vocabulary, monkeypatch):
+def test_stored_images_are_evenly_sampled(vocabulary, monkeypatch):
     monkeypatch.setattr("vsr_plugins.image_decoders.retrieval.LARGEST_MEMORY", 2)
     decoder = RetrievalImageDecoder(Options(), building(vocabulary))
     decoder.fit(frames())
     assert decoder.memory.vectors.argmax(dim=1).tolist() == [0, 3]
 
 
-def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_path):
+def test_memory_is_restored_from_assets(text, image, vocabulary, tmp_path):
     for decoder, name, build, options in (
         (text, "text", RetrievalTextDecoder, RetrievalOptions(length=4)),
         (image, "image", RetrievalImageDecoder, Options()),
@@ -127,16 +116,16 @@ def test_what_is_kept_comes_back_from_the_assets(text, image, vocabulary, tmp_pa
         again.load_state_dict(decoder.state_dict())
         assert torch.equal(again.memory.vectors, decoder.memory.vectors)
         assert again.memory.kept.keys() == decoder.memory.kept.keys()
-    assert torch.equal(again(narrative(2)), image(narrative(2)))
+    assert torch.equal(again(narrative_of(2)), image(narrative_of(2)))
 
 
-def test_a_broken_memory_is_one_line(tmp_path, vocabulary):
+def test_damaged_memory_is_one_line(tmp_path, vocabulary):
     (tmp_path / "memory.safetensors").write_bytes(b"nothing")
     with pytest.raises(VsrError, match=r"memory\.safetensors: the retrieval memory cannot be read"):
         RetrievalTextDecoder(RetrievalOptions(), building(vocabulary, tmp_path))
 
 
-def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
+def test_untrained_space_is_refused(vocabulary):
     for build, options in (
         (RetrievalTextDecoder, RetrievalOptions()),
         (RetrievalImageDecoder, Options()),
@@ -145,6 +134,6 @@ def test_a_space_that_is_yet_to_be_trained_is_refused(vocabulary):
             build(options, building(vocabulary)).fit(frames(trains=True))
 
 
-def test_it_wants_the_objective_by_which_it_chooses(train_small, tmp_path):
+def test_retrieval_needs_the_next_frame_objective(train_small, tmp_path):
     with pytest.raises(VsrError, match=r"text decoder 'retrieval': .* add --set objective\.next_frame=1"):
         train_small(tmp_path / "run", "text_decoder.name=retrieval", "text_decoder.length=24")

@@ -1,4 +1,4 @@
-"""Each text decoder in a whole run: it learns, and is read back from the run alone."""
+"""Each text decoder trains on stories and is reloaded from its run."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from .decoders import write_language_model
     ["pointer-generator", "objective.label_smoothing=0.1", "objective.unlikelihood=0.1"],
     ["lm", "text_decoder.rank=4", "text_decoder.image_tokens=1", "text_decoder.context_length=24"],
 ], ids=lambda options: options[0])  # fmt: skip
-def test_it_learns_from_stories_and_writes_again_from_the_run_alone(tmp_path, small_data, train_small, options):
+def test_decoder_trains_on_stories_and_reloads_from_the_run(tmp_path, small_data, train_small, options):
     name, *others = options
     if name == "lm":
         others.append(f"text_decoder.model={write_language_model(tmp_path / 'gpt2')}")
@@ -37,7 +37,7 @@ def test_it_learns_from_stories_and_writes_again_from_the_run_alone(tmp_path, sm
 
 
 @pytest.mark.parametrize("given", ["label_smoothing=0.1", "unlikelihood=0.5"])
-def test_an_objective_that_a_decoder_ignores_is_refused_in_one_line(tmp_path, train_small, given):
+def test_objective_that_a_decoder_ignores_is_one_line(tmp_path, train_small, given):
     decoder = "text_decoder.name=repeat-context"
     with pytest.raises(VsrError, match=r"^text decoder 'repeat-context': .*\.label_smoothing.*; set both to 0"):
         train_small(tmp_path / "run", decoder, "text_decoder.length=24", f"objective.{given}")

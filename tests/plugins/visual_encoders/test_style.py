@@ -36,11 +36,11 @@ class Painted(nn.Module):
         ("convnext_tiny", ["features.1", "features.3", "features.5", "features"]),
     ],
 )
-def test_a_level_is_the_last_map_of_a_resolution(name, levels):
+def test_level_is_the_last_map_of_a_resolution(name, levels):
     assert levels_of(models.get_model(name, weights=None).eval(), 64) == levels
 
 
-def test_the_mean_and_deviation_of_finer_maps_stand_beside_the_vector():
+def test_style_appends_mean_and_deviation_of_feature_maps():
     torch.manual_seed(0)
     network = Painted().eval()
     pixels = torch.randn(5, 3, 16, 16)
@@ -54,7 +54,7 @@ def test_the_mean_and_deviation_of_finer_maps_stand_beside_the_vector():
             torch.testing.assert_close(nn.functional.cosine_similarity(part, normal), torch.ones(5), rtol=0, atol=1e-3)
 
 
-def test_an_encoder_keeps_its_own_vector_and_has_another_key():
+def test_style_keeps_the_vector_and_changes_the_cache_key():
     torch.manual_seed(0)
     encoder = build_mobilenet_v2(ImagenetOptions(weights="random", style=True), CONTEXT)
     plain = build_mobilenet_v2(ImagenetOptions(weights="random"), CONTEXT)
@@ -68,7 +68,7 @@ def test_an_encoder_keeps_its_own_vector_and_has_another_key():
     torch.testing.assert_close(nn.functional.cosine_similarity(own, alone), torch.ones(1), rtol=0, atol=1e-4)
 
 
-def test_where_the_network_trains_a_picture_of_one_colour_gives_a_gradient():
+def test_uniform_image_has_a_finite_gradient():
     torch.manual_seed(0)
     encoder = build_mobilenet_v2(ImagenetOptions(weights="random", style=True, frozen="none"), CONTEXT)
     encoder(encoder.pixels(torch.full((2, 3, 64, 64), 90, dtype=torch.uint8))).square().sum().backward()
@@ -76,7 +76,7 @@ def test_where_the_network_trains_a_picture_of_one_colour_gives_a_gradient():
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_network_without_maps_is_refused():
+def test_network_without_feature_maps_is_refused():
     with pytest.raises(
         VsrError, match=r"VisionTransformer has no feature maps of several resolutions.*leave visual\.style"
     ):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vsr_cli.api import BuildContext, HasAssets, VsrError
+from vsr_cli.api import BuildContext, VsrError
 from vsr_plugins.text_encoders import TinyTextOptions
 from vsr_plugins.text_encoders.learned_vocabulary import SPECIAL_TOKENS, learn_vocabulary
 from vsr_plugins.text_encoders.tiny import TinyText
@@ -55,26 +55,7 @@ def test_cnn_pixels_lie_between_minus_one_and_one():
     assert torch.equal(encoder.pixels(images)[1], torch.ones(3, 64, 64))
 
 
-def test_nothing_is_frozen():
-    cnn, text = TinyCnn(TinyCnnOptions(), context()), text_encoder()
-    pixels = torch.randn(2, 3, 64, 64)
-    ids, mask = tokens(text, TEXTS)
-    assert cnn.cache_key is None
-    assert text.cache_key is None
-    assert cnn.frozen(pixels) is pixels
-    assert text.frozen(ids, mask) is ids
-    assert all(parameter.requires_grad for model in (cnn, text) for parameter in model.parameters())
-
-
-def test_gradients_reach_every_parameter():
-    cnn, text = TinyCnn(TinyCnnOptions(size=32), context()), text_encoder()
-    cnn(torch.randn(2, 3, 32, 32)).square().sum().backward()
-    text(*tokens(text, TEXTS)).square().sum().backward()
-    for model in (cnn, text):
-        assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
-
-
-def test_cnn_tells_where_a_thing_stands():
+def test_cnn_embedding_depends_on_position():
     encoder = TinyCnn(TinyCnnOptions(), context())
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     images[0, :, :16, :16] = 255
@@ -96,16 +77,6 @@ def test_text_shapes(count, width, length):
     )
 
 
-def test_padding_and_neighbours_change_nothing():
-    encoder = text_encoder().eval()
-    ids, mask = tokens(encoder, TEXTS)
-    expected = encoder(ids, mask)
-    torch.testing.assert_close(encoder(ids.masked_fill(~mask, 9), mask), expected)
-    short = int(mask.sum(1).max())
-    torch.testing.assert_close(encoder(ids[:, :short], mask[:, :short]), expected)
-    torch.testing.assert_close(encoder(ids[1:2], mask[1:2]), expected[1:2])
-
-
 def test_text_reads_the_order_of_words():
     encoder = text_encoder().eval()
     first, second = encoder(*tokens(encoder, ["Mara opens the box", "box the opens Mara"]))
@@ -115,7 +86,7 @@ def test_text_reads_the_order_of_words():
 @pytest.mark.parametrize(
     "text", [*TEXTS, "Mara's", "'Not here,' she says.", "she 'says' \"so\" - (Ivo), [x] {y} 3/4 #1 a_b"]
 )
-def test_decoding_gives_the_text_back(text):
+def test_decode_inverts_encode(text):
     vocabulary = text_encoder().vocabulary
     assert vocabulary.decode(vocabulary.encode([text], length=200).ids) == [text]
     assert vocabulary.decode(vocabulary.encode_targets([text], length=200).ids) == [text]
@@ -123,7 +94,7 @@ def test_decoding_gives_the_text_back(text):
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
-def test_decoding_gives_any_printable_ascii_back(text):
+def test_decode_inverts_encode_of_printable_ascii(text):
     text = " ".join(text.split())
     if any(token in text for token in SPECIAL_TOKENS):
         return
@@ -140,7 +111,7 @@ def test_white_space_is_normalized():
     assert cased.decode(cased.encode([text], length=60).ids) == ["Mara opens the BOX"]
 
 
-def test_vocabulary_holds_berts_special_tokens_and_no_more_than_was_asked():
+def test_vocabulary_has_special_tokens_and_requested_size():
     vocabulary = learn_vocabulary(TEXTS * 20, size=400)
     assert [vocabulary.tokenizer.id_to_token(i) for i in range(5)] == SPECIAL_TOKENS
     assert (vocabulary.pad, vocabulary.bos, vocabulary.eos) == (0, 2, 3)
@@ -162,19 +133,9 @@ def test_equal_texts_give_equal_vocabularies_in_every_process():
 
 
 @pytest.mark.parametrize("texts", [[], ["", "  \n"], ["\u200b", "\u3164"]])
-def test_no_text_is_an_error(texts):
+def test_training_without_texts_is_an_error(texts):
     with pytest.raises(VsrError, match=r"the training split has no text.*choose a dataset"):
         TinyText(TinyTextOptions(), context(texts=texts))
-
-
-def test_a_run_is_read_back_without_the_training_texts(tmp_path):
-    encoder = text_encoder().eval()
-    assert isinstance(encoder, HasAssets)
-    encoder.save_assets(tmp_path)
-    again = TinyText(TinyTextOptions(), context(texts=[], assets=tmp_path)).eval()
-    again.load_state_dict(encoder.state_dict())
-    assert torch.equal(again(*tokens(again, TEXTS)), encoder(*tokens(encoder, TEXTS)))
-    assert (again.vocabulary.pad, again.vocabulary.bos, again.vocabulary.eos) == (0, 2, 3)
 
 
 @pytest.mark.parametrize("size", [0, 8, 40])
@@ -186,7 +147,7 @@ def test_cnn_size_is_a_multiple_of_16(size):
 CHINESE = [chr(0x4E00 + number) for number in range(3000)]
 
 
-def test_an_unknown_chinese_character_takes_no_other_with_it():
+def test_unknown_chinese_character_affects_no_other():
     vocabulary = learn_vocabulary(["我们在公园里看见一只小狗。", "I ate 寿司 today."], size=400)
     for text in ("我们在公园里看见一只小狗。", "小狗看见我们", "I ate 寿司 today.", "我 们 ate"):
         assert vocabulary.decode(vocabulary.encode_targets([text], length=40).ids) == [text]
@@ -196,12 +157,12 @@ def test_an_unknown_chinese_character_takes_no_other_with_it():
 @pytest.mark.parametrize(
     "script", ["नमस्ते घर हँसा।", "私はコーヒーを飲んだ。", "น้ำตกสวย", "ركض الثعلبُ", "ቀበሮው ሮጠ።", "👨\u200d👩\u200d👧 ❤️🇫🇷"]
 )
-def test_texts_of_every_script_are_given_back(script):
+def test_texts_of_every_script_round_trip(script):
     vocabulary = learn_vocabulary([script, f"{script} {script}"], size=400)
     assert vocabulary.decode(vocabulary.encode_targets([script], length=100).ids) == [script]
 
 
-def test_of_too_many_characters_the_commonest_are_kept():
+def test_most_frequent_characters_are_kept():
     common, rare = CHINESE[2000:2100], CHINESE[:2000]
     texts = ["".join(rare), *["".join(common)] * 2, *rare[:5]]
     vocabulary = learn_vocabulary(texts, size=400)

@@ -25,12 +25,6 @@ def context(width=16, assets=None) -> BuildContext:
 
 
 @pytest.fixture(scope="module")
-def resnet():
-    torch.manual_seed(0)
-    return build_resnet50(RANDOM, context(32))
-
-
-@pytest.fixture(scope="module")
 def mobilenet():
     torch.manual_seed(0)
     return build_mobilenet_v2(RANDOM, context(32))
@@ -48,40 +42,22 @@ def images(count, size=224):
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=random)
 
 
-def test_resnet50_is_frozen_but_for_its_projection(resnet):
-    # 23,508,032 is ResNet-50 less its classifier: 25,557,032 - (2048 * 1000 + 1000).
-    assert sum(parameter.numel() for parameter in resnet.network.parameters()) == 23_508_032
-    assert sum(isinstance(layer, nn.Conv2d) for layer in resnet.network.modules()) == 53
-    trained = {name: tuple(p.shape) for name, p in resnet.named_parameters() if p.requires_grad}
-    assert trained == {"projection.weight": (32, 2048), "projection.bias": (32,)}
+@pytest.mark.parametrize(
+    ("build_named", "features", "weights", "convolutions"),
+    [
+        (build_resnet50, 2048, 25_557_032 - (2048 * 1000 + 1000), 53),  # without the classifier
+        (build_mobilenet_v2, 1280, 3_504_872 - (1280 * 1000 + 1000), 52),
+    ],
+)
+def test_only_the_projection_trains(build_named, features, weights, convolutions):
+    encoder = build_named(RANDOM, context(32))
+    assert sum(parameter.numel() for parameter in encoder.network.parameters()) == weights
+    assert sum(isinstance(layer, nn.Conv2d) for layer in encoder.network.modules()) == convolutions
+    trained = {name: tuple(p.shape) for name, p in encoder.named_parameters() if p.requires_grad}
+    assert trained == {"projection.weight": (32, features), "projection.bias": (32,)}
 
 
-def test_mobilenet_is_frozen_but_for_its_projection(mobilenet):
-    # 2,223,872 is MobileNetV2 less its classifier: 3,504,872 - (1280 * 1000 + 1000).
-    assert sum(parameter.numel() for parameter in mobilenet.network.parameters()) == 2_223_872
-    assert sum(isinstance(layer, nn.Conv2d) for layer in mobilenet.network.modules()) == 52
-    trained = {name: tuple(p.shape) for name, p in mobilenet.named_parameters() if p.requires_grad}
-    assert trained == {"projection.weight": (32, 1280), "projection.bias": (32,)}
-
-
-@pytest.mark.parametrize(("name", "features"), [("resnet", 2048), ("mobilenet", 1280)])
-def test_shapes_and_gradients(name, features, request):
-    encoder = request.getfixturevalue(name)
-    frozen = encoder.frozen(encoder.pixels(images(2)))
-    assert frozen.shape == (2, features)
-    assert not frozen.requires_grad
-    embedding = encoder(frozen)
-    assert embedding.shape == (2, 32)
-    encoder.zero_grad()
-    embedding.square().sum().backward()
-    for name, parameter in encoder.named_parameters():
-        if name.startswith("projection"):
-            assert parameter.grad.abs().sum() > 0
-        else:
-            assert parameter.grad is None
-
-
-def test_pixels_are_in_imagenets_normalisation(mobilenet):
+def test_pixels_are_normalized_as_in_imagenet(mobilenet):
     black = mobilenet.pixels(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
     white = mobilenet.pixels(torch.full((1, 3, 224, 224), 255, dtype=torch.uint8))
     colours = torch.tensor([[-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]])
@@ -96,45 +72,8 @@ def test_other_sizes_are_resized(mobilenet, size):
     torch.testing.assert_close(mobilenet.pixels(flat), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_training_leaves_the_frozen_network_as_it_was(mobilenet):
-    before = {name: tensor.clone() for name, tensor in mobilenet.network.state_dict().items()}
-    parent = nn.Sequential(mobilenet)
-    parent.train()
-    try:
-        assert mobilenet.training
-        assert not any(part.training for part in mobilenet.network.modules())
-        pixels = mobilenet.pixels(images(2))
-        torch.testing.assert_close(mobilenet.frozen(pixels), mobilenet.frozen(pixels), rtol=0, atol=0)
-    finally:
-        parent.eval()
-    for name, tensor in mobilenet.network.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
-
-
-def test_frozen_does_not_depend_on_the_rest_of_the_batch(mobilenet):
-    pixels = mobilenet.pixels(images(3))
-    torch.testing.assert_close(mobilenet.frozen(pixels)[1:2], mobilenet.frozen(pixels[1:2]), rtol=1e-4, atol=1e-6)
-
-
-def test_cache_key_follows_the_frozen_weights_and_the_preprocessing(mobilenet, resnet):
-    key = mobilenet.cache_key
-    assert key == mobilenet.cache_key != resnet.cache_key
-    with torch.no_grad():
-        mobilenet.projection.weight.add_(1)
-    assert mobilenet.cache_key == key
-    statistics = mobilenet.network.features[0][1].running_mean
-    before = statistics.clone()
-    statistics.add_(1)
-    assert mobilenet.cache_key != key
-    statistics.copy_(before)
-    assert mobilenet.cache_key == key
-    cropped = build_mobilenet_v2(ImagenetOptions(weights="random", crop=True), context())
-    cropped.network.load_state_dict(mobilenet.network.state_dict())
-    assert cropped.cache_key != key
-
-
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
-def test_weights_of_a_file(mobilenet, weights, tmp_path, suffix, no_network):
+def test_weights_are_loaded_from_a_file(mobilenet, weights, tmp_path, suffix, no_network):
     path = tmp_path / f"weights{suffix}"
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
     encoder = build_mobilenet_v2(ImagenetOptions(weights=str(path)), context())
@@ -143,7 +82,7 @@ def test_weights_of_a_file(mobilenet, weights, tmp_path, suffix, no_network):
     assert torch.equal(encoder.frozen(pixels), mobilenet.frozen(pixels))
 
 
-def test_weights_without_the_counters_of_old_files_are_taken(mobilenet, weights, tmp_path):
+def test_weights_without_batch_counters_are_accepted(mobilenet, weights, tmp_path):
     path = tmp_path / "old.safetensors"
     save_file({name: t for name, t in weights.items() if not name.endswith("num_batches_tracked")}, path)
     encoder = build_mobilenet_v2(ImagenetOptions(weights=str(path)), context())
@@ -178,7 +117,7 @@ class Unpickled:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "text", "garbage.pt", "garbage.safetensors", "code", "list"])
-def test_files_that_hold_no_weights_are_refused(tmp_path, kind, monkeypatch):
+def test_files_without_weights_are_refused(tmp_path, kind, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / {"code": "code.pt", "list": "list.pt", "folder": "."}.get(kind, kind)
     if kind.startswith(("garbage", "text")):
@@ -199,7 +138,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path, kind, monkeypatch):
     ("build_named", "file"),
     [(build_resnet50, "resnet50-11ad3fa6.pth"), (build_mobilenet_v2, "mobilenet_v2-7ebf99e0.pth")],
 )
-def test_a_download_that_fails_names_the_remedies(build_named, file, tmp_path, monkeypatch, no_network):
+def test_failed_download_names_the_remedies(build_named, file, tmp_path, monkeypatch, no_network):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     with pytest.raises(VsrError) as caught:
         build_named(ImagenetOptions(), context())
@@ -210,7 +149,7 @@ def test_a_download_that_fails_names_the_remedies(build_named, file, tmp_path, m
     assert "\n" not in message
 
 
-def test_a_run_is_read_back_without_weights_or_network(mobilenet, tmp_path, no_network):
+def test_encoder_is_rebuilt_without_weights_file_and_network(mobilenet, tmp_path, no_network):
     torch.manual_seed(1)  # other weights than the fixture's
     again = build_mobilenet_v2(ImagenetOptions(weights="/gone.pt"), context(32, tmp_path))
     assert again.cache_key != mobilenet.cache_key
@@ -247,7 +186,7 @@ LARGE = {"alexnet", "maxvit_t", "swin_v2_t", "vgg11", "vit_b_32"}
 @pytest.mark.parametrize(
     "architecture", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
 )
-def test_the_features_are_what_the_last_layer_of_the_networks_own_forward_pass_sees(architecture, monkeypatch):
+def test_features_equal_the_input_of_the_last_layer(architecture, monkeypatch):
     given = {"transform_input": True, "init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
     theirs = models.get_model(architecture, weights=None, **given).eval()
     for part in theirs.modules():
@@ -269,7 +208,7 @@ def test_the_features_are_what_the_last_layer_of_the_networks_own_forward_pass_s
     assert not any(name.startswith("aux") for name in encoder.state_dict())
 
 
-def test_every_architecture_that_is_offered_says_what_pixels_it_was_trained_on():
+def test_every_architecture_has_preprocessing():
     for name in models.list_models(module=models):
         for entry in models.get_model_weights(name):
             for crop in (False, True):
@@ -279,7 +218,7 @@ def test_every_architecture_that_is_offered_says_what_pixels_it_was_trained_on()
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "efficientnet_v2_l"])
-def test_cropped_pixels_are_those_of_torchvisions_own_transforms(name):
+def test_cropped_pixels_equal_torchvision_transforms(name):
     entry = models.get_model_weights(name).DEFAULT
     pictures = images(1, 300)[..., ::4, ::4].float()  # smooth, as images are
     pictures = nn.functional.interpolate(pictures, (520, 520), mode="bilinear").to(torch.uint8)
@@ -287,7 +226,7 @@ def test_cropped_pixels_are_those_of_torchvisions_own_transforms(name):
     torch.testing.assert_close(ours, entry.transforms()(pictures), atol=0.02, rtol=0)  # theirs are rounded to bytes
 
 
-def test_pretrained_weights_of_an_older_densenet_are_taken(tmp_path):
+def test_weights_of_an_older_densenet_are_accepted(tmp_path):
     theirs = models.densenet121(weights=None).state_dict()
     old = {re.sub(r"(denselayer\d+\.(?:norm|relu|conv))([12])\.", r"\1.\2.", name): t for name, t in theirs.items()}
     assert old.keys() != theirs.keys()
@@ -299,7 +238,7 @@ def test_pretrained_weights_of_an_older_densenet_are_taken(tmp_path):
     assert torch.equal(encoder.network.state_dict()[name], theirs[name])
 
 
-def test_weights_are_chosen_by_torchvisions_own_names(monkeypatch):
+def test_weights_are_chosen_by_torchvision_names(monkeypatch):
     asked = []
 
     def download(entry):
@@ -323,7 +262,7 @@ def test_a_vision_transformer_has_positions_for_the_size_of_its_weights(monkeypa
 
 
 @pytest.mark.parametrize("architecture", ["resnet19", "mnasnet1_0", "fasterrcnn_resnet50_fpn", ""])
-def test_an_unknown_architecture_is_refused_with_its_neighbours(architecture):
+def test_unknown_architecture_is_refused_with_suggestions(architecture):
     with pytest.raises(VsrError) as caught:
         build(TorchvisionOptions(architecture=architecture, weights="random"), context())
     assert f"(got {architecture})" in str(caught.value)
@@ -331,7 +270,7 @@ def test_an_unknown_architecture_is_refused_with_its_neighbours(architecture):
     assert architecture != "resnet19" or "resnet18" in str(caught.value)
 
 
-def test_a_network_that_trains_whole_gets_gradients_and_keeps_its_running_statistics():
+def test_fully_trained_network_keeps_running_statistics():
     options = TorchvisionOptions(architecture="mobilenet_v3_small", weights="random", frozen="none")
     encoder = build(options, context()).train()
     before = {name: tensor.clone() for name, tensor in encoder.network.named_buffers()}
@@ -346,7 +285,7 @@ def test_a_network_that_trains_whole_gets_gradients_and_keeps_its_running_statis
     assert any(part.training for part in encoder.network.modules() if isinstance(part, nn.Dropout))
 
 
-def test_a_run_keeps_the_preprocessing_that_it_was_trained_with(tmp_path, no_network):
+def test_run_stores_its_preprocessing(tmp_path, no_network):
     options = TorchvisionOptions(architecture="mobilenet_v3_small", weights="random", crop=True)
     encoder = build(options, context())
     assert isinstance(encoder, HasAssets)
@@ -357,22 +296,20 @@ def test_a_run_keeps_the_preprocessing_that_it_was_trained_with(tmp_path, no_net
     assert again.cache_key == encoder.cache_key
 
 
-@pytest.mark.parametrize("frozen", ["all", pytest.param("none", marks=pytest.mark.slow)])
-def test_it_trains_on_a_few_stories(train_small, tmp_path, frozen):
+def test_encoder_trains_on_stories(train_small, tmp_path):
     run = train_small(
         tmp_path / "run",
         "visual.name=torchvision",
         "visual.architecture=mobilenet_v3_small",
         "visual.weights=random",
-        f"visual.frozen={frozen}",
         "training.epochs=1",
     )
     model = load_model(run, registry())
-    assert model.visual.trains_whole == (frozen == "none")
+    assert not model.visual.trains_whole
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the real weights of MobileNetV2")
-def test_real_weights_give_the_features_below_torchvisions_classifier():
+def test_real_weights_give_torchvision_s_logits():
     from torchvision.models import mobilenet_v2
 
     encoder = build_mobilenet_v2(ImagenetOptions(weights=str(REAL)), context())

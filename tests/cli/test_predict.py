@@ -1,0 +1,75 @@
+"""`vsr predict` on the run that `vsr train` made."""
+
+import json
+import shutil
+
+from PIL import Image
+
+PREDICTION_KEYS = ["story", "context", "text", "image", "run", "decoding"]
+
+
+def test_predict_prints_text_and_writes_images_and_json(workspace, vsr, write_story, tmp_path):
+    story = write_story(tmp_path / "story_dir", 4)
+    answer = vsr(f"predict {story}/")
+    assert answer.code == 0, answer.err
+    (run,) = (workspace / "runs").iterdir()
+    folder = run / "predictions/story_dir"
+    record = json.loads((folder / "prediction.json").read_text())
+    assert answer.out.splitlines()[0] == "story_dir"
+    assert (record["text"] or "(the model wrote no word)") in answer.out
+    assert Image.open(folder / "image.png").size == (32, 32)
+    Image.open(folder / "storyboard.png").load()
+    assert sorted(path.name for path in folder.iterdir()) == ["image.png", "prediction.json", "storyboard.png"]
+
+
+def test_predict_json_prints_one_object_per_story(workspace, vsr, write_story, tmp_path):
+    long, short = write_story(tmp_path / "long", 7), write_story(tmp_path / "short", 2, suffix="png")
+    answer = vsr(f"predict {long} {short} --json --out {tmp_path / 'next'}")
+    assert answer.code == 0, answer.err
+    first, second = map(json.loads, answer.out.splitlines())
+    assert list(first) == list(second) == PREDICTION_KEYS
+    assert [frame["frame"] for frame in first["context"]] == [4, 5, 6, 7]
+    assert first["context"][-1] == {"frame": 7, "image": str(long / "7.jpg"), "text": "Ana finds thing number 7."}
+    assert first["image"] == str(tmp_path / "next/long/image.png")
+    assert [frame["frame"] for frame in second["context"]] == [1, 2]
+    notes = [line for line in answer.err.splitlines() if line.startswith("note: ")]
+    assert ["long has 7 frames" in notes[0], "short has 2 frames" in notes[1]] == [True, True]
+    assert json.loads((tmp_path / "next/long/prediction.json").read_text()) == first
+
+
+def test_predict_records_its_decoding(workspace, vsr, write_story, tmp_path):
+    story = write_story(tmp_path / "story", 4)
+
+    def predicted(words):
+        answer = vsr(f"predict {story} --json --out {tmp_path / 'next'} {words}")
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    plain, sampled, other = (
+        predicted(""),
+        predicted("--decoding sample"),
+        predicted("--decoding sample --set decoding.seed=1"),
+    )
+    assert plain["decoding"] == {"method": "greedy", "no_repeat_ngram": 0}
+    assert sampled["decoding"]["seed"] == 0
+    assert other["decoding"]["seed"] == 1
+    assert len({plain["text"], sampled["text"], other["text"]}) == 3
+    assert predicted("--decoding sample") == sampled
+
+
+def test_predict_is_deterministic(workspace, vsr, write_story, tmp_path):
+    story = write_story(tmp_path / "story", 4)
+    for out in ("one", "two"):
+        assert vsr(f"predict {story} --out {tmp_path / out}").code == 0
+    for name in ("image.png", "storyboard.png"):
+        assert (tmp_path / "one/story" / name).read_bytes() == (tmp_path / "two/story" / name).read_bytes()
+
+
+def test_predict_needs_only_the_run(workspace, vsr, write_story, tmp_path, monkeypatch):
+    (run,) = (workspace / "runs").iterdir()
+    shutil.copytree(run, tmp_path / "elsewhere/mine")
+    story = write_story(tmp_path / "story", 4)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    answer = vsr(f"predict {story} --run mine --json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["run"] == "mine"

@@ -1,0 +1,3 @@
+"""A hand-written evaluation."""
+
+from ..written_evaluation import data, run, write  # noqa: F401

@@ -1,0 +1,3 @@
+"""The local Hub."""
+
+from .hub_server import hub  # noqa: F401
