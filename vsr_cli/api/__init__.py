@@ -3,6 +3,7 @@
 from ..errors import VsrError, one_line
 from ..files.names import natural, nfc, own_name, shown
 from ..system_errors import refuse_exhaustion
+from .caching import content_key
 from .component import Component, Options, RandomSeed, hookimpl
 from .contracts import (
     BuildContext,
@@ -22,7 +23,6 @@ from .contracts import (
     TextEncoder,
     TrainingFrames,
     VisualEncoder,
-    content_key,
     last_real,
 )
 from .decoding import Decoding

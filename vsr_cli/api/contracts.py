@@ -7,7 +7,7 @@ V vocabulary, H W pixels, *F frozen features of an encoder. Every component is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -299,23 +299,3 @@ def last_real(states: Tensor, mask: Tensor) -> Tensor:
     """Return the state (B, D) at the last real frame of each story, from (B, K, D) and the mask (B, K)."""
     places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
     return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
-
-
-def content_key(tensors: Mapping[str, Tensor], **facts: object) -> str:
-    """Return a cache key, 32 hexadecimal digits of a SHA-256: equal keys mean equal frozen features.
-
-    `tensors` is a state dict or a part of one; `facts` are all else that the result depends on (resolution,
-    normalization, layer, tokenizer).
-    """
-    import hashlib
-
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(facts):
-        digest.update(f"{name}={facts[name]!r};".encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(dtype=torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]

@@ -21,6 +21,7 @@ from vsr_cli.api import (
     one_line,
     quiet,
     refuse_foreign_code,
+    refuse_missing_tensors,
 )
 
 from . import LmOptions
@@ -117,11 +118,7 @@ def load(options: LmOptions) -> Loaded:
                 "in safetensors and its tokenizer by --set text_decoder.model=FOLDER, or set HF_HOME to a cache that "
                 "holds it"
             ) from error
-    if lacking:
-        raise VsrError(
-            f"text decoder lm: {name} lacks {len(lacking)} tensors, such as {lacking[0]}; "
-            f"choose a complete model by --set text_decoder.model=FOLDER"
-        )
+    refuse_missing_tensors("text decoder lm", name, lacking, option="text_decoder.model")
     vocabulary = _vocabulary(tokenizer, name)
     if len(vocabulary) > model.get_input_embeddings().num_embeddings:  # type: ignore[operator]
         raise VsrError(
