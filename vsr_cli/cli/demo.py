@@ -52,7 +52,6 @@ def run_demo(registry: Registry, out: Path) -> None:
 
 
 def _run(registry: Registry, out: Path) -> None:
-    from ..api import Decoding
     from ..config.experiment import resolve_metrics
     from ..data.prepared import open_prepared
     from .evaluate import show_result
@@ -77,7 +76,7 @@ def _run(registry: Registry, out: Path) -> None:
 
     _head(4, "predict", "the fifth frame of stories in folders, as yours would be")
     folders = write_examples(registry, out / "stories")
-    mistakes = run_predict(registry, run, folders, out / "predictions", decoding=Decoding(), as_json=False)
+    mistakes = run_predict(registry, run, folders, out / "predictions", decoding=settings.decoding, as_json=False)
     if mistakes:
         raise VsrError(*mistakes)
     console.print()

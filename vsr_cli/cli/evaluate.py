@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,12 +31,14 @@ from .settings import (
     flag_layers,
     load_registry,
     metric_names,
+    open_with_options,
     resolve_train_command,
     sorted_assignments,
     typed_options,
 )
 
 if TYPE_CHECKING:
+    from ..config.resolve import Layer
     from ..plugin.registry import Registry
 
 
@@ -89,7 +92,7 @@ def evaluate(
     registry = load_registry()
     ours, of_training = sorted_assignments(settings.assignments or [], trains=folds is not None)
     layers = [*flag_layers({"decoding.method": decoding}), *parse_set(ours)]
-    choices, how = resolve_evaluation(registry, metric_names(registry, metrics), layers)
+    names = metric_names(registry, metrics)
     flags = {**components.flags(), **settings.flags()}
     if folds is not None:
         _refuse_run_options(
@@ -101,7 +104,7 @@ def evaluate(
                 "--protocol": None if protocol == "held-out" else protocol,
             },
         )
-        _cross_validate(registry, folds, data, settings, flags, of_training, choices, how, out=out, as_json=as_json)
+        _cross_validate(registry, folds, data, settings, flags, of_training, names, layers, out=out, as_json=as_json)
         return
     if typed := typed_options(
         flags, {"--preset": settings.preset, "--config": settings.config, "--out": out}, of_training
@@ -112,15 +115,17 @@ def evaluate(
             "--split train: the model was trained on it, so its scores say little; --allow-train computes them anyway"
         )
     from ..data.manifest import read_finished
-    from ..runs.opening import open_run
 
-    opened, _ = check_together(lambda: open_run(run), lambda: data and read_finished(data))
-    from .workflows.evaluation import data_of, evaluation_folder, run_evaluate
+    (opened, (choices, how)), _ = check_together(
+        lambda: open_with_options(run, layers, lambda all_layers: resolve_evaluation(registry, names, all_layers)),
+        lambda: data and read_finished(data),
+    )
+    from .workflows.evaluation import data_of, folder_of_run, run_evaluate
 
     folder = data_of(opened, data)
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
     if not as_json:
-        show_result(result, evaluation_folder(opened.folder, split, how))
+        show_result(result, folder_of_run(opened, split, how))
     if protocol == "leaky":
         from .workflows.leaky import leaky_folder, run_leaky, show_leaky
 
@@ -149,12 +154,13 @@ def _cross_validate(
     settings: Settings,
     flags: dict[str, Any],
     assignments: list[str],
-    choices: Any,
-    decoding: Any,
+    names: Sequence[str],
+    layers: Sequence[Layer],
     *,
     out: Path | None,
     as_json: bool,
 ) -> None:
+    from ..config.experiment import decoding_layer, resolve_evaluation
     from .workflows.evaluation import evaluation_folder
     from .workflows.folds import run_folds
     from .workflows.stories import find_data
@@ -165,8 +171,11 @@ def _cross_validate(
     config = resolve_train_command(
         registry, folder, flags=flags, preset=settings.preset, config=settings.config, assignments=assignments
     )
+    base = decoding_layer(config.decoding, where="the training's options")
+    choices, decoding = resolve_evaluation(registry, names, [base, *layers])
     place, result = run_folds(registry, config, folder, folds, choices, decoding=decoding, out=out)
-    print_json(result) if as_json else show_result(result, evaluation_folder(place, "test", decoding))
+    stored = evaluation_folder(place, "test", decoding, own=config.decoding)
+    print_json(result) if as_json else show_result(result, stored)
 
 
 def show_result(result: dict[str, Any], folder: Path) -> None:

@@ -16,7 +16,7 @@ from ..files.locks import exclusive_lock
 from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
 from .parsing.commands import examples
 from .parsing.suggestions import IMAGES
-from .settings import flag_layers, load_registry
+from .settings import flag_layers, load_registry, open_with_options
 
 if TYPE_CHECKING:
     from .. import api
@@ -55,17 +55,15 @@ def predict(
     as_json: Json = False,
     out: Out = None,
 ) -> None:
-    """Predict the next image and text of stories, from their last four pairs, and draw a storyboard of each."""
+    """Predict the next image and text of stories, from their last frames, and draw a storyboard of each."""
     use_font(font)
     from ..config.experiment import resolve_decoding
     from ..config.resolve import parse_set
-    from ..runs.opening import open_run
 
     registry = load_registry()
     layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
-    how = resolve_decoding(registry, layers)
     try:
-        opened = open_run(run)
+        opened, how = open_with_options(run, layers, lambda all_layers: resolve_decoding(registry, all_layers))
     except VsrError as error:
         raise VsrError(*error.lines, *_read(_reader(registry), story_dir)[1]) from error
     if mistakes := run_predict(registry, opened, story_dir, out, decoding=how, as_json=as_json):

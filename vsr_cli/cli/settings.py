@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..console import warn
 from ..errors import VsrError, collect_errors
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from ..config.experiment import TrainConfig
     from ..config.resolve import Choice, Layer
     from ..plugin.registry import Registry
+    from ..runs.run import Run
 
+Resolved = TypeVar("Resolved")
 EMBEDDED = "storyworld"
 """The dataset that needs no files: it is prepared where no source is named."""
 PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": ("reference", "StoryReasoning")}
@@ -28,6 +30,25 @@ ALL = "all"
 def default_preset(dataset: str) -> tuple[str, str]:
     """Return the preset that a dataset is prepared with unless one is named, and what it is the default for."""
     return PRESET_OF_DATASET.get(dataset, OWN_STORIES)
+
+
+def open_with_options(
+    run: Path | None, layers: Sequence[Layer], resolve: Callable[[Sequence[Layer]], Resolved]
+) -> tuple[Run, Resolved]:
+    """Open a run, and resolve the options of a command on top of the run's own decoding.
+
+    Raises VsrError with all mistakes in the options, or if there is no such run.
+    """
+    from ..config.experiment import decoding_layer, own_decoding
+    from ..runs.opening import open_run
+
+    try:
+        opened = open_run(run)
+    except VsrError:
+        resolve(layers)  # mistakes in the options come first
+        raise
+    base = decoding_layer(own_decoding(opened.config()), where=f"{opened.folder}/config.json")
+    return opened, resolve([base, *layers])
 
 
 def load_registry() -> Registry:

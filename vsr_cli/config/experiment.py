@@ -42,6 +42,8 @@ class TrainConfig:
     features: FeatureOptions
     objective: ObjectiveOptions
     training: TrainingOptions
+    decoding: Decoding
+    """How `vsr evaluate` and `vsr predict` generate texts, unless they are told otherwise."""
 
     def record(self) -> dict[str, Any]:
         """Return the whole of it as a run folder's config.json has it."""
@@ -52,12 +54,13 @@ class TrainConfig:
             "features": self.features.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
+            "decoding": self.decoding.facts(),
         }
 
 
 PREPARE_SECTIONS = ("dataset", "data", "model", "features", "visual", "text")
-TRAIN_SECTIONS = (*MODEL_COMPONENTS, "model", "features", "objective", "training")
-ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "decoding", "limit"})
+TRAIN_SECTIONS = (*MODEL_COMPONENTS, "model", "features", "objective", "training", "decoding")
+ALL_SECTIONS = frozenset({*PREPARE_SECTIONS, *TRAIN_SECTIONS, "limit"})
 """What a preset or a configuration file may hold for one command or another."""
 
 
@@ -87,14 +90,22 @@ def resolve_train(registry: Registry, *, preset: str, layers: Sequence[Layer]) -
     features = resolver.options("features", FeatureOptions)
     objective = resolver.options("objective", ObjectiveOptions)
     training = resolver.options("training", TrainingOptions)
+    decoding = resolver.options("decoding", Decoding)
     resolver.finish()
     assert model
     assert features
     assert objective
     assert training
+    assert decoding
     parts = {section: choice for section, choice in chosen.items() if choice}
     return TrainConfig(
-        preset=preset, parts=parts, model=model, features=features, objective=objective, training=training
+        preset=preset,
+        parts=parts,
+        model=model,
+        features=features,
+        objective=objective,
+        training=training,
+        decoding=decoding,
     )
 
 
@@ -133,6 +144,16 @@ def resolve_evaluation(
     resolver.finish()
     assert decoding
     return [choice for choice in choices if choice], decoding
+
+
+def own_decoding(config: Mapping[str, Any]) -> Decoding:
+    """Return the decoding of a run's config.json, which commands use unless they are told otherwise."""
+    return Decoding.model_validate(config.get("decoding", {}))
+
+
+def decoding_layer(decoding: Decoding, *, where: str) -> Layer:
+    """Return the layer that lies under the options of a command."""
+    return Layer(where, {"decoding": decoding.model_dump(include=set(decoding.facts()), exclude_defaults=True)})
 
 
 def resolve_decoding(registry: Registry, layers: Sequence[Layer]) -> Decoding:

@@ -170,6 +170,11 @@ class Resolver:
             name = values.get("name")
             if name is not None and section in KIND_OF and current.get("name", (None,))[0] != name:
                 current.clear()  # options belong to the component that they were given to
+            if section == "decoding" and "method" in values and current.get("method", (None,))[0] != values["method"]:
+                # So do those of a decoding method, of which only typed ones may come before it.
+                typed = {key: value for key, value in current.items() if value[1].startswith("--")}
+                current.clear()
+                current.update(typed)
             current.update({key: (self._expanded(value, layer.where), layer.where) for key, value in values.items()})
 
     def _without_renamed(self, section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:

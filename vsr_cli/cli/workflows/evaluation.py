@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...api import Decoding
+from ...config.experiment import own_decoding
 from ...config.resolve import Choice
 from ...config.schema import FeatureOptions
 from ...console import warn
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ...evaluation.evaluate import Evaluation
     from ...model.story_model import StoryModel
 
-GREEDY = Decoding()
 SHOWN = 6
 """How many windows are drawn as storyboards."""
 
@@ -40,20 +40,35 @@ def data_of(run: Run, folder: Path | None) -> Path:
     return folder or trained_on
 
 
-def evaluation_folder(place: Path, split: str, decoding: Decoding) -> Path:
-    """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote."""
-    return evaluations_of(place) / (split if decoding == GREEDY else f"{split}-{decoding.label()}")
+def evaluation_folder(place: Path, split: str, decoding: Decoding, *, own: Decoding) -> Path:
+    """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote.
+
+    `own` is the decoding of the run's configuration, whose folder has the plain name of the split.
+    """
+    return evaluations_of(place) / (split if decoding == own else f"{split}-{decoding.label()}")
+
+
+def folder_of_run(run: Run, split: str, decoding: Decoding) -> Path:
+    """Return where an evaluation of this run is stored."""
+    return evaluation_folder(run.folder, split, decoding, own=own_decoding(run.config()))
 
 
 def run_evaluate(
-    registry: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding = GREEDY
+    registry: Registry,
+    run: Run,
+    data: Path,
+    split: str,
+    metrics: Sequence[Choice],
+    *,
+    decoding: Decoding | None = None,
 ) -> dict[str, Any]:
     """Score a run, store the result with its predictions and images in the run folder, and return what is stored.
 
-    What was stored before for the same weights, data and decoding is part of it. Raises VsrError if another process
-    writes the same evaluation.
+    What was stored before for the same weights, data and decoding is part of it. `decoding` is the run's own if it is
+    None. Raises VsrError if another process writes the same evaluation.
     """
-    folder = evaluation_folder(run.folder, split, decoding)
+    decoding = decoding or own_decoding(run.config())
+    folder = folder_of_run(run, split, decoding)
     with lock_evaluation(folder):
         return _evaluate(registry, run, data, split, metrics, decoding=decoding, folder=folder)
 

@@ -83,7 +83,8 @@ def run_folds(
             tested = sum(split == "test" for split in splits.values())
             say(f"fold {held_out + 1} of {folds}: {tested} stories held out")
             runs.append(_train_fold(registry, config, own.folder, folder / name))
-        return folder, _evaluate(registry, runs, pooled, folder, metrics, decoding=decoding)
+        place = evaluation_folder(folder, HELD_OUT, decoding, own=config.decoding)
+        return folder, _evaluate(registry, runs, pooled, folder, place, metrics, decoding=decoding)
 
 
 def _begin(folder: Path, asked: Mapping[str, Any], fold: Mapping[str, int], *, data: Path) -> None:
@@ -127,6 +128,7 @@ def _evaluate(
     runs: Sequence[Run],
     pooled: Prepared,
     folder: Path,
+    place: Path,
     metrics: Sequence[Choice],
     *,
     decoding: Decoding,
@@ -143,7 +145,6 @@ def _evaluate(
     for run, digest in zip(runs, digests, strict=True):
         own = open_prepared(Path(run.facts()["data"]))
         parts.append(Part(own, own, partial(load_checked, registry, run, digest)))
-    place = evaluation_folder(folder, HELD_OUT, decoding)
     with lock_evaluation(place):
         evaluation = evaluate(
             parts,

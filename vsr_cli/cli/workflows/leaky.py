@@ -16,7 +16,7 @@ from ...plugin.registry import Registry
 from ...report.tables import Column, fitting_table
 from ...runs.results import lock_evaluation
 from ...runs.run import Run
-from .evaluation import evaluation_folder, training_data
+from .evaluation import folder_of_run, training_data
 
 NO_RESULT = "NOT A RESULT: scored as if the target leaked, step by step"
 FILE = "leaky.json"
@@ -66,7 +66,7 @@ def run_leaky(
 
 def leaky_folder(run: Run, split: str, decoding: Decoding) -> Path:
     """Return the folder of the leaky scores: beside the result, under another name."""
-    folder = evaluation_folder(run.folder, split, decoding)
+    folder = folder_of_run(run, split, decoding)
     return folder.with_name(f"{folder.name}-leaky")
 
 
