@@ -59,7 +59,8 @@ def test_config_file_without_preset_uses_the_tiny_preset(vsr, empty):
 
 
 def test_train_reports_a_preset_other_than_the_data_s(vsr, workspace, tmp_path):
-    answer = vsr(f"train --preset laptop --visual tiny-cnn --text tiny-text --epochs 1 --out {tmp_path / 'run'}")
+    parts = "--visual tiny-cnn --text tiny-text --text-decoder repeat-context"
+    answer = vsr(f"train --preset laptop {parts} --epochs 1 --out {tmp_path / 'run'}")
     assert answer.code == 0, answer.err
     assert "preset laptop, on data prepared with preset tiny: images stay 32x32 pixels" in answer.err
 

@@ -23,6 +23,7 @@ TIMEOUT = 10.0
 """Seconds without an answer after which a server counts as unreachable."""
 PIECE = 2**18
 MODEL_SIZES = {
+    "HuggingFaceTB/SmolLM2-1.7B": 3_420_000_000,
     "HuggingFaceTB/SmolLM2-135M": 269_000_000,
     "distilbert-base-uncased": 268_000_000,
     "facebook/dinov2-base": 346_000_000,
@@ -76,11 +77,11 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def missing_package(name: str, *, extra: str) -> list[Requirement]:
-    """Return the requirement of an optional library, or none if it is installed."""
+def missing_package(name: str, *, extra: str | None = None) -> list[Requirement]:
+    """Return the requirement of a library, or none if it is installed; `extra` is what vsr installs it with."""
     if find_spec(name) is not None:
         return []
-    remedy = f"pip install 'vsr-cli[{extra}]'"
+    remedy = f"pip install 'vsr-cli[{extra}]'" if extra else f"pip install {name}"
     return [Requirement(what=f"the library {name}", problem="is not installed", remedy=remedy)]
 
 

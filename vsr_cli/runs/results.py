@@ -65,7 +65,7 @@ class Evaluated:
 
     @property
     def label(self) -> str:
-        """The name of the evaluation among those of its run: the split, and the decoding if it is not greedy."""
+        """The name of the evaluation among those of its run: the split, and the decoding if it is not the run's own."""
         return self.folder.name.removeprefix(".").removesuffix(".new")
 
     @property

@@ -56,7 +56,7 @@ class Loaded:
 
 def requirements(options: LmOptions) -> list[Requirement]:
     """Return the missing packages and files: peft for LoRA, gguf for a GGUF file, the model and its tokenizer."""
-    packages = missing_package("peft", extra="lora") if options.trained == "lora" else []
+    packages = missing_package("peft") if options.trained == "lora" else []
     return [*packages, *_missing_files(options)]
 
 

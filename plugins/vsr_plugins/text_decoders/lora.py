@@ -18,8 +18,8 @@ def add_lora(model: Any, *, rank: int, dropout: float, decoder: str) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise VsrError(
-            f"text decoder {decoder}: text_decoder.trained=lora needs peft, which is not installed; pip install "
-            "'vsr-cli[lora]', or choose --set text_decoder.trained=prefix or another of its values"
+            f"text decoder {decoder}: text_decoder.trained=lora needs peft, which is not installed; pip install peft, "
+            "or choose another --set text_decoder.trained=..."
         ) from error
     config = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=dropout, target_modules="all-linear")
     with warnings.catch_warnings():

@@ -1,0 +1,49 @@
+"""The decoding of a run: used by its evaluations unless another is chosen, which then has a folder of its own."""
+
+import json
+
+import pytest
+
+from vsr_cli.api import Decoding
+from vsr_cli.cli.settings import flag_layers, open_with_options
+from vsr_cli.cli.workflows.evaluation import run_evaluate
+from vsr_cli.config.experiment import resolve_decoding, resolve_metrics
+from vsr_cli.config.resolve import parse_set
+from vsr_cli.errors import VsrError
+from vsr_cli.plugin.discovery import registry
+
+
+@pytest.fixture
+def run(tmp_path, train_small):
+    return train_small(tmp_path / "run", "decoding.method=mbr", "decoding.samples=2", "training.epochs=1")
+
+
+def test_a_run_is_evaluated_with_its_own_decoding_unless_another_is_chosen(run, small_data):
+    metrics = resolve_metrics(registry(), ["bleu"], [])
+    own = run_evaluate(registry(), run, small_data, "test", metrics)
+    greedy = run_evaluate(registry(), run, small_data, "test", metrics, decoding=Decoding())
+    for name, result, method in (("test", own, "mbr"), ("test-greedy", greedy, "greedy")):
+        stored = json.loads((run.folder / "evaluations" / name / "result.json").read_text())
+        assert stored["decoding"]["method"] == result["decoding"]["method"] == method
+    assert own["decoding"]["samples"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "assignments", "expected"),
+    [
+        (None, [], {"method": "mbr", "samples": 2}),
+        (None, ["decoding.samples=5"], {"method": "mbr", "samples": 5}),
+        ("greedy", [], {"method": "greedy"}),
+        (None, ["decoding.temperature=0.5", "decoding.method=sample"], {"method": "sample", "temperature": 0.5}),
+    ],
+)
+def test_options_of_a_command_lie_on_the_run_s_decoding(run, flag, assignments, expected):
+    layers = [*flag_layers({"decoding.method": flag}), *parse_set(assignments)]
+    _, decoding = open_with_options(run.folder, layers, lambda every: resolve_decoding(registry(), every))
+    assert expected.items() <= decoding.facts().items()
+
+
+def test_an_option_of_the_run_s_method_is_refused_for_another(run):
+    layers = [*flag_layers({"decoding.method": "greedy"}), *parse_set(["decoding.samples=5"])]
+    with pytest.raises(VsrError, match=r"greedy decoding does not use it"):
+        open_with_options(run.folder, layers, lambda every: resolve_decoding(registry(), every))
