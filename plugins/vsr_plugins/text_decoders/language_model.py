@@ -28,6 +28,8 @@ TOKENS_PER_PASS = 2048
 """Positions that one forward pass computes together at most, unless a single row is longer."""
 UNUSABLE = (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError)
 """Errors of an architecture that is called in a way that it does not support."""
+LARGE = 100.0
+"""Factor of embeddings as states on which a head is compared with its linear layer: large scores may be capped."""
 PROBE = 7
 """Tokens on which the stacks are compared with the whole model."""
 
@@ -36,14 +38,16 @@ class LanguageModel(nn.Module):
     """A causal language model, divided below the top `upper_layers` layers (None: not divided).
 
     What lies below is frozen; it stays in evaluation mode. Raises VsrError, without a remedy, if the model cannot be
-    divided, or does not accept vectors among its tokens.
+    divided, or, with `verify`, if it does not accept vectors among its tokens. It needs its weights for that.
     """
 
-    def __init__(self, model: PreTrainedModel, *, upper_layers: int | None, cache_bytes: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, *, upper_layers: int | None, cache_bytes: int, verify: bool = True
+    ) -> None:
         super().__init__()
         self.model: Any = model
         base: Any = model.base_model
-        whole = _whole_scores(model)
+        whole = _whole_scores(model) if verify else None
         lower, upper, self._frozen_layers = None, base, list[nn.Module]()
         if upper_layers is not None:
             lower, upper, self._frozen_layers = _divide(base, upper_layers)
@@ -51,9 +55,10 @@ class LanguageModel(nn.Module):
         self._views = lower, upper, _scores_of_states(model)
         self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
         self._free = cache_bytes
-        self._plain_head = False
+        self._plain_head: bool | None = None
         try:
-            self._verify(whole)
+            if whole is not None:
+                self._verify(whole)
         except UNUSABLE as error:
             raise VsrError(
                 f"the architecture {model.config.model_type} does not accept vectors among tokens"
@@ -78,7 +83,14 @@ class LanguageModel(nn.Module):
     @property
     def head(self) -> nn.Linear | None:
         """The layer from last states to scores; None if scores are more than its product."""
-        return self.model.get_output_embeddings() if self._plain_head else None
+        linear = self.model.get_output_embeddings()
+        if self._plain_head is None:
+            with torch.no_grad():
+                states = LARGE * self.embeddings(_probe(self.embeddings))[0]
+                self._plain_head = isinstance(linear, nn.Linear) and torch.allclose(
+                    linear(states), self.scores(states), rtol=1e-4
+                )
+        return linear if self._plain_head else None
 
     def train(self, mode: bool = True) -> LanguageModel:
         """Set the mode; what lies below stays in evaluation mode."""
@@ -153,8 +165,6 @@ class LanguageModel(nn.Module):
         scores = self.scores(last)
         if not torch.allclose(scores.float(), whole.float(), rtol=1e-2, atol=1e-2 * float(whole.float().std())):
             raise ValueError("other scores than the whole model's")
-        linear = self.model.get_output_embeddings()
-        self._plain_head = isinstance(linear, nn.Linear) and torch.allclose(linear(last), scores, rtol=1e-5, atol=1e-5)
 
     def _entered_plainly(self, ids: Tensor) -> list[Tensor]:
         """Return what enters the upper stack for rows of tokens (R, S), without the cache."""

@@ -48,8 +48,14 @@ class LmDecoder(TokenDecoder):
         self.options, self.loaded = options, loaded
         self.image_tokens, self.prefix = (0, 0) if options.trained == "none" else (options.image_tokens, options.prefix)
         upper_layers = options.lora_layers if options.trained == "lora" else None
-        self.language = LanguageModel(loaded.model, upper_layers=upper_layers, cache_bytes=options.cache * MEBIBYTE)
-        verify_generation(self.language)
+        self.language = LanguageModel(
+            loaded.model,
+            upper_layers=upper_layers,
+            cache_bytes=options.cache * MEBIBYTE,
+            verify=loaded.has_weights,
+        )
+        if loaded.has_weights:
+            verify_generation(self.language)
         self.frozen = options.trained in ("none", "prefix")
         if options.trained != "all":
             loaded.model.requires_grad_(False)
@@ -74,9 +80,10 @@ class LmDecoder(TokenDecoder):
         if not vectors:
             return nn.Identity()
         linear = nn.Linear(width, vectors * self.language.width)
-        scale = NEAR * float(self.language.embeddings.weight.detach().float().std())
-        nn.init.normal_(linear.weight, std=scale / width**0.5)
-        nn.init.zeros_(linear.bias)
+        if self.loaded.has_weights:
+            scale = NEAR * float(self.language.embeddings.weight.detach().float().std())
+            nn.init.normal_(linear.weight, std=scale / width**0.5)
+            nn.init.zeros_(linear.bias)
         return nn.Sequential(nn.LayerNorm(width), linear)
 
     def _check_length(self, frames: int) -> None:

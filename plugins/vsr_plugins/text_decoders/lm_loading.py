@@ -46,6 +46,8 @@ class Loaded:
     model: PreTrainedModel
     vocabulary: Vocabulary
     name: str
+    has_weights: bool
+    """False for an architecture from a run's assets, whose weights are loaded later."""
     before: Sequence[int]
     """Tokens before the first page: what the tokenizer puts before every text, the prompt, the chat template."""
     after: Sequence[int]
@@ -127,7 +129,15 @@ def load(options: LmOptions) -> Loaded:
         )
     before, after = _around(tokenizer, options.prompt, name)
     separator = vocabulary.encode_text(SEPARATOR) or [vocabulary.eos]
-    return Loaded(model=model, vocabulary=vocabulary, name=name, before=before, after=after, separator=separator)
+    return Loaded(
+        model=model,
+        vocabulary=vocabulary,
+        name=name,
+        has_weights=True,
+        before=before,
+        after=after,
+        separator=separator,
+    )
 
 
 def _around(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:
@@ -173,13 +183,16 @@ def _vocabulary(tokenizer: Any, name: str) -> Vocabulary:
 def read_assets(folder: Path) -> Loaded:
     """Build the architecture of a run's model and read its vocabulary, as saved by `write_assets`."""
     from transformers import AutoConfig
+    from transformers.initialization import no_init_weights
 
     stored = json.loads((folder / SPECIAL_TOKENS).read_text(encoding="utf-8"))
     ids = {name: stored.pop(name) for name in ("pad", "bos", "eos")}
     vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)), **ids)
     refuse_foreign_code(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Loaded(model=_from_config(config), vocabulary=vocabulary, name=str(folder), **stored)
+    with no_init_weights():
+        model = _from_config(config)
+    return Loaded(model=model, vocabulary=vocabulary, name=str(folder), has_weights=False, **stored)
 
 
 def _from_config(config: Any) -> PreTrainedModel:
