@@ -14,7 +14,7 @@ from vsr_cli.plugin.discovery import GROUP, discover
 from vsr_cli.plugin.registry import Provided
 from vsr_cli.plugin_checks.check import check
 
-from . import small_models, sources
+from . import small_models, small_vlms, sources
 
 OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
 REGISTRY = discover(OURS, disabled=set())
@@ -23,7 +23,7 @@ REGISTRY = discover(OURS, disabled=set())
 @dataclass(frozen=True)
 class Needs:
     settings: tuple[str, ...] = ()
-    """With {bert}, {clip} and {gpt2} for the folders of small models, {alexnet} for a file."""
+    """With {bert}, {clip}, {gpt2} and {idefics3} for the folders of small models, {alexnet} for a file."""
     source: Callable[[Path], Path] | None = None
     """Writes what a dataset reads."""
     unpromised: str | None = None
@@ -46,6 +46,12 @@ NEEDS: dict[tuple[str, str], Needs] = {
         (
             *("text_decoder.model={gpt2}", "text_decoder.trained=all"),
             *("text_decoder.length=16", "text_decoder.context_length=60"),
+        )
+    ),
+    ("text_decoder", "vlm"): Needs(
+        (
+            *("text_decoder.model={idefics3}", "text_decoder.trained=all"),
+            *("text_decoder.length=16", "text_decoder.prompt=on"),
         )
     ),
     ("dataset", "storyworld"): Needs(("dataset.stories=3",)),
@@ -74,6 +80,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "bert": small_models.save_bert(folder / "bert"),
         "clip": small_models.save_clip(folder / "clip"),
         "gpt2": small_models.save_gpt2(folder / "gpt2"),
+        "idefics3": small_vlms.save_idefics3(folder / "idefics3"),
         "alexnet": small_models.save_alexnet(folder / "alexnet"),
     }
 

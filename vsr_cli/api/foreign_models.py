@@ -15,6 +15,7 @@ SETTINGS = (
     "tokenizer_config.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "video_preprocessor_config.json",
     "image_processor_config.json",
     ADAPTER,
 )

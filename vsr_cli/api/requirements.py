@@ -24,6 +24,7 @@ TIMEOUT = 10.0
 PIECE = 2**18
 MODEL_SIZES = {
     "HuggingFaceTB/SmolLM2-1.7B": 3_420_000_000,
+    "HuggingFaceTB/SmolVLM-256M-Instruct": 513_000_000,
     "HuggingFaceTB/SmolLM2-135M": 269_000_000,
     "distilbert-base-uncased": 268_000_000,
     "facebook/dinov2-base": 346_000_000,
@@ -214,7 +215,7 @@ def _files_of(model: str, revision: str | None, wanted: Collection[str]) -> dict
 
 def _is_read(name: str, wanted: Collection[str]) -> bool:
     """Whether we read this file of a model: no weights of other libraries, nothing to unpickle."""
-    if name in wanted or re.fullmatch(r"[^/]*\.(json|txt|model)", name):
+    if name in wanted or re.fullmatch(r"[^/]*\.(json|txt|model|jinja)", name):
         return True
     if "model.safetensors" in wanted and re.fullmatch(r"model-[^/]*\.safetensors", name):
         return True

@@ -69,6 +69,10 @@ class Vocabulary:
         cut = [row[: row.index(self.eos)] if self.eos in row else row for row in rows]
         return [text.strip() for text in self.tokenizer.decode_batch(cut, skip_special_tokens=True)]
 
+    def without_special_tokens(self, text: str) -> str:
+        """Return a text in which names of special tokens are written with spaces, for use in a template."""
+        return self._special.names.sub(lambda name: _spread(name[0]), text)
+
     def save(self, path: Path) -> None:
         """Write the tokenizer to a JSON file that `load` reads back."""
         # The save method of the library raises a bare Exception if the disk is full.
@@ -115,8 +119,7 @@ class Vocabulary:
         special = self._special
         if special.forbidden.isdisjoint(ids) and not (special.unknown in ids and special.names.search(text)):
             return ids
-        spread = special.names.sub(lambda name: _spread(name[0]), text)
-        encoded = self.tokenizer.encode(spread, add_special_tokens=False).ids
+        encoded = self.tokenizer.encode(self.without_special_tokens(text), add_special_tokens=False).ids
         return [index for index in encoded if index not in special.forbidden]
 
     @cached_property

@@ -106,6 +106,45 @@ class LmOptions(Options):
         return self
 
 
+class VlmOptions(Options):
+    """Options of the text decoder `vlm`."""
+
+    model: str = Field(
+        "HuggingFaceTB/SmolVLM-256M-Instruct",
+        description="vision-language model: a Hugging Face Hub id or a local folder",
+    )
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="'pretrained', or 'random' to use only the model's architecture"
+    )
+    trained: Literal["none", "lora", "all"] = Field(
+        "none", description="what trains: nothing, LoRA weights in the language model, or the whole model"
+    )
+    rank: int = Field(16, ge=1, description="lora: rank of the updates")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="lora: dropout before the updates")
+    prompt: str = Field(
+        "These are the frames of a story in order, each with its text. "
+        "Write the text of the next frame. Answer with that text only.",
+        min_length=1,
+        description="the instruction after the images and texts of the context",
+    )
+    length: int = Field(64, ge=2, description="longest text in tokens; longer training targets are truncated")
+    context_length: int | None = Field(
+        None,
+        ge=1,
+        description="longest conversation in tokens, images included, from which the oldest frames are left out; "
+        "default: all that the model reads",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="side in pixels of the images that the model reads, within what its image processor supports; "
+        "default: that of the prepared images",
+    )
+    dtype: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="type of the weights; auto: bf16 on a machine with a GPU unless trained=all, else fp32"
+    )
+
+
 class RetrievalOptions(Options):
     """Options of the text decoder `retrieval`."""
 
@@ -152,6 +191,13 @@ def vsr_text_decoders() -> list[Component]:
             build="vsr_plugins.text_decoders.lm:build",
             options=LmOptions,
             requires="vsr_plugins.text_decoders.lm_loading:requirements",
+        ),
+        Component(
+            name="vlm",
+            summary="a pretrained vision-language model that reads the context's images and texts as a conversation",
+            build="vsr_plugins.text_decoders.vlm:build",
+            options=VlmOptions,
+            requires="vsr_plugins.text_decoders.vlm_loading:requirements",
         ),
         Component(
             name="retrieval",
