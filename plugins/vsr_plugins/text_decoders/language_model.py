@@ -118,7 +118,8 @@ class LanguageModel(nn.Module):
             self._memory.move_to_end(key)
             return self._memory[key].to(row.device)
         positions = (row >= 0).nonzero()[:, 0]
-        with torch.no_grad():
+        # In the precision of its weights, so that training and validation share the result.
+        with torch.no_grad(), torch.autocast(row.device.type, enabled=False):
             embedded = self.embeddings(row[positions])[None]
             mask = torch.ones_like(positions)[None]
             output = lower(inputs_embeds=embedded, attention_mask=mask, position_ids=positions[None], use_cache=False)

@@ -111,6 +111,17 @@ def test_what_lies_below_the_trained_layers_is_computed_once_with_the_same_loss(
     assert loss(plain, context) == pytest.approx(first, abs=1e-6)
 
 
+def test_lower_layers_are_computed_in_single_precision_under_autocast(make):
+    mixed, single, context = make("lm divided"), make("lm divided"), random_narrative(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ids, mask = targets(mixed, ["Mara waits ."] * 2)
+        mixed.train().loss(context, ids, mask).backward()
+    loss(single, context)
+    for row, entered in mixed.language._memory.items():
+        assert torch.equal(entered, single.language._memory[row])
+    assert loss(mixed.eval(), context) == loss(single, context)
+
+
 def test_the_cache_forgets_the_oldest_when_it_is_full(make):
     model = make("lm divided")
     model.language._memory.clear()
