@@ -87,6 +87,10 @@ def write_evaluation(run, data, *, seed=0, skill=4):
         "windows": len(windows),
         "cautions": ["only 12 stories were scored; take more"],
         "truncated_references": 0.25,
+        "copied": {
+            "model": {"repeats_context": 0.25, "context-overlap-4": 0.375},
+            "references": {"repeats_context": 0.0, "context-overlap-4": 0.0123},
+        },
         "leaks": {"target_text_in_context": 0, "padded": 2, "left_out": 2},
         "metrics": {
             "bleu": {

@@ -27,6 +27,7 @@ def test_evaluate_prints_a_table_and_stores_the_result(workspace, vsr):
     assert answer.code == 0, answer.err
     assert "bleu" in answer.out
     assert "copy-last" in answer.out
+    assert "predicted texts that repeat a text of their context: " in answer.out
     (run,) = (workspace / "runs").iterdir()
     kept = run / "evaluations/test"
     assert "bleu" in json.loads((kept / "result.json").read_text())["metrics"]

@@ -5,7 +5,7 @@ import shutil
 
 from PIL import Image
 
-PREDICTION_KEYS = ["story", "context", "text", "image", "run", "decoding"]
+PREDICTION_KEYS = ["story", "context", "text", "copied", "image", "run", "decoding"]
 
 
 def test_predict_prints_text_and_writes_images_and_json(workspace, vsr, write_story, tmp_path):
@@ -17,6 +17,7 @@ def test_predict_prints_text_and_writes_images_and_json(workspace, vsr, write_st
     record = json.loads((folder / "prediction.json").read_text())
     assert answer.out.splitlines()[0] == "story_dir"
     assert (record["text"] or "(the model wrote no word)") in answer.out
+    assert f"{record['copied']['context-overlap-4']:.0%} of its 4-grams stand in the context" in answer.out
     assert Image.open(folder / "image.png").size == (32, 32)
     Image.open(folder / "storyboard.png").load()
     assert sorted(path.name for path in folder.iterdir()) == ["image.png", "prediction.json", "storyboard.png"]

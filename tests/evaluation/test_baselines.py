@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from vsr_cli.data.prepared_types import Windows
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation.baselines import (
+    best_context,
     central_text,
     mean_image,
+    most_expected_text,
     nearest_contexts,
     shuffled_context,
     windows_of_other_stories,
 )
 from vsr_cli.evaluation.embeddings import TrainingWindows, Unavailable, WindowVectors, candidates
-from vsr_cli.evaluation.predictions import Predictions
+from vsr_cli.evaluation.predictions import Predictions, load_references
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=12))
@@ -35,6 +37,31 @@ def test_shuffled_context_needs_two_stories():
     found = shuffled_context(series, ["s", "s"])
     assert isinstance(found, Unavailable)
     assert "prepare more stories" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("texts", "best"),
+    [
+        (["The dog ran.", "the dog ran home", "A cat", "rain"], 1),
+        (["Rain fell.", "It was cold.", "RAIN fell!", "So they left."], 2),  # of equals the last
+        (["", "one", "two"], 2),
+        (["alone"], 0),
+    ],
+)
+def test_the_best_text_of_a_context_overlaps_most_with_the_others(texts, best):
+    assert most_expected_text(texts) == best
+
+
+def test_the_best_context_does_not_depend_on_the_target_and_has_the_image_of_its_frame():
+    rows = np.array([[0, 1, 2, 3, 4]])
+    windows = Windows(["s"], rows, rows, np.zeros((1, 5), bool), np.zeros(1, int))
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 2, 3), np.uint8)
+    for target in ("a b c d e f", "no"):
+        texts = ["x", "a b c", "a b", "y", target]
+        frames = SimpleNamespace(images=ArrayRows(images), texts=texts)
+        found = best_context(load_references(frames, windows), frames, windows, None)
+        assert found.texts == ["a b"]
+        assert (found.images.gather(np.array([0])) == 2).all()
 
 
 def training(visual, text, rows=None):

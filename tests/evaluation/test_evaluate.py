@@ -276,7 +276,7 @@ def test_the_stored_statistics_reproduce_the_scores(model, prepared, tmp_path):
 
 def test_the_baselines_of_mrr_with_and_without_training_windows(model, prepared):
     full = scored(model, prepared, "mrr-image").result["metrics"]["mrr-image"]["baselines"]
-    first = ["copy-last", "nearest-neighbor", "mean", "shuffled-context"]
+    first = ["copy-last", "best-context", "nearest-neighbor", "mean", "shuffled-context"]
     assert list(full) == [*first, "mean-context", "copy-last-centred", "mean-context-centred"]
     none = prepared.windows("train").take(np.empty(0, np.int64))
     prepared._windows["train"] = none

@@ -176,7 +176,7 @@ def test_the_record_is_what_prediction_json_says(model, tmp_path):
     predicted = predict(model, story(6))
     record = write_prediction(predicted, tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
     assert json.loads((tmp_path / "out/prediction.json").read_text(encoding="utf-8")) == record
-    assert list(record) == ["story", "context", "text", "image", "run", "decoding"]
+    assert list(record) == ["story", "context", "text", "copied", "image", "run", "decoding"]
     assert [frame["frame"] for frame in record["context"]] == [3, 4, 5, 6]
     assert record["image"] == str(tmp_path / "out/image.png")
     assert np.array_equal(Image.open(record["image"]), predicted.image)

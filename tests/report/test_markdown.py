@@ -25,6 +25,8 @@ def test_the_table_has_scores_intervals_baselines_and_upper_bound(text):
 def test_missing_metrics_leaks_and_teacher_forced_losses_are_listed(text):
     assert "- meteor is unavailable: meteor: WordNet was not found; install it" in text
     assert "- leaks: 2 padded" in text
+    assert "- predicted texts that repeat a text of their context: 25.0% (references: 0.0%)" in text
+    assert "- 4-grams of predicted texts that stand in their context: 37.5% (references: 1.2%)" in text
     assert "teacher-forced, not comparable with the scores above: loss 2.5, text loss 1.5, perplexity 4.48" in text
 
 

@@ -35,7 +35,7 @@ def made(values, *, says="a fox", **changed):
         "format": FORMAT, "run": "", "data": "",
         "signature": "|".join(f"{key}:{value}" for key, value in facts.items()),
         "checkpoint": facts["checkpoint"] * 4, "split": "test", "stories": 2, "windows": 2, "cautions": [],
-        "decoding": {"method": "greedy"}, "leaks": {"padded": 0},
+        "decoding": {"method": "greedy"}, "leaks": {"padded": 0}, "copied": None,
         "metrics": {
             name: {"unavailable": f"{name}: not here"} if value is None else {"value": value}
             for name, value in values.items()

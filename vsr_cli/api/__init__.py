@@ -53,7 +53,15 @@ from .stories import (
 )
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
-from .words import SPACELESS_LETTERS, is_blank, split_words, split_words_and_punctuation, tidy_text
+from .words import (
+    SPACELESS_LETTERS,
+    copied_share,
+    is_blank,
+    ngrams,
+    split_words,
+    split_words_and_punctuation,
+    tidy_text,
+)
 
 __all__ = [
     "OTHER_SUFFIXES",
@@ -108,6 +116,7 @@ __all__ = [
     "Vocabulary",
     "VsrError",
     "content_key",
+    "copied_share",
     "describe_missing_columns",
     "encoding_of",
     "find_file",
@@ -124,6 +133,7 @@ __all__ = [
     "missing_package",
     "natural",
     "nfc",
+    "ngrams",
     "one_line",
     "open_bytes",
     "open_text",

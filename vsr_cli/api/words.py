@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,18 @@ def split_words_and_punctuation(text: str) -> list[str]:
     """
     text = text.lower()
     return ASCII_TOKEN.findall(text) if text.isascii() else _found(_pattern("", punctuation=True), text)
+
+
+def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
+    """Yield every run of n words."""
+    return zip(*(words[start:] for start in range(n)), strict=False)
+
+
+def copied_share(text: str, sources: Iterable[str], *, n: int) -> float:
+    """Return the share of a text's runs of n words that stand in one of the sources; 0 for a text of fewer words."""
+    runs = list(ngrams(split_words(text), n))
+    there = {run for source in sources for run in ngrams(split_words(source), n)} if runs else set()
+    return sum(run in there for run in runs) / len(runs) if runs else 0.0
 
 
 def is_blank(text: str) -> bool:

@@ -181,6 +181,7 @@ def _cross_validate(
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the scores, what qualifies them, and where the rest is."""
     from ..report.formatting import legend
+    from ..report.provenance import copied_shares
     from ..report.score_table import other_baselines, score_table
     from ..runs.results import RESULT, STORYBOARDS
 
@@ -194,6 +195,8 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
         console.print(others)
     console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
     console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
+    for title, share in copied_shares(result).items():
+        console.print(f"{title}: {share}", markup=False, soft_wrap=True)
     for caution in result["cautions"]:
         warn(caution)
     for score in result["metrics"].values():

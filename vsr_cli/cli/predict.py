@@ -147,6 +147,11 @@ def report_notes(story: api.Story, context_frames: int) -> None:
 def _show(record: dict[str, Any], folder: Path) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     console.print(record["text"] or "(the model generated no words)", markup=False, soft_wrap=True)
+    copied = record["copied"]
+    line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"
+    if copied["repeats_context"]:
+        line += f"; it repeats the text of frame {copied['repeats_context']}"
+    console.print(f"  copied      {line}", soft_wrap=True)
     console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
     console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Metric, TextDecoder
+from ..api import Metric, TextDecoder, split_words
 from ..config.resolve import Choice
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared
@@ -37,6 +38,38 @@ def copy_last(references: References, frames: Frames, windows: Windows, vectors:
         vectors.visual[:, -2] if vectors else None,
         vectors.text[:, -2] if vectors else None,
     )
+
+
+def best_context(
+    references: References, frames: Frames, windows: Windows, vectors: WindowVectors | None
+) -> Predictions:
+    """Predict the frame of the context whose text is chosen by `most_expected_text`."""
+    rows = np.arange(len(windows))
+    best = np.asarray([most_expected_text(texts) for texts in references.context_texts], dtype=np.int64)  # (W,)
+    return Predictions(
+        [texts[index] for texts, index in zip(references.context_texts, best.tolist(), strict=True)],
+        ChosenRows(frames.images, windows.image_rows[rows, best]),
+        vectors.visual[rows, best] if vectors else None,
+        vectors.text[rows, best] if vectors else None,
+    )
+
+
+def most_expected_text(texts: Sequence[str]) -> int:
+    """Return the index of the text (K,) that overlaps most with the others, the last one of equals.
+
+    Minimum Bayes risk decoding (Kumar and Byrne, 2004) whose candidates and evidence are the texts of the context. With
+    w(x) the bag of words of text x, it maximizes the mean over all other texts y of F1 of unigrams:
+
+        F1(x, y) = 2 |w(x) ∩ w(y)| / (|w(x)| + |w(y)|)
+    """
+    words = [Counter(split_words(text)) for text in texts]
+
+    def expected(index: int) -> float:
+        own = words[index]
+        others = [other for at, other in enumerate(words) if at != index]
+        return sum(2 * (own & other).total() / max(1, own.total() + other.total()) for other in others)
+
+    return max(range(len(texts)), key=lambda index: (expected(index), index))
 
 
 def training_baselines(embedded: EmbeddedSplit, rows: NDArray[np.int64]) -> dict[str, Predictions | Unavailable]:

@@ -26,10 +26,11 @@ from ..data.shards import Rows
 from ..errors import VsrError
 from ..runs.results import FORMAT, SHORT
 from .baselines import SHUFFLE_SEED
+from .copying import copied
 from .embeddings import Statistics
 from .leakage import Audit, Leak, audit
 from .model_predictions import Part, Predicted, join_parts, predict_part
-from .predictions import Predictions
+from .predictions import Predictions, References
 from .scoring import Task, check_available, measure, metric_results, open_task, prediction_lines
 from .significance import HELD_OUT_ONCE, MORE_STORIES, RESAMPLES, SEED, few_stories
 
@@ -138,11 +139,20 @@ def finish(
         "stories": len(set(task.windows.stories)),
         "windows": len(task.windows),
         "truncated_references": predicted.truncated,
+        "copied": copied_shares(task.references, available["model"]),
         "metrics": {choice.name: results[choice.name] for choice in choices},
         **record,
     }
     lines = prediction_lines(task, available["model"], statistics)
     return Evaluation(result, lines, statistics, leaks, task.windows, available["model"].images)
+
+
+def copied_shares(references: References, predictions: Predictions) -> dict[str, dict[str, float]] | None:
+    """Return how much the predictions copy from their contexts, and the references; None where no text is predicted."""
+    if not any(predictions.texts):
+        return None
+    texts = {"model": predictions.texts, "references": references.texts}
+    return {name: copied(each, references.context_texts) for name, each in texts.items()}
 
 
 def caution(task: Task, remedy: str) -> list[str]:

@@ -29,7 +29,7 @@ from ..errors import VsrError
 from ..files.checksums import file_checksum
 from ..files.strict_json import from_json, to_json
 from ..runs.results import SHORT
-from .baselines import copy_last, shuffled_context, training_baselines
+from .baselines import best_context, copy_last, shuffled_context, training_baselines
 from .embeddings import EmbeddedSplit, Unavailable
 from .evaluate import Evaluation, caution, finish, signature_facts
 from .leakage import Audit, audit
@@ -226,6 +226,7 @@ def score_external(
         {
             "model": predictions,
             "copy-last": copy_last(task.references, prepared.frames, task.windows, None),
+            "best-context": best_context(task.references, prepared.frames, task.windows, None),
             **(training_baselines(embedded, rows) if embedded else {"nearest-neighbor": NO_RUN, "mean": NO_RUN}),
             "shuffled-context": shuffled_context(predictions, task.windows.stories),
             "upper_bound": Predictions(task.references.texts, task.references.images),

@@ -18,7 +18,7 @@ from ..data.shards import JoinedRows
 from ..model.held_out_losses import held_out_losses
 from ..model.loss_means import LossMeans, open_split
 from ..model.story_model import StoryModel
-from .baselines import copy_last, shuffled_context, training_baselines, upper_bound
+from .baselines import best_context, copy_last, shuffled_context, training_baselines, upper_bound
 from .embeddings import Statistics, TrainingWindows, Unavailable, embed_split, measure_in_spaces
 from .predictions import Predictions, load_references, predict_all
 
@@ -84,6 +84,7 @@ def predict_part(
     series: dict[str, Predictions | Unavailable] = {
         "model": predictions,
         "copy-last": copy_last(references, prepared.frames, windows, vectors),
+        "best-context": best_context(references, prepared.frames, windows, vectors),
         **training_baselines(embedded, scored),
         "shuffled-context": shuffled_context(predictions, windows.stories),
         "upper_bound": bound,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..api import Decoding, Frame, Story, is_blank
+from ..api import Decoding, Frame, Story, copied_share, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.cache.extraction import Features
@@ -21,6 +21,7 @@ from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows
 from ..data.windows import repeat_last
 from ..errors import VsrError
+from ..evaluation.copying import OVERLAP, REPEATS, RUN, repeated_text
 from ..evaluation.normalize import clean_text
 from ..evaluation.predictions import to_bytes
 from ..files.atomic import file_name, write_json
@@ -122,6 +123,16 @@ def predict_next(
     return NextFrame(story.id, context, clean_text(prediction.texts[0]), image, resize)
 
 
+def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
+    """Return the number of the frame whose text is repeated, if any, and the share of 4-grams from the context."""
+    texts = [clean_text(frame.text) for frame in predicted.context]
+    repeated = repeated_text(predicted.text, texts)
+    return {
+        REPEATS: None if repeated is None else predicted.context[repeated].number,
+        OVERLAP: copied_share(predicted.text, texts, n=RUN),
+    }
+
+
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
     """Write image.png, storyboard.png and prediction.json, and return the content of the last."""
     last = predicted.context[-1].image
@@ -135,6 +146,7 @@ def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding:
         "story": predicted.story,
         "context": [{"frame": frame.number, "image": frame.source, "text": frame.text} for frame in predicted.context],
         "text": predicted.text,
+        "copied": copied_from(predicted),
         "image": str(folder / "image.png"),
         "run": str(run),
         "decoding": decoding.facts(),

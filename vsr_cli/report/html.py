@@ -21,6 +21,7 @@ from .formatting import MISSING, NOT_TESTED, short
 from .html_gallery import gallery
 from .provenance import (
     LEFT_OUT,
+    copied_shares,
     described_baselines,
     how_predicted,
     leaks_found,
@@ -72,6 +73,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any], facts: Map
         how=how_predicted(evaluated),
         baselines=described_baselines(evaluated),
         leaks=leaks_found(result["leaks"]),
+        copied=copied_shares(result),
         left_out=result["leaks"].get(LEFT_OUT),
         teacher_forced=teacher_forced_numbers(result),
         curves=_curves(evaluated),

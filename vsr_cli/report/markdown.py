@@ -9,7 +9,7 @@ from typing import Any
 from ..escaping import visible
 from ..runs.results import Evaluated
 from .formatting import MISSING, legend, marks, short
-from .provenance import described_baselines, how_predicted, leaks_found, teacher_forced_numbers
+from .provenance import copied_shares, described_baselines, how_predicted, leaks_found, teacher_forced_numbers
 
 LEGEND = (
     f"In brackets: 95 % intervals over stories. Beside a baseline: the model is {legend('it')}. "
@@ -41,6 +41,7 @@ def markdown(
     for caution in result["cautions"]:
         lines += [f"**Caution: {plain(caution)}.**", ""]
     lines += [f"- {name}: {meaning}" for name, meaning in described_baselines(evaluated).items() if meaning]
+    lines += [f"- {title}: {share}" for title, share in copied_shares(result).items()]
     for name, cell in result["metrics"].items():
         if "unavailable" in cell:
             lines.append(f"- {name} is unavailable: {plain(cell['unavailable'])}")

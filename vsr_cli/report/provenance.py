@@ -27,6 +27,7 @@ LEFT_OUT = "left_out"
 """Among the leaks: how many windows are left out in total."""
 MEANING_OF_BASELINE = {
     "copy-last": "repeats the image and text of the last context frame",
+    "best-context": "repeats the context frame whose text overlaps most with the other texts of the context",
     "nearest-neighbor": "the continuation of the training story with the most similar beginning",
     "mean": "the most central text and the mean image of the training stories",
     "mean-context": "the mean of the context frames in the run's own space",
@@ -50,6 +51,19 @@ def described_baselines(evaluated: Evaluated) -> dict[str, str]:
 def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
     """Return how many windows leak, by reason, without reasons that have none."""
     return {reason.replace("_", " "): n for reason, n in leaks.items() if n and reason != LEFT_OUT}
+
+
+def copied_shares(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return how much the predicted texts copy from their contexts, by what is measured; empty without texts."""
+    shares = result["copied"]
+    if shares is None:
+        return {}
+    model, references = shares["model"], shares["references"]
+    titles = {
+        "repeats_context": "predicted texts that repeat a text of their context",
+        "context-overlap-4": "4-grams of predicted texts that stand in their context",
+    }
+    return {title: f"{model[name]:.1%} (references: {references[name]:.1%})" for name, title in titles.items()}
 
 
 def teacher_forced_numbers(result: Mapping[str, Any]) -> dict[str, str]:

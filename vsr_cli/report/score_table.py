@@ -13,8 +13,12 @@ from ..console import styled
 from .formatting import verdict_mark
 from .tables import Cell, Column, fitting_table
 
-COMMON = 4
+COMMON = 5
 """The baselines that every metric has, and that have columns."""
+
+
+LONG = 10
+"""Characters of a baseline's name beyond which it takes two lines."""
 
 
 def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
@@ -25,7 +29,9 @@ def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
         Column("metric", list(metrics), justify="left"),
         Column("model", [_score_cell(score) if score else "unavailable" for score in scores]),
         *(
-            Column(name, [_baseline_cell(score["baselines"].get(name)) if score else "" for score in scores])
+            Column(
+                _on_two_lines(name), [_baseline_cell(score["baselines"].get(name)) if score else "" for score in scores]
+            )
             for name in baselines
         ),
         Column(
@@ -36,6 +42,11 @@ def score_table(metrics: Mapping[str, Any], *, width: int) -> RenderableType:
         Column("scale", [score["scale"] if score else "" for score in scores], rank=2, justify="left"),
     ]
     return fitting_table(columns, width=width)
+
+
+def _on_two_lines(name: str) -> Text:
+    """Break a long name after its hyphen, so that all baselines fit in 80 columns."""
+    return Text(name.replace("-", "-\n", 1) if len(name) > LONG else name)
 
 
 def other_baselines(metrics: Mapping[str, Any], *, width: int) -> RenderableType | None:

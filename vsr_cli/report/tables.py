@@ -26,7 +26,7 @@ Cell = str | Text
 class Column:
     """A column: its title and cells. Columns of words are left-aligned, columns of numbers right-aligned."""
 
-    title: str
+    title: Cell
     cells: Sequence[Cell]
     rank: int = 0
     """In a narrow table, columns of the highest rank are dropped first; rank 0 is never dropped."""
@@ -45,7 +45,7 @@ class Column:
         """Its least width: numbers never break, words may wrap."""
         if self.justify == "right":
             return self.width
-        return min(self.width, max(self.wraps or LEAST, cell_len(self.title)))
+        return min(self.width, max(self.wraps or LEAST, _text(self.title).cell_len))
 
 
 def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str] = ()) -> RenderableType:
@@ -111,7 +111,8 @@ def _stacked(columns: Sequence[Column], *, width: int, styles: Sequence[str]) ->
             cell = _text(column.cells[number])
             if not cell.plain.strip():
                 continue
-            pair = _text(f"{column.title}: " if column.title else "").append_text(Text(" ").join(cell.split()))
+            title = "".join(_text(column.title).plain.splitlines())
+            pair = _text(f"{title}: " if title else "").append_text(Text(" ").join(cell.split()))
             if lines and lines[-1].cell_len + GAP + pair.cell_len <= width - GAP:
                 lines[-1].append(" " * GAP).append_text(pair)
             else:

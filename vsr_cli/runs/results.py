@@ -33,10 +33,22 @@ EVALUATIONS = "evaluations"
 RESULT, PREDICTIONS, STATISTICS, LEAKS = "result.json", "predictions.jsonl", "statistics.safetensors", "leaks.jsonl"
 PICTURES, STORYBOARDS = "predictions", "storyboards.png"
 WRITTEN = (RESULT, PREDICTIONS, STATISTICS, LEAKS, STORYBOARDS, PICTURES)
-FORMAT = 2
+FORMAT = 3
 """Of result.json; it goes up when its keys, or the names of metrics or baselines, change."""
 WHAT = "an evaluation of this version of vsr"
-WANTED = {"run", "data", "signature", "checkpoint", "split", "stories", "windows", "cautions", "leaks", "metrics"}
+WANTED = {
+    "run",
+    "data",
+    "signature",
+    "checkpoint",
+    "split",
+    "stories",
+    "windows",
+    "cautions",
+    "leaks",
+    "metrics",
+    "copied",
+}
 SHORT = 8
 """Digits of a digest in messages and signatures."""
 

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, split_words
+from vsr_cli.api import Metric, Options, Sample, ngrams, split_words
 
-from .tokens import ngrams, require_words
+from .tokens import require_words
 
 ORDER = 4
 SIGMA = 6.0

@@ -9,9 +9,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, split_words
+from vsr_cli.api import Metric, Options, Sample, copied_share, ngrams, split_words
 
-from .tokens import ngrams, require_words
+from .tokens import require_words
 
 LONGEST = 256
 """Maximum number of n-grams of a text that count."""
@@ -98,7 +98,7 @@ class ContextOverlap:
 
     def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the two shares of each window, (n, 2); 0 where a text is too short."""
-        rows = [[_copied(sample, n) for n in (RUN, 1)] for sample in samples]
+        rows = [[copied_share(each.predicted_text, each.context_texts, n=n) for n in (RUN, 1)] for each in samples]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
@@ -110,12 +110,6 @@ class ContextOverlap:
 
 def _repeated(runs: list[tuple[str, ...]]) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-
-def _copied(sample: Sample, n: int) -> float:
-    runs = list(ngrams(split_words(sample.predicted_text), n))
-    there = {run for text in sample.context_texts for run in ngrams(split_words(text), n)}
-    return sum(run in there for run in runs) / len(runs) if runs else 0.0
 
 
 def build_distinct_1(options: Options) -> Metric:

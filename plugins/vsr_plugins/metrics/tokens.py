@@ -1,8 +1,8 @@
-"""Words, n-grams, stems and scripts, as the text metrics compare them."""
+"""Words, stems and scripts, as the text metrics compare them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -34,11 +34,6 @@ def require_words(metric: str, references: Iterable[str]) -> None:
     """Raise VsrError if no reference holds a word, so that a metric of words measures nothing."""
     if not any(map(split_words, references)):
         raise VsrError(f"{metric}: the references hold no word in any script (only punctuation or symbols); use chrf")
-
-
-def ngrams(tokens: list[str], n: int) -> Iterator[tuple[str, ...]]:
-    """Yield every run of n words."""
-    return zip(*(tokens[start:] for start in range(n)), strict=False)
 
 
 class PorterStems:

@@ -109,7 +109,7 @@ def test_predictions_and_baselines_equal_those_of_each_fold_alone(done):
 def test_the_result_has_the_usual_format(done, small_data):
     folder, result = done
     bleu = result["metrics"]["bleu"]
-    assert {"copy-last", "nearest-neighbor", "mean", "shuffled-context"} <= bleu["baselines"].keys()
+    assert {"copy-last", "best-context", "nearest-neighbor", "mean", "shuffled-context"} <= bleu["baselines"].keys()
     assert all("verdict" in baseline for baseline in bleu["baselines"].values())
     assert bleu["ci95"][0] <= bleu["value"] <= bleu["ci95"][1]
     assert bleu["upper_bound"] is not None
