@@ -202,7 +202,8 @@ class TemporalModel(Protocol):
 class TextDecoder(Protocol):
     """Generate the next text.
 
-    A decoder that selects whole texts has an attribute `models_text = False`: `vsr evaluate` reports no perplexity.
+    A decoder that selects whole texts has an attribute `models_text = False`: `vsr evaluate` reports no perplexity. One
+    that writes nothing new has an attribute `caution`, a sentence that `vsr train`, `evaluate` and `predict` show.
     """
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:

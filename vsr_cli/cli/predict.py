@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..console import out as console
-from ..console import print_json, say
+from ..console import print_json, say, warn
 from ..errors import VsrError
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
@@ -92,6 +92,8 @@ def run_predict(
     trained_on = run.config()["data"]
     context_frames = int(trained_on["context_frames"])
     model = load_model(run, registry).to(device)
+    if caution := getattr(model.text_decoder, "caution", None):
+        warn(caution)
     place = out or run.folder / PREDICTIONS
     folders = output_folders([story.id for story in stories], place)
     if out is None:

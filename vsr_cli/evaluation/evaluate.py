@@ -104,7 +104,7 @@ def evaluate(
     whole = {"stories": len(set(everything.stories)), "windows": len(everything), "mode": "teacher-forced"}
     record = {
         "checkpoint": checkpoint,
-        "cautions": [*caution(task, MORE_STORIES if folds else HELD_OUT_ONCE), *cautions],
+        "cautions": [*caution(task, MORE_STORIES if folds else HELD_OUT_ONCE), *predicted.cautions, *cautions],
         "decoding": decoding.facts(),
         "leaks": found.record(),
         "teacher_forced": {

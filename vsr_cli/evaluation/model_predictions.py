@@ -49,6 +49,8 @@ class Predicted:
     """Of the losses in their sum."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """Of the model, for the signature."""
+    cautions: Sequence[str] = ()
+    """Of the text decoder."""
     models_text: bool = True
     """Whether the text decoder gives tokens probabilities, so that there is a perplexity."""
 
@@ -108,7 +110,8 @@ def predict_part(
             **{f"space.{name}": value for name, value in spaces.signature.items()},
             "ranking": "written" if model.next_frame is None else "query",
         },
-        getattr(model.text_decoder, "models_text", True),
+        cautions=[model.text_decoder.caution] if hasattr(model.text_decoder, "caution") else [],
+        models_text=getattr(model.text_decoder, "models_text", True),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from ..config.experiment import TrainConfig
+from ..console import warn
 from ..data.cache.extraction import frozen_features, warn_truncated_texts
 from ..data.prepared import Prepared
 from ..errors import VsrError
@@ -51,6 +52,8 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
                 training_texts=prepared.training_texts,
             )
         model.to(device)
+    if caution := getattr(model.text_decoder, "caution", None):
+        warn(caution)
     features = frozen_features(
         prepared,
         model.visual,

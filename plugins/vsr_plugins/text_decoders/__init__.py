@@ -52,7 +52,7 @@ class PointerGeneratorOptions(WriterOptions):
 class RepeatContextOptions(Options):
     """Options of the text decoder `repeat-context`."""
 
-    length: int = Field(128, ge=2, description="longest text in tokens")
+    length: int = Field(1024, ge=2, description="longest text in characters")
     hidden: int = Field(32, ge=1, description="width of the scorer's hidden layer")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the scorer's hidden layer")
 
@@ -148,7 +148,7 @@ class VlmOptions(Options):
 class RetrievalOptions(Options):
     """Options of the text decoder `retrieval`."""
 
-    length: int = Field(32, ge=2, description="longest stored text in tokens")
+    length: int = Field(1024, ge=2, description="longest text in characters")
 
 
 @hookimpl
@@ -181,7 +181,7 @@ def vsr_text_decoders() -> list[Component]:
         ),
         Component(
             name="repeat-context",
-            summary="repeats the context's text with the highest expected overlap; generates nothing new",
+            summary="repeats the context's text with the highest expected overlap, as it stands; writes nothing new",
             build="vsr_plugins.text_decoders.repeat_context:RepeatContextDecoder",
             options=RepeatContextOptions,
         ),

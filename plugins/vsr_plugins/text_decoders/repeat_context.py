@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TrainingFrames
-from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import RepeatContextOptions
+from .whole_texts import PADDING, WholeTextDecoder
 
+MOST_TOKENS = 128
+"""Of a target, compared with the texts of the context."""
 RECENCY = (0.7, 0.85, 1.0, 1.15)
 """Weight of each text of a context in the support, set by hand; the last text counts most."""
 FEATURES = 17
@@ -28,8 +32,8 @@ LARGEST_FEATURE = 4.0
 """In standard deviations: features are clamped, against outliers."""
 
 
-class RepeatContextDecoder(TokenDecoder):
-    """Repeat the text of the context with the highest expected overlap with the next text. It generates nothing new.
+class RepeatContextDecoder(WholeTextDecoder):
+    """Repeat the text of the context with the highest expected overlap with the next text, as it stands in the story.
 
     Minimum Bayes risk decoding (Kumar and Byrne, 2004) with the texts of the context as candidates. Refrains and names
     recur in stories, so that the best of four texts is hard to beat in n-gram overlap. The initial estimate is the
@@ -39,7 +43,7 @@ class RepeatContextDecoder(TokenDecoder):
     after the same few epochs.
     """
 
-    models_text = False
+    caution = "the text decoder repeat-context only repeats a text of the context: it writes nothing new"
     recency: Tensor
 
     def __init__(self, options: RepeatContextOptions, context: BuildContext) -> None:
@@ -64,10 +68,8 @@ class RepeatContextDecoder(TokenDecoder):
             return
         some = first[np.unique(np.linspace(0, len(first) - 1, min(MOST_FITTED, len(first))).round().astype(int))]
         positions = some[:, None] + np.arange(steps)  # (C, K)
-        tokens = self.tokenize([frames.texts[place] for place in positions.reshape(-1).tolist()])
-        texts = self._words(torch.from_numpy(tokens.ids).to(self.mean.device)).reshape(
-            *positions.shape, -1
-        )  # (C, K, T)
+        found = self._encode([frames.texts[place] for place in positions.reshape(-1).tolist()])
+        texts = found.to(self.mean.device).reshape(*positions.shape, -1)  # (C, K, T)
         features = self._describe(texts, torch.ones(positions.shape, dtype=torch.bool, device=texts.device)).flatten(
             0, 1
         )
@@ -75,10 +77,13 @@ class RepeatContextDecoder(TokenDecoder):
         self.deviation.copy_(features.std(0).clamp(min=SMALLEST_DEVIATION))
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean squared error of the expected overlaps, a scalar, from targets and mask (B, T)."""
+        """Return the mean squared error of the expected overlaps, a scalar, from targets and mask (B, T).
+
+        Texts overlap in the tokens of the text encoder, of which targets have at most `MOST_TOKENS`.
+        """
         texts = self._texts(narrative)  # (B, K, L)
         batch, steps, width = texts.shape
-        targets = self._words(ids.masked_fill(~mask, self.vocabulary.pad))  # (B, T)
+        targets = self._encode(self.detokenize(ids.masked_fill(~mask, PADDING))).to(texts.device)  # (B, S)
         each = targets[:, None].expand(-1, steps, -1).flatten(0, 1)  # (B*K, T)
         f1, mean = overlap(texts.reshape(-1, width), each, pad=self.vocabulary.pad)
         true = ((f1 + mean) / 2).reshape(batch, steps)  # (B, K)
@@ -88,16 +93,11 @@ class RepeatContextDecoder(TokenDecoder):
 
     @torch.no_grad()
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Return the best text's ids (B, T), up to eos, then padding. The decoding method has no effect."""
+        """Return the best text's characters (B, T), up to their end. The decoding method has no effect."""
         texts, real = self._texts(narrative), narrative.context.mask
         best = self._expected(texts, real).masked_fill(~real, -torch.inf).argmax(dim=1)  # (B,)
-        chosen = texts[torch.arange(len(texts), device=texts.device), best]  # (B, L)
-        written = functional.pad(chosen, (0, max(0, self.length - chosen.shape[1])), value=self.vocabulary.pad)
-        written = written[:, : self.length]  # (B, T)
-        length = (written != self.vocabulary.pad).sum(1).clamp(max=self.length - 1)  # (B,)
-        positions = torch.arange(self.length, device=written.device)
-        written = written.masked_fill(positions >= length[:, None], self.vocabulary.pad)
-        return written.masked_fill(positions == length[:, None], self.vocabulary.eos)
+        chosen = [story[row] for story, row in zip(narrative.context.texts, best.tolist(), strict=True)]
+        return self._characters(chosen, best.device)
 
     def _expected(self, texts: Tensor, real: Tensor) -> Tensor:
         """Return the expected overlap of each text (B, K, L) of a context with the next one, (B, K)."""
@@ -147,6 +147,10 @@ class RepeatContextDecoder(TokenDecoder):
         context = narrative.context
         real = context.text_mask & context.mask[..., None]
         return self._words(context.text_ids.masked_fill(~real, self.vocabulary.pad))
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        """Return texts in the tokens of the text encoder, without special ones (N, S)."""
+        return self._words(torch.from_numpy(self.vocabulary.encode_targets(texts, length=MOST_TOKENS).ids))
 
     def _words(self, ids: Tensor) -> Tensor:
         """Remove the special tokens from texts (..., L) and move the other tokens to the left."""

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TrainingFrames
-from vsr_cli.api.token_decoder import TokenDecoder
 
 from ..retrieval_memory import Memory, query_of, untrainable
 from . import RetrievalOptions
+from .whole_texts import WholeTextDecoder
 
 
-class RetrievalTextDecoder(TokenDecoder):
+class RetrievalTextDecoder(WholeTextDecoder):
     """Return the training text with the highest cosine to the query for the next text. Nothing here trains."""
 
     needs_next = True
-    models_text = False
+    caution = "the text decoder retrieval only repeats a text of the training stories: it writes nothing new"
 
     def __init__(self, options: RetrievalOptions, context: BuildContext) -> None:
         super().__init__(context.vocabulary, length=options.length)
@@ -30,8 +30,8 @@ class RetrievalTextDecoder(TokenDecoder):
             raise untrainable("text", "--text distilbert or another encoder with frozen layers")
         first = {text: at for at, text in reversed(list(enumerate(frames.texts)))}
         rows = sorted(first.values())
-        tokens = self.tokenize([frames.texts[row] for row in rows])
-        self.memory.remember(torch.from_numpy(frames.text()[rows]), {"ids": torch.from_numpy(tokens.ids)})
+        characters = self._characters([frames.texts[row] for row in rows], torch.device("cpu"))
+        self.memory.remember(torch.from_numpy(frames.text()[rows]), {"ids": characters.int()})
 
     def save_assets(self, folder: Path) -> None:
         """Write the texts and their vectors."""
@@ -46,4 +46,4 @@ class RetrievalTextDecoder(TokenDecoder):
         """Return the ids (B, T) of the best text. The decoding method has no effect."""
         query = query_of(narrative)
         best = self.memory.best(query.text, query.text_keys)  # (B,)
-        return self.memory.kept["ids"].to(best.device)[best]
+        return self.memory.kept["ids"].to(best.device)[best].long()

@@ -33,7 +33,7 @@ def building(vocabulary, assets=None):
 @pytest.fixture
 def decoder(vocabulary):
     torch.manual_seed(0)
-    return RepeatContextDecoder(RepeatContextOptions(length=L, dropout=0), building(vocabulary))
+    return RepeatContextDecoder(RepeatContextOptions(length=40, dropout=0), building(vocabulary))
 
 
 def narrative_of(vocabulary, *stories, real=None):
@@ -44,7 +44,8 @@ def narrative_of(vocabulary, *stories, real=None):
     mask_of_frames = torch.ones(size, K, dtype=torch.bool) if real is None else real
     rows = torch.arange(size * K).reshape(size, K)
     nothing = torch.zeros(size, K, D)
-    return make_narrative(make_context(nothing, text_ids=ids, text_mask=mask, mask=mask_of_frames, text_row=rows))
+    tokenized = {"text_ids": ids, "text_mask": mask, "texts": stories}
+    return make_narrative(make_context(nothing, mask=mask_of_frames, text_row=rows, **tokenized))
 
 
 def plain_overlap(ours, theirs):
@@ -98,12 +99,26 @@ def test_alternating_story_repeats_the_other_text(decoder, vocabulary):
 
 def test_generated_text_is_a_context_text(decoder, vocabulary):
     stories = [["a b c", "d e", "f", "g h i"], ["a", "a b", "c d e f g h i j", "b"]]
-    ids = decoder.generate(narrative_of(vocabulary, *stories), Decoding())
-    assert ids.shape == (2, L)
-    for story, text, row in zip(stories, decoder.detokenize(ids), ids.tolist(), strict=True):
-        assert text in story
-        end = row.index(vocabulary.eos)
-        assert set(row[end + 1 :]) <= {vocabulary.pad}
+    written = decoder.detokenize(decoder.generate(narrative_of(vocabulary, *stories), Decoding()))
+    assert all(text in story for story, text in zip(stories, written, strict=True))
+
+
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=4))
+def test_characters_are_lossless_up_to_the_length(vocabulary, texts):
+    building = BuildContext(width=D, steps=K, image_size=32, training_texts=tuple, vocabulary=vocabulary)
+    decoder = RepeatContextDecoder(RepeatContextOptions(length=L), building)
+    tokens = decoder.tokenize(texts)
+    assert tokens.ids.shape == (len(texts), L)
+    assert decoder.detokenize(torch.from_numpy(tokens.ids)) == [text[:L] for text in texts]
+    end = decoder.tokenize([""]).ids[0, 0]
+    ends = tokens.ids[np.arange(len(texts)), tokens.mask.sum(axis=1) - 1] == end
+    assert ends.tolist() == [len(text) < L for text in texts]
+
+
+def test_repeated_text_has_its_case_punctuation_and_spaces(decoder, vocabulary):
+    story = ["“A b”, c — D!", "a b c d", "A  b;\nC", "e"]
+    narrative = narrative_of(vocabulary, story)
+    assert decoder.detokenize(decoder.generate(narrative, Decoding()))[0] in story[:3]
 
 
 def test_padding_frames_are_not_selected(decoder, vocabulary):

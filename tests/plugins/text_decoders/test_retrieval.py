@@ -68,7 +68,7 @@ def narrative_of(*axes):
 
 @pytest.fixture
 def text(vocabulary):
-    decoder = RetrievalTextDecoder(RetrievalOptions(length=4), building(vocabulary))
+    decoder = RetrievalTextDecoder(RetrievalOptions(length=20), building(vocabulary))
     decoder.fit(frames())
     return decoder
 
@@ -106,7 +106,7 @@ def test_stored_images_are_evenly_sampled(vocabulary, monkeypatch):
 
 def test_memory_is_restored_from_assets(text, image, vocabulary, tmp_path):
     for decoder, name, build, options in (
-        (text, "text", RetrievalTextDecoder, RetrievalOptions(length=4)),
+        (text, "text", RetrievalTextDecoder, RetrievalOptions(length=20)),
         (image, "image", RetrievalImageDecoder, Options()),
     ):
         folder = tmp_path / name
