@@ -36,7 +36,7 @@ def test_invalid_setting_is_one_line_and_writes_nothing(vsr, empty, words, part)
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("evaluate --metrics bleu --set metrics.bleu.lowercas=false", "did you mean lowercase?"),
+        ("evaluate --metrics bleu --set metrics.bleu.smoothe=none", "did you mean smooth?"),
         ("evaluate --metrics bleu --set metrics.rouge.stemmer=false", "metrics.rouge"),
         ("evaluate --split tst", "did you mean test?"),
         ("evaluate --run data/storyworld", "not a run"),

@@ -17,7 +17,7 @@ def test_evaluate_takes_metrics_with_spaces_commas_or_repeats(workspace, vsr, wo
     answer = vsr(f"evaluate --metrics {words} --json")
     assert answer.code == 0, answer.err
     result = json.loads(answer.out)
-    assert list(result["metrics"]) == ["bleu", "rouge", "meteor"]
+    assert list(result["metrics"]) == ["bleu", "bleu-lower", "rouge", "meteor"]
     assert result["split"] == "test"
     assert all({"value", "scale", "baselines"} <= score.keys() for score in result["metrics"].values())
 

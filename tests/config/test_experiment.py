@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr_cli.cli.settings import comma_separated, flag_layers, train_config
+from vsr_cli.cli.settings import flag_layers, metric_names, train_config
 from vsr_cli.config.experiment import TrainConfig, resolve_metrics, resolve_recorded, resolve_train
 from vsr_cli.config.presets import preset_names
 from vsr_cli.config.resolve import Layer, parse_set, preset_layer, read_config_file
@@ -188,11 +188,11 @@ def test_omitted_options_are_no_layers():
 
 
 def test_metric_errors_are_reported_together():
-    names = comma_separated(["bleu,rouge", "bleu", " meteor ,"])
-    assert names == ["bleu", "rouge", "meteor"]
-    choices = resolve_metrics(FOUND, names, parse_set(["metrics.bleu.lowercase=false"]))
+    names = metric_names(FOUND, ["bleu,rouge", "bleu", " meteor ,"])
+    assert names == ["bleu", "bleu-lower", "rouge", "meteor"]
+    choices = resolve_metrics(FOUND, names, parse_set(["metrics.bleu.smooth=floor", "metrics.bleu-lower.smooth=none"]))
     assert [choice.name for choice in choices] == names
-    assert choices[0].options.lowercase is False
+    assert [choice.options.smooth for choice in choices[:2]] == ["floor", "none"]
     with pytest.raises(VsrError) as error:
         resolve_metrics(FOUND, ["blue", "rouge"], parse_set(["metrics.rouge.stem=1", "metrics.meteor.alpha=1"]))
     assert len(str(error.value).splitlines()) == 3

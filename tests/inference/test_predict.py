@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vsr_cli.api import Decoding, Frame, Note, Story
+from vsr_cli.api import Decoding, Frame, Note, Story, TokenBatch
 from vsr_cli.cli.predict import report_notes
 from vsr_cli.config.choices import Resize
 from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
+from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
-from vsr_cli.inference.predict import output_folders, predict_next, read_context, write_prediction
+from vsr_cli.inference.predict import output_folders, predict_next, read_context, shown_text, write_prediction
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 
@@ -180,6 +181,38 @@ def test_the_record_is_what_prediction_json_says(model, tmp_path):
     assert [frame["frame"] for frame in record["context"]] == [3, 4, 5, 6]
     assert record["image"] == str(tmp_path / "out/image.png")
     assert np.array_equal(Image.open(record["image"]), predicted.image)
+
+
+def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
+    settings = [each for each in SMALL if not each.startswith("text_decoder")]
+    layers = [preset_layer("tiny"), *parse_set(["text_decoder.name=repeat-context", *settings])]
+    built = build_model(
+        resolve_train(registry(), preset="tiny", layers=layers), image_size=SIZE, training_texts=lambda: ["a story"]
+    ).eval()
+    texts = ["“No,” said Ana — the dogs' friend.", "No said Ana.", "<gdo 1>Rain</gdo> fell…", "“No,” said ANA again!"]
+    told = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
+    predicted = predict(built, told)
+    record = write_prediction(predicted, tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
+    assert record["text"] in texts
+    assert record["copied"] == {
+        "repeats_context": texts.index(record["text"]) + 1,
+        "context-overlap-4": 0.0 if record["text"] == texts[1] else 1.0,
+    }
+    assert shown_text(built.text_decoder, "<gdo 1>Rain</gdo> fell…", texts) == "Rain fell…"
+
+
+@pytest.mark.parametrize("keeps", [str, str.lower])
+def test_texts_of_tokens_that_lose_case_or_spacing_are_normalized(keeps):
+    class Decoder:
+        def tokenize(self, texts):
+            return TokenBatch(ids=np.zeros((len(texts), 1), np.int64), mask=np.ones((len(texts), 1), np.bool_))
+
+        def detokenize(self, ids):
+            return [keeps("It's Ana.")] * len(ids)
+
+    written = "the dogs ' bones, \" don ' t!\""
+    expected = written if keeps is str else clean_text(written)
+    assert shown_text(Decoder(), written, ["It's Ana."]) == expected
 
 
 @given(st.lists(st.one_of(st.text(max_size=300), st.sampled_from(["", ".", "..", "../../x", "/etc", "a/b", "~"]))))

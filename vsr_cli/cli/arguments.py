@@ -102,7 +102,7 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="NAME...",
-        help="One metric or several, or all. Default: bleu rouge meteor.",
+        help="One metric or several, or all. Default: bleu (with bleu-lower) rouge meteor.",
         autocompletion=completing("metrics"),
     ),
 ]

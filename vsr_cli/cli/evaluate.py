@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "vsr evaluate --metrics bleu rouge meteor",
     "vsr evaluate --run runs/lstm --split validation --json",
     "vsr evaluate --metrics all",
-    "vsr evaluate --metrics bleu --set metrics.bleu.lowercase=false",
+    "vsr evaluate --metrics bleu --set metrics.bleu.smooth=floor",
     "vsr evaluate --decoding beam --set decoding.beams=8",
     "vsr evaluate --protocol leaky",
     "vsr evaluate --folds 5 --data data/my_stories --preset laptop --epochs 10",

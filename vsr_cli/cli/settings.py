@@ -21,7 +21,9 @@ EMBEDDED = "storyworld"
 PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": ("reference", "StoryReasoning")}
 OWN_STORIES = ("laptop", "stories of your own")
 """The default preset of any other dataset, and what it is for."""
-DEFAULT_METRICS = ("bleu", "rouge", "meteor")
+DEFAULT_METRICS = ("bleu", "bleu-lower", "rouge", "meteor")
+COMPANIONS = {"bleu": "bleu-lower"}
+"""Metrics that are always shown with another one: published scores of BLEU are of either case."""
 EVALUATION_SECTIONS = ("metrics", "decoding")
 ALL = "all"
 """In place of metrics' names: all that are installed."""
@@ -70,7 +72,9 @@ def comma_separated(values: Iterable[str]) -> list[str]:
 def metric_names(registry: Registry, typed: Sequence[str] | None) -> list[str]:
     """Return the metrics that --metrics means."""
     names = comma_separated(typed or DEFAULT_METRICS)
-    return registry.names("metrics") if ALL in names else names
+    if ALL in names:
+        return registry.names("metrics")
+    return list(dict.fromkeys(each for name in names for each in (name, COMPANIONS.get(name, name))))
 
 
 def choose_metrics(registry: Registry, typed: Sequence[str] | None, assignments: Sequence[str] | None) -> list[Choice]:

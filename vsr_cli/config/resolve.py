@@ -100,7 +100,9 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
         place, equals, value = text.partition("=")
         section, dot, key = place.strip().rpartition(".")
         if equals and dot and section and key:
-            values = {section.replace("-", "_"): {key.replace("-", "_"): _parse_value(value)}}
+            if not section.startswith("metrics."):  # the names of metrics have hyphens
+                section = section.replace("-", "_")
+            values = {section: {key.replace("-", "_"): _parse_value(value)}}
             layers.append(Layer(f"--set {text}", values))
         else:
             example = f"did you mean {_place_of(place.strip())}={value}?" if _place_of(place.strip()) else EXAMPLE

@@ -78,7 +78,7 @@ def clean_text(text: str) -> str:
 
     `clean_text(clean_text(x)) == clean_text(x)`; the time is linear in the length.
     """
-    return marked_text(_without_tags(" ".join(_plain(text).split())))
+    return marked_text(without_tags(" ".join(_plain(text).split())))
 
 
 def marked_text(text: str) -> str:
@@ -93,7 +93,7 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", DROPPED.sub("", text.translate(TYPOGRAPHY)))
 
 
-def _without_tags(text: str) -> str:
+def without_tags(text: str) -> str:
     """Remove tags, without a space in their place, since they enclose words. Tags that this creates are removed too."""
     pieces: list[list[str]] = [[]]  # the last piece begins at the last bracket
     for part in re.split("([<>])", text):

@@ -193,8 +193,8 @@ def upper_bound_caution(name: str, metric: Metric | SpaceMetric, bound: float | 
         return None
     return (
         f"{name}: the references score only {bound:.4g} of {perfect:g} against themselves, and no prediction can score "
-        "more: they are very short, longer than the decoder can write, or in a script that its tokenizer does not "
-        "split; compare scores with this upper bound"
+        "more: they are very short, longer than the decoder can write, cased where it writes lower case, or in a "
+        "script that its tokenizer does not split; compare scores with this upper bound"
     )
 
 

@@ -10,12 +10,11 @@ from vsr_cli.api import Component, Options, hookimpl
 
 
 class BleuOptions(Options):
-    """Options of `bleu`."""
+    """Options of `bleu` and of `bleu-lower`."""
 
     tokenize: Literal["auto", "13a", "intl", "zh", "char", "none"] = Field(
         "auto", description="sacrebleu's tokenizer; 'auto': by the scripts of the references, 13a for English"
     )
-    lowercase: bool = Field(True, description="compare in lower case, as uncased tokenizers write")
     smooth: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="sacrebleu's smoothing")
 
 
@@ -61,6 +60,12 @@ def vsr_metrics() -> list[Component]:
             name="bleu",
             summary="corpus BLEU-4, 0-100 (sacrebleu)",
             build="vsr_plugins.metrics.bleu:build",
+            options=BleuOptions,
+        ),
+        Component(
+            name="bleu-lower",
+            summary="the same in lower case, as uncased tokenizers write",
+            build="vsr_plugins.metrics.bleu:build_lower",
             options=BleuOptions,
         ),
         Component(

@@ -29,7 +29,9 @@ class Bleu:
     better: Literal["higher", "lower"] = "higher"
     perfect = 100.0
 
-    def __init__(self, options: BleuOptions) -> None:
+    def __init__(self, options: BleuOptions, *, name: str, lowercase: bool) -> None:
+        self._name = name
+        self._lowercase = lowercase
         self._options = options
         self._undecided = options.tokenize == "auto"
         self._tokenize_by("13a" if options.tokenize == "auto" else options.tokenize)
@@ -40,15 +42,15 @@ class Bleu:
             self._tokenize_by(bleu_tokenizer(references))
             self._undecided = False
         if not any(map(self._counter.tokenizer, references)):
-            raise VsrError("bleu: the references are empty; there is nothing to compare with")
+            raise VsrError(f"{self._name}: the references are empty; there is nothing to compare with")
 
     def _tokenize_by(self, tokenizer: str) -> None:
         from sacrebleu.metrics.bleu import BLEU
 
         # Some smoothings add to the counts, so none is used here: the sums are smoothed once, over the corpus.
-        self._counter = BLEU(tokenize=tokenizer, lowercase=self._options.lowercase, smooth_method="none")
+        self._counter = BLEU(tokenize=tokenizer, lowercase=self._lowercase, smooth_method="none")
         self._compute = BLEU.compute_bleu
-        scorer = BLEU(tokenize=tokenizer, lowercase=self._options.lowercase, smooth_method=self._options.smooth)
+        scorer = BLEU(tokenize=tokenizer, lowercase=self._lowercase, smooth_method=self._options.smooth)
         scorer.corpus_score(["a"], [["a"]])  # sacrebleu's signature wants to have seen the number of references
         self.signature = str(scorer.get_signature())
 
@@ -80,15 +82,20 @@ class Bleu:
             ref_len=reference,
             smooth_method=self._options.smooth,
         )
-        precisions = {f"bleu-precision-{n}": float(p) for n, p in enumerate(score.precisions, start=1)}
+        precisions = {f"{self._name}-precision-{n}": float(p) for n, p in enumerate(score.precisions, start=1)}
         return {
-            "bleu": float(score.score),
+            self._name: float(score.score),
             **precisions,
-            "bleu-brevity-penalty": float(score.bp),
-            "bleu-length-ratio": float(score.ratio),
+            f"{self._name}-brevity-penalty": float(score.bp),
+            f"{self._name}-length-ratio": float(score.ratio),
         }
 
 
 def build(options: BleuOptions) -> Metric:
-    """Build the metric."""
-    return Bleu(options)
+    """Build BLEU with sacrebleu's default, which distinguishes case."""
+    return Bleu(options, name="bleu", lowercase=False)
+
+
+def build_lower(options: BleuOptions) -> Metric:
+    """Build BLEU in lower case."""
+    return Bleu(options, name="bleu-lower", lowercase=True)
