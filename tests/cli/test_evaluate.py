@@ -100,7 +100,7 @@ def test_evaluate_without_available_metric_keeps_the_stored_result(vsr, evaluate
     assert answer.code == 0
     assert "bertscore" in answer.err
     stored = json.loads((evaluated / "evaluations/test/result.json").read_text())["metrics"]
-    assert list(stored) == ["bleu", "mse", "bertscore"]
+    assert list(stored) == ["bleu", "bleu-lower", "mse", "bertscore"]
     Path("theirs.jsonl").write_text('{"story": "0", "window": 0, "text": "A fox."}\n')
     answer = vsr(f"score theirs.jsonl --data {data} --metrics mse --allow-missing")
     assert answer.code == 2

@@ -81,7 +81,8 @@ def test_mentions_are_loaded_only_for_a_metric_that_reads_them(unmarked) -> None
 
 
 RANGES = {
-    "bleu": (0, 100), "rouge": (0, 1), "meteor": (0, 1), "chrf": (0, 100), "cider": (0, 10), "distinct-1": (0, 1),
+    "bleu": (0, 100), "bleu-lower": (0, 100), "rouge": (0, 1), "meteor": (0, 1), "chrf": (0, 100), "cider": (0, 10),
+    "distinct-1": (0, 1),
     "distinct-2": (0, 1), "entity-f1": (0, 1), "rep-4": (0, 1), "context-overlap-4": (0, 1), "mse": (0, 1),
     "psnr": (0, 100), "ssim": (-1, 1), "sharpness": (0, np.inf), "diversity-image": (0, np.inf),
     "cosine-image": (-1, 1),
