@@ -16,7 +16,7 @@ from .tokens import PorterStems, require_words, stemmer_of
 from .wordnet import VERSION, Synonyms, Thesaurus, WordNet
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
-"""nltk's defaults: weight of precision against recall, exponent and weight of the fragmentation penalty."""
+"""nltk's defaults: weight of recall, exponent and weight of the fragmentation penalty."""
 
 
 class Meteor:

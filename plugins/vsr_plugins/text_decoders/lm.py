@@ -25,9 +25,9 @@ from vsr_cli.api.text_loss import PLAIN, at_least_single, head_cross_entropy, sl
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import LmOptions
-from .language_model import LanguageModel
 from .lm_generation import Generation, verify_generation
 from .lm_loading import Loaded, load, read_assets, write_assets
+from .lm_model import LanguageModel
 from .lora import add_lora
 
 NEAR = 0.1
@@ -200,7 +200,7 @@ class LmDecoder(TokenDecoder):
         return torch.cat(groups, dim=1).to(self.start.dtype) + self.start
 
     def _contexts(self, narrative: Narrative, stories: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-        """Return the row of each story (see `language_model`), and the positions in it of the texts' tokens.
+        """Return the row of each story (see `lm_model`), and the positions in it of the texts' tokens.
 
         The oldest tokens are left out where the texts have more than `context_length`.
         """

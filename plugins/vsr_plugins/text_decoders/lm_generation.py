@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from vsr_cli.api import VsrError
 
-from .language_model import UNUSABLE, LanguageModel, insert
+from .lm_model import UNUSABLE, LanguageModel, insert
 
 GROWTH = 1.5
 """By how much a full cache grows, so that most steps copy nothing."""
