@@ -107,8 +107,7 @@ MISTAKES = {
         "did you mean beam?",
     ],
     ("evaluate", "--set", "decoding.beam=3"): ["decoding has no option 'beam'; did you mean beams?"],
-    ("predict", "absent", "--set", "decoding.top_p=0.9"): ["choose --decoding sample"],
-    ("train", "--set", "decoding.beams=3"): ["section 'decoding': this command does not use it"],
+    ("train", "--set", "decoding.beams=3"): ["greedy decoding does not use it", "set decoding.method=beam"],
     ("evaluate", "--run", "absent"): ["--run absent: there is no such folder"],
     ("ablate", "--temporal", "gru", "lstmm", "--preset", "tiny"): ["temporal model 'lstmm'", "did you mean lstm"],
     ("ablate", "--grid", "modle.width=8,16"): ["section 'modle'", "did you mean model?"],
@@ -132,6 +131,7 @@ TOGETHER = {
         "visual encoder 'tiny'", "did you mean tiny-cnn", "text encoder 'tiny'", "did you mean tiny-text",
         "--set data.test=2", "--limit -1",
     ],
+    ("predict", "absent", "--set", "decoding.top_p=0.9"): ["set decoding.method=sample", "absent: there is no such"],
     ("predict", "absent", "--run", "absent"): ["--run absent: there is no such folder", "absent: there is no such"],
     ("evaluate", "--run", "absent", "--data", "nowhere"): ["--run absent: there is no such folder", "nowhere/manifest"],
     ("evaluate", "--metrics", "blue", "rouge", "metor", "--set", "metrics.rouge.stem=true"): [

@@ -37,8 +37,8 @@ def test_default_decoding_is_greedy_and_drops_unused_options():
         (["decoding.method=beam", "decoding.length_penalty=inf"], "finite"),
         (["decoding.method=nucleus"], "'greedy', 'beam', 'sample' or 'mbr'"),
         (["decoding.method=sample", "decoding.samples=4"], "--set decoding.samples=4: sample decoding does not use it; "
-         "leave it out, or choose --decoding mbr"),
-        (["decoding.context_weight=0"], "greedy decoding does not use it; leave it out, or choose --decoding mbr"),
+         "leave it out, or set decoding.method=mbr"),
+        (["decoding.context_weight=0"], "greedy decoding does not use it; leave it out, or set decoding.method=mbr"),
         (["decoding.method=mbr", "decoding.beams=4"], "mbr decoding does not use it"),
         (["decoding.method=mbr", "decoding.samples=1"], "greater than or equal to 2"),
         (["decoding.method=mbr", "decoding.samples=1001"], "less than or equal to 1000"),

@@ -71,7 +71,7 @@ class Decoding(Options):
         method, users = info.data.get("method"), METHODS_THAT_USE[str(info.field_name)]
         if method is not None and method not in users:
             raise PydanticCustomError(
-                "idle", f"{method} decoding does not use it; leave it out, or choose --decoding {users[0]}"
+                "idle", f"{method} decoding does not use it; leave it out, or set decoding.method={users[0]}"
             )
         return value
 

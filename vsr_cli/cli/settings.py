@@ -122,8 +122,8 @@ def sorted_assignments(assignments: Sequence[str], *, trains: bool) -> tuple[lis
 
     of_training = []
     for text in assignments:
-        section = text.partition("=")[0].strip().partition(".")[0]
-        if section not in EVALUATION_SECTIONS if trains else section.replace("-", "_") in TRAIN_SECTIONS:
+        section = text.partition("=")[0].strip().partition(".")[0].replace("-", "_")
+        if section not in EVALUATION_SECTIONS and (trains or section in TRAIN_SECTIONS):
             of_training.append(text)
     return [text for text in assignments if text not in of_training], of_training
 
