@@ -168,7 +168,7 @@ def test_evaluations_are_listed_and_a_damaged_one_is_reported(tmp_path):
     baseline = {"value": 2.5, "verdict": "significantly better"}
     bleu = {"value": 3.5, "scale": "0..100", "baselines": {"copy-last": baseline}}
     result = {
-        "format": 2,
+        "format": 3, "copied": None,
         "run": "a", "data": "gone", "signature": "split:test", "checkpoint": "c", "cautions": [], "leaks": {},
         "split": "test", "stories": 2, "windows": 6, "metrics": {"bleu": bleu, "meteor": {"unavailable": "no WordNet"}},
     }  # fmt: skip
