@@ -62,10 +62,12 @@ def predict(
 
     registry = load_registry()
     layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
-    try:
-        opened, how = open_with_options(run, layers, lambda all_layers: resolve_decoding(registry, all_layers))
-    except VsrError as error:
-        raise VsrError(*error.lines, *_read(_reader(registry), story_dir)[1]) from error
+    opened, how = open_with_options(
+        run,
+        layers,
+        lambda all_layers: resolve_decoding(registry, all_layers),
+        others=lambda: _read(_reader(registry), story_dir)[1],
+    )
     if mistakes := run_predict(registry, opened, story_dir, out, decoding=how, as_json=as_json):
         raise VsrError(*mistakes)
 

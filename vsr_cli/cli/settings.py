@@ -35,20 +35,25 @@ def default_preset(dataset: str) -> tuple[str, str]:
 
 
 def open_with_options(
-    run: Path | None, layers: Sequence[Layer], resolve: Callable[[Sequence[Layer]], Resolved]
+    run: Path | None,
+    layers: Sequence[Layer],
+    resolve: Callable[[Sequence[Layer]], Resolved],
+    *,
+    others: Callable[[], Sequence[str]] = list,
 ) -> tuple[Run, Resolved]:
     """Open a run, and resolve the options of a command on top of the run's own decoding.
 
-    Raises VsrError with all mistakes in the options, or if there is no such run.
+    Raises VsrError with all mistakes in the options; or if there is no such run, and then with `others`, mistakes that
+    are searched for only then.
     """
     from ..config.experiment import decoding_layer, own_decoding
     from ..runs.opening import open_run
 
     try:
         opened = open_run(run)
-    except VsrError:
+    except VsrError as error:
         resolve(layers)  # mistakes in the options come first
-        raise
+        raise VsrError(*error.lines, *others()) from error
     base = decoding_layer(own_decoding(opened.config()), where=f"{opened.folder}/config.json")
     return opened, resolve([base, *layers])
 
