@@ -43,8 +43,8 @@ def open_with_options(
 ) -> tuple[Run, Resolved]:
     """Open a run, and resolve the options of a command on top of the run's own decoding.
 
-    Raises VsrError with all mistakes in the options; or if there is no such run, and then with `others`, mistakes that
-    are searched for only then.
+    Raises VsrError with all mistakes in the options; or if there is no such run. Without a run, `others` searches for
+    further mistakes.
     """
     from ..config.experiment import decoding_layer, own_decoding
     from ..runs.opening import open_run
@@ -52,8 +52,8 @@ def open_with_options(
     try:
         opened = open_run(run)
     except VsrError as error:
-        resolve(layers)  # mistakes in the options come first
-        raise VsrError(*error.lines, *others()) from error
+        mistakes = collect_errors(lambda: resolve(layers))
+        raise VsrError(*(mistakes or error.lines), *others()) from error
     base = decoding_layer(own_decoding(opened.config()), where=f"{opened.folder}/config.json")
     return opened, resolve([base, *layers])
 
