@@ -121,6 +121,8 @@ def write_evaluation(run, data, *, seed=0, skill=4):
         "teacher_forced": {
             "losses": {"loss": 2.5, "text": 1.5},
             "perplexity": 4.48,
+            "perplexity_per_word": 6.2,
+            "words": 80,
             "tokens": 90,
             "signature": "mode:teacher-forced",
         },

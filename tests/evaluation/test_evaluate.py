@@ -231,6 +231,8 @@ def test_the_teacher_forced_block_is_per_token_and_separate_from_the_scores(mode
     texts = [prepared.frames.texts[row] for row in windows.text_rows[:, 4]]
     assert block["tokens"] == model.text_decoder.tokenize(texts).mask.sum()
     assert block["perplexity"] == pytest.approx(np.exp(block["losses"]["text"]))
+    per_word = block["losses"]["text"] * block["tokens"] / block["words"]
+    assert block["perplexity_per_word"] == pytest.approx(np.exp(per_word))
     assert set(block["losses"]) == {"loss", "text", "image", "alignment"}
     assert "mode:teacher-forced" in block["signature"]
     assert "teacher" not in json.dumps(result["metrics"])
@@ -240,6 +242,7 @@ def test_a_decoder_that_selects_texts_has_no_perplexity(model, prepared, monkeyp
     monkeypatch.setattr(type(model.text_decoder), "models_text", False, raising=False)
     block = scored(model, prepared, "mse").result["teacher_forced"]
     assert block["perplexity"] is None
+    assert block["perplexity_per_word"] is None
     assert block["losses"]["text"] > 0
 
 

@@ -214,7 +214,8 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
         console.print(f"references longer than the decoder can generate: {share}, scored in full length")
     forced = result["teacher_forced"]
     losses = ", ".join(f"{name} {loss:.4g}" for name, loss in forced["losses"].items())
-    perplexity = f"perplexity {forced['perplexity']:.4g} per token; " if forced["perplexity"] is not None else ""
-    console.print(f"with teacher forcing, no scores: {perplexity}losses: {losses}")
+    found = {"token": forced["perplexity"], "word": forced["perplexity_per_word"]}
+    perplexity = ", ".join(f"{value:.4g} per {unit}" for unit, value in found.items() if value is not None)
+    console.print(f"teacher-forced: {f'perplexity {perplexity}; ' if perplexity else ''}losses: {losses}")
     console.print(f"result  {folder / RESULT}", markup=False, soft_wrap=True)
     console.print(f"images  {folder / STORYBOARDS}", markup=False, soft_wrap=True)

@@ -226,9 +226,19 @@ def _order(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.in
 
 
 def _teacher_forced(predicted: Predicted) -> dict[str, Any]:
-    """Return the mean losses, and the perplexity per token of the run's own vocabulary; None where there is none."""
+    """Return the mean losses, and the perplexities per token of the run's own vocabulary and per word.
+
+    Those per word can be compared between vocabularies. None where there is no perplexity.
+    """
     assert predicted.losses is not None
     losses = predicted.losses.means(predicted.weights)
     finite = predicted.models_text and losses["text"] < 700  # beyond, no float holds it
     tokens = int(predicted.losses.counts["text"])
-    return {"losses": losses, "perplexity": math.exp(losses["text"]) if finite else None, "tokens": tokens}
+    of_words = losses["text"] * tokens / max(predicted.words, 1)
+    return {
+        "losses": losses,
+        "perplexity": math.exp(losses["text"]) if finite else None,
+        "perplexity_per_word": math.exp(of_words) if finite and predicted.words and of_words < 700 else None,
+        "tokens": tokens,
+        "words": predicted.words,
+    }

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Decoding, SpaceMetric
+from ..api import Decoding, SpaceMetric, TextDecoder, split_words
 from ..config.schema import FeatureOptions
 from ..data.batches import Contexts
 from ..data.prepared import Prepared
+from ..data.prepared_types import Frames, Windows
 from ..data.shards import JoinedRows
 from ..model.held_out_losses import held_out_losses
 from ..model.loss_means import LossMeans, open_split
 from ..model.story_model import StoryModel
 from .baselines import best_context, copy_last, shuffled_context, training_baselines, upper_bound
 from .embeddings import Statistics, TrainingWindows, Unavailable, embed_split, measure_in_spaces
+from .normalize import clean_text
 from .predictions import Predictions, load_references, predict_all
 
 
@@ -53,6 +55,8 @@ class Predicted:
     """Of the text decoder."""
     models_text: bool = True
     """Whether the text decoder gives tokens probabilities, so that there is a perplexity."""
+    words: int = 0
+    """Of all targets of the part, as far as the text decoder can write them."""
 
 
 def predict_part(
@@ -110,6 +114,7 @@ def predict_part(
             **{f"space.{name}": value for name, value in spaces.signature.items()},
             "ranking": "written" if model.next_frame is None else "query",
         },
+        words=_count_words(model.text_decoder, prepared.frames, everything),
         cautions=[model.text_decoder.caution] if hasattr(model.text_decoder, "caution") else [],
         models_text=getattr(model.text_decoder, "models_text", True),
     )
@@ -148,7 +153,17 @@ def join_parts(parts: Sequence[Predicted], order: NDArray[np.int64]) -> Predicte
             )
         ),
         losses=losses,
+        words=sum(part.words for part in parts),
     )
+
+
+def _count_words(decoder: TextDecoder, frames: Frames, windows: Windows) -> int:
+    """Return the number of words of all targets: of what their tokens decode to, which may be truncated."""
+    rows, counts = np.unique(windows.text_rows[:, -1], return_counts=True)
+    tokens = decoder.tokenize([frames.texts[row] for row in rows.tolist()])
+    texts = decoder.detokenize(torch.from_numpy(tokens.ids))
+    words = [len(split_words(clean_text(text))) for text in texts]
+    return int(np.asarray(words, np.int64) @ counts)
 
 
 def _joined_series(parts: Sequence[Predictions | Unavailable], order: NDArray[np.int64]) -> Predictions | Unavailable:
