@@ -28,8 +28,8 @@ def test_default_decoding_is_greedy_and_drops_unused_options():
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        (["decoding.beams=4"], "--set decoding.beams=4: greedy decoding does not use it; leave it out, or choose "
-         "--decoding beam (given: '4')"),
+        (["decoding.beams=4"], "--set decoding.beams=4: greedy decoding does not use it; leave it out, or set "
+         "decoding.method=beam (given: '4')"),
         (["decoding.method=beam", "decoding.top_p=0.9"], "--set decoding.top_p=0.9: beam decoding does not use it"),
         (["decoding.method=sample", "decoding.beam=3"], "decoding has no option 'beam'; did you mean beams?"),
         (["decoding.method=sample", "decoding.top_p=0"], "greater than 0"),
