@@ -148,15 +148,12 @@ class VisualEncoder(Protocol):
 
     def pixels(self, images: Tensor) -> Tensor:
         """Prepare images (N, 3, H, W) uint8 for the network: resize and normalize to (N, 3, h, w) float."""
-        ...
 
     def frozen(self, pixels: Tensor) -> Tensor:
         """Return (N, *F): deterministic, independent of the rest of the batch, no gradient, cacheable."""
-        ...
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the embeddings (N, D) of what `frozen` returned. This is what trains."""
-        ...
 
 
 class TextEncoder(Protocol):
@@ -168,15 +165,12 @@ class TextEncoder(Protocol):
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Return ids and mask (N, L) of a fixed length L."""
-        ...
 
     def frozen(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return (N, *F) from ids and mask (N, L), up to the freeze boundary; as for a visual encoder."""
-        ...
 
     def __call__(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return the embeddings (N, D) from what `frozen` returned and the mask (N, L)."""
-        ...
 
 
 class Fusion(Protocol):
@@ -184,7 +178,6 @@ class Fusion(Protocol):
 
     def __call__(self, visual: Tensor, text: Tensor) -> Tensor:
         """Return (B, K, D) from (B, K, D) and (B, K, D)."""
-        ...
 
 
 class TemporalModel(Protocol):
@@ -196,7 +189,6 @@ class TemporalModel(Protocol):
         Frames whose mask is False pad a short context. They come after the real frames, of which there is at
         least one. Neither the summary nor the state after a real frame may depend on them.
         """
-        ...
 
 
 class TextDecoder(Protocol):
@@ -208,25 +200,21 @@ class TextDecoder(Protocol):
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Return target ids and mask (N, T): ending in eos, without bos."""
-        ...
 
     def detokenize(self, ids: Tensor) -> list[str]:
         """Return the text of each row of generated ids (B, T)."""
-        ...
 
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats per real token, a scalar; token t is predicted from those before it.
 
         In training, it includes the terms of `BuildContext.text_objective`.
         """
-        ...
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Return generated ids (B, T), padded after eos. There is no argument for a target.
 
         The method is never "mbr": that selects among texts that were sampled here.
         """
-        ...
 
 
 @runtime_checkable
@@ -235,7 +223,6 @@ class GeneratesSamples(Protocol):
 
     def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
         """Return ids (B, S, T): for each of S decodings, what `generate` returns for it."""
-        ...
 
 
 @runtime_checkable
@@ -244,7 +231,6 @@ class ScoresEveryPlace(Protocol):
 
     def logits(self, narrative: Narrative, ids: Tensor) -> Tensor:
         """Return scores of every token at every position (B, T, V); each position reads only targets before it."""
-        ...
 
 
 class ImageDecoder(Protocol):
@@ -252,11 +238,9 @@ class ImageDecoder(Protocol):
 
     def __call__(self, narrative: Narrative) -> Tensor:
         """Return (B, 3, H, W) in [0, 1]."""
-        ...
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return a scalar from two images (B, 3, H, W) in [0, 1]."""
-        ...
 
 
 @runtime_checkable
@@ -265,7 +249,6 @@ class HasAssets(Protocol):
 
     def save_assets(self, folder: Path) -> None:
         """Write files into an empty folder; `BuildContext.assets` is that folder when the run is loaded."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +276,6 @@ class FitsTraining(Protocol):
 
     def fit(self, frames: TrainingFrames) -> None:
         """Store results in frozen weights or buffers, and the rest for `save_assets` to write."""
-        ...
 
 
 def last_real(states: Tensor, mask: Tensor) -> Tensor:

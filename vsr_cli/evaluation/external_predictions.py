@@ -2,8 +2,7 @@
 
     {"story": "812", "window": 0, "text": "…", "image": "images/812-0.png"}
 
-`window` is the index of the window's first frame in its story, from 0; `image` is a path beside the file. A file has
-texts, images or both, the same for every window.
+`window` is the index of its first frame in the story, from 0; `image` is a path beside the file. Either may be absent.
 """
 
 from __future__ import annotations
