@@ -66,10 +66,16 @@ def suggest_option(command: str, options: Sequence[str], option: str, value: str
         return _did_you_mean(get_close_matches(option, options, n=MOST, cutoff=LIKENESS))
     if command in DEVICELESS and OTHER_WORDS.get(word, word) in ("device", "cuda", "cpu"):
         return "it runs on the GPU where there is one; CUDA_VISIBLE_DEVICES= before the command hides that"
-    if found := _find_settings(SECTIONS_OF[command], word, value):
+    if found := _assignments(_program_fields(command), word, value):
         return _did_you_mean(found)
-    for other in ("prepare", "train", "predict"):
-        if command not in DEVICELESS and (found := _find_settings(SECTIONS_OF[other], word, value)):
+    others = () if command in DEVICELESS else ("prepare", "train", "predict")
+    for other in others:
+        if paths := [path for path in _program_fields(other) if path.rpartition(".")[2] == word]:
+            return f"it is an option of 'vsr {other}': --set {paths[0]}={value or 'VALUE'}"
+    if found := _find_settings(command, word, value):
+        return _did_you_mean(found)
+    for other in others:
+        if found := _find_settings(other, word, value):
             return f"it is an option of 'vsr {other}': {found[0]}"
     if within := [name for key, name in own.items() if word.endswith(f"_{key}")]:
         return _did_you_mean(within[:MOST])
@@ -77,7 +83,7 @@ def suggest_option(command: str, options: Sequence[str], option: str, value: str
         return _did_you_mean([own[near[0]]])
     keys = {path.rpartition(".")[2] for path in _fields(SECTIONS_OF[command])}
     if near := get_close_matches(word, keys, n=1, cutoff=LIKENESS):
-        return _did_you_mean(_find_settings(SECTIONS_OF[command], near[0], value))
+        return _did_you_mean(_find_settings(command, near[0], value))
     return None
 
 
@@ -136,13 +142,18 @@ def _did_you_mean(words: Sequence[str]) -> str | None:
     return f"did you mean {' or '.join(words)}?" if words else None
 
 
-def _find_settings(sections: Sequence[str], word: str, value: str | None) -> list[str]:
+def _program_fields(command: str) -> Fields:
+    """Return the settings of a command that are not those of components, for which plugins must be discovered."""
+    return _fields([section for section in SECTIONS_OF[command] if section not in KIND_OF])
+
+
+def _find_settings(command: str, word: str, value: str | None) -> list[str]:
     """Return assignments of the settings that a word names: by the key, its initials, or a value that it can have.
 
     The program's own settings come first; plugins are discovered only where none of these is meant.
     """
-    own = [section for section in sections if section not in KIND_OF]
-    return _assignments(_fields(own), word, value) or _assignments(_fields(sections), word, value)
+    own = _assignments(_program_fields(command), word, value)
+    return own or _assignments(_fields(SECTIONS_OF[command]), word, value)
 
 
 def _assignments(fields: Fields, word: str, value: str | None) -> list[str]:
