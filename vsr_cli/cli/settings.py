@@ -54,7 +54,8 @@ def open_with_options(
     except VsrError as error:
         mistakes = collect_errors(lambda: resolve(layers))
         raise VsrError(*(mistakes or error.lines), *others()) from error
-    base = decoding_layer(own_decoding(opened.config()), where=f"{opened.folder}/config.json")
+    where = f"{opened.folder}/config.json"
+    base = decoding_layer(own_decoding(opened.config(), where=where), where=where)
     return opened, resolve([base, *layers])
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..api import Decoding
 from ..errors import VsrError
 from ..plugin.kinds import MODEL_COMPONENTS
@@ -146,9 +148,16 @@ def resolve_evaluation(
     return [choice for choice in choices if choice], decoding
 
 
-def own_decoding(config: Mapping[str, Any]) -> Decoding:
-    """Return the decoding of a run's config.json, which commands use unless they are told otherwise."""
-    return Decoding.model_validate(config.get("decoding", {}))
+def own_decoding(config: Mapping[str, Any], *, where: str) -> Decoding:
+    """Return the decoding of a run's config.json, which commands use unless they are told otherwise.
+
+    Raises VsrError, beginning with `where`, if it is none.
+    """
+    try:
+        return Decoding.model_validate(config.get("decoding", {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise VsrError(f"{where}: decoding: {first['msg']}; restore the file, or train again") from error
 
 
 def decoding_layer(decoding: Decoding, *, where: str) -> Layer:

@@ -7,7 +7,7 @@ import pytest
 from vsr_cli.api import Decoding
 from vsr_cli.cli.settings import flag_layers, open_with_options
 from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.config.experiment import resolve_decoding, resolve_metrics
+from vsr_cli.config.experiment import own_decoding, resolve_decoding, resolve_metrics
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.discovery import registry
@@ -41,6 +41,11 @@ def test_options_of_a_command_lie_on_the_run_s_decoding(run, flag, assignments, 
     layers = [*flag_layers({"decoding.method": flag}), *parse_set(assignments)]
     _, decoding = open_with_options(run.folder, layers, lambda every: resolve_decoding(registry(), every))
     assert expected.items() <= decoding.facts().items()
+
+
+def test_a_damaged_decoding_of_a_run_is_one_line_that_names_the_file(run):
+    with pytest.raises(VsrError, match=r"run/config\.json: decoding: .*; restore the file, or train again"):
+        own_decoding({"decoding": {"method": "best"}}, where=f"{run.folder}/config.json")
 
 
 def test_an_option_of_the_run_s_method_is_refused_for_another(run):

@@ -50,7 +50,12 @@ def evaluation_folder(place: Path, split: str, decoding: Decoding, *, own: Decod
 
 def folder_of_run(run: Run, split: str, decoding: Decoding) -> Path:
     """Return where an evaluation of this run is stored."""
-    return evaluation_folder(run.folder, split, decoding, own=own_decoding(run.config()))
+    return evaluation_folder(run.folder, split, decoding, own=decoding_of(run))
+
+
+def decoding_of(run: Run) -> Decoding:
+    """Return a run's own decoding."""
+    return own_decoding(run.config(), where=f"{run.folder}/config.json")
 
 
 def run_evaluate(
@@ -67,7 +72,7 @@ def run_evaluate(
     What was stored before for the same weights, data and decoding is part of it. `decoding` is the run's own if it is
     None. Raises VsrError if another process writes the same evaluation.
     """
-    decoding = decoding or own_decoding(run.config())
+    decoding = decoding or decoding_of(run)
     folder = folder_of_run(run, split, decoding)
     with lock_evaluation(folder):
         return _evaluate(registry, run, data, split, metrics, decoding=decoding, folder=folder)
