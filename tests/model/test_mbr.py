@@ -28,7 +28,8 @@ def mbr(**options):
 
 
 def select(samples, context=(), **options):
-    return select_text(samples, list(context), mbr(**options), utilities=meteor_utilities)
+    sampled = [each if isinstance(each, tuple) else (each, True) for each in samples]
+    return select_text(sampled, list(context), mbr(**options), utilities=meteor_utilities)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,13 @@ def test_a_text_of_the_context_is_selected_only_if_it_is_allowed_or_nothing_else
     assert select(others, context) in others
 
 
+def test_a_text_that_has_not_ended_is_a_reference_but_selected_only_if_no_text_has_ended():
+    cut = [("a b c d e", False), ("a b c d", False)]
+    assert select([*cut, ("a b x", True), ("z", True)]) == "a b x"
+    assert select([*cut, ("a b x", True), ("z", True)], ["a b c d e"], context_candidates=True) == "a b c d e"
+    assert select(cut) in ("a b c d e", "a b c d")
+
+
 def test_the_utility_embedding_is_the_cosine_and_every_text_is_embedded_once():
     vectors = {"a": [1, 0], "b": [0.8, 0.6], "c": [0, 2], "d": [0, 5]}
     asked = []
@@ -114,7 +122,8 @@ def test_the_utility_embedding_is_the_cosine_and_every_text_is_embedded_once():
 
     # In the first story the means over the other samples are 0.6 for a, (0.8 + 0.6 + 0.8) / 3 for b and 0.2 for c.
     samples, contexts = [["a", "c", "b", "a"], ["a", "c"]], [[], ["d"]]
-    assert select_texts(samples, contexts, mbr(utility="embedding"), embed=embed) == ["b", "c"]
+    ended = [[(text, True) for text in story] for story in samples]
+    assert select_texts(ended, contexts, mbr(utility="embedding"), embed=embed) == ["b", "c"]
     assert sorted(asked) == ["a", "b", "c", "d"]
 
 

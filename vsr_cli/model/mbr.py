@@ -25,8 +25,12 @@ Utilities = Callable[[Sequence[str], Sequence[str]], NDArray[np.float64]]
 """Returns the utility (C, R) of each of C candidates if the next text is each of R references."""
 
 
+Sampled = tuple[str, bool]
+"""A text, and whether it has ended before the decoder's longest length."""
+
+
 def select_texts(
-    samples: Sequence[Sequence[str]],
+    samples: Sequence[Sequence[Sampled]],
     contexts: Sequence[Sequence[str]],
     decoding: Decoding,
     *,
@@ -38,7 +42,8 @@ def select_texts(
     """
     utilities: Utilities = meteor_utilities
     if decoding.utility == "embedding":
-        texts = list(dict.fromkeys(text for story in (*samples, *contexts) for text in story))
+        sampled = (text for story in samples for text, _ in story)
+        texts = list(dict.fromkeys([*sampled, *(text for story in contexts for text in story)]))
         utilities = partial(_cosines, dict(zip(texts, _unit(embed(texts)), strict=True)))
     return [
         select_text(sampled, context, decoding, utilities=utilities)
@@ -46,13 +51,15 @@ def select_texts(
     ]
 
 
-def select_text(samples: Sequence[str], context: Sequence[str], decoding: Decoding, *, utilities: Utilities) -> str:
+def select_text(sampled: Sequence[Sampled], context: Sequence[str], decoding: Decoding, *, utilities: Utilities) -> str:
     """Return the candidate with the highest mean utility over all references but itself; of equal ones the first.
 
     References are the samples, with weight 1, and the texts of the context, with weight `context_weight`. Candidates
-    are the samples that repeat no text of the context, or all samples if each of them does; with `context_candidates`,
-    all samples and then the texts of the context.
+    are the samples that have ended, if any has, and of these the ones that repeat no text of the context, if there are
+    such; with `context_candidates`, the samples that have ended and then the texts of the context.
     """
+    samples = [text for text, _ in sampled]
+    whole = [text for text, has_ended in sampled if has_ended] or samples
     weights = dict.fromkeys((*samples, *context), 0.0)  # of each distinct text as a reference
     own = dict.fromkeys(context, decoding.context_weight) | dict.fromkeys(samples, 1.0)  # the share of one occurrence
     for text in samples:
@@ -60,7 +67,9 @@ def select_text(samples: Sequence[str], context: Sequence[str], decoding: Decodi
     for text in context:
         weights[text] += decoding.context_weight
     references = [text for text, weight in weights.items() if weight]
-    candidates = list(weights) if decoding.context_candidates else _new_texts(samples, context)
+    candidates = list(dict.fromkeys([*whole, *context]))
+    if not decoding.context_candidates:
+        candidates = _new_texts(whole, context)
     total, expected = math.fsum(weights.values()), []
     for candidate, row in zip(candidates, utilities(candidates, references).tolist(), strict=True):
         shares = (weights[text] - own[text] * (text == candidate) for text in references)

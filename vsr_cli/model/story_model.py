@@ -153,13 +153,18 @@ class StoryModel(nn.Module):
     def _texts(self, narrative: Narrative, decoding: Decoding) -> list[str]:
         """Return B generated texts: by minimum Bayes risk decoding, those that are selected from samples."""
         if decoding.method != "mbr":
-            return self._generated(narrative, decoding)
-        samples = list(zip(*self._samples(narrative, sample_decodings(decoding)), strict=True))  # B tuples of S
+            return self._detokenized(self._generated(narrative, decoding))
+        eos = int(self.text_decoder.tokenize([""]).ids[0, 0])
+        samples = [
+            list(zip(self._detokenized(ids), (ids == eos).any(dim=1).tolist(), strict=True))
+            for ids in self._samples(narrative, sample_decodings(decoding))
+        ]  # S lists of B texts, each with whether it has ended
         embed = EmbeddingSpaces(self, narrative.summary.device).written
-        return select_texts(samples, self._context_texts(narrative), decoding, embed=embed)
+        stories = list(zip(*samples, strict=True))
+        return select_texts(stories, self._context_texts(narrative), decoding, embed=embed)
 
-    def _samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Iterator[list[str]]:
-        """Yield B texts for each decoding, generated together where the decoder can, up to `SAMPLES_TOGETHER`."""
+    def _samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Iterator[Tensor]:
+        """Yield ids (B, T) for each decoding, generated together where the decoder can, up to `SAMPLES_TOGETHER`."""
         decoder = self.text_decoder
         if not isinstance(decoder, GeneratesSamples):
             yield from (self._generated(narrative, each) for each in decodings)
@@ -168,12 +173,12 @@ class StoryModel(nn.Module):
             part = decodings[start : start + SAMPLES_TOGETHER]
             ids = decoder.generate_samples(narrative, part)  # (B, S, T)
             self._check("text_decoder", "generated samples", ids, (len(narrative.summary), len(part), None))
-            yield from (self._detokenized(each) for each in ids.unbind(1))
+            yield from ids.unbind(1)
 
-    def _generated(self, narrative: Narrative, decoding: Decoding) -> list[str]:
+    def _generated(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         ids = self.text_decoder.generate(narrative, decoding)
         self._check("text_decoder", "generated ids", ids, (len(narrative.summary), None))
-        return self._detokenized(ids)
+        return ids
 
     def _detokenized(self, ids: Tensor) -> list[str]:
         return expect_texts(self.names["text_decoder"], self.text_decoder.detokenize(ids), len(ids))
