@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -187,6 +188,17 @@ def test_generation_stops_once_every_text_has_eos(method):
     state, fixed = toy.stories(4)
     assert written(toy, state, fixed, length=30, method=method) == [[EOS]] * 4
     assert toy.steps < 6
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+@pytest.mark.parametrize("shared", ["pad", "bos"])
+def test_text_ends_where_eos_is_also_the_token_of_padding_or_of_the_beginning(method, shared):
+    vocabulary = replace(VOCABULARY, **{shared: EOS})
+    toy = Toy(9, eos=50.0)
+    state, fixed = toy.stories(2)
+    how = Decoding(method=method)
+    ids = write(toy, state, fixed=fixed, context=contexts(2), vocabulary=vocabulary, length=5, decoding=how)
+    assert ids[:, 0].tolist() == [EOS, EOS]
 
 
 def test_generation_without_allowed_tokens_ends_in_padding():
