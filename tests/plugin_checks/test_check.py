@@ -19,7 +19,7 @@ KEY = "cache_key changes with everything that frozen depends on"
 PADDING = "ignores padding"
 OBJECTIVE = "uses its objective in training only"
 FINDINGS = [
-    (broken.WiderFusion, SHAPES, "fusion 'widerfusion' of plugin broken .*: gives joined embeddings in the wrong"),
+    (broken.WiderFusion, SHAPES, "fusion 'widerfusion' of plugin broken .*: returns joined embeddings in the wrong"),
     (
         broken.ForgottenLayer,
         "gradients reach all trained parameters",
