@@ -380,3 +380,12 @@ def test_missing_training_data_is_an_error_that_names_data(run, tmp_path):
     with pytest.raises(VsrError, match="--data DIR"):
         data_of(moved, None)
     assert data_of(moved, tmp_path) == tmp_path
+
+
+def test_predictions_are_stored_as_written_and_normalized(model, prepared, monkeypatch):
+    written = "“Don’t go,” says Ana – the dogs’ friend."
+    monkeypatch.setattr(type(model.text_decoder), "detokenize", lambda self, ids: [written] * len(ids))
+    monkeypatch.setattr("vsr_cli.evaluation.predictions.shown_text", lambda decoder, text, context: text.strip())
+    for line in scored(model, prepared, "mse").predictions:
+        assert line["text"] == written
+        assert line["prediction"] == clean_text(written) != written

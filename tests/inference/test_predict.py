@@ -18,8 +18,9 @@ from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.data.images import fit_image
 from vsr_cli.errors import VsrError
 from vsr_cli.evaluation.normalize import clean_text
+from vsr_cli.evaluation.predictions import shown_text
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
-from vsr_cli.inference.predict import output_folders, predict_next, read_context, shown_text, write_prediction
+from vsr_cli.inference.predict import output_folders, predict_next, read_context, write_prediction
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 

@@ -172,4 +172,5 @@ def _joined_series(parts: Sequence[Predictions | Unavailable], order: NDArray[np
         return next(part for part in parts if isinstance(part, Unavailable))
     texts = [text for part in available for text in part.texts]
     # Without vectors: each model has spaces of its own, and these have been measured by now.
-    return Predictions(texts, JoinedRows([part.images for part in available])).take(order)
+    shown = [text for part in available for text in part.shown or ()]
+    return Predictions(texts, JoinedRows([part.images for part in available]), shown=shown or None).take(order)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Decoding, Mention, NextQuery, Sample
+from ..api import Decoding, Mention, NextQuery, Sample, TextDecoder
 from ..data.batches import Contexts
 from ..data.cache.extraction import BATCH, to_array
 from ..data.prepared import Prepared
@@ -22,7 +22,7 @@ from ..model.embedding_spaces import Vectors
 from ..model.story_model import StoryModel
 from ..progress import progress
 from ..system_errors import SCRATCH
-from .normalize import clean_text
+from .normalize import clean_text, without_tags
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Predictions:
     text: Vectors | None = None
     queries: Queries | None = None
     """Of a model that has learned to rank candidates."""
+    shown: Sequence[str] | None = None
+    """The texts as the model wrote them, for people; None of baselines, which are only scored."""
 
     def take(self, rows: NDArray[np.int64]) -> Predictions:
         """Return, for each of `rows`, what is predicted for that window."""
@@ -64,6 +66,7 @@ class Predictions:
             None if self.visual is None else self.visual[rows],
             None if self.text is None else self.text[rows],
             None if self.queries is None else self.queries.take(rows),
+            None if self.shown is None else [self.shown[row] for row in rows.tolist()],
         )
 
 
@@ -148,22 +151,39 @@ def predict_all(
     The images are in a temporary file without a name, because those of a large split may not fit in memory.
     """
     texts: list[str] = []
+    shown: list[str] = []
     queries: list[NextQuery] = []
     images: NDArray[np.uint8] | None = None
     with progress() as bar:
         task = bar.add_task(description, total=len(contexts))
         for start in range(0, len(contexts), BATCH):
             indices = np.arange(start, min(start + BATCH, len(contexts)))
-            prediction = model.predict(contexts.batch(indices), decoding)
+            context = contexts.batch(indices)
+            prediction = model.predict(context, decoding)
             queries += [prediction.next] if prediction.next else []
             texts += [normalize(text) for text in prediction.texts]
+            pairs = zip(prediction.texts, context.texts, strict=True)
+            shown += [shown_text(model.text_decoder, text, story) for text, story in pairs]
             generated = to_bytes(prediction.images)
             if images is None:
                 images = _temporary_array((len(contexts), *generated.shape[1:]))
             images[indices] = generated
             bar.advance(task, len(indices))
     assert images is not None, "a split without windows is not predicted"
-    return Predictions(texts, ArrayRows(images), queries=_join_queries(queries) if queries else None)
+    joined = _join_queries(queries) if queries else None
+    return Predictions(texts, ArrayRows(images), queries=joined, shown=shown)
+
+
+def shown_text(decoder: TextDecoder, text: str, context: Sequence[str]) -> str:
+    """Return a generated text as the decoder wrote it, without tags.
+
+    Where the decoder's tokens lose the case or spacing of the context's texts, it is normalized, which removes the
+    spaces that such tokens leave around punctuation.
+    """
+    ids = torch.from_numpy(decoder.tokenize(context).ids)
+    pairs = zip(context, decoder.detokenize(ids), strict=True)
+    lossless = all(" ".join(true.split()).startswith(" ".join(back.split())) for true, back in pairs)
+    return without_tags(text).strip() if lossless else clean_text(text)
 
 
 def _join_queries(batches: Sequence[NextQuery]) -> Queries:

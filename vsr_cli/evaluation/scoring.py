@@ -210,6 +210,7 @@ def prediction_lines(task: Task, predictions: Predictions, statistics: Statistic
             "story": story,
             "start": start,
             "context": list(range(start + 1, start + windows.text_rows.shape[1])),
+            "text": predictions.texts[row] if predictions.shown is None else predictions.shown[row],
             "prediction": predictions.texts[row],
             "reference": task.references.texts[row],
             "scores": {name: values[row] for name, values in scores.items()},

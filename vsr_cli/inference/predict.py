@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..api import Decoding, Frame, Story, TextDecoder, copied_share, is_blank
+from ..api import Decoding, Frame, Story, copied_share, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.cache.extraction import Features
@@ -22,8 +22,8 @@ from ..data.shards import ArrayRows
 from ..data.windows import repeat_last
 from ..errors import VsrError
 from ..evaluation.copying import OVERLAP, REPEATS, RUN, repeated_text
-from ..evaluation.normalize import clean_text, without_tags
-from ..evaluation.predictions import to_bytes
+from ..evaluation.normalize import clean_text
+from ..evaluation.predictions import shown_text, to_bytes
 from ..files.atomic import file_name, write_json
 from ..model.story_model import StoryModel
 from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image
@@ -121,18 +121,6 @@ def predict_next(
     prediction = model.predict(contexts.batch(np.zeros(1, dtype=np.int64)), decoding)
     image = Image.fromarray(to_bytes(prediction.images)[0])
     return NextFrame(story.id, context, shown_text(model.text_decoder, prediction.texts[0], texts), image, resize)
-
-
-def shown_text(decoder: TextDecoder, text: str, context: Sequence[str]) -> str:
-    """Return a generated text as the decoder wrote it, without tags.
-
-    Where the decoder's tokens lose the case or spacing of the context's texts, it is normalized, which removes the
-    spaces that such tokens leave around punctuation.
-    """
-    ids = torch.from_numpy(decoder.tokenize(context).ids)
-    pairs = zip(context, decoder.detokenize(ids), strict=True)
-    lossless = all(" ".join(true.split()).startswith(" ".join(back.split())) for true, back in pairs)
-    return without_tags(text).strip() if lossless else clean_text(text)
 
 
 def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:

@@ -162,7 +162,7 @@ def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
     rows = []
     count = len(evaluation.windows)
     for index in np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist():
-        text, image = evaluation.predictions[index]["prediction"], evaluation.images.gather(np.array([index]))[0]
+        text, image = evaluation.predictions[index]["text"], evaluation.images.gather(np.array([index]))[0]
         image_rows = evaluation.windows.image_rows[index]
         images = list(map(shown, prepared.frames.images.gather(image_rows), image_rows))
         captions = [prepared.frames.texts[row] for row in evaluation.windows.text_rows[index]]
