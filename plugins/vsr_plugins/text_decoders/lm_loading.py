@@ -16,6 +16,7 @@ from vsr_cli.api import (
     Requirement,
     Vocabulary,
     VsrError,
+    missing_file,
     missing_model,
     missing_package,
     one_line,
@@ -63,8 +64,9 @@ def requirements(options: LmOptions) -> list[Requirement]:
 
 
 def _missing_files(options: LmOptions) -> list[Requirement]:
-    if gguf_file(options.model):
-        return missing_package("gguf", extra="gguf")
+    if file := gguf_file(options.model):
+        remedy = "name another by --set text_decoder.model=FILE"
+        return [*missing_file(file, what="the GGUF file", remedy=remedy), *missing_package("gguf", extra="gguf")]
     files = ["config", "tokenizer", *(["weights"] if options.weights == "pretrained" else [])]
     return missing_model(options.model, option="text_decoder.model", files=files)
 

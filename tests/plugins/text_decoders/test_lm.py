@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_plugins.text_decoders.lm_loading import gguf_file
+from vsr_plugins.text_decoders import LmOptions
+from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 
 from .decoders import EOS, WORDS, make_decoder, random_narrative, rows_of, write_language_model
 
@@ -236,3 +237,9 @@ def test_a_gguf_file_is_named_by_itself_or_is_the_only_one_of_a_folder(tmp_path)
     (tmp_path / "b.gguf").unlink()
     (tmp_path / "config.json").touch()
     assert gguf_file(str(tmp_path)) is None
+
+
+def test_a_gguf_file_that_does_not_exist_is_a_missing_requirement(tmp_path):
+    options = LmOptions(model=str(tmp_path / "a.gguf"), trained="none")
+    (missing,) = requirements(options)
+    assert (missing.what, missing.problem) == (f"the GGUF file {tmp_path}/a.gguf", "there is no such file")
