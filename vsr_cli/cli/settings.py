@@ -10,6 +10,7 @@ from ..console import warn
 from ..errors import VsrError, collect_errors
 
 if TYPE_CHECKING:
+    from ..api import Decoding
     from ..config.experiment import TrainConfig
     from ..config.resolve import Choice, Layer
     from ..plugin.registry import Registry
@@ -46,7 +47,7 @@ def open_with_options(
     Raises VsrError with all mistakes in the options; or if there is no such run. Without a run, `others` searches for
     further mistakes.
     """
-    from ..config.experiment import decoding_layer, own_decoding
+    from ..config.experiment import decoding_layer
     from ..runs.opening import open_run
 
     try:
@@ -54,9 +55,15 @@ def open_with_options(
     except VsrError as error:
         mistakes = collect_errors(lambda: resolve(layers))
         raise VsrError(*(mistakes or error.lines), *others()) from error
-    where = f"{opened.folder}/config.json"
-    base = decoding_layer(own_decoding(opened.config(), where=where), where=where)
+    base = decoding_layer(decoding_of(opened), where=f"{opened.folder}/config.json")
     return opened, resolve([base, *layers])
+
+
+def decoding_of(run: Run) -> Decoding:
+    """Return a run's own decoding. Raises VsrError if its configuration is damaged there."""
+    from ..config.experiment import own_decoding
+
+    return own_decoding(run.config(), where=f"{run.folder}/config.json")
 
 
 def load_registry() -> Registry:

@@ -45,7 +45,7 @@ class TrainConfig:
     objective: ObjectiveOptions
     training: TrainingOptions
     decoding: Decoding
-    """How `vsr evaluate` and `vsr predict` generate texts, unless they are told otherwise."""
+    """How `vsr evaluate` and `vsr predict` generate texts, unless an option overrides it."""
 
     def record(self) -> dict[str, Any]:
         """Return the whole of it as a run folder's config.json has it."""
@@ -149,7 +149,7 @@ def resolve_evaluation(
 
 
 def own_decoding(config: Mapping[str, Any], *, where: str) -> Decoding:
-    """Return the decoding of a run's config.json, which commands use unless they are told otherwise.
+    """Return the decoding of a run's config.json, which commands use unless an option overrides it.
 
     Raises VsrError, beginning with `where`, if it is none.
     """

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, VsrError
 from vsr_cli.api.generation import write, write_samples
-from vsr_cli.api.text_loss import PLAIN, at_least_single, head_cross_entropy, sliced_loss
+from vsr_cli.api.text_loss import at_least_single, head_cross_entropy, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import LmOptions
@@ -69,7 +69,7 @@ class LmDecoder(TokenDecoder):
         with torch.no_grad():
             separator = torch.tensor(loaded.separator)
             self.start = nn.Parameter(
-                torch.stack(self.language.entered([separator]))[0].mean(dim=0),
+                self.language.entered([separator])[0].mean(dim=0),
                 requires_grad=bool(self.image_tokens + self.prefix),
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)
@@ -152,7 +152,7 @@ class LmDecoder(TokenDecoder):
             ids,
             mask,
             size=self.language.embeddings.num_embeddings,
-            objective=objective if self.training else PLAIN,
+            objective=objective,
         )
 
     @torch.no_grad()

@@ -112,7 +112,7 @@ def load(options: LmOptions) -> Loaded:
                     output_loading_info=True,
                     **extra,
                 )
-                model, lacking = loaded[0], sorted(loaded[1]["missing_keys"])
+                model, lacking = loaded[0], loaded[1]["missing_keys"]
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
             if file and hasattr(model.config, "quantization_config"):
                 del model.config.quantization_config  # the weights have been dequantized

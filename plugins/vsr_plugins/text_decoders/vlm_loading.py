@@ -16,6 +16,7 @@ from vsr_cli.api import (
     one_line,
     quiet,
     refuse_foreign_code,
+    refuse_missing_tensors,
 )
 
 from . import VlmOptions
@@ -57,7 +58,7 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
                     trust_remote_code=False,
                     output_loading_info=True,
                 )
-                model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
+                model, missing = loaded[0], loaded[1]["missing_keys"]
             processor = _processor(options.model)
         except UNLOADABLE as error:
             raise VsrError(
@@ -65,11 +66,7 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
                 "vision-language model in safetensors and its processor by --set text_decoder.model=FOLDER, or set "
                 "HF_HOME to a cache that holds it"
             ) from error
-    if missing:
-        raise VsrError(
-            f"text decoder vlm: {options.model} lacks {len(missing)} tensors, such as {missing[0]}; "
-            f"choose a complete model by --set text_decoder.model=FOLDER"
-        )
+    refuse_missing_tensors("text decoder vlm", options.model, missing, option="text_decoder.model")
     _resize_images(processor.image_processor, options, image_size=image_size)
     return model, processor
 

@@ -10,24 +10,16 @@ from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 
-from .decoders import EOS, WORDS, make_decoder, random_narrative, rows_of, write_language_model
+from .decoders import EOS, WORDS, make_decoder, random_narrative, rows_of
 
 torch.set_num_threads(1)
 WORD = {word: index for index, word in enumerate(WORDS)}
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    for architecture in ("gpt2", "llama"):
-        write_language_model(folder / architecture, architecture)
-    return folder
-
-
 @pytest.fixture
-def make(models):
+def make(language_models):
     def build(which="lm frozen", **options):
-        return make_decoder(which, model=models, **{"context_length": 12, **options}).eval()
+        return make_decoder(which, model=language_models, **{"context_length": 12, **options}).eval()
 
     return build
 
@@ -164,8 +156,10 @@ def test_a_share_of_the_batch_is_read_in_training(make):
     assert found == {round(each, 4) for each in alone}
 
 
-def test_a_prompt_is_put_into_the_chat_template_and_text_of_a_story_is_never_a_special_token(make, models, tmp_path):
-    folder = shutil.copytree(models / "gpt2", tmp_path / "gpt2")
+def test_a_prompt_is_put_into_the_chat_template_and_story_text_is_never_a_special_token(
+    make, language_models, tmp_path
+):
+    folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     template = (
         "{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}{% if add_generation_prompt %} and{% endif %}"
     )
@@ -188,13 +182,13 @@ def test_a_prompt_is_put_into_the_chat_template_and_text_of_a_story_is_never_a_s
         ({"which": "lm gpt2 divided"}, "does not accept vectors among tokens"),
     ],
 )
-def test_what_a_model_cannot_do_is_one_line(make, models, tmp_path, options, reason):
+def test_what_a_model_cannot_do_is_one_line(make, language_models, tmp_path, options, reason):
     which = options.pop("which", "lm frozen")
     if which == "lm gpt2 divided":
-        shutil.copytree(models / "gpt2", tmp_path / "llama")
-        models, which = tmp_path, "lm divided"
+        shutil.copytree(language_models / "gpt2", tmp_path / "llama")
+        language_models, which = tmp_path, "lm divided"
     with pytest.raises(VsrError, match=reason) as error:
-        make_decoder(which, model=models, **{"context_length": 12, **options})
+        make_decoder(which, model=language_models, **{"context_length": 12, **options})
     assert "\n" not in str(error.value)
     assert "text_decoder." in str(error.value)
 
@@ -220,8 +214,8 @@ def damage(folder, how):
 
 
 @pytest.mark.parametrize("how", ["no tokenizer", "no eos", "another tokenizer", "bad template", "GGUF of nothing"])
-def test_a_model_that_cannot_be_used_is_one_line_that_names_it(models, tmp_path, how):
-    folder = shutil.copytree(models / "gpt2", tmp_path / "gpt2")
+def test_a_model_that_cannot_be_used_is_one_line_that_names_it(language_models, tmp_path, how):
+    folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     damage(folder, how)
     with pytest.raises(VsrError, match=str(folder)) as error:
         make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)

@@ -18,24 +18,15 @@ from .decoders import (
     random_narrative,
     rows_of,
     targets,
-    write_language_model,
 )
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
 
-@pytest.fixture(scope="module")
-def language_model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    for architecture in ("gpt2", "llama"):
-        write_language_model(folder / architecture, architecture)
-    return folder
-
-
 @pytest.fixture
-def make(language_model):
+def make(language_models):
     """Build a decoder: make("pointer-generator", length=5)."""
-    return partial(make_decoder, model=language_model)
+    return partial(make_decoder, model=language_models)
 
 
 def badness(model, narrative, text):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...api import Decoding
-from ...config.experiment import own_decoding
 from ...config.resolve import Choice
 from ...config.schema import FeatureOptions
 from ...console import warn
@@ -19,6 +18,7 @@ from ...errors import VsrError
 from ...plugin.registry import Registry
 from ...runs.results import evaluations_of, lock_evaluation
 from ...runs.run import Run
+from ..settings import decoding_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,11 +51,6 @@ def evaluation_folder(place: Path, split: str, decoding: Decoding, *, own: Decod
 def folder_of_run(run: Run, split: str, decoding: Decoding) -> Path:
     """Return where an evaluation of this run is stored."""
     return evaluation_folder(run.folder, split, decoding, own=decoding_of(run))
-
-
-def decoding_of(run: Run) -> Decoding:
-    """Return a run's own decoding."""
-    return own_decoding(run.config(), where=f"{run.folder}/config.json")
 
 
 def run_evaluate(
