@@ -42,7 +42,7 @@ def test_default_decoding_is_greedy_and_drops_unused_options():
         (["decoding.method=mbr", "decoding.beams=4"], "mbr decoding does not use it"),
         (["decoding.method=mbr", "decoding.samples=1"], "greater than or equal to 2"),
         (["decoding.method=mbr", "decoding.samples=1001"], "less than or equal to 1000"),
-        (["decoding.method=mbr", "decoding.utility=bleu"], "'meteor' or 'embedding'"),
+        (["decoding.method=mbr", "decoding.utility=bleu"], "'meteor', 'embedding' or 'both'"),
         (["temporal.layers=2"], "section 'temporal': this command does not use it; it uses: decoding"),
     ],
 )  # fmt: skip

@@ -65,7 +65,7 @@ def test_presets(shown):
 @pytest.mark.parametrize("kind", ["metric", "text-encoder"])
 def test_plugins_list_and_show(shown, kind):
     from vsr_cli.cli.plugins.list import plugins_list
-    from vsr_cli.cli.plugins.show import option_place, plugins_show
+    from vsr_cli.cli.plugins.show import plugins_show
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.plugin.kinds import kind_of_word
 
@@ -75,7 +75,7 @@ def test_plugins_list_and_show(shown, kind):
         entry = registry().find(kind_of_word(kind).section, name)
         lines = shown(plugins_show, name, wide=(name, "from "))
         options = entry.component.options.model_fields
-        assert [option for option in options if not holds(lines, option_place(entry, option))] == []
+        assert [option for option in options if not holds(lines, option)] == []
         for field in options.values():
             if isinstance(field.default, int | float) and not isinstance(field.default, bool):
                 assert str(field.default) in words(lines)

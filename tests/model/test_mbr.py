@@ -127,6 +127,27 @@ def test_the_utility_embedding_is_the_cosine_and_every_text_is_embedded_once():
     assert sorted(asked) == ["a", "b", "c", "d"]
 
 
+def test_the_utility_both_weighs_words_and_meanings_alike():
+    # By words "a b" is nearest to the others, by vectors "c".
+    vectors = {"a b": [1, 0], "a d": [0, 1], "c": [0.8, 0.6], "b e": [1, 0]}
+    samples = [[(text, True) for text in vectors]]
+
+    def select(utility):
+        return select_texts(
+            samples,
+            [[]],
+            mbr(utility=utility),
+            embed=lambda texts: np.array([vectors[text] for text in texts], dtype=np.float32),
+        )
+
+    words = meteor_utilities(list(vectors), list(vectors))
+    cosines = np.array(list(vectors.values())) @ np.array(list(vectors.values())).T
+    both = (words + cosines) / 2
+    np.fill_diagonal(both, 0)
+    assert (select("meteor"), select("embedding")) == (["a b"], ["c"])
+    assert select("both") == [list(vectors)[both.sum(axis=1).argmax()]]
+
+
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
@@ -154,7 +175,7 @@ def context(model):
     )
 
 
-@pytest.mark.parametrize("utility", ["meteor", "embedding"])
+@pytest.mark.parametrize("utility", ["meteor", "embedding", "both"])
 def test_a_prediction_is_one_of_the_samples_and_the_same_alone_and_in_a_batch(model, context, utility):
     how = mbr(samples=5, utility=utility, seed=3)
     texts = model.predict(context, how).texts

@@ -54,8 +54,9 @@ class Decoding(Options):
     )
     seed: RandomSeed = Field(0, description="sample, mbr: random seed")
     samples: int = Field(8, ge=2, le=1000, description="mbr: number of sampled texts")
-    utility: Literal["meteor", "embedding"] = Field(
-        "meteor", description="mbr: similarity of two texts: METEOR of words, or cosine in the run's text space"
+    utility: Literal["meteor", "embedding", "both"] = Field(
+        "meteor",
+        description="mbr: similarity of two texts: METEOR of words, cosine in the run's text space, or their mean",
     )
     context_weight: float = Field(
         1.0, ge=0, le=1000, description="mbr: weight of each context text as a reference; a sample has weight 1"

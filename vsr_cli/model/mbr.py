@@ -38,13 +38,14 @@ def select_texts(
 ) -> list[str]:
     """Select one text for each of B stories from its samples and the texts of its context, B lists each.
 
-    `embed` returns the vectors (n, d) of n texts; it is called for the utility `embedding` only.
+    `embed` returns the vectors (n, d) of n texts; it is not called for the utility `meteor`.
     """
     utilities: Utilities = meteor_utilities
-    if decoding.utility == "embedding":
+    if decoding.utility != "meteor":
         sampled = (text for story in samples for text, _ in story)
         texts = list(dict.fromkeys([*sampled, *(text for story in contexts for text in story)]))
-        utilities = partial(_cosines, dict(zip(texts, _unit(embed(texts)), strict=True)))
+        cosines: Utilities = partial(_cosines, dict(zip(texts, _unit(embed(texts)), strict=True)))
+        utilities = cosines if decoding.utility == "embedding" else partial(_mean, meteor_utilities, cosines)
     return [
         select_text(sampled, context, decoding, utilities=utilities)
         for sampled, context in zip(samples, contexts, strict=True)
@@ -137,6 +138,13 @@ def _cosines(
     one, two = (np.stack([vectors[text] for text in texts]) for texts in (candidates, references))
     cosines: NDArray[np.float64] = one @ two.T
     return cosines
+
+
+def _mean(
+    one: Utilities, other: Utilities, candidates: Sequence[str], references: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return the mean (C, R) of two utilities."""
+    return (one(candidates, references) + other(candidates, references)) / 2
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from ..data.images import unfit_image
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..errors import VsrError
-from ..evaluation.normalize import clean_text
+from ..evaluation.normalize import without_tags
 from ..progress import progress
 from ..runs.results import Evaluated
 
@@ -83,9 +83,9 @@ def _is_number(value: float | None) -> bool:
 def _board(
     evaluated: Evaluated, number: int, prediction: Mapping[str, Any], windows: Windows, images: _Images
 ) -> dict[str, Any]:
-    texts = [clean_text(images.prepared.frames.texts[row]) for row in windows.text_rows[number].tolist()]
+    texts = [without_tags(images.prepared.frames.texts[row]).strip() for row in windows.text_rows[number].tolist()]
     shown = [images.stored(row) for row in windows.image_rows[number].tolist()]
-    predicted, truth = prediction["prediction"], prediction["reference"]
+    predicted, truth = prediction.get("text", prediction["prediction"]), texts[-1]
     return {
         "story": prediction["story"],
         "start": prediction["start"],

@@ -1,10 +1,10 @@
 """Text decoder `lm`: a causal language model of transformers that reads the story and continues it.
 
-Its input is the context, frame after frame: the frame's text in the model's own tokens, vectors of the frame's image,
-and a separator; then vectors of the temporal model's summary, after which it generates the next text. Vectors are
-projections of the encoders' embeddings, as in LLaVA (Liu et al. 2023, "Visual Instruction Tuning") and ClipCap (Mokady
-et al. 2021). The image follows its text, so that every text of the context is predicted from the same kind of input as
-the target, and can be learned with it.
+Its input is the context, frame after frame: the frame's text in the model's own tokens, a separator, and vectors of the
+frame's image; then vectors of the temporal model's summary, after which it generates the next text and a separator.
+Vectors are projections of the encoders' embeddings, as in LLaVA (Liu et al. 2023, "Visual Instruction Tuning") and
+ClipCap (Mokady et al. 2021). The image follows its text, so that every text of the context, and its end, is predicted
+from the same kind of input as the target, and can be learned with it.
 
 Shapes: B stories, K context frames, D width of the story model, T tokens of a target, E width of the language model,
 M = K * image_tokens + prefix vectors of a story.
@@ -12,6 +12,7 @@ M = K * image_tokens + prefix vectors of a story.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, VsrError
+from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, VsrError
 from vsr_cli.api.generation import write, write_samples
 from vsr_cli.api.text_loss import at_least_single, head_cross_entropy, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
@@ -33,6 +34,7 @@ from .lora import add_lora
 NEAR = 0.1
 """How far a vector is from the separator's embedding at first, as a share of the embeddings' standard deviation."""
 MEBIBYTE = 2**20
+EMPTY_LINES = re.compile(r"\s*\n\s*\n\s*")
 
 
 class LmDecoder(TokenDecoder):
@@ -67,9 +69,9 @@ class LmDecoder(TokenDecoder):
         self.images = self._projection(width, self.image_tokens)
         self.summary = self._projection(width, self.prefix)
         with torch.no_grad():
-            separator = torch.tensor(loaded.separator)
+            separator = torch.tensor([loaded.separator])
             self.start = nn.Parameter(
-                self.language.entered([separator])[0].mean(dim=0),
+                self.language.entered([separator])[0][0],
                 requires_grad=bool(self.image_tokens + self.prefix),
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)
@@ -88,7 +90,7 @@ class LmDecoder(TokenDecoder):
 
     def _check_length(self, frames: int) -> None:
         """Raise VsrError if the longest input has more positions than the model."""
-        fixed = len(self.loaded.before) + len(self.loaded.after) + frames * len(self.loaded.separator)
+        fixed = len(self.loaded.before) + len(self.loaded.after) + frames
         wanted = fixed + frames * self.image_tokens + self.prefix + self.options.context_length + self.length
         known = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
         if known is not None and wanted > known:
@@ -218,17 +220,25 @@ class LmDecoder(TokenDecoder):
                 budget -= len(tokens)
             row, texts = list(loaded.before), list[int]()
             for frame, tokens in reversed(pages):
-                texts += range(len(row), len(row) + len(tokens))
-                row += tokens
+                texts += range(len(row), len(row) + len(tokens) + 1)
+                row += [*tokens, loaded.separator]
                 row += [-1 - frame * self.image_tokens - index for index in range(self.image_tokens)]
-                row += loaded.separator
             row += loaded.after
             row += [-1 - len(real[story]) * self.image_tokens - index for index in range(self.prefix)]
             rows.append((row, [position for position in texts if position]))
         return rows
 
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Return target ids and mask (N, T), with a final separator unless the text is truncated."""
+        return super().tokenize([_without_empty_lines(text) for text in texts])
+
     def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple(self.vocabulary.encode_text(text))
+        return tuple(self.vocabulary.encode_text(_without_empty_lines(text)))
+
+
+def _without_empty_lines(text: str) -> str:
+    """Return a text without empty lines, as they separate texts; the line breaks of a verse stay."""
+    return EMPTY_LINES.sub("\n", text)
 
 
 def build(options: LmOptions, context: BuildContext) -> LmDecoder:

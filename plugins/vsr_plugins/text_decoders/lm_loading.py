@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,8 @@ UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, Safetens
 """Errors of the libraries for a missing, broken or unknown model, or without a network."""
 TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens.json"
-SEPARATOR = "\n\n"
-"""Stands between the pages of a story."""
+SEPARATORS = ("\n\n", "\n")
+"""The first of these that is one token stands after each page of a story."""
 MARK = "\u241e"
 """Stands for the story in a rendered chat template; no text holds it."""
 
@@ -53,8 +53,8 @@ class Loaded:
     """Tokens before the first page: what the tokenizer puts before every text, the prompt, the chat template."""
     after: Sequence[int]
     """Tokens after the last page: the chat template's."""
-    separator: Sequence[int]
-    """Tokens after each page."""
+    separator: int
+    """The token after the text of each page. Without a chat template it is the vocabulary's eos."""
 
 
 def requirements(options: LmOptions) -> list[Requirement]:
@@ -130,7 +130,9 @@ def load(options: LmOptions) -> Loaded:
             "folder whose tokenizer belongs to its model by --set text_decoder.model=FOLDER"
         )
     before, after = _around(tokenizer, options.prompt, name)
-    separator = vocabulary.encode_text(SEPARATOR) or [vocabulary.eos]
+    separator = next((ids[0] for ids in map(vocabulary.encode_text, SEPARATORS) if len(ids) == 1), vocabulary.eos)
+    if not after:  # a text ends as the texts before it do, and as a paragraph does in what the model has read
+        vocabulary = replace(vocabulary, eos=separator)
     return Loaded(
         model=model,
         vocabulary=vocabulary,
@@ -146,8 +148,8 @@ def _around(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int
     """Return the tokens before and after the story: those of the chat template, if there is one and a prompt."""
     if not (prompt and tokenizer.chat_template):
         first = _first(tokenizer)
-        return first + tokenizer.encode(prompt + SEPARATOR, add_special_tokens=False) if prompt else first, []
-    message = {"role": "user", "content": f"{prompt}{SEPARATOR}{MARK}"}
+        return first + tokenizer.encode(prompt + SEPARATORS[0], add_special_tokens=False) if prompt else first, []
+    message = {"role": "user", "content": f"{prompt}{SEPARATORS[0]}{MARK}"}
     try:
         text: str = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         halves = text.split(MARK)
@@ -216,6 +218,6 @@ def write_assets(folder: Path, loaded: Loaded) -> None:
         "eos": vocabulary.eos,
         "before": list(loaded.before),
         "after": list(loaded.after),
-        "separator": list(loaded.separator),
+        "separator": loaded.separator,
     }
     (folder / SPECIAL_TOKENS).write_text(json.dumps(tokens) + "\n", encoding="utf-8")

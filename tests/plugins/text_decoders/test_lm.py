@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions
@@ -47,21 +48,38 @@ def loss(model, narrative, text="Mara waits ."):
 STORY = ("Mara opens", "the box", "Mara", "waits .")
 
 
-def test_a_row_holds_each_text_then_its_image_then_a_separator_and_the_summary_last(make):
+def test_a_row_holds_each_text_then_a_separator_then_its_image_and_the_summary_last(make):
     model = make(image_tokens=2, prefix=1)
     ((row, texts),) = model._contexts(telling(STORY), [0])
-    end = model.loaded.separator
-    expected = [WORD["Mara"], WORD["opens"], -1, -2, *end, WORD["the"], WORD["box"], -3, -4, *end]
-    expected += [WORD["Mara"], -5, -6, *end, WORD["waits"], WORD["."], -7, -8, *end, -9]
+    expected = [WORD["Mara"], WORD["opens"], EOS, -1, -2, WORD["the"], WORD["box"], EOS, -3, -4]
+    expected += [WORD["Mara"], EOS, -5, -6, WORD["waits"], WORD["."], EOS, -7, -8, -9]
     assert row == expected
-    assert [row[position] for position in texts] == [token for token in row[1:] if token > 3]
+    assert [row[position] for position in texts] == [token for token in row[1:] if token >= 0]
+
+
+def test_the_token_of_an_empty_line_ends_every_text_unless_a_chat_template_has_another_end(language_models, tmp_path):
+    folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    tokenizer.model = models.WordLevel({word: i for i, word in enumerate([*WORDS[:-1], "\n\n"])}, unk_token="[UNK]")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    plain = make_decoder("lm frozen", model=tmp_path, context_length=12)
+    assert plain.loaded.separator == plain.vocabulary.eos == len(WORDS) - 1
+    assert plain.tokenize(["Mara waits"]).ids[0, :3].tolist() == [WORD["Mara"], WORD["waits"], len(WORDS) - 1]
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}")
+    chat = make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
+    assert (chat.loaded.separator, chat.vocabulary.eos) == (len(WORDS) - 1, EOS)
+
+
+def test_empty_lines_of_a_text_do_not_end_it(make):
+    model = make()
+    assert model.tokenize(["Mara\n \nwaits\n."]).ids.tolist() == model.tokenize(["Mara waits ."]).ids.tolist()
 
 
 def test_the_oldest_tokens_are_left_out_of_a_context_that_is_too_long(make):
     model = make(image_tokens=1, prefix=0, context_length=4)
     ((row, _),) = model._contexts(telling(STORY), [0])
-    end = model.loaded.separator
-    assert row == [WORD["box"], -2, *end, WORD["Mara"], -3, *end, WORD["waits"], WORD["."], -4, *end]
+    assert row == [WORD["box"], EOS, -2, WORD["Mara"], EOS, -3, WORD["waits"], WORD["."], EOS, -4]
 
 
 def test_repeated_frames_are_not_read(make):
@@ -168,7 +186,7 @@ def test_a_prompt_is_put_into_the_chat_template_and_story_text_is_never_a_specia
     assert list(model.loaded.before) == [WORD["[CLS]"], WORD["Mara"], WORD["waits"]]
     assert list(model.loaded.after) == [EOS, WORD["and"]]
     ((row, _),) = model._contexts(telling(("[SEP]", *STORY[1:])), [0])
-    assert row.count(EOS) == 1 + 4 * list(model.loaded.separator).count(EOS)
+    assert row.count(EOS) == 1 + 4
     model.save_assets(tmp_path)
     again = make_decoder("lm frozen", assets=tmp_path, prompt="Mara waits", context_length=12)
     assert again.loaded.before == model.loaded.before

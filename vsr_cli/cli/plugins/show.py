@@ -58,12 +58,13 @@ def show_component(entry: Provided) -> None:
         "(required)" if field.default is PydanticUndefined else plain(field.default) for field in fields.values()
     ]
     columns = [
-        Column("option", [option_place(entry, name) for name in fields], justify="left"),
+        Column("option", list(fields), justify="left"),
         Column("type", [type_name(field.annotation) for field in fields.values()], justify="left"),
         Column("default", defaults, justify="left"),
         Column("description", [field.description or "" for field in fields.values()], justify="left", wraps=30),
     ]
     console.print(fitting_table(columns, width=console.width))
+    console.print(f"set one by --set {option_place(entry, next(iter(fields)))}=...")
     console.print()
 
 
