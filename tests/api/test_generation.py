@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,9 @@ torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it 
 
 PAD, BOS, EOS = 0, 1, 2
 HIDDEN = 4
-VOCABULARY = Vocabulary(tokenizer=None, pad=PAD, bos=BOS, eos=EOS)
+SPECIAL = ["[PAD]", "[CLS]", "[SEP]"]
+TOKENIZER = Tokenizer(models.WordLevel({name: index for index, name in enumerate(SPECIAL)}, unk_token="[PAD]"))
+VOCABULARY = Vocabulary(tokenizer=TOKENIZER, pad=PAD, bos=BOS, eos=EOS)
 
 
 class Toy:
@@ -188,6 +191,19 @@ def test_generation_stops_once_every_text_has_eos(method):
     state, fixed = toy.stories(4)
     assert written(toy, state, fixed, length=30, method=method) == [[EOS]] * 4
     assert toy.steps < 6
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_other_special_tokens_are_never_generated(method):
+    tokenizer = Tokenizer.from_str(TOKENIZER.to_str())
+    tokenizer.add_special_tokens(["[END OF DOCUMENT]", "[MASK]"])
+    vocabulary = replace(VOCABULARY, tokenizer=tokenizer)
+    forbidden = {tokenizer.token_to_id(name) for name in ("[END OF DOCUMENT]", "[MASK]", "[PAD]", "[CLS]")}
+    toy = Toy(9, eos=-50.0)
+    state, fixed = toy.stories(4)
+    how = Decoding(method=method)
+    ids = write(toy, state, fixed=fixed, context=contexts(4), vocabulary=vocabulary, length=20, decoding=how)
+    assert forbidden.isdisjoint(ids.flatten().tolist())
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])

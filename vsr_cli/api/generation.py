@@ -92,8 +92,7 @@ class _Scorer:
     def __init__(self, step: Step, fixed: State, vocabulary: Vocabulary, no_repeat_ngram: int) -> None:
         self.step, self.fixed, self.vocabulary = step, fixed, vocabulary
         self.no_repeat_ngram = no_repeat_ngram
-        # Some tokenizers have one token for padding, or for the beginning, and for the end.
-        self.never = sorted({vocabulary.pad, vocabulary.bos} - {vocabulary.eos})
+        self.never = vocabulary.never_generated
 
     def log_probabilities(self, tokens: Tensor, state: State, written: Tensor) -> tuple[Tensor, State]:
         """Return log-probabilities (R, V) of the tokens after `tokens` (R,), the last of `written` (R, t) or bos.

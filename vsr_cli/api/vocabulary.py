@@ -69,6 +69,11 @@ class Vocabulary:
         cut = [row[: row.index(self.eos)] if self.eos in row else row for row in rows]
         return [text.strip() for text in self.tokenizer.decode_batch(cut, skip_special_tokens=True)]
 
+    @cached_property
+    def never_generated(self) -> list[int]:
+        """The special tokens that no text holds, but for eos, which ends it: a tokenizer may use one token for both."""
+        return sorted(self._special.forbidden - {self.eos})
+
     def without_special_tokens(self, text: str) -> str:
         """Return a text in which names of special tokens are written with spaces, for use in a template."""
         return self._special.names.sub(lambda name: _spread(name[0]), text)

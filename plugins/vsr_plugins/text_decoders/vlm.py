@@ -73,8 +73,7 @@ class VlmDecoder(TokenDecoder):
         if options.trained == "lora":
             add_lora(model.get_decoder(), rank=options.rank, dropout=options.dropout, decoder="vlm")
         self.train()
-        special = conversations.special | {self.vocabulary.pad, self.vocabulary.bos}
-        self.never = sorted(special - {self.vocabulary.eos})
+        self.never = sorted({*conversations.special, *self.vocabulary.never_generated} - {self.vocabulary.eos})
 
     def train(self, mode: bool = True) -> VlmDecoder:
         """Set the mode of what trains; a frozen model stays in evaluation mode."""
