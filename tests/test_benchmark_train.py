@@ -71,7 +71,8 @@ def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
     theirs["loss"].backward()
 
     tokens = model.text.tokenize([text for story in stories for _, text in story[:4]])
-    wanted = model.text_decoder.tokenize([story[4][1] for story in stories])
+    texts = [story[4][1] for story in stories]
+    wanted = model.text_decoder.tokenize(texts)
     assert np.array_equal(tokens.ids, ids)
     assert np.array_equal(wanted.ids, answer)
     bytes_of = (pictures[:, :4].flatten(0, 1) * 255).round().to(torch.uint8)
@@ -87,7 +88,7 @@ def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
         texts=[[text for _, text in story[:4]] for story in stories],
         images=lambda: pictures[:, :4],
     )
-    got = model(context, Target(ids=answer, mask=torch.from_numpy(wanted.mask), image=pictures[:, 4]))
+    got = model(context, Target(ids=answer, mask=torch.from_numpy(wanted.mask), image=pictures[:, 4], texts=texts))
     got["loss"].backward()
     for name, value in theirs.items():
         torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-5)

@@ -25,6 +25,11 @@ def test_default_decoding_is_greedy_and_drops_unused_options():
     assert resolved(*(f"decoding.{name}={value}" for name, value in sampling.items())).facts() == sampling
 
 
+def test_the_seed_of_images_may_be_set_for_every_method():
+    assert resolved("decoding.seed=3").facts() == {"method": "greedy", "seed": 3, "no_repeat_ngram": 0}
+    assert resolved("decoding.method=beam", "decoding.seed=3").facts()["seed"] == 3
+
+
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
@@ -54,7 +59,7 @@ def test_invalid_decoding_is_one_line_with_remedy(assignments, said):
 
 
 def test_errors_of_metrics_and_decoding_are_reported_together():
-    layers = parse_set(["metrics.bleu.case=no", "decoding.beems=2", "decoding.seed=1"])
+    layers = parse_set(["metrics.bleu.case=no", "decoding.beems=2", "decoding.top_k=1"])
     with pytest.raises(VsrError) as error:
         resolve_evaluation(registry(), ["bleu"], layers)
     lines = str(error.value).splitlines()
@@ -65,6 +70,8 @@ def test_decodings_have_distinct_labels():
     decodings = [
         Decoding(),
         Decoding(no_repeat_ngram=3),
+        Decoding(seed=8),
+        Decoding(method="beam", seed=8),
         Decoding(method="beam"),
         Decoding(method="beam", beams=8),
         Decoding(method="beam", length_penalty=0.6),
@@ -80,7 +87,8 @@ def test_decodings_have_distinct_labels():
         Decoding(method="mbr", seed=8),
     ]
     labels = [decoding.label() for decoding in decodings]
-    assert labels[:4] == ["greedy", "greedy-no_repeat_ngram3", "beam", "beam-beams8"]
+    assert labels[:3] == ["greedy", "greedy-no_repeat_ngram3", "greedy-seed8"]
+    assert labels[4:6] == ["beam", "beam-beams8"]
     assert len(set(labels)) == len(labels)
     assert Decoding(method="beam", beams=4).label() == "beam"
 

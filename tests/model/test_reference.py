@@ -90,9 +90,10 @@ def context(model, frames):
 
 @pytest.fixture(scope="module")
 def target(model):
-    batch = model.text_decoder.tokenize(["word1 word2 word3 word4 word5 word6", "word9 word9"])
+    texts = ["word1 word2 word3 word4 word5 word6", "word9 word9"]
+    batch = model.text_decoder.tokenize(texts)
     image = torch.rand(B, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    return Target(ids=torch.from_numpy(batch.ids), mask=torch.from_numpy(batch.mask), image=image)
+    return Target(ids=torch.from_numpy(batch.ids), mask=torch.from_numpy(batch.mask), image=image, texts=texts)
 
 
 def test_it_reads_four_frames_of_224_pixels_and_32_tokens(model, context):

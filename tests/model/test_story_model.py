@@ -1,10 +1,11 @@
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from vsr_cli.api import Context, Decoding, Narrative, Target
+from vsr_cli.api import Context, Decoding, Narrative, Target, TargetFeatures, TokenBatch
 from vsr_cli.config.schema import ObjectiveOptions
 from vsr_cli.errors import PluginError, VsrError
 from vsr_cli.model.losses.term import TermRequest, build_terms
@@ -20,6 +21,13 @@ class Reader(nn.Module):
     def __init__(self, features):
         super().__init__()
         self.layer = nn.Linear(features, D)
+
+    def tokenize(self, texts):
+        ids = np.array([[len(text)] * L for text in texts])
+        return TokenBatch(ids=ids, mask=ids > 0)
+
+    def frozen(self, ids, mask):
+        return ids[:, :1].float().expand(-1, 9)
 
     def forward(self, features, mask=None):
         assert features.dim() == 2  # (N, F): stories and frames are one axis for an encoder
@@ -67,7 +75,25 @@ class Painter(nn.Module):
         return (prediction - target).abs().mean()
 
 
-def make_model(weights):
+class WordPainter(nn.Module):
+    """A generative decoder whose pixels show what it was given; `given` are all its texts."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(9, 1)
+        self.given = []
+
+    def loss(self, narrative, text, target):
+        self.given.append(text)
+        return (self.layer(text.features) - target.mean(dim=(1, 2, 3))[:, None]).square().mean()
+
+    def generate(self, narrative, text, seed):
+        self.given.append(text)
+        lengths = torch.tensor([len(each) for each in text.texts])
+        return (lengths / 100 + seed / 1000)[:, None, None, None].expand(-1, 3, H, H)
+
+
+def make_model(weights, painter=Painter):
     torch.manual_seed(0)
     parts = Parts(
         visual=Reader(7),
@@ -75,7 +101,7 @@ def make_model(weights):
         fusion=Sum(),
         temporal=Cumulative(),
         text_decoder=Writer(),
-        image_decoder=Painter(),
+        image_decoder=painter(),
     )
     request = TermRequest(objective=weights, parts=parts, width=D, image_size=H, steps=4, read_weights=True)
     return StoryModel(parts, weights, build_terms(request))
@@ -106,7 +132,19 @@ def context():
 def target():
     mask = torch.ones(B, T, dtype=torch.bool)
     mask[1, 3:] = False
-    return Target(ids=torch.randint(0, 9, (B, T)), mask=mask, image=torch.rand(B, 3, H, H))
+    rows = torch.arange(B)
+    features = TargetFeatures(
+        visual=torch.randn(B, 7),
+        text=torch.randn(B, 9),
+        text_ids=torch.ones(B, L, dtype=torch.long),
+        text_mask=torch.ones(B, L, dtype=torch.bool),
+        image_row=rows,
+        text_row=rows,
+        place=rows,
+    )
+    texts = [f"target {story}" for story in range(B)]
+    ids = torch.randint(0, 9, (B, T))
+    return Target(ids=ids, mask=mask, image=torch.rand(B, 3, H, H), texts=texts, features=features)
 
 
 def test_the_narrative_has_the_specified_shapes_and_contains_the_context(model, context):
@@ -175,9 +213,8 @@ def test_image_terms_apply_to_every_image_decoder(context, target):
     """The painter knows nothing of them, and its own loss stays its own."""
     model = make_model(ObjectiveOptions(text=0, image=0, alignment=0, l1=2.0, ssim=0.5))
     losses, image = model(context, target), model.image_decoder(model.encode_context(context))
-    assert list(losses) == ["loss", "text", "image", "l1", "ssim", "alignment"]
+    assert list(losses) == ["loss", "text", "l1", "ssim", "alignment"]
     assert torch.equal(losses["l1"], (image - target.image).abs().mean())
-    assert torch.equal(losses["image"], model.image_decoder.loss(image, target.image))
     assert torch.allclose(losses["loss"], 2.0 * losses["l1"] + 0.5 * losses["ssim"])
     losses["loss"].backward()
     assert model.image_decoder.layer.weight.grad.any()
@@ -192,6 +229,43 @@ def test_image_terms_of_an_image_without_gradient_are_refused_in_training_only(c
         model(context, target)
     with torch.no_grad():
         assert model(context, target)["l1"] > 0
+
+
+def test_an_image_without_weight_is_not_generated_in_training(context, target):
+    model = make_model(ObjectiveOptions(image=0))
+    model.image_decoder.register_forward_hook(lambda *_: pytest.fail("an image was generated"))
+    assert list(model(context, target)) == ["loss", "text", "alignment"]
+
+
+def test_a_generative_decoder_reads_the_true_text_in_training(context, target):
+    model = make_model(ObjectiveOptions(), WordPainter)
+    assert model.terms["image"].needs_target_features
+    losses = model(context, target)
+    (text,) = model.image_decoder.given
+    assert text.texts == target.texts
+    assert (text.ids, text.mask, text.features) == (
+        target.features.text_ids,
+        target.features.text_mask,
+        target.features.text,
+    )
+    assert torch.equal(losses["image"], model.image_decoder.loss(None, text, target.image))
+
+
+def test_a_generative_decoder_reads_the_generated_text_and_the_seed_in_prediction(context):
+    model = make_model(ObjectiveOptions(), WordPainter)
+    prediction = model.predict(context, Decoding(seed=3))
+    (text,) = model.image_decoder.given
+    assert text.texts == prediction.texts
+    assert text.ids[:, 0].tolist() == text.features[:, 0].tolist() == [len(each) for each in prediction.texts]
+    expected = torch.tensor([len(each) / 100 + 0.003 for each in prediction.texts])
+    assert torch.allclose(prediction.images[:, 0, 0, 0], expected)
+
+
+def test_a_generative_decoder_may_read_an_empty_text(context):
+    model = make_model(ObjectiveOptions(), WordPainter)
+    model.text_decoder.detokenize = lambda ids: ["" for _ in ids]
+    assert model.predict(context, Decoding()).images.max() == 0
+    assert not model.image_decoder.given[0].mask.any()
 
 
 @pytest.mark.parametrize("term", ["text", "image", "alignment"])

@@ -21,6 +21,8 @@ from vsr_plugins.text_decoders.gru import GruDecoder
 from vsr_plugins.text_encoders import TinyTextOptions
 from vsr_plugins.text_encoders.tiny import TinyText
 
+from ..generative_decoder import NOISE, TextPainter
+
 
 class WiderFusion(Concat):
     def forward(self, visual, text):
@@ -244,6 +246,55 @@ class Paints(Deconv):
         return (image + 0.1 * torch.rand_like(image)).clamp(0, 1)
 
 
+class IgnoresSeed(TextPainter):
+    def generate(self, narrative, text, seed):
+        return super().generate(narrative, text, 0)
+
+
+class Restless(TextPainter):
+    """Samples from torch's global random numbers."""
+
+    def _noise(self, narrative, seed):
+        return torch.randn(len(narrative.summary), NOISE)
+
+
+class Recalls(TextPainter):
+    """Remembers the target of the last loss."""
+
+    seen = 0.0
+
+    def loss(self, narrative, text, target):
+        self.seen = target.mean()
+        return super().loss(narrative, text, target)
+
+    def generate(self, narrative, text, seed):
+        return (super().generate(narrative, text, seed) + self.seen) / 2
+
+
+class SharesNoise(TextPainter):
+    """One generator for the whole batch."""
+
+    def _noise(self, narrative, seed):
+        return torch.randn(len(narrative.summary), NOISE, generator=torch.Generator().manual_seed(seed))
+
+
+class Reseeds(TextPainter):
+    def generate(self, narrative, text, seed):
+        torch.manual_seed(seed)
+        return super().generate(narrative, text, seed)
+
+
+class NeedsWords(TextPainter):
+    def paint(self, narrative, text, noise):
+        words = torch.tensor([len(each.split()) for each in text.texts])
+        return super().paint(narrative, text, noise / words[:, None])
+
+
+class Wide(TextPainter):
+    def generate(self, narrative, text, seed):
+        return super().generate(narrative, text, seed)[..., 1:]
+
+
 class Shuffled(StoryWorld):
     orders = itertools.cycle([False, True])
 
@@ -318,7 +369,10 @@ PARTS = {
     "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
     "text": (ReadsPadding, FitsItself),
     "text_decoder": (Remembers, Rambles, Invents, SamplesGreedily, CountsPadding, SmoothsAlways, SmoothsNever),
-    "image_decoder": (Unbounded, LovesGrey, Indifferent, Paints),
+    "image_decoder": (
+        *(Unbounded, LovesGrey, Indifferent, Paints),
+        *(IgnoresSeed, Restless, Recalls, SharesNoise, Reseeds, NeedsWords, Wide),
+    ),
     "dataset": (Shuffled, Twins, Boasts, Pictureless),
     "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets),
 }
@@ -341,7 +395,8 @@ def build_writer(kind):
 
 
 def build_painter(kind):
-    return lambda options, context: kind(DeconvOptions(channels=16), context)
+    chosen = None if issubclass(kind, TextPainter) else DeconvOptions(channels=16)
+    return lambda options, context: kind(chosen or options, context)
 
 
 def build_dataset(kind):

@@ -36,6 +36,10 @@ class BuildContext:
     """Returns the texts of the training split, for a text encoder that learns its vocabulary."""
     vocabulary: Vocabulary | None = None
     """The text encoder's vocabulary. None only while the encoders themselves are built."""
+    visual_features: tuple[int, ...] | None = None
+    """The shape *F of the visual encoder's frozen features of one image. None while the encoders are built."""
+    text_features: tuple[int, ...] | None = None
+    """The shape *F of the text encoder's frozen features of one text, likewise."""
     text_objective: TextObjective = field(default_factory=TextObjective)
     """Terms of the text loss in training. A decoder that supports them stores this as its attribute `objective`."""
     assets: Path | None = None
@@ -81,6 +85,8 @@ class TargetFeatures:
     """Frozen features of the images, (B, *F)."""
     text: Tensor
     """Frozen features of the texts, (B, *F)."""
+    text_ids: Tensor
+    """The texts' tokens by the text encoder, (B, L) int64."""
     text_mask: Tensor
     """True where a token is real, (B, L) bool."""
     image_row: Tensor
@@ -101,8 +107,27 @@ class Target:
     """True where a token is real, (B, T) bool."""
     image: Tensor
     """(B, 3, H, W) in [0, 1]."""
+    texts: Sequence[str]
+    """The texts as they stand in the story, (B,)."""
     features: TargetFeatures | None = None
     """Only if a term of the loss needs them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextText:
+    """The text of the next frame that an image decoder reads.
+
+    It is the true one in training, and the generated one in prediction, which may be empty or nonsense.
+    """
+
+    texts: Sequence[str]
+    """(B,)."""
+    ids: Tensor
+    """Tokens of the run's text encoder, (B, L) int64."""
+    mask: Tensor
+    """True where a token is real, (B, L) bool."""
+    features: Tensor
+    """Frozen features of the run's text encoder, (B, *F)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,13 +259,34 @@ class ScoresEveryPlace(Protocol):
 
 
 class ImageDecoder(Protocol):
-    """Generate the next image."""
+    """Generate the next image from the narrative alone, always the same one."""
 
     def __call__(self, narrative: Narrative) -> Tensor:
         """Return (B, 3, H, W) in [0, 1]."""
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return a scalar from two images (B, 3, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class GenerativeImageDecoder(Protocol):
+    """Generate the next image from the narrative and the next text, sampled by a random seed.
+
+    An image decoder with `generate` is generative. The loss terms that compare a generated image with the true one
+    (`l1`, `ssim`, `perceptual`) are refused for it, because it generates no image in training.
+    """
+
+    def loss(self, narrative: Narrative, text: NextText, target: Tensor) -> Tensor:
+        """Return the mean over stories of a loss of the true images (B, 3, H, W) in [0, 1], a scalar.
+
+        In evaluation mode it depends on its arguments only, not on torch's random numbers.
+        """
+
+    def generate(self, narrative: Narrative, text: NextText, seed: int) -> Tensor:
+        """Return (B, 3, H, W) in [0, 1]: the same for the same seed, whatever else is in the batch.
+
+        There is no argument for a target. `vsr_cli.api.generation.random_generators` seeds each story by itself.
+        """
 
 
 @runtime_checkable

@@ -27,11 +27,11 @@ METHODS_THAT_USE: dict[str, tuple[str, ...]] = {
     "context_candidates": ("mbr",),
     "no_repeat_ngram": ("greedy", "beam", "sample", "mbr"),
 }
-"""The methods that use each option."""
+"""The methods that use each option, for the text. The image decoder may use the seed whatever the method."""
 
 
 class Decoding(Options):
-    """Options of text generation. An option that the method does not use is refused."""
+    """Options of text generation, and the random seed of the image. An option that is not used is refused."""
 
     method: Literal["greedy", "beam", "sample", "mbr"] = Field(
         "greedy", description="greedy decoding, beam search, sampling, or minimum Bayes risk decoding"
@@ -52,7 +52,7 @@ class Decoding(Options):
     top_p: float = Field(
         1.0, gt=0, le=1, description="sample, mbr: sample from the fewest likeliest tokens with this total probability"
     )
-    seed: RandomSeed = Field(0, description="sample, mbr: random seed")
+    seed: RandomSeed = Field(0, description="random seed of sampled texts and of generated images")
     samples: int = Field(8, ge=2, le=1000, description="mbr: number of sampled texts")
     utility: Literal["meteor", "embedding", "both"] = Field(
         "meteor",
@@ -66,7 +66,7 @@ class Decoding(Options):
     )
     no_repeat_ngram: int = Field(0, ge=0, description="no n-gram of this length occurs twice in a text; 0: no limit")
 
-    @field_validator(*METHODS_THAT_USE)
+    @field_validator(*METHODS_THAT_USE.keys() - {"seed"})  # the seed of generated images may be set for each method
     @classmethod
     def _used_by_the_method(cls, value: object, info: ValidationInfo) -> object:
         method, users = info.data.get("method"), METHODS_THAT_USE[str(info.field_name)]
@@ -77,14 +77,16 @@ class Decoding(Options):
         return value
 
     def facts(self) -> dict[str, Any]:
-        """Return the method and the options that it uses."""
-        used = [name for name, users in METHODS_THAT_USE.items() if self.method in users]
+        """Return the method and the options that it uses; the seed of a method without samples only if it is set."""
+        used = [
+            name for name, users in METHODS_THAT_USE.items() if self.method in users or (name == "seed" and self.seed)
+        ]
         return {"method": self.method, **{name: getattr(self, name) for name in used}}
 
     def label(self) -> str:
         """Return a unique short name, fit for a file name: "greedy", "beam-beams8", "sample-seed3"."""
         plain = type(self)(method=self.method).facts()
-        changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain[name]]
+        changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain.get(name)]
         return "-".join([self.method, *changed])
 
 

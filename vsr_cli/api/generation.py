@@ -7,7 +7,7 @@ B * beams), T tokens, V vocabulary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -229,12 +229,25 @@ def uniform_numbers(context: Context, *, seed: int, count: int) -> Tensor:
     So samples depend neither on the batch nor on earlier samples, and `evaluate` and `predict` agree. Stories with the
     same texts get the same numbers.
     """
-    generator = torch.Generator()
     numbers = torch.empty(len(context.mask), count)
-    for row, ids, mask in zip(numbers, context.text_ids.cpu(), context.text_mask.cpu(), strict=True):
-        texts = [text[real].tolist() for text, real in zip(ids, mask, strict=True)]  # K lists of token ids
-        digest = hashlib.sha256(repr((seed, texts)).encode()).digest()
-        generator.manual_seed(int.from_bytes(digest[:7], "big"))
+    for row, generator in zip(numbers, _generators(context, seed), strict=True):
         # 23 bits: the product of such a number and a float32 is never rounded up to that float32.
         row.copy_(torch.randint(2**23, (count,), generator=generator) / 2**23)
     return numbers
+
+
+def random_generators(context: Context, *, seed: int) -> list[torch.Generator]:
+    """Return a CPU generator for each of B stories, for an image decoder that samples.
+
+    Each is seeded from the story's texts and the seed only, so an image does not depend on the rest of the batch. Draw
+    on the CPU and move the numbers to the device: the same seed then gives the same image on all devices.
+    """
+    return list(_generators(context, ("image", seed)))  # other numbers than those that sampled the text
+
+
+def _generators(context: Context, key: object) -> Iterator[torch.Generator]:
+    """Yield a CPU generator for each story, seeded from the key and the tokens of its texts."""
+    for ids, mask in zip(context.text_ids.cpu(), context.text_mask.cpu(), strict=True):
+        texts = [text[real].tolist() for text, real in zip(ids, mask, strict=True)]  # K lists of token ids
+        digest = hashlib.sha256(repr((key, texts)).encode()).digest()
+        yield torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

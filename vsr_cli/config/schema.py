@@ -147,9 +147,12 @@ class ObjectiveOptions(Options):
 
     @property
     def computed_terms(self) -> tuple[str, ...]:
-        """The terms that are computed: those with a weight, and those that have one by default, to be monitored."""
-        defaults = type(self).model_fields
-        return tuple(name for name, weight in self.weights.items() if weight or defaults[name].default)
+        """The terms that are computed: those with a weight, and those that have one by default, to be monitored.
+
+        The image is not generated only to be monitored: that would cost most of a step.
+        """
+        monitored = {name for name in LOSS_TERMS if type(self).model_fields[name].default} - {"image"}
+        return tuple(name for name, weight in self.weights.items() if weight or name in monitored)
 
     @property
     def text_objective(self) -> TextObjective:

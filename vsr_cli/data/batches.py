@@ -78,8 +78,8 @@ class Targets:
     ) -> None:
         self._image_rows = windows.image_rows[:, -1]
         self._features = features
-        texts = [frames.texts[row] for row in windows.text_rows[:, -1].tolist()]
-        self._tokens: TokenBatch = decoder.tokenize(texts)
+        self._texts = [frames.texts[row] for row in windows.text_rows[:, -1].tolist()]
+        self._tokens: TokenBatch = decoder.tokenize(self._texts)
         self._images = taking(frames.images, self._image_rows, device)
         self._device = device
 
@@ -91,6 +91,7 @@ class Targets:
             ids=_tensor(self._tokens.ids[indices][:, :longest], self._device),
             mask=_tensor(mask[:, :longest], self._device),
             image=_unit(self._images(self._image_rows[indices])),
+            texts=[self._texts[index] for index in indices.tolist()],
             features=self._features.batch(indices) if self._features else None,
         )
 
@@ -117,7 +118,7 @@ class TargetFeatureSource:
         self._image_rows = windows.image_rows[:, -1]
         self._text_rows = windows.text_rows[:, -1]
         self._position = windows.starts + windows.image_rows.shape[1] - 1
-        self._token_mask = features.tokens.mask
+        self._tokens = features.tokens
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
         self._device = device
@@ -128,7 +129,8 @@ class TargetFeatureSource:
         return TargetFeatures(
             visual=self._visual(image_rows),
             text=self._text(text_rows),
-            text_mask=_tensor(self._token_mask[text_rows], self._device),
+            text_ids=_tensor(self._tokens.ids[text_rows], self._device),
+            text_mask=_tensor(self._tokens.mask[text_rows], self._device),
             image_row=_tensor(image_rows, self._device),
             text_row=_tensor(text_rows, self._device),
             place=_tensor(self._position[indices], self._device),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..api import HasAssets
+from ..api import GenerativeImageDecoder, HasAssets
 from ..config.experiment import TrainConfig
 from ..config.schema import DataOptions
 from ..errors import VsrError
 from ..plugin.kinds import KIND_OF
 from .losses.term import TermRequest, build_terms
-from .parts import PROMISES, Parts, build_part
+from .parts import PROMISES, Parts, build_part, frozen_sample
 from .story_model import StoryModel
 
 
@@ -39,8 +39,11 @@ def build_model(
     }
     built: dict[str, Any] = {}
     for section, choice in config.parts.items():
-        vocabulary = built["text"].vocabulary if "text" in built else None
-        built[section] = build_part(section, choice, vocabulary=vocabulary, **options)
+        built[section] = build_part(section, choice, **options)
+        if section == "text":
+            images, texts, _ = frozen_sample(built["visual"], built["text"], image_size=image_size)
+            options["vocabulary"] = built["text"].vocabulary
+            options["visual_features"], options["text_features"] = tuple(images.shape[1:]), tuple(texts.shape[1:])
     asking = [section for section, part in built.items() if getattr(part, "needs_next", False)]
     if asking and not config.objective.next_frame:
         choice = config.parts[asking[0]]
@@ -63,10 +66,19 @@ def build_model(
         steps=steps,
         read_weights=assets is None,
     )
+    terms = build_terms(request)
+    comparing = [name for name, term in terms.items() if term.compares_images]
+    if comparing and isinstance(parts.image_decoder, GenerativeImageDecoder):
+        raise VsrError(
+            f"image decoder '{config.parts['image_decoder'].name}': generates no image in training, which "
+            f"objective.{comparing[0]} would compare with the true one (got {config.objective.weights[comparing[0]]:g})"
+            f"; set {' and '.join(f'objective.{name}' for name in comparing)} to 0, or choose another, e.g. "
+            "--image-decoder deconv"
+        )
     return StoryModel(
         parts,
         config.objective,
-        build_terms(request),
+        terms,
         names={section: choice.provided.described for section, choice in config.parts.items()},
         watched=not all(choice.provided.is_shipped for choice in config.parts.values()),  # those are checked
     )

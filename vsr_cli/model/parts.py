@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..api import (
     BuildContext,
     Fusion,
+    GenerativeImageDecoder,
     ImageDecoder,
     TemporalModel,
     TextDecoder,
@@ -36,7 +38,7 @@ class Parts:
     fusion: Fusion
     temporal: TemporalModel
     text_decoder: TextDecoder
-    image_decoder: ImageDecoder
+    image_decoder: ImageDecoder | GenerativeImageDecoder
 
 
 PROMISES: dict[str, tuple[str, ...]] = {
@@ -45,9 +47,21 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "fusion": ("forward",),
     "temporal": ("forward",),
     "text_decoder": ("tokenize", "detokenize", "loss", "generate"),
-    "image_decoder": ("forward", "loss"),
+    "image_decoder": ("loss",),
 }
-"""The attributes of each part; `vsr_cli.api.contracts` documents them."""
+"""The attributes of each part; `vsr_cli.api.contracts` documents them. An image decoder has `forward` or `generate`."""
+
+
+@torch.no_grad()
+def frozen_sample(visual: VisualEncoder, text: TextEncoder, *, image_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the frozen features of one gray image (1, *F) and of an empty text (1, *F), and the text's mask (1, L).
+
+    Their shapes are those of every image and text.
+    """
+    tokens = text.tokenize([""])
+    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+    gray = torch.full((1, 3, image_size, image_size), 128, dtype=torch.uint8)
+    return visual.frozen(visual.pixels(gray)), text.frozen(ids, mask), mask
 
 
 def build_part(
@@ -61,6 +75,8 @@ def build_part(
     text_objective: TextObjective = PLAIN,
     assets: Path | None = None,
     steps: int = DataOptions.model_fields["context_frames"].default,
+    visual_features: tuple[int, ...] | None = None,
+    text_features: tuple[int, ...] | None = None,
 ) -> Any:
     """Build one part of a model. Raises PluginError if it is not a module with the attributes of its kind."""
     context = BuildContext(
@@ -70,6 +86,8 @@ def build_part(
         training_texts=training_texts,
         vocabulary=vocabulary,
         text_objective=text_objective,
+        visual_features=visual_features,
+        text_features=text_features,
         assets=assets / section if assets else None,
     )
     part = build(choice.provided, choice.options, context)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..api import Context, Decoding, GeneratesSamples, Narrative, NextQuery, Target
+from ..api import (
+    Context,
+    Decoding,
+    GeneratesSamples,
+    GenerativeImageDecoder,
+    Narrative,
+    NextQuery,
+    NextText,
+    Target,
+)
 from ..api.decoding import sample_decodings
 from ..config.schema import ObjectiveOptions
 from ..errors import PluginError
@@ -115,10 +124,13 @@ class StoryModel(nn.Module):
         """
         with self._watching():
             narrative = self.encode_context(context)
-            image = self.image_decoder(narrative)  # (B, 3, H, W)
-            self._check("image_decoder", "images", image, tuple(target.image.shape))
             outputs = ForwardPass(
-                parts=self.parts, context=context, target=target, narrative=narrative, image=image, gather=gather
+                parts=self.parts,
+                context=context,
+                target=target,
+                narrative=narrative,
+                generate_image=lambda: self._image(narrative),
+                gather=gather,
             )
             losses: dict[str, Tensor] = {}
             for name, term in self.terms.items():
@@ -133,15 +145,13 @@ class StoryModel(nn.Module):
     def predict(self, context: Context, decoding: Decoding) -> Prediction:
         """Predict the next frames, free-running. There is no argument through which a target could be seen.
 
-        Raises PluginError, naming the part, if one returns another shape, or an image that is not finite.
+        The text is generated first; a generative image decoder reads it. Raises PluginError, naming the part, if one
+        returns another shape, or an image that is not finite.
         """
-        stories = len(context.mask)
         with self._watching():
             narrative = self.encode_context(context)
             texts = self._texts(narrative, decoding)
-            generated = self.image_decoder(narrative)
-            self._check("image_decoder", "images", generated, (stories, *context.last_image.shape[1:]))
-        images = generated.float()
+            images = self._image(narrative, texts, seed=decoding.seed).float()
         if not images.isfinite().all():
             at_fault = narrated_not_finite(narrative) or "image_decoder"
             raise PluginError(
@@ -149,6 +159,22 @@ class StoryModel(nn.Module):
                 "train again, or report it to its authors"
             )
         return Prediction(texts=texts, images=images.clamp(0, 1), next=narrative.next)
+
+    def read_text(self, texts: Sequence[str], device: torch.device) -> NextText:
+        """Return texts (B,) as the image decoder reads them: with tokens and frozen features of the text encoder."""
+        tokens = self.text.tokenize(texts)
+        ids, mask = torch.from_numpy(tokens.ids).to(device), torch.from_numpy(tokens.mask).to(device)  # (B, L)
+        return NextText(texts=texts, ids=ids, mask=mask, features=self.text.frozen(ids, mask))
+
+    def _image(self, narrative: Narrative, texts: Sequence[str] = (), *, seed: int = 0) -> Tensor:
+        """Return the images (B, 3, H, W) that the image decoder generates; only a generative one reads the texts."""
+        decoder, last_image = self.image_decoder, narrative.context.last_image
+        if isinstance(decoder, GenerativeImageDecoder):
+            image = decoder.generate(narrative, self.read_text(texts, last_image.device), seed)
+        else:
+            image = decoder(narrative)
+        self._check("image_decoder", "images", image, tuple(last_image.shape))
+        return image
 
     def _texts(self, narrative: Narrative, decoding: Decoding) -> list[str]:
         """Return B generated texts: by minimum Bayes risk decoding, those that are selected from samples."""

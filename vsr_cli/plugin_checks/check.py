@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import VsrError
 from ..plugin.kinds import MODEL_COMPONENTS
 from ..plugin.registry import Provided, Registry
-from . import components, datasets, decoders, encoders, metrics, temporal
+from . import components, datasets, encoders, image_decoders, metrics, temporal, text_decoders
 from .harness import Harness, make_harness
 from .outcomes import Check, Outcome, outcome_of
 
@@ -18,8 +18,8 @@ OWN_CHECKS: dict[str, tuple[Check[Harness], ...]] = {
     "text": (*encoders.TEXT_CHECKS, *encoders.CHECKS),
     "fusion": (),
     "temporal": temporal.CHECKS,
-    "text_decoder": decoders.TEXT_CHECKS,
-    "image_decoder": decoders.IMAGE_CHECKS,
+    "text_decoder": text_decoders.CHECKS,
+    "image_decoder": image_decoders.CHECKS,
 }
 """Checks of one kind of model component, beside those of all."""
 

@@ -150,7 +150,8 @@ def read(model: StoryModel, size: Size = SIZES[0]) -> tuple[Context, Target]:
         ids=ids[:, :longest],
         mask=mask[:, :longest],
         image=stories.images[stories.rows[:, -1]].float() / 255,
-        features=_target_features(model, visual[stories.rows[:, -1]], answers) if model.next_frame else None,
+        texts=answers,
+        features=_target_features(model, visual[stories.rows[:, -1]], answers),
     )
 
 
@@ -160,6 +161,7 @@ def _target_features(model: StoryModel, visual: Tensor, answers: Sequence[str]) 
     return TargetFeatures(
         visual=visual,
         text=model.text.frozen(ids, mask),
+        text_ids=ids,
         text_mask=mask,
         image_row=rows,
         text_row=rows,

@@ -42,7 +42,8 @@ def perceptual(path, **more):
 
 def terms(objective, *, read_weights=True):
     """Build the terms of an objective that need no parts."""
-    request = TermRequest(objective=objective, parts=None, width=8, image_size=32, steps=4, read_weights=read_weights)
+    parts = SimpleNamespace(image_decoder=None)
+    request = TermRequest(objective=objective, parts=parts, width=8, image_size=32, steps=4, read_weights=read_weights)
     return nn.ModuleDict(build_terms(request))
 
 
@@ -52,7 +53,7 @@ def error(term, prediction, target):
         context=None,
         target=SimpleNamespace(image=target),
         narrative=None,
-        image=prediction,
+        generate_image=lambda: prediction,
         gather=lambda rows: rows,
     )
     with torch.set_grad_enabled(prediction.requires_grad):
@@ -61,7 +62,7 @@ def error(term, prediction, target):
 
 def test_terms_without_a_weight_are_built_only_if_they_have_one_by_default():
     assert list(terms(ObjectiveOptions(perceptual_weights="absent"))) == ["text", "image", "alignment"]
-    assert list(terms(ObjectiveOptions(image=0, l1=1, ssim=0.1))) == ["text", "image", "l1", "ssim", "alignment"]
+    assert list(terms(ObjectiveOptions(image=0, l1=1, ssim=0.1))) == ["text", "l1", "ssim", "alignment"]
 
 
 def test_l1_is_the_mean_absolute_error_and_the_ssim_term_is_one_minus_ssim():

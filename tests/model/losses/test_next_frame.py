@@ -86,6 +86,7 @@ def features(**given):
     return TargetFeatures(
         visual=torch.randn(B, V),
         text=torch.randn(B, T),
+        text_ids=torch.ones(B, 3, dtype=torch.long),
         text_mask=torch.ones(B, 3, dtype=torch.bool),
         image_row=given.get("image_row", rows),
         text_row=given.get("text_row", rows),
@@ -113,7 +114,7 @@ def pass_of(target, story):
         context=context,
         target=SimpleNamespace(features=target),
         narrative=SimpleNamespace(next=term.query(PARTS, context, torch.randn(B, D))),
-        image=None,
+        generate_image=lambda: pytest.fail("it reads no image"),
         gather=lambda rows: rows,
     )
     return term, outputs

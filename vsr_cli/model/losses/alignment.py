@@ -39,7 +39,7 @@ class Alignment(LossTerm):
         neither image is a wrong answer to that text. With sliding windows, a frame may also be in a batch repeatedly.
         """
         # At its sharpest the scale is 100, where a product in half precision would be off by tenths of a nat.
-        with torch.autocast(outputs.image.device.type, enabled=False):
+        with torch.autocast(outputs.narrative.summary.device.type, enabled=False):
             return self.loss(outputs.narrative.visual, outputs.narrative.text, outputs.context, outputs.gather)
 
     def loss(self, images: Tensor, texts: Tensor, context: Context, gather: Gather = lambda rows: rows) -> Tensor:

@@ -11,6 +11,8 @@ from .term import ForwardPass, LossTerm, TermRequest
 class L1(LossTerm):
     """The mean absolute error."""
 
+    compares_images = True
+
     def forward(self, outputs: ForwardPass) -> Tensor:
         """Return the mean over windows, colors and pixels, a scalar in [0, 1]."""
         return functional.l1_loss(outputs.differentiable_image("l1"), outputs.target.image)

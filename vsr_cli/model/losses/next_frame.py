@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...api import Context, NextQuery, TrainingFrames
 from ..embedding_spaces import image_vectors, text_vectors
-from ..parts import Parts
+from ..parts import Parts, frozen_sample
 from .term import ForwardPass, LossTerm, TermRequest
 
 SHRINKAGE = 1.0
@@ -161,10 +161,7 @@ class NextFrame(LossTerm):
 @torch.no_grad()
 def build(request: TermRequest) -> NextFrame:
     """Build the term for the frozen spaces of the encoders, whose widths are those of one sample's features."""
-    parts, size = request.parts, request.image_size
-    tokens = parts.text.tokenize([""])
-    ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
-    gray = torch.full((1, 3, size, size), 128, dtype=torch.uint8)
-    visual = image_vectors(parts.visual, parts.visual.frozen(parts.visual.pixels(gray)))  # (1, d)
-    text = text_vectors(parts.text, parts.text.frozen(ids, mask), mask)  # (1, d)
+    parts = request.parts
+    images, texts, mask = frozen_sample(parts.visual, parts.text, image_size=request.image_size)
+    visual, text = image_vectors(parts.visual, images), text_vectors(parts.text, texts, mask)  # (1, d) each
     return NextFrame(visual=visual.shape[1], text=text.shape[1], width=request.width, steps=request.steps)

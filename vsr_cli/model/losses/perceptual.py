@@ -33,6 +33,7 @@ class Perceptual(LossTerm):
     channels of equal weight.
     """
 
+    compares_images = True
     mean: Tensor
     std: Tensor
 

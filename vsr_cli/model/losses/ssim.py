@@ -17,6 +17,8 @@ MEAN_STABILITY, VARIANCE_STABILITY = 0.01**2, 0.03**2
 class StructuralError(LossTerm):
     """1 - SSIM."""
 
+    compares_images = True
+
     def forward(self, outputs: ForwardPass) -> Tensor:
         """Return the mean over windows, a scalar in [0, 2]."""
         return 1 - structural_similarity(outputs.differentiable_image("ssim"), outputs.target.image)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...api import Context, Narrative, Target
+from ...api import Context, Narrative, NextText, Target
 from ...config.schema import ObjectiveOptions
 from ...data.batches import Targets
 from ...data.prepared_types import Windows
@@ -34,9 +35,21 @@ class ForwardPass:
     context: Context
     target: Target
     narrative: Narrative
-    image: Tensor
-    """The generated images, (B, 3, H, W) in [0, 1]."""
+    generate_image: Callable[[], Tensor]
+    """Returns the images (B, 3, H, W) in [0, 1] of a decoder that generates them in training."""
     gather: Gather
+
+    @cached_property
+    def image(self) -> Tensor:
+        """The generated images, (B, 3, H, W) in [0, 1], generated when the first term reads them."""
+        return self.generate_image()
+
+    @property
+    def true_text(self) -> NextText:
+        """The true texts, for a generative image decoder."""
+        features = self.target.features
+        assert features is not None, "the term `image` needs them"
+        return NextText(texts=self.target.texts, ids=features.text_ids, mask=features.text_mask, features=features.text)
 
     def differentiable_image(self, term: str) -> Tensor:
         """Return `image`. Raises VsrError if the term is to be learned from but no gradient reaches the decoder."""
@@ -55,6 +68,8 @@ class LossTerm(nn.Module):
     """The section of the component that computes it, which errors name."""
     contrastive = False
     """Whether it compares the batch's windows with each other. It then gathers those of all processes."""
+    compares_images = False
+    """Whether it compares a generated image with the true one; generative image decoders generate none then."""
     needs_target_features = False
     """Whether it reads `Target.features`."""
 
