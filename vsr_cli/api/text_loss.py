@@ -30,11 +30,13 @@ LEAST_OTHERWISE = 1e-5
 def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjective) -> Tensor:
     """Return the loss of a head (V, H) on states (B, T, H) for targets ids and mask (B, T), a scalar.
 
-    Outside of training, pass `PLAIN` as the `objective`.
+    `states` may also be those of the real tokens alone, (N, H). Outside of training, pass `PLAIN` as the `objective`.
     """
-    states = states[mask]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
+    if states.dim() == 3:
+        states = states[mask]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
     if objective.is_plain:
-        return head_cross_entropy(states, head.weight, head.bias, ids[mask])
+        bias = head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias
+        return head_cross_entropy(states, head.weight, bias, ids[mask])
     return sliced_loss(
         lambda part: at_least_single(head(states[part])).log_softmax(dim=-1),
         ids,

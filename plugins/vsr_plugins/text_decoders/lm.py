@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, VsrError
 from vsr_cli.api.generation import write, write_samples
-from vsr_cli.api.text_loss import at_least_single, head_cross_entropy, sliced_loss
+from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import LmOptions
@@ -146,9 +146,8 @@ class LmDecoder(TokenDecoder):
     def _cross_entropy(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean loss, a scalar, of states (N, E) for the N real tokens of ids and mask (B, T)."""
         objective, head = self._objective(), self.language.head
-        if objective.is_plain and head is not None:
-            bias = head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias
-            return head_cross_entropy(states, head.weight, bias, ids[mask])
+        if head is not None:
+            return head_loss(states, head, ids, mask, objective=objective)
         return sliced_loss(
             lambda part: at_least_single(self.language.scores(states[part])).log_softmax(dim=-1),
             ids,
