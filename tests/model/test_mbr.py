@@ -212,3 +212,20 @@ def test_a_decoder_generates_samples_together_if_it_can_but_no_more_than_fit_in_
     monkeypatch.setattr(decoder, "generate_samples", generate_samples, raising=False)
     assert model.predict(context, how).texts == expected
     assert asked == [sample_decodings(how)[:SAMPLES_TOGETHER], sample_decodings(how)[SAMPLES_TOGETHER:]]
+
+
+def test_texts_end_in_eos_even_if_a_decoder_begins_them_with_a_token_of_its_own(model, context, monkeypatch):
+    decoder, seen = model.text_decoder, []
+    eos, word, other = decoder.vocabulary.eos, *decoder.vocabulary.encode_text("ana saw")[:2]
+    tokenize = decoder.tokenize
+    monkeypatch.setattr(decoder, "tokenize", lambda texts: tokenize([f"saw {text}" for text in texts]))
+    rows = iter([[word, eos], [other, word]])
+    monkeypatch.setattr(
+        decoder, "generate", lambda narrative, decoding: torch.tensor([next(rows)] * len(narrative.summary))
+    )
+    monkeypatch.setattr(
+        "vsr_cli.model.story_model.select_texts",
+        lambda samples, contexts, decoding, *, embed: seen.extend(samples) or ["x"] * B,
+    )
+    model.predict(context, mbr(samples=2))
+    assert [[has_ended for _, has_ended in story] for story in seen] == [[True, False]] * B

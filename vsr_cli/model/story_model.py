@@ -180,7 +180,8 @@ class StoryModel(nn.Module):
         """Return B generated texts: by minimum Bayes risk decoding, those that are selected from samples."""
         if decoding.method != "mbr":
             return self._detokenized(self._generated(narrative, decoding))
-        eos = int(self.text_decoder.tokenize([""]).ids[0, 0])
+        empty = self.text_decoder.tokenize([""])
+        eos = int(empty.ids[empty.mask][-1])  # a decoder may begin every text with tokens of its own
         samples = [
             list(zip(self._detokenized(ids), (ids == eos).any(dim=1).tolist(), strict=True))
             for ids in self._samples(narrative, sample_decodings(decoding))
