@@ -56,8 +56,9 @@ class LmDecoder(TokenDecoder):
             cache_bytes=options.cache * MEBIBYTE,
             verify=loaded.has_weights,
         )
+        longest = self._longest_input(frames)
         if loaded.has_weights:
-            verify_generation(self.language)
+            verify_generation(self.language, longest=longest)
         self.frozen = options.trained in ("none", "prefix")
         if options.trained != "all":
             loaded.model.requires_grad_(False)
@@ -65,7 +66,6 @@ class LmDecoder(TokenDecoder):
             add_lora(self.language.upper, rank=options.rank, dropout=options.dropout, decoder="lm")
         if options.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})
-        self._check_length(frames)
         self.images = self._projection(width, self.image_tokens)
         self.summary = self._projection(width, self.prefix)
         with torch.no_grad():
@@ -88,8 +88,8 @@ class LmDecoder(TokenDecoder):
             nn.init.zeros_(linear.bias)
         return nn.Sequential(nn.LayerNorm(width), linear)
 
-    def _check_length(self, frames: int) -> None:
-        """Raise VsrError if the longest input has more positions than the model."""
+    def _longest_input(self, frames: int) -> int:
+        """Return the positions of the longest input. Raises VsrError if the model has fewer."""
         fixed = len(self.loaded.before) + len(self.loaded.after) + frames
         wanted = fixed + frames * self.image_tokens + self.prefix + self.options.context_length + self.length
         known = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
@@ -99,6 +99,7 @@ class LmDecoder(TokenDecoder):
                 f"text_decoder.context_length (now {self.options.context_length}) or text_decoder.length (now "
                 f"{self.length})"
             )
+        return wanted
 
     def train(self, mode: bool = True) -> LmDecoder:
         """Set the mode of what trains; a frozen model stays in evaluation mode."""

@@ -17,6 +17,10 @@ from vsr_cli.api import VsrError
 
 from .lm_model import UNUSABLE, LanguageModel, insert
 
+WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_size")
+"""Settings of local attention in the architectures of transformers."""
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Kinds of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
 GROWTH = 1.5
 """By how much a full cache grows, so that most steps copy nothing."""
 
@@ -84,9 +88,14 @@ class Generation:
 
 
 @torch.no_grad()
-def verify_generation(language: LanguageModel) -> None:
-    """Raise VsrError if two texts that are generated token by token get other scores than as whole rows."""
-    context, texts, last = torch.arange(1, 4), torch.tensor([[1, 2], [3, 1]]), torch.tensor([-1])
+def verify_generation(language: LanguageModel, *, longest: int) -> None:
+    """Raise VsrError if two texts that are generated token by token get other scores than as whole rows.
+
+    If attention looks back on fewer tokens than the longest row has, `longest`, the rows here have more than that.
+    """
+    window = min(_windows(language.model.config.get_text_config()), default=longest)
+    context = torch.arange(1, 4 + (window if window < longest else 0)) % language.embeddings.num_embeddings
+    texts, last = torch.tensor([[1, 2], [3, 1]]), torch.tensor([-1])
     vectors = language.embeddings.weight.new_zeros(1, 0, language.width)
     wanted = language.states([torch.cat([context, text]) for text in texts], vectors.expand(2, -1, -1), [last, last])
     try:
@@ -98,6 +107,11 @@ def verify_generation(language: LanguageModel) -> None:
         raise VsrError("its architecture does not generate with a key-value cache of several texts") from error
     if not torch.allclose(scores, language.scores(wanted), rtol=1e-2, atol=1e-2 * float(scores.std())):
         raise VsrError("its architecture gives other scores token by token than for a whole text")
+
+
+def _windows(config: Any) -> list[int]:
+    """Return on how many tokens the layers of an architecture with local attention look back."""
+    return [size for name in WINDOWS if isinstance(size := getattr(config, name, None), int) and size > 0]
 
 
 class _Stack:
@@ -143,16 +157,33 @@ class _Stack:
         own = context.new_zeros(rows, columns, self.generated + columns)
         own[row[:, None], column[:, None], past] = True
         own[:, :, self.generated :] = torch.eye(columns, dtype=torch.bool, device=own.device)
-        seen = torch.cat([context, own], dim=2)[:, None]  # (B, 1, C, positions)
+        seen = torch.cat([context, own], dim=2)  # (B, C, positions)
         states = self.stack(
             inputs_embeds=hidden,
-            attention_mask=hidden.new_zeros(seen.shape).masked_fill(~seen, torch.finfo(hidden.dtype).min),
+            attention_mask=self._masks(seen, hidden.dtype),
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
         start, self.generated = self.generated, self.generated + columns
         return states, start
+
+    def _masks(self, seen: Tensor, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
+        """Return what is added to attention scores, (B, 1, C, positions), or that of each kind of layers.
+
+        `seen` (B, C, positions) are the positions of each text, in its order. A sliding window holds the last of them.
+        """
+
+        def added(mask: Tensor) -> Tensor:
+            return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)[:, None]
+
+        config = self.stack.config
+        kinds, window = set(getattr(config, "layer_types", None) or [SLIDING]), getattr(config, "sliding_window", None)
+        if window is None or SLIDING not in kinds:
+            return added(seen)
+        from_last = seen.flip(2).cumsum(2).flip(2)  # 1 at the last position of a text, 2 at the one before
+        near = added(seen & (from_last <= window))
+        return near if kinds == {SLIDING} else {**dict.fromkeys(kinds, added(seen)), SLIDING: near}
 
 
 class _GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]

@@ -6,12 +6,13 @@ import shutil
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 
-from .decoders import EOS, WORDS, make_decoder, random_narrative, rows_of
+from .decoders import BOS, EOS, PAD, WORDS, make_decoder, random_narrative, rows_of
 
 torch.set_num_threads(1)
 WORD = {word: index for index, word in enumerate(WORDS)}
@@ -155,6 +156,28 @@ def test_samples_of_a_story_are_those_of_each_decoding_alone(make):
             assert torch.equal(together[:, index], model.generate(context, decoding))
         assert len({tuple(row) for row in together.flatten(0, 1).tolist()}) > 3
         assert torch.equal(model.generate_samples(rows_of(context, [2]), decodings), together[[2]])
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "gemma2"])  # every layer has a window, every second one
+def test_a_window_of_attention_is_the_same_in_generation_as_in_training(language_models, tmp_path, architecture):
+    folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
+    torch.manual_seed(1)
+    sizes = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "initializer_range": 0.3}
+    config = AutoConfig.for_model(architecture, sliding_window=3, **sizes, **heads)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model = make_decoder("lm frozen", model=tmp_path, prefix=2, context_length=40, length=20).eval()
+    narrative = telling(["Mara opens the box and waits ."] * 3 + ["the box"], STORY, ["box"] * 4)
+    generated = model.generate(narrative, Decoding())
+    for (row, _), vectors, text in zip(
+        model._contexts(narrative, range(3)), model._vectors(narrative), generated, strict=True
+    ):
+        text = text[: text.tolist().index(EOS) + 1] if EOS in text else text
+        whole = torch.cat([torch.tensor(row), text])
+        places = torch.arange(len(row) - 1, len(whole) - 1)
+        scores = model.language.scores(model.language.states([whole], vectors[None], [places]))
+        scores[:, [PAD, BOS]] = float("-inf")
+        assert scores.argmax(dim=1).tolist() == text.tolist()
 
 
 def test_texts_of_the_context_are_learned_in_training_alone(make):
