@@ -46,22 +46,20 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.model: Any = model
-        base: Any = model.base_model
-        whole = _whole_scores(model) if verify else None
-        lower, upper, self._frozen_layers = None, base, list[nn.Module]()
-        if upper_layers is not None:
-            lower, upper, self._frozen_layers = _divide(base, upper_layers)
-        # The views share their modules with the model, which alone is registered: each weight is saved once.
-        self._views = lower, upper, _scores_of_states(model)
-        self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._free = cache_bytes
-        self._plain_head: bool | None = None
         try:
+            whole = _whole_scores(model) if verify else None
+            lower, upper, self._frozen_layers = _divide(model.base_model, upper_layers)
+            # The views share their modules with the model, which alone is registered: each weight is saved once.
+            self._views = lower, upper, _scores_of_states(model)
+            self._memory: OrderedDict[bytes, Tensor] = OrderedDict()
+            self._free = cache_bytes
+            self._plain_head: bool | None = None
             if whole is not None:
                 self._verify(whole)
         except UNUSABLE as error:
+            where = "" if upper_layers is None else " between its layers (text_decoder.lora_layers)"
             raise VsrError(
-                f"the architecture {model.config.model_type} does not accept vectors among tokens"
+                f"the architecture {model.config.model_type} does not accept vectors among tokens{where}"
             ) from error
 
     @property
@@ -176,11 +174,13 @@ def insert(entered: Tensor, rows: Tensor, vectors: Tensor) -> Tensor:
     return torch.where((rows < 0)[..., None], vectors.to(entered.dtype).gather(1, index), entered)
 
 
-def _divide(base: Any, upper_layers: int) -> tuple[Any | None, Any, list[nn.Module]]:
+def _divide(base: Any, upper_layers: int | None) -> tuple[Any | None, Any, list[nn.Module]]:
     """Return the lower stack (None if it has no layer), the upper stack, and the layers of the lower one.
 
     Raises VsrError if the model has no list of layers or fewer than `upper_layers`.
     """
+    if upper_layers is None:
+        return None, base, []
     kind, count = base.config.model_type, base.config.get_text_config().num_hidden_layers
     lists = {name: each for name, each in base.named_children() if isinstance(each, nn.ModuleList)}
     name = next((name for name, each in lists.items() if len(each) == count), None)
@@ -236,7 +236,9 @@ class _States(nn.Module):
 
     def forward(self, input_ids: None = None, *, inputs_embeds: Tensor, **_: Any) -> Output:
         """Return the inputs (B, S, E)."""
-        return Output(last_hidden_state=inputs_embeds)
+        output = Output(last_hidden_state=inputs_embeds)
+        output.router_logits = None  # asked for by the heads of mixtures of experts
+        return output
 
 
 def _scores_of_states(model: Any) -> Any:

@@ -158,7 +158,8 @@ def test_samples_of_a_story_are_those_of_each_decoding_alone(make):
         assert torch.equal(model.generate_samples(rows_of(context, [2]), decodings), together[[2]])
 
 
-@pytest.mark.parametrize("architecture", ["mistral", "gemma2"])  # every layer has a window, every second one
+# Every layer has a window; every second one; layers are mixtures of experts.
+@pytest.mark.parametrize("architecture", ["mistral", "gemma2", "mixtral"])
 def test_a_window_of_attention_is_the_same_in_generation_as_in_training(language_models, tmp_path, architecture):
     folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     torch.manual_seed(1)
@@ -232,6 +233,16 @@ def test_what_a_model_cannot_do_is_one_line(make, language_models, tmp_path, opt
         make_decoder(which, model=language_models, **{"context_length": 12, **options})
     assert "\n" not in str(error.value)
     assert "text_decoder." in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"trained": "none"}, {"trained": "lora", "lora_layers": 1}])
+def test_a_recurrent_model_is_refused_in_one_line(language_models, tmp_path, options):
+    folder = shutil.copytree(language_models / "gpt2", tmp_path / ("llama" if "lora_layers" in options else "gpt2"))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
+    config = AutoConfig.for_model("mamba", vocab_size=len(WORDS), **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with pytest.raises(VsrError, match="architecture mamba does not accept vectors among tokens.*; choose another"):
+        make_decoder("lm", model=tmp_path, **options)
 
 
 def damage(folder, how):
