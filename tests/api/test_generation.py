@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 from vsr_cli.api import Decoding, Vocabulary
 from vsr_cli.api.generation import draw, forbid_repeats, uniform_numbers, write

@@ -241,7 +241,7 @@ def test_a_recurrent_model_is_refused_in_one_line(language_models, tmp_path, opt
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
     config = AutoConfig.for_model("mamba", vocab_size=len(WORDS), **sizes)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    with pytest.raises(VsrError, match="architecture mamba does not accept vectors among tokens.*; choose another"):
+    with pytest.raises(VsrError, match=r"architecture mamba does not accept vectors among tokens.*; choose another"):
         make_decoder("lm", model=tmp_path, **options)
 
 
