@@ -31,6 +31,7 @@ MODEL_SIZES = {
     "facebook/dinov2-small": 88_000_000,
     "sentence-transformers/all-MiniLM-L6-v2": 91_000_000,
     "sentence-transformers/all-mpnet-base-v2": 438_000_000,
+    "stabilityai/sd-turbo": 2_582_000_000,
 }
 """Bytes of the default models of presets and components, for use without a network."""
 MODEL_FILES = {
@@ -137,21 +138,47 @@ def missing_model(
         lacking = [group for group in wanted if not any((folder / name).is_file() for name in group)]
         problem = f"holds no {' or '.join(lacking[0][:2])}" if lacking else ""
         return [Requirement(what=f"the folder {model}", problem=problem, remedy=remedy)] if lacking else []
+    cached = re.fullmatch(HUB_ID, model) and all(
+        any(isinstance(try_to_load_from_cache(model, name), str) for name in group) for group in wanted
+    )
+    if cached:
+        return []
+
+    def choose(names: Collection[str]) -> Collection[str]:
+        read = {name for name in names if _is_read(name, {name for group in wanted for name in group})}
+        if lacking := [group for group in wanted if not read & set(group)]:
+            raise ValueError(f"has no {' or '.join(lacking[0][:2])}")
+        return read
+
+    return missing_on_hub(model, remedy=remedy, choose=choose, revision=revision)
+
+
+def missing_on_hub(
+    model: str,
+    *,
+    remedy: str,
+    choose: Callable[[Collection[str]], Collection[str]],
+    revision: str | None = None,
+) -> list[Requirement]:
+    """Return the requirement of a repository of the Hub that is not in the Hugging Face cache.
+
+    `choose` returns the files to download among all of its files. It raises ValueError if one that is needed is
+    not among them.
+    """
     if not re.fullmatch(HUB_ID, model):
         return [Requirement(what=f"the model {model}", problem="there is no such folder", remedy=remedy)]
-    cached = [name for group in wanted for name in group if isinstance(try_to_load_from_cache(model, name), str)]
-    if all(set(group) & set(cached) for group in wanted):
-        return []
     remedy += ", or set HF_HOME to a cache that has it"
     size, problem, names = MODEL_SIZES.get(model, 0), "downloads are off (HF_HUB_OFFLINE)", dict[str, int]()
     if not is_offline():
         try:
-            names, problem = _files_of(model, revision, {name for group in wanted for name in group}), ""
+            sizes, problem = _files_of(model, revision), ""
         except (OSError, ValueError) as error:
-            problem = f"the Hub cannot be reached ({_reason(error)})"
-        if names and (lacking := [group for group in wanted if not set(group) & set(names)]):
-            what = f"the model {model} of the hub"
-            return [Requirement(what=what, problem=f"has no {' or '.join(lacking[0][:2])}", remedy=remedy)]
+            sizes, problem = {}, f"the Hub cannot be reached ({_reason(error)})"
+        if sizes:
+            try:
+                names = {name: sizes[name] for name in choose(sizes)}
+            except ValueError as error:
+                return [Requirement(what=f"the model {model} of the hub", problem=str(error), remedy=remedy)]
         size = sum(names.values()) or size
     named = _named(f"the model {model}", size)
     if problem:
@@ -201,8 +228,8 @@ def _fetch(url: str, path: Path, sha256: str, report: Report) -> None:
             raise OSError("the downloaded file is not the published one: its digest differs")
 
 
-def _files_of(model: str, revision: str | None, wanted: Collection[str]) -> dict[str, int]:
-    """Return the files of a model that we read, with their sizes, from the Hub. Raises OSError or ValueError."""
+def _files_of(model: str, revision: str | None) -> dict[str, int]:
+    """Return the files of a repository of the Hub, with their sizes. Raises OSError or ValueError."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
@@ -210,7 +237,7 @@ def _files_of(model: str, revision: str | None, wanted: Collection[str]) -> dict
         info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT)
     except HTTPError as error:
         raise OSError(_reason(error)) from error
-    return {file.rfilename: file.size or 0 for file in info.siblings or () if _is_read(file.rfilename, wanted)}
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
 def _is_read(name: str, wanted: Collection[str]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, Options, hookimpl
@@ -49,6 +51,58 @@ class LatentOptions(ResizeConvolutionOptions):
         return subfolder
 
 
+class DiffusionOptions(Options):
+    """Options of `diffusion`."""
+
+    model: str = Field(
+        "stabilityai/sd-turbo",
+        description="text-to-image pipeline of diffusers: a Hugging Face Hub id or a local folder",
+    )
+    trained: Literal["none", "lora"] = Field(
+        "none", description="what trains: nothing, or LoRA weights in the network that removes the noise"
+    )
+    rank: int = Field(16, ge=1, description="lora: rank of the updates")
+    gradient_checkpointing: bool = Field(False, description="lora: compute activations twice instead of storing them")
+    style: str = Field("", description="words that end every prompt, such as 'watercolor, soft light'")
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="start from the context's last image with this share of noise, by as large a share of the steps; "
+        "default: start from noise",
+    )
+    steps: int = Field(4, ge=1, le=1000, description="denoising steps")
+    guidance: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="scale of classifier-free guidance; up to 1: none, for SD-Turbo and others of few steps",
+    )
+    scheduler: str | None = Field(
+        None,
+        description="scheduler class of diffusers, e.g. EulerAncestralDiscreteScheduler; default: the pipeline's own",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="side in pixels of the images that the pipeline generates, resized afterwards; default: the side "
+        "that it was trained for",
+    )
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="type of the weights; auto: fp32 without a GPU, else bf16, or fp16 if the GPU has no bf16"
+    )
+
+    @model_validator(mode="after")
+    def _at_least_one_step(self) -> DiffusionOptions:
+        if self.strength is not None and int(self.steps * self.strength) < 1:
+            raise PydanticCustomError(
+                "no_step",
+                "strength {strength} of {steps} steps leaves no step; raise image_decoder.steps or strength",
+                {"strength": self.strength, "steps": self.steps},
+            )
+        return self
+
+
 @hookimpl
 def vsr_image_decoders() -> list[Component]:
     """Declare the image decoders."""
@@ -77,6 +131,13 @@ def vsr_image_decoders() -> list[Component]:
             build="vsr_plugins.image_decoders.latent:build",
             options=LatentOptions,
             requires="vsr_plugins.image_decoders.requirements:latent",
+        ),
+        Component(
+            name="diffusion",
+            summary="a pretrained text-to-image pipeline of diffusers, prompted with the next text",
+            build="vsr_plugins.image_decoders.diffusion:build",
+            options=DiffusionOptions,
+            requires="vsr_plugins.image_decoders.diffusion_files:requirements",
         ),
         Component(
             name="retrieval",

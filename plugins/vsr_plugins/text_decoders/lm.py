@@ -25,11 +25,11 @@ from vsr_cli.api.generation import write, write_samples
 from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
+from ..lora import add_lora
 from . import LmOptions
 from .lm_generation import Generation, verify_generation
 from .lm_loading import Loaded, load, read_assets, write_assets
 from .lm_model import LanguageModel
-from .lora import add_lora
 
 NEAR = 0.1
 """How far a vector is from the separator's embedding at first, as a share of the embeddings' standard deviation."""
@@ -63,7 +63,7 @@ class LmDecoder(TokenDecoder):
         if options.trained != "all":
             loaded.model.requires_grad_(False)
         if options.trained == "lora":
-            add_lora(self.language.upper, rank=options.rank, dropout=options.dropout, decoder="lm")
+            add_lora(self.language.upper, rank=options.rank, dropout=options.dropout, component="text decoder lm")
         if options.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})
         self.images = self._projection(width, self.image_tokens)

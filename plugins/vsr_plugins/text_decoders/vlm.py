@@ -16,8 +16,8 @@ from vsr_cli.api.generation import NEVER, draw, forbid_repeats, uniform_numbers
 from vsr_cli.api.text_loss import sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
+from ..lora import add_lora
 from . import VlmOptions
-from .lora import add_lora
 from .vlm_conversation import Conversations
 from .vlm_loading import load, read_assets, write_assets
 
@@ -71,7 +71,7 @@ class VlmDecoder(TokenDecoder):
         if options.trained != "all":
             model.requires_grad_(False)
         if options.trained == "lora":
-            add_lora(model.get_decoder(), rank=options.rank, dropout=options.dropout, decoder="vlm")
+            add_lora(model.get_decoder(), rank=options.rank, dropout=options.dropout, component="text decoder vlm")
         self.train()
         self.never = sorted({*conversations.special, *self.vocabulary.never_generated} - {self.vocabulary.eos})
 

@@ -1,0 +1,35 @@
+"""Low-rank updates of a pretrained model's linear layers, by the library peft."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from vsr_cli.api import VsrError
+
+
+def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: Sequence[str] = ()) -> None:
+    """Add trained low-rank updates to every linear layer of a frozen model, in place, except those named in `exclude`.
+
+    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 1. `component` is its kind
+    and name. Raises VsrError, naming it, if peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        option = "_".join(component.split()[:2]) + ".trained"
+        raise VsrError(
+            f"{component}: {option}=lora needs peft, which is not installed; pip install peft, or choose another "
+            f"--set {option}=..."
+        ) from error
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        lora_dropout=dropout,
+        target_modules="all-linear",
+        exclude_modules=list(exclude) or None,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
+        inject_adapter_in_model(config, model)
