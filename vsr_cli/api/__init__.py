@@ -35,7 +35,7 @@ from .reading.delimited import TableRow, describe_missing_columns, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .reading.paths import NoFile, find_file, is_file, leads_outside
 from .reading.text_files import encoding_of, open_bytes, open_text, refuse_unreadable, source_file, undecodable
-from .requirements import Requirement, missing_download, missing_file, missing_model, missing_package
+from .requirements import Requirement, missing_download, missing_file, missing_model, missing_on_hub, missing_package
 from .stories import (
     Analysis,
     Box,
@@ -134,6 +134,7 @@ __all__ = [
     "missing_download",
     "missing_file",
     "missing_model",
+    "missing_on_hub",
     "missing_package",
     "natural",
     "nfc",
