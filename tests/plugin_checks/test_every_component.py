@@ -14,7 +14,7 @@ from vsr_cli.plugin.discovery import GROUP, discover
 from vsr_cli.plugin.registry import Provided
 from vsr_cli.plugin_checks.check import check
 
-from . import small_models, small_vlms, sources
+from . import small_models, small_pipelines, small_vlms, sources
 
 OURS = [point for point in entry_points(group=GROUP) if point.value.startswith("vsr_plugins.")]
 REGISTRY = discover(OURS, disabled=set())
@@ -23,7 +23,7 @@ REGISTRY = discover(OURS, disabled=set())
 @dataclass(frozen=True)
 class Needs:
     settings: tuple[str, ...] = ()
-    """With {bert}, {clip}, {gpt2} and {idefics3} for the folders of small models, {alexnet} for a file."""
+    """With {bert}, {clip}, {gpt2}, {idefics3} and {sd} for the folders of small models, {alexnet} for a file."""
     source: Callable[[Path], Path] | None = None
     """Writes what a dataset reads."""
     unpromised: str | None = None
@@ -42,6 +42,9 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("image_decoder", "upsample"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "residual"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "latent"): Needs(("image_decoder.channels=16", "image_decoder.autoencoder_steps=2")),
+    ("image_decoder", "diffusion"): Needs(
+        ("image_decoder.model={sd}", "image_decoder.trained=lora", "image_decoder.steps=2")
+    ),
     ("text_decoder", "lm"): Needs(
         (
             *("text_decoder.model={gpt2}", "text_decoder.trained=all"),
@@ -81,6 +84,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "clip": small_models.save_clip(folder / "clip"),
         "gpt2": small_models.save_gpt2(folder / "gpt2"),
         "idefics3": small_vlms.save_idefics3(folder / "idefics3"),
+        "sd": small_pipelines.save_sd(folder / "sd"),
         "alexnet": small_models.save_alexnet(folder / "alexnet"),
     }
 
