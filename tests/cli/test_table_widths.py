@@ -59,7 +59,7 @@ def test_presets(shown):
     from vsr_cli.cli.config import presets
 
     found = words(shown(presets))
-    assert {"tiny", "laptop", "reference", "strong", "371", "4.2"} <= set(found)
+    assert {"tiny", "laptop", "reference", "strong", "371", "6.8"} <= set(found)
 
 
 @pytest.mark.parametrize("kind", ["metric", "text-encoder"])
