@@ -259,7 +259,10 @@ class ScoresEveryPlace(Protocol):
 
 
 class ImageDecoder(Protocol):
-    """Generate the next image from the narrative alone, always the same one."""
+    """Generate the next image from the narrative alone, always the same one.
+
+    One that generates nothing new has an attribute `caution`, as a text decoder has.
+    """
 
     def __call__(self, narrative: Narrative) -> Tensor:
         """Return (B, 3, H, W) in [0, 1]."""

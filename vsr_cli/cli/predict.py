@@ -94,7 +94,7 @@ def run_predict(
     trained_on = run.config()["data"]
     context_frames = int(trained_on["context_frames"])
     model = load_model(run, registry).to(device)
-    if caution := getattr(model.text_decoder, "caution", None):
+    for caution in model.cautions:
         warn(caution)
     place = out or run.folder / PREDICTIONS
     folders = output_folders([story.id for story in stories], place)

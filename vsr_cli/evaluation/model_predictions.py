@@ -115,7 +115,7 @@ def predict_part(
             "ranking": "written" if model.next_frame is None else "query",
         },
         words=_count_words(model.text_decoder, prepared.frames, everything),
-        cautions=[model.text_decoder.caution] if hasattr(model.text_decoder, "caution") else [],
+        cautions=model.cautions,
         models_text=getattr(model.text_decoder, "models_text", True),
     )
 

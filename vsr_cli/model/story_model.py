@@ -87,6 +87,12 @@ class StoryModel(nn.Module):
         """The term that has learned to choose the next frame among candidates, if the model has it."""
         return next((term for term in self.terms.values() if isinstance(term, NextFrame)), None)
 
+    @property
+    def cautions(self) -> list[str]:
+        """What a user should know about the decoders: that one generates nothing new."""
+        decoders = (self.text_decoder, self.image_decoder)
+        return [decoder.caution for decoder in decoders if hasattr(decoder, "caution")]
+
     def encode_context(self, context: Context) -> Narrative:
         """Encode the contexts of a batch. Raises PluginError, naming the part, if one returns another shape than D.
 

@@ -52,7 +52,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
                 training_texts=prepared.training_texts,
             )
         model.to(device)
-    if caution := getattr(model.text_decoder, "caution", None):
+    for caution in model.cautions:
         warn(caution)
     features = frozen_features(
         prepared,

@@ -140,6 +140,11 @@ def vsr_image_decoders() -> list[Component]:
             requires="vsr_plugins.image_decoders.diffusion_files:requirements",
         ),
         Component(
+            name="repeat-context",
+            summary="repeats the context's image that is most like the others, as it stands; generates nothing new",
+            build="vsr_plugins.image_decoders.repeat_context:RepeatContextImageDecoder",
+        ),
+        Component(
             name="retrieval",
             summary="retrieves the training image that the next_frame objective scores highest",
             build="vsr_plugins.image_decoders.retrieval:RetrievalImageDecoder",
