@@ -28,7 +28,7 @@ from .contracts import (
     last_real,
 )
 from .decoding import Decoding
-from .foreign_models import refuse_foreign_code, refuse_missing_tensors
+from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
 from .reading.delimited import TableRow, describe_missing_columns, read_table
@@ -149,6 +149,7 @@ __all__ = [
     "reading_errors",
     "refuse_exhaustion",
     "refuse_foreign_code",
+    "refuse_large_tokenizer",
     "refuse_missing_tensors",
     "refuse_unreadable",
     "shown",

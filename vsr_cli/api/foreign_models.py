@@ -54,6 +54,15 @@ def refuse_missing_tensors(who: str, model: str, missing: Iterable[str], *, opti
         )
 
 
+def refuse_large_tokenizer(who: str, model: str, *, largest: int, embeddings: int, option: str) -> None:
+    """Raise VsrError if a model has no embedding for the largest token that it may read."""
+    if largest >= embeddings:
+        raise VsrError(
+            f"{who}: the tokenizer of {model} has tokens up to {largest}, and the model has {embeddings} embeddings; "
+            f"choose a folder whose tokenizer belongs to its model by --set {option}=FOLDER"
+        )
+
+
 def _files(model: str) -> Iterator[Path]:
     if Path(model).exists():
         yield from (Path(model, name) for name in SETTINGS if Path(model, name).is_file())

@@ -51,7 +51,7 @@ def write(
     """Generate a text per story: ids (B, length), up to eos, then padding.
 
     `state` is the state before the first token, `fixed` what the step reads and never changes; both have one entry per
-    story, and may be empty. Padding and bos are never generated before eos.
+    story, and may be empty. Special tokens other than eos are never generated.
     """
     assert decoding.method != "mbr", "minimum Bayes risk decoding samples texts, and selects one of them elsewhere"
     scorer = _Scorer(step, fixed, vocabulary, decoding.no_repeat_ngram)
@@ -101,7 +101,8 @@ class _Scorer:
         """
         scores, state = self.step(tokens, state, self.fixed)
         scores = scores.float()
-        scores[:, self.never] = NEVER
+        # A tokenizer may have special tokens that the model knows nothing of.
+        scores[:, [token for token in self.never if token < scores.shape[-1]]] = NEVER
         scores = scores.log_softmax(dim=-1)
         if self.no_repeat_ngram:
             forbid_repeats(scores, written, length=self.no_repeat_ngram)

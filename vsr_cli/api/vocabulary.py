@@ -45,6 +45,12 @@ class Vocabulary:
     def __len__(self) -> int:
         return int(self.tokenizer.get_vocab_size())
 
+    @property
+    def largest(self) -> int:
+        """The largest id of padding, bos, eos or a token of a text. Larger ones belong to other special tokens."""
+        used = set(self.tokenizer.get_vocab().values()) - self._special.forbidden
+        return max(used | {self.pad, self.bos, self.eos})
+
     def encode(self, texts: Sequence[str], *, length: int) -> TokenBatch:
         """Encode whole texts as bos … eos, truncated to at most `length` tokens, always with eos."""
         return self._batch(texts, first=[self.bos], length=length)
@@ -73,6 +79,10 @@ class Vocabulary:
     def never_generated(self) -> list[int]:
         """The special tokens that no text holds, but for eos, which ends it: a tokenizer may use one token for both."""
         return sorted(self._special.forbidden - {self.eos})
+
+    def decode_tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself, as it stands, special tokens included."""
+        return self.tokenizer.decode_batch([[index] for index in ids], skip_special_tokens=False)
 
     def without_special_tokens(self, text: str) -> str:
         """Return a text in which names of special tokens are written with spaces, for use in a template."""

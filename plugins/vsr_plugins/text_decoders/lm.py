@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, VsrError
-from vsr_cli.api.generation import write, write_samples
+from vsr_cli.api.generation import NEVER, State, write, write_samples
 from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
@@ -34,7 +34,7 @@ from .lm_model import LanguageModel
 NEAR = 0.1
 """How far a vector is from the separator's embedding at first, as a share of the embeddings' standard deviation."""
 MEBIBYTE = 2**20
-EMPTY_LINES = re.compile(r"\s*\n\s*\n\s*")
+EMPTY_LINES, LINE_BREAKS = re.compile(r"\s*\n\s*\n\s*"), re.compile(r"\s*\n\s*")
 
 
 class LmDecoder(TokenDecoder):
@@ -75,6 +75,7 @@ class LmDecoder(TokenDecoder):
                 requires_grad=bool(self.image_tokens + self.prefix),
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)
+        self._line_break, self._breaks = loaded.line_break, torch.tensor(loaded.breaks(), dtype=torch.long)
         self.train(False)
 
     def _projection(self, width: int, vectors: int) -> nn.Module:
@@ -162,7 +163,7 @@ class LmDecoder(TokenDecoder):
         """Generate a text per story: ids (B, length), up to eos, then padding."""
         generation = self._generation(narrative)
         return write(
-            generation.step,
+            partial(self._step_of, generation),
             generation.start(),
             context=narrative.context,
             vocabulary=self.vocabulary,
@@ -175,7 +176,7 @@ class LmDecoder(TokenDecoder):
         """Sample a text per story and decoding, together: ids (B, S, length)."""
         generation = self._generation(narrative)
         return write_samples(
-            generation.step,
+            partial(self._step_of, generation),
             generation.start(),
             context=narrative.context,
             vocabulary=self.vocabulary,
@@ -187,6 +188,14 @@ class LmDecoder(TokenDecoder):
         contexts = self._contexts(narrative, range(len(narrative.summary)))
         vectors = self._vectors(narrative)
         return Generation(self.language, [torch.tensor(row, device=vectors.device) for row, _ in contexts], vectors)
+
+    def _step_of(self, generation: Generation, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
+        """Run a step of generation (see `vsr_cli.api.generation.Step`); after a token with an empty line comes eos."""
+        scores, state = generation.step(tokens, state, fixed)
+        ended = torch.isin(tokens, self._breaks.to(tokens.device))
+        scores[ended] = NEVER
+        scores[ended, self.vocabulary.eos] = 0.0
+        return scores, state
 
     def _vectors(self, narrative: Narrative) -> Tensor:
         """Return the vectors of each story (B, M, E): those of its images, then those of its summary."""
@@ -230,15 +239,14 @@ class LmDecoder(TokenDecoder):
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Return target ids and mask (N, T), with a final separator unless the text is truncated."""
-        return super().tokenize([_without_empty_lines(text) for text in texts])
+        return super().tokenize([self._without_separators(text) for text in texts])
 
     def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple(self.vocabulary.encode_text(_without_empty_lines(text)))
+        return tuple(self.vocabulary.encode_text(self._without_separators(text)))
 
-
-def _without_empty_lines(text: str) -> str:
-    """Return a text without empty lines, as they separate texts; the line breaks of a verse stay."""
-    return EMPTY_LINES.sub("\n", text)
+    def _without_separators(self, text: str) -> str:
+        """Return a text without empty lines, as they separate texts; the line breaks of a verse stay if they do not."""
+        return EMPTY_LINES.sub("\n", text) if self._line_break == "\n" else LINE_BREAKS.sub(self._line_break, text)
 
 
 def build(options: LmOptions, context: BuildContext) -> LmDecoder:

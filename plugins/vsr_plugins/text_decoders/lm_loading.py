@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
@@ -22,10 +21,12 @@ from vsr_cli.api import (
     one_line,
     quiet,
     refuse_foreign_code,
+    refuse_large_tokenizer,
     refuse_missing_tensors,
 )
 
 from . import LmOptions
+from .chat_templates import TEMPLATE_ERRORS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +37,8 @@ TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens.json"
 SEPARATORS = ("\n\n", "\n")
 """The first of these that is one token stands after each page of a story."""
+BYTE_LEVEL_BREAK = "\u010a"
+"""A line break in the names of tokens of a byte-level vocabulary."""
 MARK = "\u241e"
 """Stands for the story in a rendered chat template; no text holds it."""
 
@@ -55,6 +58,25 @@ class Loaded:
     """Tokens after the last page: the chat template's."""
     separator: int
     """The token after the text of each page. Without a chat template it is the vocabulary's eos."""
+
+    @property
+    def line_break(self) -> str:
+        """What separates the lines of a text: a space if the separator is a line break, which ends the text."""
+        return " " if self.vocabulary.decode_tokens([self.separator]) == ["\n"] else "\n"
+
+    def breaks(self) -> list[int]:
+        """Return the tokens other than the separator whose text holds an empty line, such as a full stop before it.
+
+        If the separator is a line break, those that hold a line break; none if a special token ends a text.
+        """
+        vocabulary = self.vocabulary
+        (end,) = vocabulary.decode_tokens([self.separator])
+        if self.after or end not in SEPARATORS:
+            return []
+        known = vocabulary.tokenizer.get_vocab()
+        with_break = [index for token, index in known.items() if "\n" in token or BYTE_LEVEL_BREAK in token]
+        texts = zip(with_break, vocabulary.decode_tokens(with_break), strict=True)
+        return sorted(index for index, text in texts if end in text and index != self.separator)
 
 
 def requirements(options: LmOptions) -> list[Requirement]:
@@ -124,15 +146,20 @@ def load(options: LmOptions) -> Loaded:
             ) from error
     refuse_missing_tensors("text decoder lm", name, lacking, option="text_decoder.model")
     vocabulary = _vocabulary(tokenizer, name)
-    if len(vocabulary) > model.get_input_embeddings().num_embeddings:  # type: ignore[operator]
-        raise VsrError(
-            f"text decoder lm: the tokenizer of {name} has {len(vocabulary)} tokens, and the model fewer; choose a "
-            "folder whose tokenizer belongs to its model by --set text_decoder.model=FOLDER"
-        )
-    before, after = _around(tokenizer, options.prompt, name)
-    separator = next((ids[0] for ids in map(vocabulary.encode_text, SEPARATORS) if len(ids) == 1), vocabulary.eos)
-    if not after:  # a text ends as the texts before it do, and as a paragraph does in what the model has read
-        vocabulary = replace(vocabulary, eos=separator)
+    before, after, end = _around(tokenizer, options.prompt, name)
+    refuse_large_tokenizer(
+        "text decoder lm",
+        name,
+        largest=max([vocabulary.largest, *before, *after]),
+        embeddings=model.get_input_embeddings().num_embeddings,  # type: ignore[arg-type]
+        option="text_decoder.model",
+    )
+    encoded = {text: vocabulary.encode_text(text) for text in SEPARATORS}
+    # Not the unknown token, which stands for a line break in some vocabularies.
+    single = [ids[0] for text, ids in encoded.items() if len(ids) == 1 and vocabulary.decode_tokens(ids) == [text]]
+    separator = single[0] if single else vocabulary.eos
+    # Without a template, a text ends as the texts before it do, and as a paragraph does in what the model has read.
+    vocabulary = replace(vocabulary, eos=end if after else separator)
     return Loaded(
         model=model,
         vocabulary=vocabulary,
@@ -144,24 +171,32 @@ def load(options: LmOptions) -> Loaded:
     )
 
 
-def _around(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:
-    """Return the tokens before and after the story: those of the chat template, if there is one and a prompt."""
+def _around(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int], int]:
+    """Return the tokens before and after the story, and the one that ends an answer.
+
+    They are those of the chat template, if there is one and a prompt.
+    """
+    end: int = tokenizer.eos_token_id
     if not (prompt and tokenizer.chat_template):
         first = _first(tokenizer)
-        return first + tokenizer.encode(prompt + SEPARATORS[0], add_special_tokens=False) if prompt else first, []
+        return first + tokenizer.encode(prompt + SEPARATORS[0], add_special_tokens=False) if prompt else first, [], end
     message = {"role": "user", "content": f"{prompt}{SEPARATORS[0]}{MARK}"}
+    answer = {"role": "assistant", "content": MARK}
     try:
         text: str = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
         halves = text.split(MARK)
         if len(halves) != 2:
             raise ValueError("it does not contain the message once")
-    except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        closing = tokenizer.apply_chat_template([message, answer], tokenize=False).split(MARK)[-1]
+    except TEMPLATE_ERRORS as error:
         raise VsrError(
             f"text decoder lm: the chat template of {name} cannot be used ({one_line(error)}); leave "
             "text_decoder.prompt empty, or choose another model"
         ) from error
-    before, after = (tokenizer.encode(half, add_special_tokens=False) for half in halves)
-    return before, after
+    before, after, last = (tokenizer.encode(each, add_special_tokens=False) for each in (*halves, closing))
+    if last and last[0] in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[last[0]].special:
+        end = last[0]
+    return before, after, end
 
 
 def _first(tokenizer: Any) -> list[int]:

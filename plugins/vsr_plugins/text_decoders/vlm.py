@@ -11,7 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from vsr_cli.api import BuildContext, Context, Decoding, Narrative, TextObjective, TokenBatch, VsrError
+from vsr_cli.api import (
+    BuildContext,
+    Context,
+    Decoding,
+    Narrative,
+    TextObjective,
+    TokenBatch,
+    VsrError,
+    refuse_large_tokenizer,
+)
 from vsr_cli.api.generation import NEVER, draw, forbid_repeats, uniform_numbers
 from vsr_cli.api.text_loss import sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
@@ -73,7 +82,16 @@ class VlmDecoder(TokenDecoder):
         if options.trained == "lora":
             add_lora(model.get_decoder(), rank=options.rank, dropout=options.dropout, component="text decoder vlm")
         self.train()
-        self.never = sorted({*conversations.special, *self.vocabulary.never_generated} - {self.vocabulary.eos})
+        embeddings = model.get_input_embeddings().num_embeddings
+        refuse_large_tokenizer(
+            "text decoder vlm",
+            options.model,
+            largest=self.vocabulary.largest,
+            embeddings=embeddings,
+            option="text_decoder.model",
+        )
+        never = {*conversations.special, *self.vocabulary.never_generated} - {self.vocabulary.eos}
+        self.never = sorted(token for token in never if token < embeddings)
 
     def train(self, mode: bool = True) -> VlmDecoder:
         """Set the mode of what trains; a frozen model stays in evaluation mode."""

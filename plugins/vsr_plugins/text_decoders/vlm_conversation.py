@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from vsr_cli.api import Vocabulary, VsrError, one_line, quiet
 
-ANSWER = "vsr-answer"
-"""Stands for the assistant's answer in a chat template."""
+from .chat_templates import TEMPLATE_ERRORS
+
+ANSWER, MARK = "vsr-answer", "vsr-text"
+"""Stand for the assistant's answer and for the text of a frame in a chat template."""
 
 
 class Conversations:
@@ -102,7 +103,7 @@ class Conversations:
         tokenizer = self.processor.tokenizer
         try:
             before, whole = self._rendered(["text"]), self._rendered(["text"], answer=ANSWER)
-        except (jinja2.TemplateError, TypeError, ValueError, AttributeError) as error:
+        except TEMPLATE_ERRORS as error:
             raise self._unusable(error) from error
         opening, found, closing = whole.removeprefix(before).partition(ANSWER)
         if not found or not whole.startswith(before):
@@ -111,10 +112,12 @@ class Conversations:
         return opening, ids[0] if ids and ids[0] in self.special else tokenizer.eos_token_id
 
     def _check(self) -> None:
-        """Encode a small conversation. Raises VsrError if that fails."""
+        """Encode a small conversation. Raises VsrError if that fails, or if the template leaves out its texts."""
         try:
+            if self._rendered([MARK]).count(MARK) != 1:
+                raise ValueError("its chat template does not contain each text once")
             self._encoded([["text"]], [torch.zeros(1, 3, 32, 32, dtype=torch.uint8)])
-        except (jinja2.TemplateError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (*TEMPLATE_ERRORS, RuntimeError) as error:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> VsrError:

@@ -2,10 +2,11 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
@@ -70,6 +71,62 @@ def test_the_token_of_an_empty_line_ends_every_text_unless_a_chat_template_has_a
     (folder / "chat_template.jinja").write_text("{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}")
     chat = make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
     assert (chat.loaded.separator, chat.vocabulary.eos) == (len(WORDS) - 1, EOS)
+
+
+def with_tokens(language_models, folder, *tokens, special=()):
+    """Write the small GPT-2 with other last words of its vocabulary, and with special tokens beyond its embeddings."""
+    folder = shutil.copytree(language_models / "gpt2", folder / "gpt2")
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    words = [*WORDS[: len(WORDS) - len(tokens)], *tokens]
+    made.model = models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")
+    made.add_special_tokens([AddedToken(each, special=True) for each in special])
+    made.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_token_with_an_empty_line_ends_a_text_as_well(language_models, tmp_path):
+    folder = with_tokens(language_models, tmp_path, ".\n\n", "\n\n")
+    model = make_decoder("lm frozen", model=tmp_path, context_length=12)
+    stop, separator = len(WORDS) - 2, len(WORDS) - 1
+    assert model.vocabulary.eos == separator
+
+    def scores(tokens, state, fixed):
+        wanted = {model.vocabulary.bos: WORD["Mara"], WORD["Mara"]: stop}
+        answers = torch.tensor([wanted.get(token, WORD["box"]) for token in tokens.tolist()])
+        return torch.nn.functional.one_hot(answers, len(WORDS)).float(), state
+
+    model._generation = lambda narrative: SimpleNamespace(step=scores, start=lambda: (torch.zeros(2, 1),))
+    for method in ("greedy", "beam"):
+        ids = model.generate(random_narrative(2), Decoding(method=method))
+        assert ids[:, :3].tolist() == [[WORD["Mara"], stop, separator]] * 2
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}")
+    assert not len(make_decoder("lm frozen", model=tmp_path, prompt="Mara", context_length=12)._breaks)
+
+
+def test_lines_of_a_text_are_joined_where_a_line_break_ends_it(language_models, tmp_path):
+    with_tokens(language_models, tmp_path, "\n")
+    model = make_decoder("lm frozen", model=tmp_path, context_length=12)
+    assert model.vocabulary.eos == model.loaded.separator == len(WORDS) - 1
+    assert model.tokenize(["Mara\nwaits"]).ids[0, :3].tolist() == [WORD["Mara"], WORD["waits"], len(WORDS) - 1]
+
+
+def test_special_tokens_that_a_model_does_not_know_are_no_obstacle(language_models, tmp_path):
+    with_tokens(language_models, tmp_path, special=["<image>", "<audio>"])  # as in Gemma 3
+    model = make_decoder("lm frozen", model=tmp_path, context_length=12)
+    assert model.vocabulary.never_generated[-1] == len(WORDS) + 1 > model.language.embeddings.num_embeddings
+    assert model.generate(random_narrative(2), Decoding()).max() < len(WORDS)
+
+
+def test_an_answer_ends_as_in_the_chat_template(language_models, tmp_path):
+    folder = with_tokens(language_models, tmp_path, "[END]")
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.add_special_tokens(["[END]"])
+    made.save(str(folder / "tokenizer.json"))
+    template = "{% for m in messages %}[CLS] {{ m['content'] }}[END]{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    model = make_decoder("lm frozen", model=tmp_path, prompt="Mara", context_length=12)
+    assert (model.vocabulary.eos, model.loaded.separator) == (len(WORDS) - 1, EOS)
 
 
 def test_empty_lines_of_a_text_do_not_end_it(make):
@@ -257,15 +314,25 @@ def damage(folder, how):
         stored = json.loads((folder / "tokenizer.json").read_text())
         stored["model"]["vocab"] |= {f"word{index}": 100 + index for index in range(5)}
         (folder / "tokenizer.json").write_text(json.dumps(stored))
-    elif how == "bad template":
-        (folder / "chat_template.jinja").write_text("{{ messages[9]['content'] }}")
+    elif how.startswith("{{"):
+        (folder / "chat_template.jinja").write_text(how)
     elif how == "GGUF of nothing":
         shutil.rmtree(folder)
         folder.mkdir()
         (folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
 
 
-@pytest.mark.parametrize("how", ["no tokenizer", "no eos", "another tokenizer", "bad template", "GGUF of nothing"])
+BAD_TEMPLATES = [
+    "{{ messages[9]['content'] }}",
+    "{{ messages[0]['content'] }} {{ 1 // 0 }}",
+    "{{ range(10 ** 9) }} {{ messages[0]['content'] }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ messages[0]['content'] }} {{ messages[0]['content'] }}",
+    "{{ 'a story' }}",
+]
+
+
+@pytest.mark.parametrize("how", ["no tokenizer", "no eos", "another tokenizer", "GGUF of nothing", *BAD_TEMPLATES])
 def test_a_model_that_cannot_be_used_is_one_line_that_names_it(language_models, tmp_path, how):
     folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     damage(folder, how)

@@ -1,5 +1,6 @@
 """The text decoder `vlm`: it reads the images and texts of the context as a conversation, and answers it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -223,13 +224,30 @@ def drop(*names):
     return dropping
 
 
+def with_template(template):
+    return lambda folder: (folder / "chat_template.jinja").write_text(template)
+
+
+def with_words(folder):
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["model"]["vocab"] |= {f"word{index}": 9000 + index for index in range(5)}
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+
+
+IMAGES_ONLY = "{% for part in messages[0]['content'] if part['type'] == 'image' %}<image>{% endfor %}"
+
+
 @pytest.mark.parametrize(("damage", "says"), [
     (drop("processor_config.json"), "no processor for both images and texts|cannot load"),
     (drop("tokenizer.json", "tokenizer_config.json"), "cannot load|no processor for both"),
     (drop("model.safetensors"), "cannot load"),
-    (lambda folder: (folder / "chat_template.jinja").write_text("{{ messages.nothing.there }}"), "cannot encode"),
-    (lambda folder: (folder / "chat_template.jinja").write_text("no image at all"), "cannot encode a conversation"),
-], ids=["processor", "tokenizer", "weights", "broken-template", "template-without-images"])  # fmt: skip
+    (with_words, "has tokens up to 9004"),
+    (with_template("{{ messages.nothing.there }}"), "cannot encode"),
+    (with_template("{{ 1 // 0 }}"), "cannot encode"),
+    (with_template("no image at all, vsr-text"), "cannot encode a conversation"),
+    (with_template(IMAGES_ONLY), "does not contain each text once"),
+], ids=["processor", "tokenizer", "weights", "large-tokenizer", "broken-template", "failing-template",
+        "template-without-images", "template-without-texts"])  # fmt: skip
 def test_a_folder_that_lacks_something_is_one_line_with_the_remedy(make, tmp_path, damage, says):
     folder = save_idefics3(tmp_path / "model")
     damage(folder)
