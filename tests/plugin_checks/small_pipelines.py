@@ -15,7 +15,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from safetensors.torch import save_file
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 TOKENS = 77
 """Longest prompt of the tokenizers, whose tokens are letters."""
@@ -131,3 +139,32 @@ def save_sd3(folder: Path) -> Path:
 
 
 PIPELINES = {"sd": save_sd, "sdxl": save_sdxl, "sd3": save_sd3}
+
+
+def save_ip_adapter(folder: Path, unet: Any) -> Path:
+    """Write an IP-Adapter for a network, and beside it the image encoder; return the adapter's file."""
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(
+        hidden_size=8,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        image_size=16,
+        patch_size=8,
+        projection_dim=CHANNELS,
+    )
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
+    width, tokens = unet.config.cross_attention_dim, 4
+    weights = {
+        "image_proj.proj.weight": torch.randn(tokens * width, CHANNELS),
+        "image_proj.proj.bias": torch.zeros(tokens * width),
+        "image_proj.norm.weight": torch.ones(width),
+        "image_proj.norm.bias": torch.zeros(width),
+    }
+    attentions = [module for name, module in unet.named_modules() if name.endswith("attn2")]
+    for index, attention in enumerate(attentions):  # in the order of the network's attention processors
+        for kind in ("k", "v"):
+            shape = attention.to_k.weight.shape
+            weights[f"ip_adapter.{2 * index + 1}.to_{kind}_ip.weight"] = torch.randn(shape) / width**0.5
+    save_file(weights, folder / "adapter.safetensors")
+    return folder / "adapter.safetensors"

@@ -71,6 +71,17 @@ class DiffusionOptions(Options):
         description="start from the context's last image with this share of noise, by as large a share of the steps; "
         "default: start from noise",
     )
+    ip_adapter: str | None = Field(
+        None,
+        description="weights of an IP-Adapter, which reads the context's images: a file in safetensors, or "
+        "OWNER/NAME/FILE of the Hugging Face Hub",
+    )
+    ip_adapter_encoder: str | None = Field(
+        None,
+        description="the adapter's CLIP image encoder: a folder, or OWNER/NAME/FOLDER of the Hugging Face Hub; "
+        "default: image_encoder, beside the adapter's file",
+    )
+    ip_adapter_scale: float = Field(0.5, ge=0, le=2, description="weight of the context's images beside the prompt")
     steps: int = Field(4, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(
         0.0,

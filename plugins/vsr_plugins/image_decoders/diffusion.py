@@ -19,20 +19,25 @@ from vsr_cli.api.generation import random_generators
 
 from ..lora import add_lora
 from . import DiffusionOptions
+from .diffusion_ip_adapter import Shapes, add_adapter, as_pictures, image_embeddings, write_shapes
 from .diffusion_loading import WHO, load_pipeline, other_scheduler, quiet_library, read_assets, write_assets
-from .diffusion_loss import NoisePrediction, network_of
+from .diffusion_loss import NoisePrediction, Prompt, network_of
 from .diffusion_prompt import make_prompt
 
 
 class Diffusion(nn.Module):
     """A text-to-image pipeline, frozen or with trained low-rank updates (Hu et al. 2022, "LoRA").
 
-    It reads the next text and, of the context, the texts and the last image; nothing of the other components.
+    It reads the next text and the context's texts, its last image (`strength`) or all of its images (`ip_adapter`), and
+    nothing of the other components.
     """
 
-    def __init__(self, pipeline: Any, *, options: DiffusionOptions, image_size: int) -> None:
+    def __init__(
+        self, pipeline: Any, *, adapter: Shapes | None = None, options: DiffusionOptions, image_size: int
+    ) -> None:
+        """Wrap a pipeline. `adapter` are the shapes of the weights of its IP-Adapter, if it has one."""
         super().__init__()
-        self.pipeline, self.options, self.image_size = pipeline, options, image_size
+        self.pipeline, self.adapter, self.options, self.image_size = pipeline, adapter, options, image_size
         self.models = nn.ModuleDict(
             {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
         )
@@ -65,6 +70,8 @@ class Diffusion(nn.Module):
     def save_assets(self, folder: Path) -> None:
         """Write the pipeline's index, configurations and tokenizers."""
         write_assets(folder, self.pipeline, scheduler=self.noise.scheduler)
+        if self.adapter is not None:
+            write_shapes(folder, self.adapter)
 
     def loss(self, narrative: Narrative, text: NextText, target: Tensor) -> Tensor:
         """Return the mean squared error of the predicted noise in images (B, 3, H, W) in [0, 1], a scalar.
@@ -80,7 +87,8 @@ class Diffusion(nn.Module):
             noise = torch.stack([torch.randn(latents.shape[1:], generator=each) for each in generators])
             level = torch.cat([torch.rand(1, generator=each) for each in generators])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.options.trained != "none"):
-            errors = self.noise.errors(latents, prompts, noise.to(latents), level.to(latents))  # (B, C, h, w)
+            prompt = Prompt(prompts, None if self.adapter is None else self._embeddings(narrative))
+            errors = self.noise.errors(latents, prompt, noise.to(latents), level.to(latents))  # (B, C, h, w)
             return errors.mean()
 
     @torch.no_grad()
@@ -88,6 +96,7 @@ class Diffusion(nn.Module):
         """Return images (B, 3, H, W) in [0, 1], generated one by one, so that none depends on the rest of the batch."""
         context, images = narrative.context, []
         generators = random_generators(context, seed=seed)
+        pictures = None if self.adapter is None else context.images()  # (B, K, 3, H, W)
         accepted = inspect.signature(self.pipeline.__call__).parameters
         for row, prompt in enumerate(self._prompts(narrative, text)):
             given: dict[str, Any] = {
@@ -102,10 +111,17 @@ class Diffusion(nn.Module):
             if self.options.strength is not None:
                 start = _resized(context.last_image[row : row + 1], self.side)
                 given |= {"image": start, "strength": self.options.strength}
+            if pictures is not None:
+                given["ip_adapter_image"] = [as_pictures(pictures[row])]
             with quiet_library():
                 image = self.pipeline(**{name: value for name, value in given.items() if name in accepted}).images
             images.append(image.float())  # (1, 3, s, s)
         return _resized(torch.cat(images), self.image_size)
+
+    @torch.no_grad()
+    def _embeddings(self, narrative: Narrative) -> Tensor:
+        """Return the embeddings (B, K, d) of the context's images."""
+        return image_embeddings(self.pipeline, narrative.context.images())
 
     def _prompts(self, narrative: Narrative, text: NextText) -> list[str]:
         tokenizer, style = self.pipeline.tokenizer, self.options.style
@@ -140,4 +156,5 @@ def build(options: DiffusionOptions, context: BuildContext) -> Diffusion:
     Raises VsrError if the pipeline cannot be loaded or used, or if diffusers, or for LoRA peft, is missing.
     """
     pipeline = load_pipeline(options) if context.assets is None else read_assets(context.assets, options)
-    return Diffusion(pipeline, options=options, image_size=context.image_size)
+    adapter = None if options.ip_adapter is None else add_adapter(pipeline, options, assets=context.assets)
+    return Diffusion(pipeline, adapter=adapter, options=options, image_size=context.image_size)

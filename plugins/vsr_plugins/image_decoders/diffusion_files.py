@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import DiffusionOptions
 INDEX = "model_index.json"
 """Names the pipeline's class, and the library and class of each of its components."""
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
-"""Components that are left out: what they do is not part of generating an image from a text."""
+"""Components that are left out: they are not part of generating an image from a text. An IP-Adapter brings its own."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 VARIANTS = ("fp16", "")
 """Weights in half precision come first: they are half the download, and all that such models were trained for."""
@@ -27,7 +27,7 @@ def requirements(options: DiffusionOptions) -> list[Requirement]:
     packages = missing_package("diffusers", extra="diffusers")
     if options.trained == "lora":
         packages += missing_package("peft")
-    return [*packages, *missing_pipeline(options.model)]
+    return [*packages, *missing_pipeline(options.model), *missing_adapter(options)]
 
 
 def missing_pipeline(model: str) -> list[Requirement]:
@@ -41,6 +41,75 @@ def missing_pipeline(model: str) -> list[Requirement]:
     if not Path(model).expanduser().is_dir():  # the cache holds a part of it
         return missing_on_hub(model, remedy=REMEDY, choose=files_to_download)
     return [Requirement(what=f"the folder {model}", problem=problem, remedy=REMEDY)]
+
+
+def missing_adapter(options: DiffusionOptions) -> list[Requirement]:
+    """Return the requirements of the IP-Adapter's file and its image encoder, or none if they are there."""
+    if options.ip_adapter is None:
+        return []
+    file, folder = options.ip_adapter, _encoder_of(options)
+    return [
+        *_missing_files(file, [file], remedy="name a file by --set image_decoder.ip_adapter=FILE"),
+        *_missing_files(
+            folder,
+            [f"{folder}/config.json", f"{folder}/model.safetensors"],
+            remedy="name the folder of a CLIP image encoder by --set image_decoder.ip_adapter_encoder=FOLDER",
+        ),
+    ]
+
+
+def adapter_file(options: DiffusionOptions) -> Path:
+    """Return the file of an IP-Adapter. Raises OSError if it is missing."""
+    assert options.ip_adapter is not None
+    return _found(options.ip_adapter)
+
+
+def encoder_folder(options: DiffusionOptions) -> Path:
+    """Return the folder of an IP-Adapter's image encoder. Raises OSError if it is missing."""
+    return _found(f"{_encoder_of(options)}/config.json").parent
+
+
+def _encoder_of(options: DiffusionOptions) -> str:
+    assert options.ip_adapter is not None
+    return options.ip_adapter_encoder or f"{options.ip_adapter.rpartition('/')[0]}/image_encoder"
+
+
+def _missing_files(what: str, files: Sequence[str], *, remedy: str) -> list[Requirement]:
+    """Return the requirement of files, each a path or OWNER/NAME/PATH of the Hub, or none if they are there."""
+    try:
+        for file in files:
+            _found(file)
+    except FileNotFoundError as error:
+        if not (parts := _hub_file(files[0])) or Path(parts[0]).is_dir():
+            return [Requirement(what=what, problem=str(error), remedy=remedy)]
+    else:
+        return []
+    names = [file.removeprefix(f"{parts[0]}/") for file in files]
+
+    def choose(present: Collection[str]) -> Collection[str]:
+        if lacking := [name for name in names if name not in present]:
+            raise ValueError(f"has no {lacking[0]}")
+        return names
+
+    return missing_on_hub(parts[0], remedy=remedy, choose=choose)
+
+
+def _found(file: str) -> Path:
+    """Return a local path, or that of OWNER/NAME/PATH in the Hugging Face cache. Raises FileNotFoundError."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = Path(file).expanduser()
+    if not path.is_file() and (parts := _hub_file(file)):
+        path = Path(str(try_to_load_from_cache(*parts)))
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    return path
+
+
+def _hub_file(file: str) -> tuple[str, str] | None:
+    """Return the repository and the path in it of OWNER/NAME/PATH."""
+    found = re.fullmatch(r"(\w[\w.-]*/\w[\w.-]*)/(\w[\w./-]*)", file)
+    return (found[1], found[2]) if found else None
 
 
 def pipeline_folder(model: str) -> Path | None:

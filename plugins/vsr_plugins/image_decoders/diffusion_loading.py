@@ -66,6 +66,8 @@ def write_assets(folder: Path, pipeline: Any, *, scheduler: Any) -> None:
                 (part.config if is_model else part).save_pretrained(folder / name)
             else:
                 facts = {key: value for key, value in part.config.items() if not key.startswith("_")}
+                if facts.get("encoder_hid_dim_type") == "ip_image_proj":
+                    facts["encoder_hid_dim_type"] = None  # an IP-Adapter sets it
                 _write(folder / name / ("config.json" if is_model else "scheduler_config.json"), facts)
             if is_model:
                 index["dtype"] = next(key for key, value in DTYPES.items() if value == part.dtype)
@@ -103,7 +105,7 @@ def _build(folder: Path, options: DiffusionOptions, *, dtype: torch.dtype | None
         with quiet_library():
             for name, where in named.items():
                 kept = dtype or DTYPES[index["dtype"]]
-                arguments[name] = _component(folder / name, *where, dtype=kept, weights=bool(dtype))
+                arguments[name] = load_component(folder / name, *where, dtype=kept, weights=bool(dtype))
             pipeline = kind(**arguments)
     except UNLOADABLE as error:
         raise VsrError(f"{WHO}: cannot load {place} ({one_line(error)}); {remedy}") from error
@@ -137,8 +139,8 @@ def _pipeline_class(name: Any, place: str, *, starts_from_image: bool) -> Any:
     return found
 
 
-def _component(folder: Path, library: str, name: str, *, dtype: torch.dtype, weights: bool) -> Any:
-    """Load a component from its folder, without weights unless asked for.
+def load_component(folder: Path, library: str, name: str, *, dtype: torch.dtype, weights: bool) -> Any:
+    """Load a component of a pipeline from its folder, without weights unless asked for.
 
     Only classes of diffusers and transformers are built, and only models, schedulers and tokenizers. Raises VsrError if
     a model would run its own code or lacks weights, and errors of the libraries.

@@ -6,6 +6,7 @@ Shapes: B stories, C channels and h w size of a latent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,16 @@ from torch.nn import functional
 from vsr_cli.api import VsrError
 
 SUPPORTED = ("StableDiffusion", "StableDiffusionXL", "StableDiffusion3")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What leads the network."""
+
+    texts: Sequence[str]
+    """(B,)."""
+    images: Tensor | None = None
+    """Embeddings of the context's images (B, K, d), for an IP-Adapter."""
 
 
 class NoisePrediction:
@@ -50,24 +61,25 @@ class NoisePrediction:
             latents: Tensor = (found.float() - (vae.config.shift_factor or 0)) * vae.config.scaling_factor
             return latents
 
-    def errors(self, latents: Tensor, prompts: Sequence[str], noise: Tensor, level: Tensor) -> Tensor:
+    def errors(self, latents: Tensor, prompt: Prompt, noise: Tensor, level: Tensor) -> Tensor:
         """Return the squared errors (B, C, h, w), by noise (B, C, h, w) and uniform numbers `level` (B,) in [0, 1)."""
         if self.flows:
             # Mostly the levels in the middle, where the prediction is difficult (Esser et al. 2024, section 3.1).
             share = (2**0.5 * torch.erfinv(2 * level.clamp(1e-4, 1 - 1e-4) - 1)).sigmoid()
             noisy = latents + share[:, None, None, None] * (noise - latents)
-            return self._squared_error(noisy, share * self.levels, prompts, wanted=noise - latents)
+            return self._squared_error(noisy, share * self.levels, prompt, wanted=noise - latents)
         step = (level * self.levels).long()
         noisy = self.noising.add_noise(latents, noise, step)
         kind = self.noising.config.prediction_type
         wanted = self.noising.get_velocity(latents, noise, step) if kind == "v_prediction" else noise
-        return self._squared_error(noisy, step, prompts, wanted=latents if kind == "sample" else wanted)
+        return self._squared_error(noisy, step, prompt, wanted=latents if kind == "sample" else wanted)
 
-    def _squared_error(self, noisy: Tensor, step: Tensor, prompts: Sequence[str], *, wanted: Tensor) -> Tensor:
-        """Return the squared errors (B, C, h, w) of what the network predicts from noisy latents and prompts."""
-        texts = list(prompts)
+    def _squared_error(self, noisy: Tensor, step: Tensor, prompt: Prompt, *, wanted: Tensor) -> Tensor:
+        """Return the squared errors (B, C, h, w) of what the network predicts from noisy latents and a prompt."""
+        texts = list(prompt.texts)
         options = {"device": noisy.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
         given: dict[str, Any] = {}
+        added: dict[str, Any] = {} if prompt.images is None else {"image_embeds": [prompt.images]}
         with torch.no_grad():
             if self.family == "StableDiffusion":
                 words = self.pipeline.encode_prompt(texts, **options)[0]
@@ -75,7 +87,7 @@ class NoisePrediction:
                 words, _, pooled, _ = self.pipeline.encode_prompt(texts, **options)
                 sizes = [self.side, self.side, 0, 0, self.side, self.side]  # original size, crop, target size
                 times = torch.tensor([sizes] * len(texts), device=noisy.device, dtype=words.dtype)
-                given["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
+                added |= {"text_embeds": pooled, "time_ids": times}
             elif self.family == "StableDiffusion3":
                 words, _, pooled, _ = self.pipeline.encode_prompt(texts, texts, texts, **options)
                 given["pooled_projections"] = pooled
@@ -84,6 +96,8 @@ class NoisePrediction:
                     f"image decoder diffusion: the loss of {type(self.pipeline).__name__} is not supported, only that "
                     "of Stable Diffusion, XL and 3; set objective.image=0, or choose another image_decoder.model"
                 )
+        if added:
+            given["added_cond_kwargs"] = added
         predicted = self.network(
             noisy.to(self.network.dtype), timestep=step, encoder_hidden_states=words, return_dict=False, **given
         )[0]

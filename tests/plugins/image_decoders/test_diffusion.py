@@ -10,6 +10,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, EulerAncestralDiscreteSc
 from vsr_cli.api import BuildContext, HasAssets, NextText, VsrError
 from vsr_plugins.image_decoders import DiffusionOptions
 from vsr_plugins.image_decoders.diffusion import build
+from vsr_plugins.image_decoders.diffusion_loss import Prompt
 
 from ...plugin_checks.small_pipelines import PIPELINES, SIDE
 from ..narratives import make_context, make_narrative
@@ -118,7 +119,7 @@ def test_what_is_predicted_follows_the_scheduler(make, tmp_path, kind):
     alpha = DDPMScheduler.from_config(model.pipeline.scheduler.config).alphas_cumprod[step].view(2, 1, 1, 1)
     wanted = {"epsilon": noise, "v_prediction": alpha**0.5 * noise - (1 - alpha) ** 0.5 * latents, "sample": latents}
     model.noise.network = Zero()
-    errors = model.noise.errors(latents, ["", "a"], noise, (step + 0.5) / 1000)
+    errors = model.noise.errors(latents, Prompt(["", "a"]), noise, (step + 0.5) / 1000)
     torch.testing.assert_close(errors, wanted[kind].square(), rtol=1e-4, atol=1e-4)
     noisy, seen = model.noise.network.seen
     torch.testing.assert_close(noisy, alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise)
@@ -129,7 +130,7 @@ def test_flow_matching_predicts_the_way_from_image_to_noise(make):
     model = make("sd3")
     model.noise.network = Zero()
     latents, noise = torch.randn(2, 2, 4, 8, 8)
-    errors = model.noise.errors(latents, ["", "a"], noise, torch.tensor([0.5, 0.9]))
+    errors = model.noise.errors(latents, Prompt(["", "a"]), noise, torch.tensor([0.5, 0.9]))
     torch.testing.assert_close(errors, (noise - latents).square())
     noisy, step = model.noise.network.seen
     share = step / 1000
