@@ -23,7 +23,7 @@ from vsr_cli.data.prepared import open_prepared
 from vsr_cli.data.prepared_types import Frames
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation.baselines import windows_of_other_stories
-from vsr_cli.evaluation.evaluate import check_preparation, evaluate
+from vsr_cli.evaluation.evaluate import blur_caution, check_preparation, evaluate
 from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.evaluation.storage import store_evaluation
@@ -33,7 +33,7 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.loading import build
 from vsr_cli.plugin.registry import Provided
 from vsr_cli.runs.opening import open_run
-from vsr_cli.runs.results import FORMAT
+from vsr_cli.runs.results import BETTER, FORMAT, NOT_SIGNIFICANT
 
 SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
 
@@ -119,6 +119,23 @@ def with_frames(prepared, images, texts):
 
 def all_images(prepared):
     return prepared.frames.images.gather(np.arange(len(prepared.frames.images)))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sharpness", "warns"),
+    [(BETTER, 0.53, True), (BETTER, 0.8, False), (NOT_SIGNIFICANT, 0.53, False), (None, 0.53, False)],
+)
+def test_a_better_error_of_blurred_images_is_warned_of(verdict, sharpness, warns):
+    results = {"mse": {"baselines": {"copy-last": {"verdict": verdict}}}, "sharpness": {"value": sharpness}}
+    found = blur_caution(results)
+    assert (found is not None) == warns
+    assert not warns or "sharpness 0.53 of the targets'" in found
+
+
+def test_without_sharpness_or_error_there_is_no_warning_of_blur():
+    assert blur_caution({"sharpness": {"value": 0.1}}) is None
+    assert blur_caution({"mse": {"unavailable": "mse: reads images"}, "sharpness": {"value": 0.1}}) is None
+    assert blur_caution({"mse": {"baselines": {"copy-last": {"verdict": BETTER}}}}) is None
 
 
 def test_the_model_reads_its_context(model, prepared, data):

@@ -198,6 +198,7 @@ def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
     assert record["copied"] == {
         "repeats_context": texts.index(record["text"]) + 1,
         "context-overlap-4": 0.0 if record["text"] == texts[1] else 1.0,
+        "image_repeats_context": None,
     }
     assert shown_text(built.text_decoder, "<gdo 1>Rain</gdo> fell…", texts) == "Rain fell…"
 

@@ -155,6 +155,8 @@ def _show(record: dict[str, Any], folder: Path) -> None:
     line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"
     if copied["repeats_context"]:
         line += f"; it repeats the text of frame {copied['repeats_context']}"
+    if copied["image_repeats_context"]:
+        line += f"; its image is a near-duplicate of that of frame {copied['image_repeats_context']}"
     console.print(f"  copied      {line}", soft_wrap=True)
     console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
     console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)

@@ -8,6 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+NEAR = 4
+"""Maximum number of differing bits, of 64, between perceptual hashes of near-duplicates. In 241 picture books (2,404
+images), all 30 pairs of two books up to 4 bits show the same drawing; from 6 on, most are unrelated.
+"""
+THUMBNAIL = 32
+SAME = 4.0
+"""The largest root mean square difference (0 to 255) between thumbnails of near duplicates.
+
+Hashes alone match drawings that share a backdrop: of 171 targets of storyworld, 157 have a match in training, 11 within
+this bound; in real stories, all but one of 56 matching pairs are within 2.
+"""
 CELLS = 1 << 18
 """Number of pairs compared at a time, which fit the cache of a processor."""
 
@@ -26,6 +37,17 @@ def near_duplicates(left: NDArray[np.uint64], right: NDArray[np.uint64], *, dist
             pairs = np.stack(np.divmod(similar, differing.shape[1]), axis=1)  # (n, 2)
             found.append(np.add(pairs, (top, start)))
     return np.concatenate(found)
+
+
+def same_pixels(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Return whether two thumbnails differ no more than near-duplicates do."""
+    return bool(np.sqrt(np.square(one - other).mean()) <= SAME)
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return an image (H, W, 3) at the size at which pixels are compared, (32, 32, 3)."""
+    small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32)
 
 
 def distinct(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

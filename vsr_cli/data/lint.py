@@ -10,16 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .duplicates import near_duplicates
+from .duplicates import NEAR, near_duplicates
 from .prepared import Prepared
 from .prepared_types import StoredStory, Windows
 from .splits import SPLITS
 from .windows import cut_windows
-
-NEAR = 4
-"""Maximum number of differing bits, of 64, between perceptual hashes of near-duplicates. In 241 picture books (2,404
-images), all 30 pairs of two books up to 4 bits show the same drawing; from 6 on, most are unrelated.
-"""
 
 FrameId = tuple[str, int]
 """A story id, and the index of a frame in the story."""

@@ -24,16 +24,18 @@ from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..data.shards import Rows
 from ..errors import VsrError
-from ..runs.results import FORMAT, SHORT
+from ..runs.results import BETTER, FORMAT, SHORT
 from .baselines import SHUFFLE_SEED
-from .copying import copied
+from .copying import REPEATS_IMAGE, copied, copied_images
 from .embeddings import Statistics
 from .leakage import Audit, Leak, audit
 from .model_predictions import Part, Predicted, join_parts, predict_part
-from .predictions import Predictions, References
+from .predictions import Predictions
 from .scoring import Task, check_available, measure, metric_results, open_task, prediction_lines
 from .significance import HELD_OUT_ONCE, MORE_STORIES, RESAMPLES, SEED, few_stories
 
+SHARP = 0.7
+"""Of the targets' sharpness: images with less are visibly blurred, and those of a better error owe it to that."""
 TEXT_NORMALIZATION = "normalized-3"
 """In signatures: the version of `clean_text`."""
 
@@ -131,6 +133,8 @@ def finish(
     statistics = measure(others, available, task.references) | predicted.in_spaces
     signed = signature(facts)
     results = metric_results(task, predicted.series, statistics, signature=signed)
+    if blurred := blur_caution(results):
+        results["mse"]["caution"] = blurred
     result = {
         "format": FORMAT,
         "signature": signed,
@@ -139,7 +143,7 @@ def finish(
         "stories": len(set(task.windows.stories)),
         "windows": len(task.windows),
         "truncated_references": predicted.truncated,
-        "copied": copied_shares(task.references, available["model"]),
+        "copied": copied_shares(task, available["model"], with_images=predicted.with_images),
         "metrics": {choice.name: results[choice.name] for choice in choices},
         **record,
     }
@@ -147,12 +151,32 @@ def finish(
     return Evaluation(result, lines, statistics, leaks, task.windows, available["model"].images)
 
 
-def copied_shares(references: References, predictions: Predictions) -> dict[str, dict[str, float]] | None:
-    """Return how much the predictions copy from their contexts, and the references; None where no text is predicted."""
-    if not any(predictions.texts):
+def copied_shares(task: Task, predictions: Predictions, *, with_images: bool) -> dict[str, dict[str, float]] | None:
+    """Return how much the predictions copy from their contexts, and the references; None where nothing is predicted."""
+    with_texts = any(predictions.texts)
+    if not with_texts and not with_images:
         return None
-    texts = {"model": predictions.texts, "references": references.texts}
-    return {name: copied(each, references.context_texts) for name, each in texts.items()}
+    references = task.references
+    found: dict[str, dict[str, float]] = {"model": {}, "references": {}}
+    for name, of in (("model", predictions), ("references", references)):
+        if with_texts:
+            found[name] |= copied(of.texts, references.context_texts)
+        if with_images:
+            found[name][REPEATS_IMAGE] = copied_images(of.images, task.prepared, task.windows)
+    return found
+
+
+def blur_caution(results: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return a warning if the images have a better error than copying the last one because they are blurred."""
+    error, sharpness = results.get("mse", {}), results.get("sharpness", {}).get("value")
+    if sharpness is None or sharpness >= SHARP:
+        return None
+    if error.get("baselines", {}).get("copy-last", {}).get("verdict") != BETTER:
+        return None
+    return (
+        f"mse: better than copy-last by blurring (sharpness {sharpness:.2g} of the targets'): blurred images have "
+        "small errors whatever they show; look at the images, and compare sharpness and diversity-image"
+    )
 
 
 def caution(task: Task, remedy: str) -> list[str]:

@@ -229,7 +229,8 @@ def score_external(
             **(training_baselines(embedded, rows) if embedded else {"nearest-neighbor": NO_RUN, "mean": NO_RUN}),
             "shuffled-context": shuffled_context(predictions, task.windows.stories),
             "upper_bound": Predictions(task.references.texts, task.references.images),
-        }
+        },
+        with_images=bool(external.images),
     )
     facts = signature_facts(
         task,

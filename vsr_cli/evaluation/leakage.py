@@ -8,23 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..data.duplicates import near_duplicates
-from ..data.lint import NEAR, target_in_context
+from ..data.duplicates import NEAR, near_duplicates, same_pixels, thumbnail
+from ..data.lint import target_in_context
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from .normalize import clean_text
 
 LEARNED_FROM = ("train", "validation")
 """The splits that shaped a model: its weights, and the choice of the best epoch."""
-THUMBNAIL = 32
-SAME = 4.0
-"""The largest root mean square difference (0 to 255) between thumbnails of near duplicates.
-
-Hashes alone match drawings that share a backdrop: of 171 targets of storyworld, 157 have a match in training, 11 within
-this bound; in real stories, all but one of 56 matching pairs are within 2.
-"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ def audit(prepared: Prepared, split: str, *, training: Prepared | None) -> Audit
     """Find the windows of a split whose target is among their inputs or was seen in training, and padded ones.
 
     `training` is the training data (None: not available for comparison). A target was seen if its story is in the
-    training or validation split there, or a near duplicate of its image: by hash (`lint.NEAR`) and pixels (`SAME`).
+    training or validation split there, or a near duplicate of its image: by hash (`NEAR`) and pixels (`same_pixels`).
     """
     windows = prepared.windows(split)
     found = dict(leaks_within(windows, prepared.frames.texts))
@@ -116,18 +108,10 @@ def _near_duplicates(prepared: Prepared, windows: Windows, other: Prepared, seen
     ours, theirs = _thumbnails(prepared, targets[pairs[:, 0]]), _thumbnails(other, rows[pairs[:, 1]])
     like: dict[int, str] = {}
     for target, at in pairs.tolist():
-        difference = ours[int(targets[target])] - theirs[int(rows[at])]
-        if target not in like and np.sqrt(np.square(difference).mean()) <= SAME:
+        if target not in like and same_pixels(ours[int(targets[target])], theirs[int(rows[at])]):
             like[target] = seen.stories[int(first[at]) // seen.image_rows.shape[1]]
     return {window: like[target] for window, target in enumerate(window_of.tolist()) if target in like}
 
 
 def _thumbnails(prepared: Prepared, rows: NDArray[np.int64]) -> dict[int, NDArray[np.float32]]:
-    small = (THUMBNAIL, THUMBNAIL)
-    return {
-        row: np.asarray(
-            Image.fromarray(prepared.frames.images.gather(np.array([row]))[0]).resize(small, Image.Resampling.BOX),
-            dtype=np.float32,
-        )
-        for row in np.unique(rows).tolist()
-    }
+    return {row: thumbnail(prepared.frames.images.gather(np.array([row]))[0]) for row in np.unique(rows).tolist()}

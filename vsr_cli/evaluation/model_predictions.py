@@ -55,6 +55,8 @@ class Predicted:
     """Of the text decoder."""
     models_text: bool = True
     """Whether the text decoder gives tokens probabilities, so that there is a perplexity."""
+    with_images: bool = True
+    """Whether images are predicted, and not placeholders."""
     words: int = 0
     """Of all targets of the part, as far as the text decoder can write them."""
 

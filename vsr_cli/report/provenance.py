@@ -54,7 +54,7 @@ def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
 
 
 def copied_shares(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return how much the predicted texts copy from their contexts, by what is measured; empty without texts."""
+    """Return how much the predictions copy from their contexts, by what is measured."""
     shares = result["copied"]
     if shares is None:
         return {}
@@ -62,8 +62,13 @@ def copied_shares(result: Mapping[str, Any]) -> dict[str, str]:
     titles = {
         "repeats_context": "predicted texts that repeat a text of their context",
         "context-overlap-4": "4-grams of predicted texts that stand in their context",
+        "image_repeats_context": "predicted images that are near-duplicates of an image of their context",
     }
-    return {title: f"{model[name]:.1%} (references: {references[name]:.1%})" for name, title in titles.items()}
+    return {
+        title: f"{model[name]:.1%} (references: {references[name]:.1%})"
+        for name, title in titles.items()
+        if name in model
+    }
 
 
 def teacher_forced_numbers(result: Mapping[str, Any]) -> dict[str, str]:
