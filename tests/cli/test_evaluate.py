@@ -22,6 +22,15 @@ def test_evaluate_takes_metrics_with_spaces_commas_or_repeats(workspace, vsr, wo
     assert all({"value", "scale", "baselines"} <= score.keys() for score in result["metrics"].values())
 
 
+def test_by_default_images_are_scored_beside_texts_and_read_where_they_are_of_storyworld(workspace, vsr):
+    result = json.loads(vsr("evaluate --json").out)
+    texts = ["bleu", "bleu-lower", "rouge", "meteor"]
+    assert list(result["metrics"])[:8] == [*texts, "mse", "ssim", "sharpness", "diversity-image"]
+    assert list(result["metrics"])[8:] == ["place", "time", "characters"]
+    assert all(score["upper_bound"] == 1 for name, score in result["metrics"].items() if name in ("place", "time"))
+    assert set(result["copied"]["model"]) == {"repeats_context", "context-overlap-4", "image_repeats_context"}
+
+
 def test_evaluate_prints_a_table_and_stores_the_result(workspace, vsr):
     answer = vsr("evaluate --metrics bleu")
     assert answer.code == 0, answer.err

@@ -76,6 +76,17 @@ def test_without_annotations_the_metric_is_unavailable_with_a_remedy(unmarked) -
     assert "marks no entities; prepare stories that do" in task.unavailable["entity-f1"]
 
 
+def test_a_metric_of_one_dataset_is_unavailable_on_other_data(unmarked, small_data) -> None:
+    names = ("place", "time", "characters")
+    task = open_task(unmarked, "test", unmarked.windows("test"), choices(*names, "mse"))
+    assert list(task.metrics) == ["mse"]
+    assert task.unavailable["place"] == (
+        "place: is defined for images of storyworld only (got data of folder); leave it out"
+    )
+    own = open_prepared(small_data)
+    assert list(open_task(own, "test", own.windows("test"), choices(*names)).metrics) == list(names)
+
+
 def test_mentions_are_loaded_only_for_a_metric_that_reads_them(unmarked) -> None:
     assert open_task(unmarked, "test", unmarked.windows("test"), choices("mse")).references.mentions is None
 

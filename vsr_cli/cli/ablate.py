@@ -19,7 +19,7 @@ from ..errors import VsrError
 from ..files.atomic import write_json, write_text
 from .arguments import Data, Json, Metrics, Out, Settings, component_option, finite
 from .parsing.commands import examples
-from .settings import comma_separated, load_registry, metric_names, resolve_train_command
+from .settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
 from .train import check_embedded, prepare_embedded
 from .workflows.stories import find_data
 
@@ -200,7 +200,7 @@ def _make_plan(registry: Registry, asked: Asked, data: Path | None) -> tuple[Pla
     settings = [text for text in asked.settings.assignments or [] if not text.startswith(OF_METRICS)]
     of_metrics = [text for text in asked.settings.assignments or [] if text.startswith(OF_METRICS)]
     check_axes(axes, settings)
-    names = metric_names(registry, asked.metrics)
+    names = metric_names(registry, asked.metrics, default=TEXT_METRICS)
     scored_by = resolve_metrics(registry, names, parse_set(of_metrics))
     folder = find_data(data)
     tried = combinations(axes, one_at_a_time=asked.one_at_a_time)

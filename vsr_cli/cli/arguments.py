@@ -102,7 +102,8 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="NAME...",
-        help="One metric or several, or all. Default: bleu (with bleu-lower) rouge meteor.",
+        help="One metric or several, or all. Default: bleu (with bleu-lower) rouge meteor, and mse ssim sharpness "
+        "diversity-image (not of 'ablate').",
         autocompletion=completing("metrics"),
     ),
 ]

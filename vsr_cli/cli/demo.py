@@ -17,7 +17,7 @@ from .arguments import Out
 from .parsing.commands import examples
 from .predict import run_predict
 from .prepare import run_prepare, show_prepared
-from .settings import DEFAULT_METRICS, EMBEDDED, load_registry, train_config
+from .settings import DEFAULT_METRICS, EMBEDDED, load_registry, metrics_of_dataset, train_config
 from .workflows.stories import prepare_config
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def _run(registry: Registry, out: Path) -> None:
     run = run_train(settings, data, _next_run(out))
 
     _head(3, "evaluate", "on stories that the model has not seen, beside baselines")
-    result = run_evaluate(registry, run, data, "test", resolve_metrics(registry, [*DEFAULT_METRICS, "mse", "ssim"], []))
+    metrics = [*resolve_metrics(registry, DEFAULT_METRICS, []), *metrics_of_dataset(registry, data)]
+    result = run_evaluate(registry, run, data, "test", metrics)
     show_result(result, run.folder / "evaluations" / "test")
 
     _head(4, "predict", "the fifth frame of stories in folders, as yours would be")

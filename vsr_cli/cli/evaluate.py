@@ -31,6 +31,7 @@ from .settings import (
     flag_layers,
     load_registry,
     metric_names,
+    metrics_of_dataset,
     open_with_options,
     resolve_train_command,
     sorted_assignments,
@@ -104,7 +105,19 @@ def evaluate(
                 "--protocol": None if protocol == "held-out" else protocol,
             },
         )
-        _cross_validate(registry, folds, data, settings, flags, of_training, names, layers, out=out, as_json=as_json)
+        _cross_validate(
+            registry,
+            folds,
+            data,
+            settings,
+            flags,
+            of_training,
+            names,
+            layers,
+            by_default=metrics is None,
+            out=out,
+            as_json=as_json,
+        )
         return
     if typed := typed_options(
         flags, {"--preset": settings.preset, "--config": settings.config, "--out": out}, of_training
@@ -123,6 +136,7 @@ def evaluate(
     from .workflows.evaluation import data_of, folder_of_run, run_evaluate
 
     folder = data_of(opened, data)
+    choices = choices if metrics else [*choices, *metrics_of_dataset(registry, folder)]
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
     if not as_json:
         show_result(result, folder_of_run(opened, split, how))
@@ -157,6 +171,7 @@ def _cross_validate(
     names: Sequence[str],
     layers: Sequence[Layer],
     *,
+    by_default: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -173,6 +188,7 @@ def _cross_validate(
     )
     base = decoding_layer(config.decoding, where="the training's options")
     choices, decoding = resolve_evaluation(registry, names, [base, *layers])
+    choices = [*choices, *metrics_of_dataset(registry, folder)] if by_default else choices
     place, result = run_folds(registry, config, folder, folds, choices, decoding=decoding, out=out)
     stored = evaluation_folder(place, "test", decoding, own=config.decoding)
     print_json(result) if as_json else show_result(result, stored)

@@ -15,7 +15,7 @@ from ..errors import VsrError
 from ..files.atomic import is_empty
 from .arguments import Assignments, Json, Metrics, Out, SplitName, as_path
 from .parsing.commands import examples
-from .settings import choose_metrics, load_registry
+from .settings import IMAGE_METRICS, TEXT_METRICS, choose_metrics, load_registry
 
 if TYPE_CHECKING:
     from ..config.resolve import Choice
@@ -69,7 +69,17 @@ def score(
     registry = load_registry()
     choices = choose_metrics(registry, metrics, assignments)
     opened = open_run(run) if run else None
-    place, result = run_score(registry, file, data, split, choices, out=out, allow_missing=allow_missing, run=opened)
+    place, result = run_score(
+        registry,
+        file,
+        data,
+        split,
+        choices,
+        out=out,
+        allow_missing=allow_missing,
+        run=opened,
+        by_default=metrics is None,
+    )
     if as_json:
         print_json(result)
     else:
@@ -87,9 +97,11 @@ def run_score(
     out: Path | None,
     allow_missing: bool,
     run: Run | None = None,
+    by_default: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Score a file of predictions, store the evaluation, and return its folder, which is like a run's, and the result.
 
+    `by_default` leaves out the default metrics of texts or images where the file has none.
     The embeddings and training data of `run` serve for baselines; without it, those that need one are unavailable.
     Raises VsrError if the file or its windows are not valid, or if the folder holds something else.
     """
@@ -103,7 +115,17 @@ def run_score(
     if (place / "run.json").exists():
         raise VsrError(f"--out {place}: is a run with evaluations of its own; name another folder")
     with lock_evaluation(evaluations_of(place) / split):
-        result = _score(registry, file, data, split, choices, place=place, allow_missing=allow_missing, run=run)
+        result = _score(
+            registry,
+            file,
+            data,
+            split,
+            choices,
+            place=place,
+            allow_missing=allow_missing,
+            run=run,
+            by_default=by_default,
+        )
     return place, result
 
 
@@ -117,6 +139,7 @@ def _score(
     place: Path,
     allow_missing: bool,
     run: Run | None,
+    by_default: bool,
 ) -> dict[str, Any]:
     from ..data.prepared import open_prepared
     from ..evaluation.external_predictions import read_external, score_external, windows_of
@@ -126,6 +149,9 @@ def _score(
 
     prepared = open_prepared(data)
     external = read_external(file, windows_of(prepared, split))
+    if by_default:
+        absent = {*(() if external.texts else TEXT_METRICS), *(() if external.images else IMAGE_METRICS)}
+        choices = [choice for choice in choices if choice.name not in absent]
     embedded, cautions = _embed(registry, run, prepared, split) if run else (None, [])
     evaluation = score_external(
         external, prepared, split, choices, allow_missing=allow_missing, embedded=embedded, cautions=cautions

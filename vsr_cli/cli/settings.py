@@ -22,7 +22,12 @@ EMBEDDED = "storyworld"
 PRESET_OF_DATASET = {EMBEDDED: ("tiny", "embedded stories"), "story-reasoning": ("reference", "StoryReasoning")}
 OWN_STORIES = ("laptop", "stories of your own")
 """The default preset of any other dataset, and what it is for."""
-DEFAULT_METRICS = ("bleu", "bleu-lower", "rouge", "meteor")
+TEXT_METRICS = ("bleu", "bleu-lower", "rouge", "meteor")
+IMAGE_METRICS = ("mse", "ssim", "sharpness", "diversity-image")
+"""The last two beside the first, which a gray ghost of the last image wins."""
+DEFAULT_METRICS = (*TEXT_METRICS, *IMAGE_METRICS)
+METRICS_OF_DATASET = {EMBEDDED: ("place", "time", "characters")}
+"""More defaults, where a dataset's images can be read."""
 COMPANIONS = {"bleu": "bleu-lower"}
 """Metrics that are always shown with another one: published scores of BLEU are of either case."""
 EVALUATION_SECTIONS = ("metrics", "decoding")
@@ -82,9 +87,11 @@ def comma_separated(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def metric_names(registry: Registry, typed: Sequence[str] | None) -> list[str]:
-    """Return the metrics that --metrics means."""
-    names = comma_separated(typed or DEFAULT_METRICS)
+def metric_names(
+    registry: Registry, typed: Sequence[str] | None, *, default: Sequence[str] = DEFAULT_METRICS
+) -> list[str]:
+    """Return the metrics that --metrics means; `default` where it is not typed."""
+    names = comma_separated(typed or default)
     if ALL in names:
         return registry.names("metrics")
     return list(dict.fromkeys(each for name in names for each in (name, COMPANIONS.get(name, name))))
@@ -96,6 +103,14 @@ def choose_metrics(registry: Registry, typed: Sequence[str] | None, assignments:
     from ..config.resolve import parse_set
 
     return resolve_metrics(registry, metric_names(registry, typed), parse_set(assignments or []))
+
+
+def metrics_of_dataset(registry: Registry, folder: Path) -> list[Choice]:
+    """Return the default metrics that only the dataset of a prepared folder has. Raises VsrError if it is none."""
+    from ..config.experiment import resolve_metrics
+    from ..data.manifest import read_finished
+
+    return resolve_metrics(registry, METRICS_OF_DATASET.get(read_finished(folder)["dataset"]["name"], ()), [])
 
 
 def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:

@@ -25,7 +25,7 @@ from ..model.story_model import StoryModel
 from .leakage import audit
 from .normalize import clean_text, marked_text
 from .predictions import Predictions, References, predict_all
-from .scoring import build_metrics, measure, reads_mentions
+from .scoring import build_metrics, foreign_data, measure, reads_mentions
 
 TRAINING_WINDOWS = 10
 """The number of training windows on which the reference design was scored."""
@@ -61,7 +61,7 @@ def leaky_steps(
     metrics = {
         name: metric
         for name, metric in build_metrics(choices)[0].items()
-        if not isinstance(metric, SpaceMetric) and not reads_mentions(metric)
+        if not (isinstance(metric, SpaceMetric) or reads_mentions(metric) or foreign_data(name, metric, prepared))
     }
     model.to(device).eval()
     held_out = prepared.windows(split).take(audit(prepared, split, training=training).scored)

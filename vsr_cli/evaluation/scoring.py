@@ -47,6 +47,8 @@ def open_task(prepared: Prepared, split: str, windows: Windows, choices: Sequenc
     """Build the metrics, and load the references that they read."""
     metrics, unavailable = build_metrics(choices)
     references = load_references(prepared.frames, windows)
+    unavailable |= {name: why for name, metric in metrics.items() if (why := foreign_data(name, metric, prepared))}
+    metrics = {name: metric for name, metric in metrics.items() if name not in unavailable}
     metrics, unreadable = read_references(metrics, references.texts)
     unavailable |= unreadable
     asking = [name for name, metric in metrics.items() if reads_mentions(metric)]
@@ -94,6 +96,14 @@ def read_references(
         else:
             usable[name] = metric
     return usable, unavailable
+
+
+def foreign_data(name: str, metric: Metric | SpaceMetric, prepared: Prepared) -> str | None:
+    """Return why a metric that is defined for one dataset cannot score other data; None where it can."""
+    own, scored = getattr(metric, "dataset", None), prepared.manifest["dataset"]["name"]
+    if own in (None, scored):
+        return None
+    return f"{name}: is defined for images of {own} only (got data of {scored}); leave it out"
 
 
 def reads_mentions(metric: Metric | SpaceMetric) -> bool:
