@@ -98,7 +98,8 @@ RANGES = {
     "psnr": (0, 100), "ssim": (-1, 1), "sharpness": (0, np.inf), "diversity-image": (0, np.inf),
     "cosine-image": (-1, 1),
     "cosine-text": (-1, 1), "mrr-image": (0, 1), "mrr-text": (0, 1), "bertscore": (-1, 1), "clipscore": (0, 2.5),
-    "lpips": (0, np.inf),
+    "lpips": (0, np.inf), "place": (0, 1), "time": (0, 1), "characters": (0, 1),
+    "frechet-visual": (0, np.inf), "fid": (0, np.inf), "context-similarity": (0, np.inf), "clip-image": (-1, 1),
 }  # fmt: skip
 
 

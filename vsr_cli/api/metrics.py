@@ -107,6 +107,8 @@ class Comparison:
     """(n, d)."""
     reference: NDArray[np.float32]
     """(n, d)."""
+    context: NDArray[np.float32]
+    """The frames of the windows' contexts, (n, K, d)."""
     candidates: NDArray[np.float32]
     """The distinct targets of the whole split, (C, d)."""
     answer: NDArray[np.int64]

@@ -198,7 +198,7 @@ def measure_in_spaces(
         statistics[name] = {
             each: np.concatenate(
                 [
-                    metric.measure_in_space(_comparison(part, vector, keys, ranked))
+                    metric.measure_in_space(_comparison(part, vector, keys, ranked, context=frames[scored, :-1]))
                     for part in np.array_split(np.arange(len(scored)), max(1, len(scored) // 256))
                 ]
             )
@@ -216,10 +216,13 @@ def _by_query(predictions: Predictions, metric: SpaceMetric, targets: Vectors) -
     return queries.text, queries.text_keys(targets)
 
 
-def _comparison(part: NDArray[np.int64], predicted: Vectors, targets: Vectors, ranked: Candidates) -> Comparison:
+def _comparison(
+    part: NDArray[np.int64], predicted: Vectors, targets: Vectors, ranked: Candidates, *, context: Vectors
+) -> Comparison:
     return Comparison(
         predicted=predicted[part],
         reference=targets[ranked.answer[part]],
+        context=context[part],
         candidates=targets,
         answer=ranked.answer[part],
         rivals=ranked.rivals[part],

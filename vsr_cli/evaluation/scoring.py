@@ -149,7 +149,9 @@ def metric_results(
     results: dict[str, dict[str, Any]] = {name: {"unavailable": reason} for name, reason in task.unavailable.items()}
     for name, metric in task.metrics.items():
         result = score_series(name, metric, statistics[name], resampled.get(name))
-        result["caution"] = upper_bound_caution(name, metric, result["upper_bound"])
+        result["caution"] = upper_bound_caution(name, metric, result["upper_bound"]) or own_caution(
+            metric, len(task.windows)
+        )
         result["signature"] = f"metric:{name}|{metric.signature}|{signature}"
         baselines = {**result["baselines"], **missing}
         order = [*(each for each in series if each in baselines), *(each for each in baselines if each not in series)]
@@ -191,6 +193,12 @@ def score_series(
         "baselines": baselines,
         "upper_bound": metric.combine(statistics["upper_bound"])[name] if "upper_bound" in statistics else None,
     }
+
+
+def own_caution(metric: Metric | SpaceMetric, windows: int) -> str | None:
+    """Return what a metric warns of where it scores so many windows."""
+    found: str | None = metric.caution(windows) if hasattr(metric, "caution") else None
+    return found
 
 
 def upper_bound_caution(name: str, metric: Metric | SpaceMetric, bound: float | None) -> str | None:

@@ -86,6 +86,7 @@ def _comparison(answers: Sequence[int], rows: Sequence[int]) -> Comparison:
     return Comparison(
         predicted=places[np.array(answers)[own]],
         reference=places[own],
+        context=np.stack([places[(own + shift) % WINDOWS] for shift in (1, 2)], axis=1),
         candidates=places,
         answer=own.astype(np.int64),
         rivals=np.ones((len(rows), WINDOWS), np.bool_),

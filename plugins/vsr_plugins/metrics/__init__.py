@@ -45,6 +45,18 @@ class ClipScoreOptions(Options):
     model: str | None = Field(None, description="a folder or hub id of a CLIP of the transformers library")
 
 
+class ClipImageOptions(Options):
+    """Options of `clip-image`."""
+
+    model: str | None = Field(None, description="a folder or hub id of a CLIP of the transformers library")
+
+
+class FidOptions(Options):
+    """Options of `fid`."""
+
+    weights: str | None = Field(None, description="the file of Inception's weights that torch-fidelity publishes")
+
+
 class LpipsOptions(Options):
     """Options of `lpips`."""
 
@@ -176,6 +188,22 @@ def vsr_metrics() -> list[Component]:
             build="vsr_plugins.metrics.embedding:build_mrr_text",
         ),
         Component(
+            name="frechet-visual",
+            summary="Fréchet distance of all predicted and all true images in the space of the run's visual encoder",
+            build="vsr_plugins.metrics.frechet:build",
+        ),
+        Component(
+            name="fid",
+            summary="Fréchet Inception distance, with torchmetrics' InceptionV3 (--set metrics.fid.weights=FILE)",
+            build="vsr_plugins.metrics.fid:build",
+            options=FidOptions,
+        ),
+        Component(
+            name="context-similarity",
+            summary="similarity of predicted images to those of their context, divided by that of the targets",
+            build="vsr_plugins.metrics.embedding:build_context_similarity",
+        ),
+        Component(
             name="bertscore",
             summary="BERTScore F1 with any encoder (--set metrics.bertscore.model=FOLDER)",
             build="vsr_plugins.metrics.bertscore:build",
@@ -184,8 +212,14 @@ def vsr_metrics() -> list[Component]:
         Component(
             name="clipscore",
             summary="CLIPScore of a text and the true image, with any CLIP (--set metrics.clipscore.model=FOLDER)",
-            build="vsr_plugins.metrics.clipscore:build",
+            build="vsr_plugins.metrics.clip:build",
             options=ClipScoreOptions,
+        ),
+        Component(
+            name="clip-image",
+            summary="cosine of the predicted and the true image in any CLIP (--set metrics.clip-image.model=FOLDER)",
+            build="vsr_plugins.metrics.clip:build_image",
+            options=ClipImageOptions,
         ),
         Component(
             name="lpips",

@@ -1,4 +1,4 @@
-"""Cosine to the target and rank of the target, in the space of the run's encoders."""
+"""Cosine to the target, rank of the target and nearness to the context, in the space of the run's encoders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from vsr_cli.api import Comparison, Options, SpaceMetric
 
 Space = Literal["visual", "text"]
 Vectors = NDArray[np.float32]
+LEAST = 1e-6
+"""Keeps the ratio to targets without similarity to their context finite."""
 
 
 class CosineSimilarity:
@@ -35,6 +37,41 @@ class CosineSimilarity:
         """Return the mean cosine."""
         assert len(statistics), "no score without a window"
         return {self._name: float(statistics.mean())}
+
+
+class ContextSimilarity:
+    """How near predictions are to their contexts' images, compared with how near the targets are.
+
+    The ratio of the mean cosines to the mean vector of the context's images, which share a style, and some of what they
+    show: a copy of the context has a ratio above 1, an image that does not fit the story one below. How much of it is
+    style depends on the space; that of an encoder with `style` has statistics of it. The statistics (n, 2): the cosines
+    of prediction and target.
+    """
+
+    scale = "0 up, 1 is as near to the context as the targets"
+    better: Literal["one"] = "one"
+    space: Space = "visual"
+    ranks = False
+    signature = "space:visual|cosine:to-context-mean|agg:ratio-of-means"
+
+    def measure_in_space(self, comparison: Comparison) -> NDArray[np.float64]:
+        """Return the two cosines of each window, negative ones as 0: (n, 2)."""
+        context = _unit(comparison.context.mean(axis=1))  # (n, d)
+        cosines = [
+            (_unit(each) * context).sum(axis=1, dtype=np.float64)
+            for each in (comparison.predicted, comparison.reference)
+        ]
+        return np.stack(cosines, axis=1).clip(min=0)
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the ratio, and the two mean cosines."""
+        assert len(statistics), "no score without a window"
+        predicted, true = statistics.mean(axis=0).tolist()
+        return {
+            "context-similarity": predicted / max(true, LEAST),
+            "context-similarity-predicted": predicted,
+            "context-similarity-true": true,
+        }
 
 
 SCORES = ("", "-r1", "-r5", "-chance", "-chance-r1", "-chance-r5", "-later", "-later-chance")
@@ -119,3 +156,8 @@ def build_mrr_image(options: Options) -> SpaceMetric:
 def build_mrr_text(options: Options) -> SpaceMetric:
     """Build the MRR of texts."""
     return ReciprocalRank("mrr-text", "text")
+
+
+def build_context_similarity(options: Options) -> SpaceMetric:
+    """Build the similarity to the context."""
+    return ContextSimilarity()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from vsr_cli.api import Metric, Sample, VsrError, one_line
 
 from . import LpipsOptions
-from .pretrained import UNLOADABLE
+from .pretrained import UNLOADABLE, read_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +99,7 @@ def build(options: LpipsOptions) -> Metric:
     if options.weights is None:
         raise VsrError(f"lpips: no weights are named; {remedy}")
     try:
-        tensors = _read(Path(options.weights))
+        tensors = read_state_dict(Path(options.weights))
         # torchmetrics brings the linear layers along; a file may hold its own.
         carried = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / f"{options.net}.pth"
         tensors = {**torch.load(carried, map_location="cpu", weights_only=True), **tensors}
@@ -112,17 +111,3 @@ def build(options: LpipsOptions) -> Metric:
     except UNLOADABLE as error:
         raise VsrError(f"lpips: cannot load {options.weights} ({one_line(error)}); {remedy}") from error
     return Lpips(features, linear, options)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """Read a state dict, unpickling no code."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, UnpicklingError, EOFError, TypeError) as error:
-        raise ValueError("it is broken, or holds more than named tensors") from error

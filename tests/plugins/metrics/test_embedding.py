@@ -7,12 +7,13 @@ from vsr_plugins.metrics import embedding
 CANDIDATES = np.array([[1, 0], [0, 1], [-1, 0], [3, 4]], dtype=np.float32)
 
 
-def comparison(predicted, answer, rivals=None, later=None):
+def comparison(predicted, answer, rivals=None, later=None, context=((1, 0), (1, 0))):
     shape = (len(predicted), len(CANDIDATES))
     own = np.eye(len(CANDIDATES), dtype=bool)[answer]
     return Comparison(
         predicted=np.array(predicted, dtype=np.float32),
         reference=CANDIDATES[answer],
+        context=np.array([context] * len(predicted), dtype=np.float32),
         candidates=CANDIDATES,
         answer=np.array(answer),
         rivals=np.ones(shape, dtype=bool) if rivals is None else np.array(rivals),
@@ -34,6 +35,18 @@ def test_similarity_is_the_mean_cosine_whatever_the_lengths():
     found = comparison([[10, 0], [0, 2]], [0, 3])
     assert score(embedding.build_cosine_image(Options()), found) == {"cosine-image": pytest.approx((1 + 0.8) / 2)}
     assert score(embedding.build_cosine_image(Options()), comparison([[0, 0]], [0])) == {"cosine-image": 0}
+
+
+def test_context_similarity_is_the_nearness_to_the_context_relative_to_the_targets():
+    metric = embedding.build_context_similarity(Options())
+    target = score(metric, comparison([[3, 4]], [3]))
+    assert list(target.values()) == [1, pytest.approx(0.6), pytest.approx(0.6)]
+    copied = score(metric, comparison([[1, 0]], [3]))
+    assert copied["context-similarity"] == pytest.approx(1 / 0.6)
+    other = score(metric, comparison([[0, 1]], [3]))
+    assert other["context-similarity"] == 0
+    between = score(metric, comparison([[0, 1]], [0], context=((1, 0), (0, 1))))
+    assert between["context-similarity-predicted"] == pytest.approx(0.5**0.5)
 
 
 def test_mrr_equals_hand_computed_ranks():
@@ -69,6 +82,7 @@ def test_constant_prediction_scores_chance():
     found = Comparison(
         predicted=np.repeat(vectors[:1] + 1, 200, axis=0),
         reference=vectors,
+        context=vectors[:, None],
         candidates=vectors,
         answer=np.arange(200),
         rivals=np.ones((200, 200), dtype=bool),

@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from vsr_cli.api import VsrError
-from vsr_plugins.metrics import BertScoreOptions, ClipScoreOptions, bertscore, clipscore
+from vsr_plugins.metrics import BertScoreOptions, ClipImageOptions, ClipScoreOptions, bertscore, clip
 
-from .samples import text_sample
+from .samples import image_sample, scores, text_sample
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "the", "cat", "sat", "dog", "ran", "off"]
 
@@ -74,17 +74,23 @@ def test_special_token_in_a_text_is_text(score):
 
 
 @pytest.mark.parametrize(
-    ("build", "options"), [(bertscore.build, BertScoreOptions), (clipscore.build, ClipScoreOptions)]
+    ("build", "options"),
+    [
+        (bertscore.build, BertScoreOptions),
+        (clip.build, ClipScoreOptions),
+        (clip.build_image, ClipImageOptions),
+    ],
 )
 def test_missing_model_is_one_line_with_remedy(build, options, tmp_path):
-    with pytest.raises(VsrError, match=r"no model is named; .*--set metrics\.\w+\.model=FOLDER"):
+    with pytest.raises(VsrError, match=r"no model is named; .*--set metrics\.[\w-]+\.model=FOLDER"):
         build(options())
     with pytest.raises(VsrError, match=r"cannot load .*nowhere.*; name a folder") as error:
         build(options(model=str(tmp_path / "nowhere")))
     assert "\n" not in str(error.value)
 
 
-def test_clipscore_scores_prediction_and_reference_image(encoder):
+def small_clip(encoder):
+    """A CLIP of random weights for images of 16 pixels, with its processor."""
     torch.manual_seed(1)  # of those under which the cosines are positive
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     text = {**small, "vocab_size": len(WORDS), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -92,9 +98,25 @@ def test_clipscore_scores_prediction_and_reference_image(encoder):
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
     pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     processor = CLIPProcessor(pictures, PreTrainedTokenizerFast.from_pretrained(encoder))
-    metric = clipscore.ClipScore(model, processor, ClipScoreOptions(model="small"))
-    rng = np.random.default_rng(0)
-    one, other = (rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(2))
+    return model, processor
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def test_clip_image_is_1_for_the_truth_and_does_not_depend_on_the_batch(encoder):
+    metric = clip.ClipImage(*small_clip(encoder), ClipImageOptions(model="small"))
+    assert scores(metric, image_sample(noise(1), noise(1))) == {"clip-image": pytest.approx(1)}
+    pairs = [image_sample(noise(1), noise(2)), image_sample(noise(3), noise(4))]
+    rows = metric.measure(pairs)
+    assert (rows < 0.999).all()
+    assert rows == pytest.approx(np.concatenate([metric.measure([pair]) for pair in pairs]), abs=1e-6)
+
+
+def test_clipscore_scores_prediction_and_reference_image(encoder):
+    metric = clip.ClipScore(*small_clip(encoder), ClipScoreOptions(model="small"))
+    one, other = noise(0), noise(1)
     swapped = [
         replace(text_sample("the cat", ""), predicted_image=predicted, reference_image=true)
         for predicted, true in ((one, other), (other, one))

@@ -1,4 +1,4 @@
-"""CLIPScore with any CLIP of the transformers library."""
+"""CLIPScore, and the similarity of images, with any CLIP of the transformers library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vsr_cli.api import Metric, Sample
 
-from . import ClipScoreOptions
+from . import ClipImageOptions, ClipScoreOptions
 from .pretrained import load
 
 WEIGHT = 2.5
@@ -63,14 +63,57 @@ class ClipScore:
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 
+class ClipImage:
+    """The mean over windows of the cosine between predicted and true image (CLIP-I). The statistics are these, (n, 1).
+
+    Images of one kind have high cosines, whatever they show: read it beside the baselines.
+    """
+
+    scale = "-1 to 1, higher is better; of one model only"
+    better: Literal["higher"] = "higher"
+
+    def __init__(self, model: Any, processor: Any, options: ClipImageOptions) -> None:
+        self._model = model.eval()
+        self._processor = processor.image_processor
+        self.signature = f"model:{options.model}|cosine|agg:mean|version:transformers-{version('transformers')}"
+
+    def measure(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the cosine of each window, (n, 1)."""
+        import torch
+
+        if not samples:
+            return np.empty((0, 1))
+        images = [each.predicted_image for each in samples] + [each.reference_image for each in samples]
+        pixels = self._processor(images=images, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            found = self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
+        predicted, true = torch.nn.functional.normalize(found.double(), dim=-1).chunk(2)  # (n, d) each
+        cosines: NDArray[np.float64] = (predicted * true).sum(-1, keepdim=True).clamp(-1, 1).numpy()
+        return cosines
+
+    def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
+        """Return the mean cosine."""
+        assert len(statistics), "no score without a window"
+        return {"clip-image": float(statistics.mean())}
+
+
 def build(options: ClipScoreOptions) -> Metric:
-    """Build the metric. Raises VsrError if no model is named or it cannot be loaded."""
+    """Build CLIPScore. Raises VsrError if no model is named or it cannot be loaded."""
+    return ClipScore(*_load("clipscore", options.model), options)
+
+
+def build_image(options: ClipImageOptions) -> Metric:
+    """Build the similarity of images. Raises VsrError if no model is named or it cannot be loaded."""
+    return ClipImage(*_load("clip-image", options.model), options)
+
+
+def _load(metric: str, model: str | None) -> tuple[Any, Any]:
+    """Load a CLIP and its processor."""
 
     def loader(name: str) -> tuple[Any, Any]:
         from transformers import CLIPModel, CLIPProcessor
 
-        model = CLIPModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-        return model, CLIPProcessor.from_pretrained(name, trust_remote_code=False)
+        found = CLIPModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        return found, CLIPProcessor.from_pretrained(name, trust_remote_code=False)
 
-    model, processor = load("clipscore", options.model, loader)
-    return ClipScore(model, processor, options)
+    return load(metric, model, loader)
