@@ -58,6 +58,37 @@ def test_predict_records_its_decoding(workspace, vsr, write_story, tmp_path):
     assert predicted("--decoding sample") == sampled
 
 
+def test_predict_shows_alternatives_side_by_side(workspace, vsr, write_story, tmp_path):
+    story = write_story(tmp_path / "story", 4)
+    words = f"predict {story} --out {tmp_path / 'next'} --decoding sample --seed 3"
+    plain, answer, shown = (
+        vsr(f"{words}{more}") for more in (" --json", " --alternatives 3 --json", " --alternatives 3")
+    )
+    assert [each.code for each in (plain, answer, shown)] == [0, 0, 0], answer.err
+    record, first = json.loads(answer.out), json.loads(plain.out)
+    assert list(record) == [*PREDICTION_KEYS, "alternatives", "storyboard"]
+    texts = [each["text"] for each in record["alternatives"]]
+    assert texts[0] == record["text"] == first["text"]
+    assert len(set(texts)) == 3
+    assert record["alternatives"][0]["seed"] == record["decoding"]["seed"] == 3
+    images = [tmp_path / f"next/story/alternatives-sample-seed3/image-{number}.png" for number in (1, 2, 3)]
+    assert [each["image"] for each in record["alternatives"]] == [str(path) for path in images]
+    assert images[0].read_bytes() == (tmp_path / "next/story/image.png").read_bytes()
+    assert Image.open(record["storyboard"]).width > 4 * 300
+    assert all(f"{number}. {text}" in shown.out for number, text in enumerate(texts, start=1) if text)
+
+
+def test_alternatives_without_anything_random_are_refused(workspace, vsr, write_story, tmp_path):
+    answer = vsr(f"predict {write_story(tmp_path / 'story', 4)} --out {tmp_path / 'next'} --alternatives 2")
+    assert answer.code == 2
+    assert answer.errors == [
+        "--alternatives 2: neither the text (greedy decoding by gru) nor the image (deconv) is random, so all would be "
+        "the same; add --decoding sample if the text decoder writes texts of its own, or name a run whose image "
+        "decoder generates from a seed"
+    ]
+    assert not (tmp_path / "next").exists()
+
+
 def test_predict_is_deterministic(workspace, vsr, write_story, tmp_path):
     story = write_story(tmp_path / "story", 4)
     for out in ("one", "two"):

@@ -1,11 +1,14 @@
 """The HTML page of `vsr report`: its content, and its behavior in a real browser."""
 
+import base64
+import io
 import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from vsr_cli.api import VsrError
 from vsr_cli.cli.report import run_report
@@ -61,6 +64,28 @@ def test_joined_stretches_are_the_text():
     text = "At night, Nell strolls up to Mara's tent behind the windmill."
     parts = shared_and_own(text, "Late at night Otto strolls to the tent of Nell behind a windmill.")
     assert " ".join(filter(None, parts)) == text
+
+
+def test_the_page_shows_the_alternatives_of_the_run(run):
+    folder = run / "predictions/one/alternatives-sample"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (60, 20), "red").save(folder / "storyboard.png")
+    texts = ["Rain <b>falls</b>.", ""]
+    write_json(folder / "prediction.json", {"story": "one & only", "alternatives": [{"text": text} for text in texts]})
+    text = run_report(run, None, "test", most=600)[0].read_text()
+    (section,) = re.findall(r'<section id="alternatives".*?</section>', text, re.S)
+    assert "<b>one &amp; only</b> (sample decoding)" in section
+    assert re.findall(r'<li dir="auto">(.*?)</li>', section) == ["Rain &lt;b&gt;falls&lt;/b&gt;.", "(no words)"]
+    (board,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', section)
+    assert Image.open(io.BytesIO(base64.b64decode(board))).size == (60, 20)
+    (folder / "storyboard.png").write_bytes(b"no image")
+    with pytest.raises(VsrError, match=r"storyboard\.png: cannot be read .*; predict again") as caught:
+        run_report(run, None, "test", most=600)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_alternatives_has_no_section_of_them(page):
+    assert 'id="alternatives"' not in page.read_text()
 
 
 def test_the_page_loads_nothing_and_holds_no_url(page):

@@ -83,6 +83,11 @@ class Decoding(Options):
         ]
         return {"method": self.method, **{name: getattr(self, name) for name in used}}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the text depends on the seed."""
+        return self.method in METHODS_THAT_USE["seed"]
+
     def label(self) -> str:
         """Return a unique short name, fit for a file name: "greedy", "beam-beams8", "sample-seed3"."""
         plain = type(self)(method=self.method).facts()
@@ -102,6 +107,15 @@ def sample_decodings(decoding: Decoding) -> list[Decoding]:
         Decoding.model_validate({**shared, "method": "sample", "seed": _seed_of_sample(decoding.seed, index)})
         for index in range(decoding.samples)
     ]
+
+
+def alternative_decodings(decoding: Decoding, count: int) -> list[Decoding]:
+    """Return the decoding itself, and others that differ from it in the seed alone: hashes of its seed and the index.
+
+    More alternatives leave the first ones as they are.
+    """
+    seeds = [_seed_of_sample(decoding.seed, index) for index in range(1, count)]
+    return [decoding, *(decoding.model_copy(update={"seed": seed}) for seed in seeds)]
 
 
 def _seed_of_sample(seed: int, index: int) -> int:

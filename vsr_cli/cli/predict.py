@@ -13,6 +13,7 @@ from ..console import print_json, say, warn
 from ..errors import VsrError
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
+from ..runs.predictions import PREDICTIONS, STORYBOARD
 from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
 from .parsing.commands import examples
 from .parsing.suggestions import IMAGES
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from ..plugin.registry import Registry
     from ..runs.run import Run
 
-PREDICTIONS = "predictions"
-"""In a run folder."""
 PATIENCE = 30.0
 """Seconds to wait for another process that writes the prediction of the same story."""
 STORY = "a story: pairs of an image and a text such as 01.jpg and 01.txt, or a story.json"
@@ -39,7 +38,8 @@ READER = "folder"
     "vsr predict story_dir/",
     "vsr predict stories/* --out next/",
     "vsr predict story_dir/ --json | jq -r .text",
-    "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --set decoding.seed=1",
+    "vsr predict story_dir/ --decoding sample --set decoding.top_p=0.9 --seed 1",
+    "vsr predict story_dir/ --alternatives 4",
 )
 def predict(
     story_dir: Annotated[
@@ -50,6 +50,15 @@ def predict(
     ],
     run: RunFolder = None,
     decoding: Decoding = None,
+    alternatives: Annotated[
+        int,
+        typer.Option(
+            "--alternatives", metavar="N", min=1, max=100, help="How many predictions of each story, side by side."
+        ),
+    ] = 1,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", help="Random seed of sampled texts and generated images.")
+    ] = None,
     assignments: Assignments = None,
     font: Font = None,
     as_json: Json = False,
@@ -61,14 +70,16 @@ def predict(
     from ..config.resolve import parse_set
 
     registry = load_registry()
-    layers = [*flag_layers({"decoding.method": decoding}), *parse_set(assignments or [])]
+    layers = [*flag_layers({"decoding.method": decoding, "decoding.seed": seed}), *parse_set(assignments or [])]
     opened, how = open_with_options(
         run,
         layers,
         lambda all_layers: resolve_decoding(registry, all_layers),
         others=lambda: _read(_reader(registry), story_dir)[1],
     )
-    if mistakes := run_predict(registry, opened, story_dir, out, decoding=how, as_json=as_json):
+    if mistakes := run_predict(
+        registry, opened, story_dir, out, decoding=how, as_json=as_json, alternatives=alternatives
+    ):
         raise VsrError(*mistakes)
 
 
@@ -80,20 +91,35 @@ def run_predict(
     *,
     decoding: api.Decoding,
     as_json: bool,
+    alternatives: int = 1,
 ) -> list[str]:
-    """Predict the next frame of each story, write it and show it; return an error line for each story that fails."""
+    """Predict the next frame of each story, write it and show it; return an error line for each story that fails.
+
+    Several `alternatives` of each are refused in one line if nothing about a prediction is random.
+    """
     dataset = _reader(registry)
     stories, mistakes = _read(dataset, sources)
     if not stories:
         return mistakes
 
-    from ..inference.predict import output_folders, predict_next, write_prediction
+    from ..api.decoding import alternative_decodings
+    from ..inference.alternatives import write_alternatives
+    from ..inference.predict import output_folders, predict_alternatives, write_prediction
     from ..model.weights import choose_device, load_model
 
     device = choose_device("auto")
     trained_on = run.config()["data"]
     context_frames = int(trained_on["context_frames"])
     model = load_model(run, registry).to(device)
+    if alternatives > 1 and not model.can_vary(decoding):
+        refusal = (
+            f"--alternatives {alternatives}: neither the text ({decoding.method} decoding by "
+            f"{run.config()['text_decoder']['name']}) nor the image ({run.config()['image_decoder']['name']}) is "
+            "random, so all would be the same; add --decoding sample if the text decoder writes texts of its own, or "
+            "name a run whose image decoder generates from a seed"
+        )
+        return [*mistakes, refusal]
+    decodings = alternative_decodings(decoding, alternatives)
     for caution in model.cautions:
         warn(caution)
     place = out or run.folder / PREDICTIONS
@@ -103,13 +129,13 @@ def run_predict(
     refuse_links(place, [folder.name for folder in folders])
     for story, folder in zip(stories, folders, strict=True):
         try:
-            predicted = predict_next(
+            predicted = predict_alternatives(
                 model,
                 story,
                 context_frames=context_frames,
                 image_size=int(trained_on["image_size"]),
                 resize=trained_on["resize"],
-                decoding=decoding,
+                decodings=decodings,
                 device=device,
             )
         except VsrError as error:
@@ -120,7 +146,10 @@ def run_predict(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with exclusive_lock(folder, busy=busy, patience=PATIENCE):
-                record = write_prediction(predicted, folder, run=run.folder, decoding=decoding)
+                if alternatives > 1:
+                    record = write_alternatives(predicted, folder, run=run.folder, decodings=decodings)
+                else:
+                    record = write_prediction(predicted[0], folder, run=run.folder, decoding=decoding)
         except VsrError as error:
             mistakes.append(str(error))
             continue
@@ -150,16 +179,20 @@ def report_notes(story: api.Story, context_frames: int) -> None:
 
 def _show(record: dict[str, Any], folder: Path) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
-    console.print(record["text"] or "(the model generated no words)", markup=False, soft_wrap=True)
-    copied = record["copied"]
-    line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"
-    if copied["repeats_context"]:
-        line += f"; it repeats the text of frame {copied['repeats_context']}"
-    if copied["image_repeats_context"]:
-        line += f"; its image is a near-duplicate of that of frame {copied['image_repeats_context']}"
-    console.print(f"  copied      {line}", soft_wrap=True)
-    console.print(f"  image       {record['image']}", markup=False, soft_wrap=True)
-    console.print(f"  storyboard  {folder / 'storyboard.png'}", markup=False, soft_wrap=True)
+    alternatives = record.get("alternatives", [record])
+    for number, each in enumerate(alternatives, start=1):
+        text = each["text"] or "(the model generated no words)"
+        console.print(text if len(alternatives) == 1 else f"{number}. {text}", markup=False, soft_wrap=True)
+        copied = each["copied"]
+        line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"
+        if copied["repeats_context"]:
+            line += f"; it repeats the text of frame {copied['repeats_context']}"
+        if copied["image_repeats_context"]:
+            line += f"; its image is a near-duplicate of that of frame {copied['image_repeats_context']}"
+        console.print(f"  copied      {line}", soft_wrap=True)
+        console.print(f"  image       {each['image']}", markup=False, soft_wrap=True)
+    storyboard = record.get("storyboard", folder / STORYBOARD)
+    console.print(f"  storyboard  {storyboard}", markup=False, soft_wrap=True)
 
 
 def _reader(registry: Registry) -> api.Dataset:

@@ -26,7 +26,8 @@ from ..evaluation.normalize import clean_text
 from ..evaluation.predictions import shown_text, to_bytes
 from ..files.atomic import file_name, write_json
 from ..model.story_model import StoryModel
-from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image
+from ..report.storyboard import Panel, context_panel, draw_storyboard, predicted_panel, save_image
+from ..runs.predictions import RECORD, STORYBOARD
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,28 @@ def predict_next(
     `context_frames` (K), `image_size` and `resize` are those of the data that `model` was trained on. It is in
     eval mode on `device`. Raises VsrError as `read_context` does.
     """
+    return predict_alternatives(
+        model,
+        story,
+        context_frames=context_frames,
+        image_size=image_size,
+        resize=resize,
+        decodings=[decoding],
+        device=device,
+    )[0]
+
+
+def predict_alternatives(
+    model: StoryModel,
+    story: Story,
+    *,
+    context_frames: int,
+    image_size: int,
+    resize: Resize,
+    decodings: Sequence[Decoding],
+    device: torch.device,
+) -> list[NextFrame]:
+    """Return what `predict_next` returns for each of some decodings, which differ in their seeds alone."""
     context = read_context(story, context_frames=context_frames, image_size=image_size, resize=resize)
     # There is no target: its column, which Contexts does not read, repeats the last frame.
     rows = np.asarray([repeat_last(range(len(context)), context_frames + 1)], dtype=np.int64)  # (1, K + 1)
@@ -118,9 +141,17 @@ def predict_next(
         features=Features(visual=None, text=None, tokens=model.text.tokenize(texts)),
         device=device,
     )
-    prediction = model.predict(contexts.batch(np.zeros(1, dtype=np.int64)), decoding)
-    image = Image.fromarray(to_bytes(prediction.images)[0])
-    return NextFrame(story.id, context, shown_text(model.text_decoder, prediction.texts[0], texts), image, resize)
+    batch = contexts.batch(np.zeros(1, dtype=np.int64))
+    return [
+        NextFrame(
+            story.id,
+            context,
+            shown_text(model.text_decoder, prediction.texts[0], texts),
+            Image.fromarray(to_bytes(prediction.images)[0]),
+            resize,
+        )
+        for prediction in model.predict_alternatives(batch, decodings)
+    ]
 
 
 def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
@@ -137,24 +168,37 @@ def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
 
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
     """Write image.png, storyboard.png and prediction.json, and return the content of the last."""
-    last = predicted.context[-1].image
-    panels = [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
-    shown = unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
-    panels.append(predicted_panel(shown, predicted.text))
-    (folder / "prediction.json").unlink(missing_ok=True)  # written last: it marks the images as complete
+    panels = [*context_panels(predicted), predicted_panel(shown_image(predicted), predicted.text)]
+    (folder / RECORD).unlink(missing_ok=True)  # written last: it marks the images as complete
     save_image(predicted.image, folder / "image.png")
-    save_image(draw_storyboard([panels]), folder / "storyboard.png")
-    record = {
+    save_image(draw_storyboard([panels]), folder / STORYBOARD)
+    record = record_of(predicted, folder / "image.png", run=run, decoding=decoding)
+    write_json(folder / RECORD, record, seal=False)
+    return record
+
+
+def context_panels(predicted: NextFrame) -> list[Panel]:
+    """Return the panels of the context."""
+    return [context_panel(frame.number, frame.image, frame.text) for frame in predicted.context]
+
+
+def shown_image(predicted: NextFrame) -> Image.Image:
+    """Return the predicted image in the proportions of the last one of the context."""
+    last = predicted.context[-1].image
+    return unfit_image(predicted.image, width=last.width, height=last.height, resize=predicted.resize)
+
+
+def record_of(predicted: NextFrame, image: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
+    """Return a prediction as JSON data. `image` is the path of its image."""
+    return {
         "story": predicted.story,
         "context": [{"frame": frame.number, "image": frame.source, "text": frame.text} for frame in predicted.context],
         "text": predicted.text,
         "copied": copied_from(predicted),
-        "image": str(folder / "image.png"),
+        "image": str(image),
         "run": str(run),
         "decoding": decoding.facts(),
     }
-    write_json(folder / "prediction.json", record, seal=False)
-    return record
 
 
 def output_folders(stories: Sequence[str], out: Path) -> list[Path]:

@@ -154,10 +154,27 @@ class StoryModel(nn.Module):
         The text is generated first; a generative image decoder reads it. Raises PluginError, naming the part, if one
         returns another shape, or an image that is not finite.
         """
+        return self.predict_alternatives(context, [decoding])[0]
+
+    @torch.no_grad()
+    def predict_alternatives(self, context: Context, decodings: Sequence[Decoding]) -> list[Prediction]:
+        """Return what `predict` returns for each decoding. They differ in their seeds alone, and share work."""
         with self._watching():
             narrative = self.encode_context(context)
-            texts = self._texts(narrative, decoding)
-            images = self._image(narrative, texts, seed=decoding.seed).float()
+            texts = self._texts(narrative, decodings[0])
+            predictions = [self._draw(narrative, texts, seed=decodings[0].seed)]
+            for decoding in decodings[1:]:
+                texts = self._texts(narrative, decoding) if decoding.is_random else texts
+                predictions.append(self._draw(narrative, texts, seed=decoding.seed))
+        return predictions
+
+    def can_vary(self, decoding: Decoding) -> bool:
+        """Return whether predictions depend on the seed of a decoding."""
+        written = decoding.is_random and getattr(self.text_decoder, "models_text", True)
+        return written or isinstance(self.image_decoder, GenerativeImageDecoder)
+
+    def _draw(self, narrative: Narrative, texts: list[str], *, seed: int) -> Prediction:
+        images = self._image(narrative, texts, seed=seed).float()
         if not images.isfinite().all():
             at_fault = narrated_not_finite(narrative) or "image_decoder"
             raise PluginError(

@@ -18,6 +18,7 @@ from ..runs.history import best_row, watched_loss
 from ..runs.results import Evaluated
 from .charts import curves_figure, figure_bytes
 from .formatting import MISSING, NOT_TESTED, short
+from .html_alternatives import alternatives_of
 from .html_gallery import gallery
 from .provenance import (
     LEFT_OUT,
@@ -43,11 +44,18 @@ MODEL, UPPER_BOUND = "model", "upper bound"
 def write_page(evaluated: Evaluated, prepared: Prepared, path: Path, *, most: int) -> None:
     """Write the page, with at most `most` storyboards. Raises VsrError if the data is not what was scored."""
     facts = provenance(evaluated.run, evaluated.result, manifest=prepared.manifest, history=evaluated.history())
-    write_text(path, render_page(evaluated, gallery(evaluated, prepared, most=most), facts))
+    storyboards, alternatives = gallery(evaluated, prepared, most=most), alternatives_of(evaluated.run)
+    write_text(path, render_page(evaluated, storyboards, facts, alternatives=alternatives))
 
 
-def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any], facts: Mapping[str, Mapping[str, str]]) -> str:
-    """Return the page's HTML; `facts` are those of `provenance`.
+def render_page(
+    evaluated: Evaluated,
+    storyboards: Mapping[str, Any],
+    facts: Mapping[str, Mapping[str, str]],
+    *,
+    alternatives: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the page's HTML; `facts` are those of `provenance`, `alternatives` those of `alternatives_of`.
 
     All texts from the evaluation are escaped, and only the page's own script may run.
     """
@@ -79,6 +87,7 @@ def render_page(evaluated: Evaluated, storyboards: Mapping[str, Any], facts: Map
         curves=_curves(evaluated),
         facts=facts,
         storyboards=_shown(storyboards),
+        alternatives=alternatives,
         style=_read_template(STYLE),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -43,9 +43,9 @@ def context_panel(number: int, image: Image.Image, caption: str) -> Panel:
     return Panel(image, caption, f"frame {number}")
 
 
-def predicted_panel(image: Image.Image, caption: str) -> Panel:
-    """Return the panel of the predicted frame."""
-    return Panel(image, caption, "predicted", ACCENT)
+def predicted_panel(image: Image.Image, caption: str, *, number: int | None = None) -> Panel:
+    """Return the panel of the predicted frame, or of one of several, counted from 1."""
+    return Panel(image, caption, "predicted" if number is None else f"predicted {number}", ACCENT)
 
 
 def true_panel(image: Image.Image, caption: str) -> Panel:
