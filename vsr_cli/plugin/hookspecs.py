@@ -47,7 +47,7 @@ def vsr_text_decoders() -> Iterable[Component]:
 
 @hookspec
 def vsr_image_decoders() -> Iterable[Component]:
-    """Image decoders: `build(options, context: BuildContext) -> ImageDecoder`."""
+    """Image decoders: `build(options, context: BuildContext) -> ImageDecoder | GenerativeImageDecoder`."""
     raise AssertionError("a specification is never called")
 
 
