@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from vsr_cli.api import Decoding, Vocabulary
-from vsr_cli.api.generation import draw, forbid_repeats, uniform_numbers, write
+from vsr_cli.api.generation import draw, forbid_repeats, random_generators, uniform_numbers, write
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -280,6 +280,17 @@ def test_random_numbers_are_uniform_and_independent():
     assert torch.equal(one, uniform_numbers(padded, seed=3, count=40)), "what is padding does not matter"
     pairs = [(numbers[:-1], numbers[1:]), (numbers[:, :-1], numbers[:, 1:]), (numbers, others)]
     assert all(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.03 for one, other in pairs)
+
+
+def test_a_generator_per_story_depends_on_its_texts_and_the_seed_only():
+    def drawn(context, seed):
+        return torch.stack([torch.rand(5, generator=each) for each in random_generators(context, seed=seed)])
+
+    together = drawn(contexts(6), 3)
+    alone = contexts(6)
+    alone.text_ids, alone.text_mask = alone.text_ids[4:5], alone.text_mask[4:5]
+    assert torch.equal(drawn(alone, 3), together[4:5])
+    assert len({tuple(row) for seed in (3, 4) for row in drawn(contexts(6), seed).tolist()}) == 12
 
 
 def frequencies(scores, *, rows=40_000, **options):
