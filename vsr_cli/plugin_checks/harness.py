@@ -266,6 +266,6 @@ def train(harness: Harness, *, steps: int, rate: float) -> Training:
 
 
 def loss_of(harness: Harness, model: StoryModel, context: Context, target: Target) -> Tensor:
-    """Return the loss of the component, a scalar."""
+    """Return the loss of the component, a scalar; the whole loss for a decoder of which nothing trains."""
     losses: dict[str, Tensor] = model(context, target)
-    return losses[LOSS_OF.get(harness.section, "loss")]
+    return losses.get(LOSS_OF.get(harness.section, "loss"), losses["loss"])

@@ -36,7 +36,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
 
     Writes what a run stores once: assets and frozen weights. Raises VsrError if there is nothing to train on.
     """
-    _check(config, prepared)
+    _check_splits(config, prepared)
     device = accelerator.device
     resuming = resumes_everywhere(run, prepared)
     with main_process_first(accelerator):
@@ -52,6 +52,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
                 training_texts=prepared.training_texts,
             )
         model.to(device)
+    _check_best_metric(config, model)
     for caution in model.cautions:
         warn(caution)
     features = frozen_features(
@@ -78,15 +79,21 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
     return Setup(model=model, training=training, validation=validation, resuming=resuming)
 
 
-def _check(config: TrainConfig, prepared: Prepared) -> None:
-    """Raise VsrError if there is nothing to train on, or the watched loss is not measured."""
+def _check_splits(config: TrainConfig, prepared: Prepared) -> None:
+    """Raise VsrError if there is nothing to train on, or to watch."""
     options = config.training
     if not len(prepared.windows("train")):
         raise VsrError(f"{prepared.folder}: no window is in the train split; prepare more stories")
     if options.patience and not len(prepared.windows("validation")):
         raise VsrError(f"training.patience: {prepared.folder} has no validation split to watch; set it to 0")
-    if options.best_metric not in ("loss", *config.objective.computed_terms):
-        raise VsrError(
-            f"training.best_metric: {options.best_metric} is measured only where it has a weight; "
-            f"add --set objective.{options.best_metric}=1"
-        )
+
+
+def _check_best_metric(config: TrainConfig, model: StoryModel) -> None:
+    """Raise VsrError if the watched loss is not measured."""
+    watched = config.training.best_metric
+    if watched in ("loss", *model.terms):
+        return
+    reason, remedy = "is measured only where it has a weight", f"add --set objective.{watched}=1"
+    if config.objective.weights[watched]:
+        reason, remedy = "is not measured, as nothing of the image decoder trains", "set it to text"
+    raise VsrError(f"training.best_metric: {watched} {reason}; {remedy}")

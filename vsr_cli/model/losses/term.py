@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...api import Context, Narrative, NextText, Target
+from ...api import Context, GenerativeImageDecoder, Narrative, NextText, Target
 from ...config.schema import ObjectiveOptions
 from ...data.batches import Targets
 from ...data.prepared_types import Windows
@@ -98,6 +99,12 @@ class TermRequest:
 
 
 def build_terms(request: TermRequest) -> dict[str, LossTerm]:
-    """Build the terms that the objective computes, by name. Raises VsrError if a file of weights cannot be read."""
-    modules = {name: import_module(f".{name}", __package__) for name in request.objective.computed_terms}
+    """Build the terms that the objective computes, by name. Raises VsrError if a file of weights cannot be read.
+
+    A generative image decoder of which nothing trains has no image loss: it would cost most of a step, for nothing.
+    """
+    decoder: Any = request.parts.image_decoder
+    idle = isinstance(decoder, GenerativeImageDecoder) and not any(each.requires_grad for each in decoder.parameters())
+    names = [name for name in request.objective.computed_terms if not (idle and name == "image")]
+    modules = {name: import_module(f".{name}", __package__) for name in names}
     return {name: module.build(request) for name, module in modules.items()}
