@@ -104,7 +104,8 @@ def build_terms(request: TermRequest) -> dict[str, LossTerm]:
     A generative image decoder of which nothing trains has no image loss: it would cost most of a step, for nothing.
     """
     decoder: Any = request.parts.image_decoder
-    idle = isinstance(decoder, GenerativeImageDecoder) and not any(each.requires_grad for each in decoder.parameters())
+    trains = any(weight.requires_grad for weight in decoder.parameters())
+    idle = isinstance(decoder, GenerativeImageDecoder) and not trains
     names = [name for name in request.objective.computed_terms if not (idle and name == "image")]
     modules = {name: import_module(f".{name}", __package__) for name in names}
     return {name: module.build(request) for name, module in modules.items()}
