@@ -45,6 +45,9 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("image_decoder", "diffusion"): Needs(
         ("image_decoder.model={sd}", "image_decoder.trained=lora", "image_decoder.steps=2")
     ),
+    ("image_decoder", "tokens"): Needs(
+        ("image_decoder.autoencoder_steps=2", "image_decoder.width=32", "image_decoder.layers=1")
+    ),
     ("text_decoder", "lm"): Needs(
         (
             *("text_decoder.model={gpt2}", "text_decoder.trained=all"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, Options, hookimpl
+
+MOST_CODES = 8192
+"""Most codes of `tokens`: each position of an image gets a score for every code."""
 
 
 class DeconvOptions(Options):
@@ -114,6 +118,52 @@ class DiffusionOptions(Options):
         return self
 
 
+class TokensOptions(Options):
+    """Options of `tokens`."""
+
+    autoencoder: str | None = Field(
+        None,
+        description="a trained autoencoder: 'storyworld', which ships with vsr for the embedded stories, or the "
+        "autoencoder.safetensors of an earlier run with the same levels and patch; null trains one",
+    )
+    autoencoder_steps: int = Field(
+        1000, ge=1, description="without one: training steps of the autoencoder, of 16 images each"
+    )
+    patch: Literal[4, 8, 16, 32] | None = Field(
+        None, description="pixels per token and side; null: 8 up to 128 pixels of an image, 16 above"
+    )
+    levels: tuple[Annotated[int, Field(ge=3, le=15)], ...] = Field(
+        (5, 5, 5, 5),
+        min_length=1,
+        max_length=8,
+        description="levels of each channel of the quantizer, odd numbers; their product is the number of codes, at "
+        "most 8192",
+    )
+    width: int = Field(128, ge=32, multiple_of=32, description="width of the transformer, a multiple of 32")
+    layers: int = Field(2, ge=1, description="layers of the transformer")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout within the transformer, in training")
+    word_dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of the words of the true text that are hidden in training"
+    )
+    text_dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of the texts that are hidden as a whole in training, for guidance"
+    )
+    guidance: float = Field(
+        0.5, ge=0, description="how far the text changes the scores of the codes beyond what was learned; 0: none"
+    )
+    temperature: float = Field(0.5, gt=0, description="of sampling: below 1, likelier codes become likelier still")
+    steps: int = Field(8, ge=1, description="decoding steps, each of which settles a part of the codes")
+
+    @field_validator("levels")
+    @classmethod
+    def _odd_and_few(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if any(level % 2 == 0 for level in levels):
+            raise PydanticCustomError("even_levels", "each must be odd, so that 0 is a level, such as 5,5,5,5")
+        if math.prod(levels) > MOST_CODES:
+            raise PydanticCustomError("many_codes", f"their product must be at most {MOST_CODES}, such as 7,5,5,5")
+        return levels
+
+
 @hookimpl
 def vsr_image_decoders() -> list[Component]:
     """Declare the image decoders."""
@@ -154,6 +204,12 @@ def vsr_image_decoders() -> list[Component]:
             name="repeat-context",
             summary="repeats the context's image that is most like the others, as it stands; generates nothing new",
             build="vsr_plugins.image_decoders.repeat_context:RepeatContextImageDecoder",
+        ),
+        Component(
+            name="tokens",
+            summary="generates the codes of an image from the words of the next text, and copies codes of the context",
+            build="vsr_plugins.image_decoders.tokens:Tokens",
+            options=TokensOptions,
         ),
         Component(
             name="retrieval",
