@@ -70,14 +70,16 @@ class Tokens(nn.Module):
     def loss(self, narrative: Narrative, text: NextText, target: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats of masked codes of the true images (B, 3, H, W).
 
-        In training a random share of the codes is masked, that of Chang et al.; otherwise all are.
+        In training a random share of the codes is masked for half of the stories, as by Chang et al. For the others all
+        are, so that it learns from the text what visible codes would show. In evaluation all are.
         """
         codes = self._codes(target)  # (B, n)
         heard, masked = torch.ones_like(text.mask), torch.ones_like(codes, dtype=torch.bool)
         if self.training:
             heard = _random_like(text.mask) >= self.options.word_dropout
             heard &= _random_like(text.mask[:, :1]) >= self.options.text_dropout
-            share = torch.cos(_random_like(masked[:, :1]) * math.pi / 2)  # (B, 1)
+            progress = (2 * _random_like(masked[:, :1]) - 1).clamp(min=0)  # (B, 1), 0 for half of the stories
+            share = torch.cos(progress * math.pi / 2)
             order = _random_like(masked).argsort(dim=1).argsort(dim=1)  # (B, n)
             masked = order < (share * codes.shape[1]).ceil()
         memory = self._remember(narrative, text, heard)

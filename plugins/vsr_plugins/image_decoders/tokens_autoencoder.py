@@ -169,7 +169,8 @@ def train_autoencoder(autoencoder: Autoencoder, frames: TrainingFrames, *, steps
         nn.utils.clip_grad_norm_(autoencoder.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         optimizer.zero_grad()
-    autoencoder.eval().requires_grad_(False)
+    # Convolutions round differently in another layout: the one that a loaded autoencoder has.
+    autoencoder.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
 def read_autoencoder(autoencoder: Autoencoder, name: str) -> None:

@@ -37,6 +37,8 @@ class Memory:
     """The story, the words and the codes of the context, (B, M + K * n, W)."""
     readable: Tensor
     """(B, M + K * n) bool."""
+    phrase: Tensor
+    """The strongest features of the text's phrases, (B, 1, W), added at every position."""
     codes: Tensor
     """The codes of the context, (B, K * n) int64. Theirs are the last entries."""
 
@@ -64,6 +66,7 @@ class TokenTransformer(nn.Module):
         self.story = nn.Parameter(SPREAD * torch.randn(steps + 2, width))
         self.neighbors = nn.Conv1d(width, width, 5, padding=2)
         self.word_layer = Layer(width, dropout=options.dropout, cross=False)
+        self.phrase = nn.Linear(width, width)
         self.code = _embedding(codes + 1, width)
         self.position = nn.Parameter(SPREAD * torch.randn(positions, width))
         self.frame = nn.Parameter(SPREAD * torch.randn(steps, 1, width))
@@ -79,18 +82,19 @@ class TokenTransformer(nn.Module):
 
         Where no word is heard, nothing of the text is.
         """
-        entries, readable = self._story(narrative, text, heard)
+        entries, readable, phrase = self._story(narrative, text, heard)
         frames = self.frame_norm(self.code(codes) + self.position + self.frame).flatten(1, 2)  # (B, K * n, W)
         real = narrative.context.mask.repeat_interleave(self.positions, dim=1)  # (B, K * n)
         return Memory(
             entries=torch.cat([entries, frames], dim=1),
             readable=torch.cat([readable, real], dim=1),
             codes=codes.flatten(1),
+            phrase=phrase,
         )
 
     def forward(self, codes: Tensor, memory: Memory) -> Tensor:
         """Return the state (B, n, W) of each position, from codes (B, n) of which some are masked."""
-        states = self.code(codes) + self.position
+        states = self.code(codes) + self.position + memory.phrase
         for layer in self.layers:
             states = layer(states, memory.entries, memory.readable)
         normalized: Tensor = self.norm(states)
@@ -111,25 +115,31 @@ class TokenTransformer(nn.Module):
         gate = self.gate(states[chosen]).float()  # (N, 1), log-odds of generating instead of copying
         return torch.logaddexp(generated + functional.logsigmoid(gate), copied + functional.logsigmoid(-gate))
 
-    def _story(self, narrative: Narrative, text: NextText, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Return entries for the whole text, the narrative and each word, (B, K + 2 + L, W), and which are real."""
+    def _story(self, narrative: Narrative, text: NextText, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return entries for the text, the narrative and each word (B, K + 2 + L, W), which are real, and the phrases.
+
+        Phrases are pooled by their maximum, as in Kim (2014): what the text says reaches every position directly, and
+        is learned long before the attention is.
+        """
         heard = heard & text.mask
         if self.has_word_features:
             whole = torch.zeros_like(narrative.summary[:, :1])  # (B, 1), nothing
             words = self.features(text.features)  # (B, L, F) -> (B, L, W)
         else:
-            # Features of a text encoder that trains are ids, and tell nothing.
-            vectors = text.features if text.features.is_floating_point() else torch.zeros_like(text.features).float()
+            # The features of a text encoder that trains are ids: of little use, and of the scale of others.
+            vectors = functional.layer_norm(text.features.float(), text.features.shape[1:])
             whole = self.features(vectors) * heard.any(dim=1, keepdim=True)  # (B, F) -> (B, W)
             words = self.word(text.ids)  # (B, L) -> (B, L, W)
         words = words * heard[..., None]
-        words = words + self.neighbors(words.mT).mT + _places(words)
+        near = self.neighbors(words.mT).mT  # (B, L, W)
+        pooled = functional.relu(near).masked_fill(~heard[..., None], 0).amax(dim=1, keepdim=True)  # (B, 1, W)
+        words = words + near + _places(words)
         states = self.narrative(torch.cat([narrative.summary[:, None], narrative.steps], dim=1))  # (B, K + 1, W)
         told = torch.cat([whole.expand(-1, states.shape[-1])[:, None], states], dim=1) + self.story  # (B, K + 2, W)
         always = torch.ones_like(told[:, :2, 0], dtype=torch.bool)
         readable = torch.cat([always, narrative.context.mask, heard], dim=1)  # (B, K + 2 + L)
         entries = self.word_layer(torch.cat([told, words], dim=1), readable=readable)
-        return self.text_norm(entries), readable
+        return self.text_norm(entries), readable, self.phrase(pooled)
 
 
 class Layer(nn.Module):
