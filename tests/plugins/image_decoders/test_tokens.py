@@ -118,7 +118,7 @@ def test_what_stays_is_copied_exactly_even_if_its_codes_were_never_seen(build, r
         model._codes = lambda asked: chosen.flatten(0, 1) if len(asked) > size else chosen[:, -1]
         return narrative(images), read([WORDS[0]] * size), images[:, -1]
 
-    train(model, 80, lambda: batch(known))
+    train(model, 160, lambda: batch(known))
     story, text, last = batch(unseen)
     assert torch.equal(model.generate(story, text, 0), last)
 
