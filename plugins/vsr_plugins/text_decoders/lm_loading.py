@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
@@ -31,7 +32,17 @@ from .chat_templates import TEMPLATE_ERRORS
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError, TypeError, AttributeError)
+UNLOADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+    TypeError,
+    AttributeError,
+    StrictDataclassError,
+)
 """Errors of the libraries for a missing, broken or unknown model, or without a network."""
 TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens.json"

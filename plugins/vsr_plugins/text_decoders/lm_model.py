@@ -38,7 +38,8 @@ class LanguageModel(nn.Module):
     """A causal language model, divided below the top `upper_layers` layers (None: not divided).
 
     What lies below is frozen; it stays in evaluation mode. Raises VsrError, without a remedy, if the model cannot be
-    divided, or, with `verify`, if it does not accept vectors among its tokens. It needs its weights for that.
+    divided, or, with `verify`, if its scores are not finite or it does not accept vectors among its tokens. That needs
+    its weights.
     """
 
     def __init__(
@@ -223,6 +224,8 @@ def _probe(embeddings: nn.Embedding) -> Tensor:
 def _whole_scores(model: Any) -> Tensor:
     """Return the model's own scores of the probe (PROBE, V); leave the model in evaluation mode."""
     scores: Tensor = model.eval()(input_ids=_probe(model.get_input_embeddings()), use_cache=False).logits[0]
+    if not scores.isfinite().all():
+        raise VsrError("its scores are not finite, as its weights are damaged or too large for their type")
     return scores
 
 

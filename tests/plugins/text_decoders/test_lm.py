@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -339,6 +340,18 @@ def test_a_model_that_cannot_be_used_is_one_line_that_names_it(language_models, 
     with pytest.raises(VsrError, match=str(folder)) as error:
         make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
     assert "\n" not in str(error.value)
+
+
+def test_impossible_settings_and_weights_that_are_not_finite_are_named(language_models, tmp_path):
+    folder = shutil.copytree(language_models / "llama", tmp_path / "gpt2")
+    weights = {name: each * float("nan") for name, each in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(VsrError, match=r"gpt2: its scores are not finite, .*; choose another model"):
+        make_decoder("lm frozen", model=tmp_path, context_length=12)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"num_attention_heads": 3}))
+    with pytest.raises(VsrError, match=r"cannot load .*gpt2 \(Class validation error"):
+        make_decoder("lm frozen", model=tmp_path, context_length=12)
 
 
 def test_a_gguf_file_is_named_by_itself_or_is_the_only_one_of_a_folder(tmp_path):
