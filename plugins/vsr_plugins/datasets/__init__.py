@@ -115,3 +115,25 @@ def vsr_datasets() -> list[Component]:
             options=StoryWorldOptions,
         ),
     ]
+
+
+@hookimpl
+def vsr_metrics() -> list[Component]:
+    """Declare the metrics of storyworld, which read the truth of an image by a network that ships with it."""
+    return [
+        Component(
+            name="place",
+            summary="share of predicted images that show the right place, on storyworld",
+            build="vsr_plugins.datasets.storyworld.metrics:build_place",
+        ),
+        Component(
+            name="time",
+            summary="share of predicted images that show the right time of day, on storyworld",
+            build="vsr_plugins.datasets.storyworld.metrics:build_time",
+        ),
+        Component(
+            name="characters",
+            summary="F1 of the characters in predicted images, on storyworld",
+            build="vsr_plugins.datasets.storyworld.metrics:build_characters",
+        ),
+    ]

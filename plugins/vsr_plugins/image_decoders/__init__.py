@@ -140,7 +140,7 @@ class TokensOptions(Options):
         "most 8192",
     )
     width: int = Field(128, ge=32, multiple_of=32, description="width of the transformer, a multiple of 32")
-    layers: int = Field(2, ge=1, description="layers of the transformer")
+    layers: int = Field(2, ge=1, le=1000, description="layers of the transformer")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout within the transformer, in training")
     word_dropout: float = Field(
         0.1, ge=0, lt=1, description="share of the words of the true text that are hidden in training"

@@ -155,7 +155,7 @@ def load_component(folder: Path, library: str, name: str, *, dtype: torch.dtype,
         raise ValueError(f"{folder.name} is of {name} of {library}, which is no class of diffusers or transformers")
     known: Any = kind
     if issubclass(kind, diffusers.SchedulerMixin):
-        return known.from_config(_read(folder / "scheduler_config.json"))
+        return known.from_config(_read(folder / "scheduler_config.json"), trust_remote_code=False)
     if issubclass(kind, transformers.PreTrainedTokenizerBase):
         return known.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not issubclass(kind, diffusers.ModelMixin | transformers.PreTrainedModel):
@@ -180,7 +180,7 @@ def load_component(folder: Path, library: str, name: str, *, dtype: torch.dtype,
         return model
     with no_init_weights():
         if library == "diffusers":
-            return known.from_config(_read(folder / "config.json")).to(dtype)
+            return known.from_config(_read(folder / "config.json"), trust_remote_code=False).to(dtype)
         return known(known.config_class.from_pretrained(folder, local_files_only=True)).to(dtype)
 
 
@@ -210,7 +210,7 @@ def other_scheduler(name: str, scheduler: Any) -> Any:
             f"image_decoder.scheduler: no scheduler of diffusers for this pipeline (got {name}); choose one of "
             f"{', '.join(compatible)}"
         )
-    return getattr(diffusers, name).from_config(scheduler.config)
+    return getattr(diffusers, name).from_config(scheduler.config, trust_remote_code=False)
 
 
 @contextmanager

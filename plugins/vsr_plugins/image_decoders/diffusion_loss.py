@@ -46,7 +46,9 @@ class NoisePrediction:
         self.scheduler = pipeline.scheduler
         self.levels = int(self.scheduler.config.num_train_timesteps)
         self.flows = "FlowMatch" in type(self.scheduler).__name__
-        self.noising: Any = None if self.flows else diffusers.DDPMScheduler.from_config(self.scheduler.config)
+        self.noising: Any = None
+        if not self.flows:
+            self.noising = diffusers.DDPMScheduler.from_config(self.scheduler.config, trust_remote_code=False)
 
     def latents(self, images: Tensor) -> Tensor:
         """Return the latents (B, C, h, w) of images (B, 3, s, s) in [0, 1]: the mean of their distribution."""

@@ -153,21 +153,6 @@ def vsr_metrics() -> list[Component]:
             build="vsr_plugins.metrics.texture:build_spread",
         ),
         Component(
-            name="place",
-            summary="share of predicted images that show the right place, on storyworld",
-            build="vsr_plugins.datasets.storyworld.metrics:build_place",
-        ),
-        Component(
-            name="time",
-            summary="share of predicted images that show the right time of day, on storyworld",
-            build="vsr_plugins.datasets.storyworld.metrics:build_time",
-        ),
-        Component(
-            name="characters",
-            summary="F1 of the characters in predicted images, on storyworld",
-            build="vsr_plugins.datasets.storyworld.metrics:build_characters",
-        ),
-        Component(
             name="cosine-image",
             summary="cosine of the predicted and the true image in the space of the run's visual encoder",
             build="vsr_plugins.metrics.embedding:build_cosine_image",

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
 from vsr_cli.api import Decoding, TextObjective, Vocabulary
 from vsr_cli.cli.plugins.new import write_package
@@ -47,7 +48,9 @@ def test_installed_package_is_checked_by_name(packages, site, tmp_path):
 @torch.no_grad()
 def test_written_text_decoder_supports_every_decoding(packages, monkeypatch):
     monkeypatch.syspath_prepend(packages["text-decoder"])
-    vocabulary = Vocabulary(tokenizer=SimpleNamespace(get_vocab_size=lambda: 12), pad=0, bos=1, eos=2)
+    words = {name: index for index, name in enumerate(["[PAD]", "[CLS]", "[SEP]", *"abcdefghi"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[PAD]"))
+    vocabulary = Vocabulary(tokenizer=tokenizer, pad=0, bos=1, eos=2)
     torch.manual_seed(0)
     decoder = importlib.import_module("vsr_word_pairs.model").WordPairs(
         SimpleNamespace(length=10), SimpleNamespace(vocabulary=vocabulary, width=8, text_objective=TextObjective())

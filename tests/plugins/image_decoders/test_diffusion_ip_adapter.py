@@ -99,7 +99,7 @@ def test_unusable_adapters_are_one_line(make, folders, tmp_path):
 def test_requirements_name_the_adapter_and_its_encoder(folders, nothing_cached):
     given = {"model": str(folders["sd"]), "ip_adapter": f"{folders['sd']}/adapter.safetensors"}
     assert requirements(DiffusionOptions(**given)) == []
-    (missing,) = requirements(DiffusionOptions(**given, ip_adapter_encoder="no/such"))
+    (missing,) = requirements(DiffusionOptions(**given, ip_adapter_encoder="/no/such"))
     assert missing.problem == "there is no such file"
     assert "--set image_decoder.ip_adapter_encoder=FOLDER" in missing.remedy
     given["ip_adapter"] = "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"
