@@ -170,6 +170,7 @@ def load_component(folder: Path, library: str, name: str, *, dtype: torch.dtype,
             variant=variant or None,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             **{name_of_type: dtype},
         )
@@ -181,7 +182,9 @@ def load_component(folder: Path, library: str, name: str, *, dtype: torch.dtype,
     with no_init_weights():
         if library == "diffusers":
             return known.from_config(_read(folder / "config.json"), trust_remote_code=False).to(dtype)
-        return known(known.config_class.from_pretrained(folder, local_files_only=True)).to(dtype)
+        return known(known.config_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)).to(
+            dtype
+        )
 
 
 def _other_arguments(kind: Any, named: Collection[str]) -> dict[str, Any]:
