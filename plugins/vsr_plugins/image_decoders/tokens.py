@@ -74,15 +74,15 @@ class Tokens(nn.Module):
         are, so that it learns from the text what visible codes would show. In evaluation all are.
         """
         codes = self._codes(target)  # (B, n)
-        heard, masked = torch.ones_like(text.mask), torch.ones_like(codes, dtype=torch.bool)
+        visible, masked = torch.ones_like(text.mask), torch.ones_like(codes, dtype=torch.bool)
         if self.training:
-            heard = _random_like(text.mask) >= self.options.word_dropout
-            heard &= _random_like(text.mask[:, :1]) >= self.options.text_dropout
+            visible = _random_like(text.mask) >= self.options.word_dropout
+            visible &= _random_like(text.mask[:, :1]) >= self.options.text_dropout
             progress = (2 * _random_like(masked[:, :1]) - 1).clamp(min=0)  # (B, 1), 0 for half of the stories
             share = torch.cos(progress * math.pi / 2)
             order = _random_like(masked).argsort(dim=1).argsort(dim=1)  # (B, n)
             masked = order < (share * codes.shape[1]).ceil()
-        memory = self._remember(narrative, text, heard)
+        memory = self.transformer.remember(narrative, text, self._context_codes(narrative), visible=visible)
         states = self.transformer(codes.masked_fill(masked, self.transformer.mask), memory)
         scores = self.transformer.log_probabilities(states, memory, masked)  # (N, C)
         return -scores.gather(1, codes[masked][:, None]).mean()
@@ -95,10 +95,11 @@ class Tokens(nn.Module):
         With guidance g, scores are (1 + g) times those with the text minus g times those without it (Ho and Salimans,
         2022, "Classifier-Free Diffusion Guidance").
         """
-        heard = torch.ones_like(text.mask)
-        memories = [self._remember(narrative, text, heard)]
-        if self.options.guidance:
-            memories.append(self._remember(narrative, text, ~heard))
+        context, every = self._context_codes(narrative), torch.ones_like(text.mask)
+        memories = [
+            self.transformer.remember(narrative, text, context, visible=visible)
+            for visible in ((every, ~every) if self.options.guidance else (every,))
+        ]
         generators = random_generators(narrative.context, seed=seed)
         positions, steps = self.transformer.positions, self.options.steps
         codes = torch.full((len(generators), positions), self.transformer.mask, device=text.ids.device)
@@ -125,10 +126,10 @@ class Tokens(nn.Module):
         guided = scores[0] if len(scores) == 1 else torch.lerp(scores[1], scores[0], 1 + self.options.guidance)
         return guided.log_softmax(dim=-1).view(*codes.shape, -1)
 
-    def _remember(self, narrative: Narrative, text: NextText, heard: Tensor) -> Memory:
+    def _context_codes(self, narrative: Narrative) -> Tensor:
+        """Return the codes (B, K, n) of the context's images."""
         images = narrative.context.images()  # (B, K, 3, H, W)
-        codes = self._codes(images.flatten(0, 1)).view(*images.shape[:2], -1)  # (B, K, n)
-        return self.transformer.remember(narrative, text, codes, heard=heard)
+        return self._codes(images.flatten(0, 1)).view(*images.shape[:2], -1)
 
     def _codes(self, images: Tensor) -> Tensor:
         """Return the codes (N, n) of images (N, 3, H, W); in training on the CPU each image is encoded once only."""

@@ -26,7 +26,7 @@ SAME_POSITION = 4.0
 LEAST = 1e-9
 """Lower bound of the probability of copying a code, so that its logarithm is finite."""
 PERIOD = 1e4
-"""Longest period of the encoding of a word's place, in words."""
+"""Longest period of the encoding of a word's position, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,12 @@ class TokenTransformer(nn.Module):
         self.copy_frame = nn.Parameter(torch.zeros(steps, 1))
         self.copy_same = nn.Parameter(torch.tensor(SAME_POSITION))
 
-    def remember(self, narrative: Narrative, text: NextText, codes: Tensor, *, heard: Tensor) -> Memory:
-        """Return the memory, with the codes (B, K, n) of the context. `heard` (B, L) bool hides words of the text.
+    def remember(self, narrative: Narrative, text: NextText, codes: Tensor, *, visible: Tensor) -> Memory:
+        """Return the memory, with the codes (B, K, n) of the context. `visible` (B, L) bool hides words of the text.
 
-        Where no word is heard, nothing of the text is.
+        Where no word is visible, nothing of the text is.
         """
-        entries, readable, phrase = self._story(narrative, text, heard)
+        entries, readable, phrase = self._story(narrative, text, visible)
         frames = self.frame_norm(self.code(codes) + self.position + self.frame).flatten(1, 2)  # (B, K * n, W)
         real = narrative.context.mask.repeat_interleave(self.positions, dim=1)  # (B, K * n)
         return Memory(
@@ -115,30 +115,30 @@ class TokenTransformer(nn.Module):
         gate = self.gate(states[chosen]).float()  # (N, 1), log-odds of generating instead of copying
         return torch.logaddexp(generated + functional.logsigmoid(gate), copied + functional.logsigmoid(-gate))
 
-    def _story(self, narrative: Narrative, text: NextText, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _story(self, narrative: Narrative, text: NextText, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return entries for the text, the narrative and each word (B, K + 2 + L, W), which are real, and the phrases.
 
         Phrases are pooled by their maximum, as in Kim (2014): what the text says reaches every position directly, and
         is learned long before the attention is.
         """
-        heard = heard & text.mask
+        visible = visible & text.mask
         if self.has_word_features:
             whole = torch.zeros_like(narrative.summary[:, :1])  # (B, 1), nothing
             words = self.features(text.features)  # (B, L, F) -> (B, L, W)
         else:
             # The features of a text encoder that trains are ids: of little use, and of the scale of others.
             vectors = functional.layer_norm(text.features.float(), text.features.shape[1:])
-            whole = self.features(vectors) * heard.any(dim=1, keepdim=True)  # (B, F) -> (B, W)
+            whole = self.features(vectors) * visible.any(dim=1, keepdim=True)  # (B, F) -> (B, W)
             words = self.word(text.ids)  # (B, L) -> (B, L, W)
-        words = words * heard[..., None]
+        words = words * visible[..., None]
         near = self.neighbors(words.mT).mT  # (B, L, W)
-        pooled = functional.relu(near).masked_fill(~heard[..., None], 0).amax(dim=1, keepdim=True)  # (B, 1, W)
-        words = words + near + _places(words)
+        pooled = functional.relu(near).masked_fill(~visible[..., None], 0).amax(dim=1, keepdim=True)  # (B, 1, W)
+        words = words + near + _position_encoding(words)
         states = self.narrative(torch.cat([narrative.summary[:, None], narrative.steps], dim=1))  # (B, K + 1, W)
-        told = torch.cat([whole.expand(-1, states.shape[-1])[:, None], states], dim=1) + self.story  # (B, K + 2, W)
-        always = torch.ones_like(told[:, :2, 0], dtype=torch.bool)
-        readable = torch.cat([always, narrative.context.mask, heard], dim=1)  # (B, K + 2 + L)
-        entries = self.word_layer(torch.cat([told, words], dim=1), readable=readable)
+        story = torch.cat([whole.expand(-1, states.shape[-1])[:, None], states], dim=1) + self.story  # (B, K + 2, W)
+        always = torch.ones_like(story[:, :2, 0], dtype=torch.bool)
+        readable = torch.cat([always, narrative.context.mask, visible], dim=1)  # (B, K + 2 + L)
+        entries = self.word_layer(torch.cat([story, words], dim=1), readable=readable)
         return self.text_norm(entries), readable, self.phrase(pooled)
 
 
@@ -190,9 +190,9 @@ def _embedding(count: int, width: int) -> nn.Embedding:
     return embedding
 
 
-def _places(words: Tensor) -> Tensor:
-    """Return the sinusoidal encoding of the places of words (B, L, W), as small as their embeddings: (L, W)."""
+def _position_encoding(words: Tensor) -> Tensor:
+    """Return the sinusoidal encoding of the positions of words (B, L, W), as small as their embeddings: (L, W)."""
     length, width = words.shape[1:]
-    places = torch.arange(length, device=words.device)[:, None]
+    positions = torch.arange(length, device=words.device)[:, None]
     rates = PERIOD ** -torch.linspace(0, 1, width // 2, device=words.device)
-    return SPREAD * torch.cat([(places * rates).sin(), (places * rates).cos()], dim=1)
+    return SPREAD * torch.cat([(positions * rates).sin(), (positions * rates).cos()], dim=1)
