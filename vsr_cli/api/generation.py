@@ -92,7 +92,7 @@ class _Scorer:
     def __init__(self, step: Step, fixed: State, vocabulary: Vocabulary, no_repeat_ngram: int) -> None:
         self.step, self.fixed, self.vocabulary = step, fixed, vocabulary
         self.no_repeat_ngram = no_repeat_ngram
-        self.never = vocabulary.never_generated
+        self._never: list[int] | None = None  # known once the number of scores is
 
     def log_probabilities(self, tokens: Tensor, state: State, written: Tensor) -> tuple[Tensor, State]:
         """Return log-probabilities (R, V) of the tokens after `tokens` (R,), the last of `written` (R, t) or bos.
@@ -101,8 +101,10 @@ class _Scorer:
         """
         scores, state = self.step(tokens, state, self.fixed)
         scores = scores.float()
-        # A tokenizer may have special tokens that the model knows nothing of.
-        scores[:, [token for token in self.never if token < scores.shape[-1]]] = NEVER
+        if self._never is None:
+            # A tokenizer may have special tokens that the model knows nothing of.
+            self._never = [token for token in self.vocabulary.never_generated if token < scores.shape[-1]]
+        scores[:, self._never] = NEVER
         scores = scores.log_softmax(dim=-1)
         if self.no_repeat_ngram:
             forbid_repeats(scores, written, length=self.no_repeat_ngram)

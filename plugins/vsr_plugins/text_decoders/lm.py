@@ -43,6 +43,8 @@ class LmDecoder(TokenDecoder):
     The model is frozen, trains low-rank updates (Hu et al. 2022, "LoRA"), or trains as a whole.
     """
 
+    _breaks: Tensor
+
     def __init__(
         self, loaded: Loaded, *, width: int, frames: int, options: LmOptions, objective: TextObjective
     ) -> None:
@@ -75,7 +77,8 @@ class LmDecoder(TokenDecoder):
                 requires_grad=bool(self.image_tokens + self.prefix),
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)
-        self._line_break, self._breaks = loaded.line_break, torch.tensor(loaded.breaks(), dtype=torch.long)
+        self._line_break = loaded.line_break
+        self.register_buffer("_breaks", torch.tensor(loaded.breaks(), dtype=torch.long), persistent=False)
         self.train(False)
 
     def _projection(self, width: int, vectors: int) -> nn.Module:
@@ -192,7 +195,7 @@ class LmDecoder(TokenDecoder):
     def _step_of(self, generation: Generation, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         """Run a step of generation (see `vsr_cli.api.generation.Step`); after a token with an empty line comes eos."""
         scores, state = generation.step(tokens, state, fixed)
-        ended = torch.isin(tokens, self._breaks.to(tokens.device))
+        ended = torch.isin(tokens, self._breaks)
         scores[ended] = NEVER
         scores[ended, self.vocabulary.eos] = 0.0
         return scores, state

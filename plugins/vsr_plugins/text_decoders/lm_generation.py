@@ -19,8 +19,8 @@ from .lm_model import UNUSABLE, LanguageModel, insert
 
 WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_size")
 """Settings of local attention in the architectures of transformers."""
-FULL, SLIDING = "full_attention", "sliding_attention"
-"""Kinds of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
+SLIDING = "sliding_attention"
+"""A kind of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
 GROWTH = 1.5
 """By how much a full cache grows, so that most steps copy nothing."""
 
