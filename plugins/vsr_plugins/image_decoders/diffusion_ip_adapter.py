@@ -19,9 +19,10 @@ from torch import Tensor
 
 from vsr_cli.api import VsrError, one_line, read_tensors
 
+from ..library_errors import UNLOADABLE
 from . import DiffusionOptions
 from .diffusion_files import adapter_file, encoder_folder
-from .diffusion_loading import UNLOADABLE, WHO, load_component, quiet_library
+from .diffusion_loading import WHO, load_component, quiet_library
 
 SHAPES = "ip_adapter.json"
 """Of a run's assets: the shapes of the adapter's weights, by group and name."""

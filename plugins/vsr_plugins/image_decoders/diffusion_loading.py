@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from vsr_cli.api import VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
+from ..library_errors import UNLOADABLE
 from . import DiffusionOptions
 from .diffusion_files import INDEX, REMEDY, missing_pipeline, pipeline_folder, read_index, used_components, variant_of
 
-UNLOADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
-"""Errors of the libraries for a missing, broken or unknown pipeline."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 WHO = "image decoder diffusion"
 NEEDED = ("vae", "text_encoder", "tokenizer", "scheduler", "unet", "transformer")

@@ -8,18 +8,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
+from ..library_errors import UNLOADABLE
 from . import LatentOptions
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
-UNLOADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
-"""Errors of the library for a missing, broken or unknown model, or without a network."""
 
 
 class PretrainedDecoder(nn.Module):

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from vsr_cli.api import (
@@ -26,24 +24,13 @@ from vsr_cli.api import (
     refuse_missing_tensors,
 )
 
+from ..library_errors import UNLOADABLE
 from . import LmOptions
 from .chat_templates import TEMPLATE_ERRORS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-UNLOADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    TypeError,
-    AttributeError,
-    StrictDataclassError,
-)
-"""Errors of the libraries for a missing, broken or unknown model, or without a network."""
 TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens.json"
 SEPARATORS = ("\n\n", "\n")

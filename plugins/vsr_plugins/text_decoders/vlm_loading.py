@@ -6,9 +6,6 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-
 from vsr_cli.api import (
     Requirement,
     VsrError,
@@ -20,22 +17,11 @@ from vsr_cli.api import (
     refuse_missing_tensors,
 )
 
+from ..library_errors import UNLOADABLE
 from . import VlmOptions
 
 if TYPE_CHECKING:
     import torch
-
-UNLOADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    StrictDataclassError,
-)
-"""Errors of the libraries for a missing, broken or unknown model, or without a network."""
 
 
 def requirements(options: VlmOptions) -> list[Requirement]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-
 from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
 
+from ..library_errors import UNLOADABLE
 from . import DistilBertOptions, HfTextOptions
 from .pretrained_reading import SIGLIPS, Reading, find_reading
 from .pretrained_vocabulary import added_to, find_vocabulary
@@ -17,16 +15,6 @@ from .pretrained_vocabulary import added_to, find_vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-UNLOADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    StrictDataclassError,
-)
-"""Errors of the libraries for a missing, broken or unknown model, or without a network."""
 LAYERS = {
     "bert": "encoder",
     "camembert": "encoder",
