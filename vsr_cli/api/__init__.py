@@ -26,11 +26,12 @@ from .contracts import (
     TrainingFrames,
     VisualEncoder,
     last_real,
+    mean_over_positions,
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
 from .loading import quiet, read_tensors, reading_errors
-from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric
+from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric, micro_f1
 from .reading.delimited import TableRow, describe_missing_columns, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .reading.paths import NoFile, find_file, is_file, leads_outside
@@ -131,6 +132,8 @@ __all__ = [
     "is_file",
     "last_real",
     "leads_outside",
+    "mean_over_positions",
+    "micro_f1",
     "missing_download",
     "missing_file",
     "missing_model",

@@ -327,6 +327,13 @@ class FitsTraining(Protocol):
         """Store results in frozen weights or buffers, and the rest for `save_assets` to write."""
 
 
+def mean_over_positions(features: Tensor) -> Tensor:
+    """Return a vector for each image, (N, d), from features (N, d, h, w), (N, positions, d) or (N, d)."""
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features
+
+
 def last_real(states: Tensor, mask: Tensor) -> Tensor:
     """Return the state (B, D) at the last real frame of each story, from (B, K, D) and the mask (B, K)."""
     places = mask.sum(dim=1) - 1  # (B,), as the real frames come first

@@ -18,6 +18,16 @@ SCALE = re.compile(rf"(?:[A-Za-z%]+, )?{NUMBER}(?: up\b| ?(?:-|–|to|\.\.) ?{NU
 UNLIMITED = (-math.inf, math.inf)
 
 
+def micro_f1(name: str, counts: NDArray[np.float64]) -> dict[str, float]:
+    """Return F1, precision and recall over all windows, under the name of a metric; 1 where nothing is to be counted.
+
+    `counts` are (n, 3): how many are right, were predicted and are true, in each window.
+    """
+    right, predicted, true = counts.sum(axis=0)
+    shares = {"": (2 * right, predicted + true), "-precision": (right, predicted), "-recall": (right, true)}
+    return {f"{name}{kind}": float(part / whole) if whole else 1.0 for kind, (part, whole) in shares.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mention:
     """Words of a frame's text that its source links to an entity of the story."""

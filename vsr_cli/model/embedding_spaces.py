@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..api import TextEncoder, TokenBatch, VisualEncoder
+from ..api import TextEncoder, TokenBatch, VisualEncoder, mean_over_positions
 from ..data.cache.extraction import BATCH, image_tensor, text_rows
 from ..data.shards import Rows
 
@@ -25,11 +25,7 @@ def image_vectors(encoder: VisualEncoder, features: Tensor) -> Tensor:
 
     Without a frozen half, the vector is the trained embedding.
     """
-    if encoder.cache_key is None:
-        return encoder(features)
-    if features.ndim == 4:  # (N, C, h, w)
-        return features.mean((2, 3))
-    return features.mean(1) if features.ndim == 3 else features  # (N, patches, d) or (N, d)
+    return encoder(features) if encoder.cache_key is None else mean_over_positions(features)
 
 
 def text_vectors(encoder: TextEncoder, features: Tensor, mask: Tensor) -> Tensor:

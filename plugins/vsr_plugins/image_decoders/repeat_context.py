@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Narrative, Options
+from vsr_cli.api import BuildContext, Narrative, Options, mean_over_positions
 
 PIXELS = 3
 """Channels of the features of an encoder without a frozen half, which are the pixels."""
@@ -37,7 +37,9 @@ class RepeatContextImageDecoder(nn.Module):
     def choose(self, narrative: Narrative) -> Tensor:
         """Return the number (B,) of the frame whose image is repeated, from 0."""
         context = narrative.context
-        vectors = _mean_over_positions(context.visual) if self.has_frozen_features else narrative.visual
+        vectors = narrative.visual
+        if self.has_frozen_features:
+            vectors = mean_over_positions(context.visual.flatten(0, 1)).reshape(*context.mask.shape, -1)
         vectors = functional.normalize(vectors.detach().float(), dim=-1)  # (B, K, d)
         weights = torch.arange(1, vectors.shape[1] + 1, device=vectors.device) * context.mask  # (B, K)
         mean = torch.einsum("bk,bkd->bd", weights.float(), vectors)
@@ -47,10 +49,3 @@ class RepeatContextImageDecoder(nn.Module):
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error of two images (B, 3, H, W), a scalar."""
         return functional.mse_loss(prediction, target)
-
-
-def _mean_over_positions(features: Tensor) -> Tensor:
-    """Return (B, K, d) from frozen features (B, K, d, h, w), (B, K, positions, d) or (B, K, d)."""
-    if features.dim() == 5:
-        return features.mean((3, 4))
-    return features.mean(2) if features.dim() == 4 else features

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, split_words
+from vsr_cli.api import Metric, Options, Sample, micro_f1, split_words
 
 DETERMINERS = frozenset(split_words("the a an this that these those my your his her its our their another"))
 PRONOUNS = frozenset(
@@ -42,12 +42,7 @@ class EntityF1:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return F1, precision and recall; 1 if no entity is relevant and none is mentioned."""
         assert len(statistics), "no score without a window"
-        right, named, wanted = statistics.sum(axis=0)
-        return {
-            "entity-f1": _share(2 * right, named + wanted),
-            "entity-f1-precision": _share(right, named),
-            "entity-f1-recall": _share(right, wanted),
-        }
+        return micro_f1("entity-f1", statistics)
 
 
 def _counts(sample: Sample) -> tuple[int, int, int]:
@@ -74,10 +69,6 @@ def _name(text: str) -> str:
 
 def _words(text: str) -> str:
     return " ".join(split_words(text.casefold().replace("'s", "").replace("'", " ")))
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 1.0
 
 
 def build(options: Options) -> Metric:

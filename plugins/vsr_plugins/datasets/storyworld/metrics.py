@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample
+from vsr_cli.api import Metric, Options, Sample, micro_f1
 
 from .recognition import SIZE, VERSION, Recognized, recognize
 
@@ -69,21 +69,12 @@ class Characters:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return F1, precision and recall; 1 if no characters are seen in any image."""
         assert len(statistics), "no score without a window"
-        right, seen, true = statistics.sum(axis=0)
-        return {
-            "characters": _share(2 * right, seen + true),
-            "characters-precision": _share(right, seen),
-            "characters-recall": _share(right, true),
-        }
+        return micro_f1("characters", statistics)
 
 
 def _recognized(samples: Sequence[Sample]) -> tuple[Recognized, Recognized]:
     """Return what the predicted images show, and the true ones."""
     return recognize([each.predicted_image for each in samples]), recognize([each.reference_image for each in samples])
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 1.0
 
 
 def build_place(options: Options) -> Metric:
