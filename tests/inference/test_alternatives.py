@@ -11,7 +11,7 @@ from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.files.atomic import read_json
 from vsr_cli.inference.alternatives import write_alternatives
-from vsr_cli.inference.predict import predict_alternatives, predict_next
+from vsr_cli.inference.predict import predict_alternatives
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
@@ -41,20 +41,20 @@ def painter(build):
     return build("text-painter")
 
 
-def predicted(predict, model, **decoding):
-    return predict(
+def predicted(model, *decodings):
+    return predict_alternatives(
         model,
         story(4),
         context_frames=4,
         image_size=SIZE,
         resize="stretch",
         device=torch.device("cpu"),
-        **decoding,
+        decodings=decodings,
     )
 
 
 def alternatives(model, decoding, count):
-    return predicted(predict_alternatives, model, decodings=alternative_decodings(decoding, count))
+    return predicted(model, *alternative_decodings(decoding, count))
 
 
 def shown(frames):
@@ -64,13 +64,13 @@ def shown(frames):
 def test_the_first_alternative_is_the_plain_prediction_and_more_leave_the_others_as_they_are(painter):
     three, two = (shown(alternatives(painter, SAMPLED, count)) for count in (3, 2))
     assert three[:2] == two
-    assert shown([predicted(predict_next, painter, decoding=SAMPLED)]) == three[:1]
+    assert shown(predicted(painter, SAMPLED)) == three[:1]
     assert len({text for text, _ in three}) == len({image for _, image in three}) == 3
 
 
 def test_each_alternative_is_what_its_own_seed_predicts(painter):
     for decoding, frame in zip(alternative_decodings(SAMPLED, 3), alternatives(painter, SAMPLED, 3), strict=True):
-        assert shown([predicted(predict_next, painter, decoding=decoding)]) == shown([frame])
+        assert shown(predicted(painter, decoding)) == shown([frame])
 
 
 def test_a_text_that_is_not_random_is_written_once_and_drawn_several_times(painter, monkeypatch):

@@ -20,7 +20,7 @@ from vsr_cli.errors import VsrError
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.evaluation.predictions import shown_text
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
-from vsr_cli.inference.predict import output_folders, predict_next, read_context, write_prediction
+from vsr_cli.inference.predict import output_folders, predict_alternatives, read_context, write_prediction
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 
@@ -50,15 +50,16 @@ def model():
 
 
 def predict(model, context_story: Story, resize: Resize = "stretch", decoding: Decoding = GREEDY):
-    return predict_next(
+    (predicted,) = predict_alternatives(
         model,
         context_story,
         context_frames=4,
         image_size=SIZE,
         resize=resize,
-        decoding=decoding,
+        decodings=[decoding],
         device=torch.device("cpu"),
     )
+    return predicted
 
 
 @pytest.mark.parametrize(("frames", "numbers"), [(1, [1]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (7, [4, 5, 6, 7])])

@@ -87,32 +87,6 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
     return ContextFrame(index + 1, image, square.pixels, frame.text.strip(), path)
 
 
-def predict_next(
-    model: StoryModel,
-    story: Story,
-    *,
-    context_frames: int,
-    image_size: int,
-    resize: Resize,
-    decoding: Decoding,
-    device: torch.device,
-) -> NextFrame:
-    """Predict the frame after a story's last one from its last K frames. A shorter story has its last one repeated.
-
-    `context_frames` (K), `image_size` and `resize` are those of the data that `model` was trained on. It is in
-    eval mode on `device`. Raises VsrError as `read_context` does.
-    """
-    return predict_alternatives(
-        model,
-        story,
-        context_frames=context_frames,
-        image_size=image_size,
-        resize=resize,
-        decodings=[decoding],
-        device=device,
-    )[0]
-
-
 def predict_alternatives(
     model: StoryModel,
     story: Story,
@@ -123,7 +97,12 @@ def predict_alternatives(
     decodings: Sequence[Decoding],
     device: torch.device,
 ) -> list[NextFrame]:
-    """Return what `predict_next` returns for each of some decodings, which differ in their seeds alone."""
+    """Predict the frame after a story's last one from its last K frames, by each of some decodings.
+
+    They differ in their seeds alone. A story of fewer frames has its last one repeated. `context_frames` (K),
+    `image_size` and `resize` are those of the data that `model` was trained on. It is in eval mode on `device`. Raises
+    VsrError as `read_context` does.
+    """
     context = read_context(story, context_frames=context_frames, image_size=image_size, resize=resize)
     # There is no target: its column, which Contexts does not read, repeats the last frame.
     rows = np.asarray([repeat_last(range(len(context)), context_frames + 1)], dtype=np.int64)  # (1, K + 1)

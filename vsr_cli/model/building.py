@@ -41,9 +41,9 @@ def build_model(
     for section, choice in config.parts.items():
         built[section] = build_part(section, choice, **options)
         if section == "text":
-            images, texts, _ = frozen_sample(built["visual"], built["text"], image_size=image_size)
+            sample = frozen_sample(built["visual"], built["text"], image_size=image_size)
             options["vocabulary"] = built["text"].vocabulary
-            options["visual_features"], options["text_features"] = tuple(images.shape[1:]), tuple(texts.shape[1:])
+            options["visual_features"], options["text_features"] = (tuple(each.shape[1:]) for each in sample[:2])
     asking = [section for section, part in built.items() if getattr(part, "needs_next", False)]
     if asking and not config.objective.next_frame:
         choice = config.parts[asking[0]]
@@ -64,6 +64,7 @@ def build_model(
         width=config.model.width,
         image_size=image_size,
         steps=steps,
+        sample=sample,
         read_weights=assets is None,
     )
     terms = build_terms(request)

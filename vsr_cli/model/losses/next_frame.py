@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...api import Context, NextQuery, TrainingFrames
 from ..embedding_spaces import image_vectors, text_vectors
-from ..parts import Parts, frozen_sample
+from ..parts import Parts
 from .term import ForwardPass, LossTerm, TermRequest
 
 SHRINKAGE = 1.0
@@ -162,6 +162,7 @@ class NextFrame(LossTerm):
 def build(request: TermRequest) -> NextFrame:
     """Build the term for the frozen spaces of the encoders, whose widths are those of one sample's features."""
     parts = request.parts
-    images, texts, mask = frozen_sample(parts.visual, parts.text, image_size=request.image_size)
+    assert request.sample is not None
+    images, texts, mask = request.sample
     visual, text = image_vectors(parts.visual, images), text_vectors(parts.text, texts, mask)  # (1, d) each
     return NextFrame(visual=visual.shape[1], text=text.shape[1], width=request.width, steps=request.steps)

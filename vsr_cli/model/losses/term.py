@@ -94,6 +94,8 @@ class TermRequest:
     image_size: int
     steps: int
     """K, the number of context frames."""
+    sample: tuple[Tensor, Tensor, Tensor] | None = None
+    """What `frozen_sample` returned for the encoders; None if no term reads it."""
     read_weights: bool
     """Whether frozen weights are read from their file; a stored run contains them."""
 
