@@ -103,7 +103,7 @@ def make_model(weights, painter=Painter):
         text_decoder=Writer(),
         image_decoder=painter(),
     )
-    request = TermRequest(objective=weights, parts=parts, width=D, image_size=H, steps=4, read_weights=True)
+    request = TermRequest(objective=weights, parts=parts, width=D, steps=4, read_weights=True)
     return StoryModel(parts, weights, build_terms(request))
 
 

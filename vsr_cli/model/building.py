@@ -62,7 +62,6 @@ def build_model(
         objective=config.objective,
         parts=parts,
         width=config.model.width,
-        image_size=image_size,
         steps=steps,
         sample=sample,
         read_weights=assets is None,

@@ -43,7 +43,7 @@ def perceptual(path, **more):
 def terms(objective, *, read_weights=True):
     """Build the terms of an objective that need no parts."""
     parts = SimpleNamespace(image_decoder=nn.Identity())
-    request = TermRequest(objective=objective, parts=parts, width=8, image_size=32, steps=4, read_weights=read_weights)
+    request = TermRequest(objective=objective, parts=parts, width=8, steps=4, read_weights=read_weights)
     return nn.ModuleDict(build_terms(request))
 
 

@@ -91,7 +91,6 @@ class TermRequest:
     parts: Parts
     width: int
     """D, the shared width of the parts."""
-    image_size: int
     steps: int
     """K, the number of context frames."""
     sample: tuple[Tensor, Tensor, Tensor] | None = None
