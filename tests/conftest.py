@@ -112,14 +112,23 @@ def small_settings(precision: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepare ten small stories, of which one is held out for validation and one for the test."""
+def prepare_ten_stories(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Prepare ten small stories: prepare_ten_stories("data.test=0.3") returns the folder."""
     from vsr_cli.cli.prepare import prepare_config, run_prepare
     from vsr_cli.plugin.discovery import registry
 
-    assignments = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", "data.image_size=32"]
-    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)
-    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+    def prepare(*assignments: str) -> Path:
+        settings = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", *assignments]
+        config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=settings)
+        return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def small_data(prepare_ten_stories: Callable[..., Path]) -> Path:
+    """Prepare ten small stories, of which one is held out for validation and one for the test."""
+    return prepare_ten_stories("data.image_size=32")
 
 
 @pytest.fixture(scope="session")

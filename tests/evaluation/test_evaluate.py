@@ -45,12 +45,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(prepare_ten_stories):
     """Prepare ten small stories, one window each, of which three are the test."""
-    made = ["dataset.stories=10", "dataset.width=96", "dataset.height=48"]
-    made += ["data.image_size=32", "data.test=0.3", "data.window=first"]
-    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
-    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+    return prepare_ten_stories("data.image_size=32", "data.test=0.3", "data.window=first")
 
 
 @pytest.fixture(scope="module")

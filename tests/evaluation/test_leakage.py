@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data.duplicates import perceptual_hash
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.data.prepared_types import Frames, Windows
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation.leakage import audit, leaks_within
-from vsr_cli.plugin.discovery import registry
 
 NONE = {
     "target_text_in_context": 0,
@@ -25,11 +23,8 @@ NONE = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = ["dataset.stories=10", "dataset.width=96", "dataset.height=48"]
-    made += ["data.image_size=64", "data.test=0.3", "data.window=first"]
-    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
-    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+def folder(prepare_ten_stories):
+    return prepare_ten_stories("data.image_size=64", "data.test=0.3", "data.window=first")
 
 
 @pytest.fixture

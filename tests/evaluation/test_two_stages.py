@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.settings import train_config
 from vsr_cli.cli.workflows.training import run_train
 from vsr_cli.config.experiment import resolve_metrics
@@ -34,11 +33,8 @@ def plugins():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    made = ["dataset.stories=10", "dataset.width=96", "dataset.height=48"]
-    made += ["data.image_size=32", "data.test=0.3", "data.window=first"]
-    config = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=made)
-    return run_prepare(config, None, tmp_path_factory.mktemp("data") / "storyworld").folder
+def data(prepare_ten_stories):
+    return prepare_ten_stories("data.image_size=32", "data.test=0.3", "data.window=first")
 
 
 def train(plugins, data, folder, *assignments):
