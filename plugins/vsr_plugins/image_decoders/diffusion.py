@@ -1,4 +1,4 @@
-"""Image decoder `diffusion`: a pretrained text-to-image pipeline of the diffusers library draws the next text.
+"""Image decoder `diffusion`: a pretrained text-to-image pipeline of diffusers, prompted with the next text.
 
 Shapes: B stories, H W pixels of prepared images, s the side in pixels of the pipeline's images, C channels and h w size
 of a latent.
@@ -19,7 +19,7 @@ from vsr_cli.api.generation import random_generators
 
 from ..lora import add_lora
 from . import DiffusionOptions
-from .diffusion_ip_adapter import Shapes, add_adapter, as_pictures, image_embeddings, write_shapes
+from .diffusion_ip_adapter import Shapes, add_adapter, as_pil_images, image_embeddings, write_shapes
 from .diffusion_loading import WHO, load_pipeline, other_scheduler, quiet_library, read_assets, write_assets
 from .diffusion_loss import NoisePrediction, Prompt, network_of
 from .diffusion_prompt import make_prompt
@@ -49,7 +49,7 @@ class Diffusion(nn.Module):
         if options.trained == "lora":
             network = network_of(pipeline)
             blocks = len(getattr(network, "transformer_blocks", ()))
-            # The last block of Stable Diffusion 3 does not use what the words would ask for.
+            # The last block of Stable Diffusion 3 does not use the queries of the text, so these would get no gradient.
             exclude = [f"transformer_blocks.{blocks - 1}.attn.add_q_proj"] if blocks else []
             add_lora(network, rank=options.rank, dropout=0.0, component=WHO, exclude=exclude)
             for weight in network.parameters():
@@ -96,7 +96,7 @@ class Diffusion(nn.Module):
         """Return images (B, 3, H, W) in [0, 1], generated one by one, so that none depends on the rest of the batch."""
         context, images = narrative.context, []
         generators = random_generators(context, seed=seed)
-        pictures = None if self.adapter is None else context.images()  # (B, K, 3, H, W)
+        seen = None if self.adapter is None else context.images()  # (B, K, 3, H, W)
         accepted = inspect.signature(self.pipeline.__call__).parameters
         for row, prompt in enumerate(self._prompts(narrative, text)):
             given: dict[str, Any] = {
@@ -111,8 +111,8 @@ class Diffusion(nn.Module):
             if self.options.strength is not None:
                 start = _resized(context.last_image[row : row + 1], self.side)
                 given |= {"image": start, "strength": self.options.strength}
-            if pictures is not None:
-                given["ip_adapter_image"] = [as_pictures(pictures[row])]
+            if seen is not None:
+                given["ip_adapter_image"] = [as_pil_images(seen[row])]
             with quiet_library():
                 image = self.pipeline(**{name: value for name, value in given.items() if name in accepted}).images
             images.append(image.float())  # (1, 3, s, s)

@@ -62,7 +62,7 @@ def write_shapes(folder: Path, shapes: Shapes) -> None:
     (folder / SHAPES).write_text(json.dumps(shapes, indent=2) + "\n", encoding="utf-8")
 
 
-def as_pictures(images: Tensor) -> list[Image.Image]:
+def as_pil_images(images: Tensor) -> list[Image.Image]:
     """Return images (K, 3, H, W) in [0, 1] as the library's image processors read them."""
     pixels = (255 * images).round().to("cpu", torch.uint8).movedim(1, -1).numpy()
     return [Image.fromarray(np.ascontiguousarray(image)) for image in pixels]
@@ -72,7 +72,7 @@ def image_embeddings(pipeline: Any, images: Tensor) -> Tensor:
     """Return the embeddings (B, K, d) of the context's images (B, K, 3, H, W) in [0, 1]."""
     given = {"ip_adapter_image_embeds": None, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
     found = [
-        pipeline.prepare_ip_adapter_image_embeds([as_pictures(story)], device=images.device, **given)[0]
+        pipeline.prepare_ip_adapter_image_embeds([as_pil_images(story)], device=images.device, **given)[0]
         for story in images
     ]
     return torch.cat(found)
