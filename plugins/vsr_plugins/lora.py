@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from vsr_cli.api import VsrError
 
 
@@ -33,3 +35,16 @@ def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
         inject_adapter_in_model(config, model)
+
+
+def fold_lora(model: Any) -> None:
+    """Add the low-rank updates of `add_lora` to the weights and drop them, in place.
+
+    Updates of weights in half precision stay as they are: in a sum of that precision, small ones would be lost.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, LoraLayer) and layer.get_base_layer().weight.dtype == torch.float32:
+            layer.merge()
+            model.set_submodule(name, layer.get_base_layer())

@@ -300,6 +300,14 @@ class HasAssets(Protocol):
         """Write files into an empty folder; `BuildContext.assets` is that folder when the run is loaded."""
 
 
+@runtime_checkable
+class FoldsUpdates(Protocol):
+    """A component that trained updates of weights, such as LoRA, which it can add to these weights."""
+
+    def fold_updates(self) -> None:
+        """Add the updates to the weights and drop them: the component predicts faster, and is not trained any more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingFrames:
     """F frames of whole stories of the training split, for components that are fitted before training."""

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..api import FoldsUpdates
 from ..config.experiment import TrainConfig, resolve_recorded
 from ..errors import VsrError
 from ..files.atomic import replacing, writing
@@ -71,7 +72,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryModel:
-    """Rebuild a run's model from its folder alone. Falls back to the last checkpoint where there is no best one.
+    """Rebuild a run's model for prediction, from its folder alone. Without a best checkpoint, take the last one.
 
     Raises VsrError if a plugin that it was trained with is not installed, or the weights do not fit.
     """
@@ -84,9 +85,13 @@ def load_model(run: Run, registry: Registry, *, which: str = "best") -> StoryMod
     )
     which = run.which_checkpoint(which)
     data = record["data"]
-    return rebuild_model(
+    model = rebuild_model(
         run, config, image_size=int(data["image_size"]), steps=int(data["context_frames"]), which=which
     )
+    for part in model.children():
+        if isinstance(part, FoldsUpdates):
+            part.fold_updates()
+    return model
 
 
 def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, steps: int, which: str) -> StoryModel:

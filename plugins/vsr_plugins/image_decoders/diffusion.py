@@ -17,7 +17,7 @@ from torch.nn import functional
 from vsr_cli.api import BuildContext, Narrative, NextText, VsrError
 from vsr_cli.api.generation import random_generators
 
-from ..lora import add_lora
+from ..lora import add_lora, fold_lora
 from . import DiffusionOptions
 from .diffusion_ip_adapter import Shapes, add_adapter, as_pil_images, image_embeddings, write_shapes
 from .diffusion_loading import WHO, load_pipeline, other_scheduler, quiet_library, read_assets, write_assets
@@ -66,6 +66,11 @@ class Diffusion(nn.Module):
         if self.options.trained == "lora":
             network_of(self.pipeline).train(mode)
         return self
+
+    def fold_updates(self) -> None:
+        """Add what LoRA trained to the weights: the model generates faster, and is not trained any more."""
+        if self.options.trained == "lora":
+            fold_lora(network_of(self.pipeline))
 
     def save_assets(self, folder: Path) -> None:
         """Write the pipeline's index, configurations and tokenizers."""

@@ -25,7 +25,7 @@ from vsr_cli.api.generation import NEVER, State, write, write_samples
 from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
-from ..lora import add_lora
+from ..lora import add_lora, fold_lora
 from . import LmOptions
 from .lm_generation import Generation, verify_generation
 from .lm_loading import Loaded, load, read_assets, write_assets
@@ -111,6 +111,11 @@ class LmDecoder(TokenDecoder):
         if self.frozen:
             self.language.train(False)
         return self
+
+    def fold_updates(self) -> None:
+        """Add what LoRA trained to the weights: the model generates faster, and is not trained any more."""
+        if self.options.trained == "lora":
+            fold_lora(self.language.upper)
 
     def save_assets(self, folder: Path) -> None:
         """Write the model's configuration, its tokenizer and the tokens around the story."""

@@ -25,7 +25,7 @@ from vsr_cli.api.generation import NEVER, draw, forbid_repeats, uniform_numbers
 from vsr_cli.api.text_loss import sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
-from ..lora import add_lora
+from ..lora import add_lora, fold_lora
 from . import VlmOptions
 from .vlm_conversation import Conversations
 from .vlm_loading import load, read_assets, write_assets
@@ -74,7 +74,7 @@ class VlmDecoder(TokenDecoder):
         conversations = Conversations(processor, prompt=options.prompt, limit=limit)
         super().__init__(conversations.vocabulary, length=options.length, objective=objective)
         self.conversations = conversations
-        self.frozen = options.trained == "none"
+        self.options, self.frozen = options, options.trained == "none"
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # ignore the model's own settings
         self.model = model
         if options.trained != "all":
@@ -99,6 +99,11 @@ class VlmDecoder(TokenDecoder):
         if self.frozen:
             self.model.train(False)
         return self
+
+    def fold_updates(self) -> None:
+        """Add what LoRA trained to the weights: the model generates faster, and is not trained any more."""
+        if self.options.trained == "lora":
+            fold_lora(self.model.get_decoder())
 
     def save_assets(self, folder: Path) -> None:
         """Write the model's configuration and its processor."""

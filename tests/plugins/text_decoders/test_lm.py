@@ -60,6 +60,21 @@ def test_a_row_holds_each_text_then_a_separator_then_its_image_and_the_summary_l
     assert [row[position] for position in texts] == [token for token in row[1:] if token >= 0]
 
 
+@pytest.mark.parametrize("which", ["lm lora", "lm divided"])
+def test_folded_updates_change_no_score_and_leave_no_layer_of_lora(make, which):
+    model, narrative = make(which), telling(STORY)
+    untrained = loss(model, narrative)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.5)
+    trained = loss(model, narrative)
+    model.fold_updates()
+    assert not any("lora" in name for name, _ in model.named_modules())
+    assert abs(trained - untrained) > 1e-3
+    assert loss(model, narrative) == pytest.approx(trained, abs=1e-5)
+
+
 def test_the_token_of_an_empty_line_ends_every_text_unless_a_chat_template_has_another_end(language_models, tmp_path):
     folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

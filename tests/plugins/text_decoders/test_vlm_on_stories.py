@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from vsr_cli.api import Decoding
 from vsr_cli.cli.workflows.evaluation import run_evaluate
 from vsr_cli.config.experiment import resolve_metrics
+from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import FROZEN, WEIGHTS
 
@@ -42,6 +43,8 @@ def test_a_run_trains_what_it_should_and_needs_only_its_folder(tmp_path, small_d
         assert text[-1] < 0.98 * text[0]
         assert of_text
         assert [name for name in of_text if "lora" not in name] == []
+    loaded = load_model(run, registry())
+    assert not any("lora" in name for name in loaded.state_dict())  # folded into the weights for prediction
     metrics = resolve_metrics(registry(), ["bleu"], [])
     how = {"decoding": Decoding(method="sample")}
     once, again = (run_evaluate(registry(), run, small_data, "test", metrics, **how) for _ in range(2))
