@@ -41,9 +41,6 @@ def main() -> None:
     import torch
 
     from vsr_cli.api import Decoding
-    from vsr_cli.cli.prepare import prepare_config, run_prepare
-    from vsr_cli.cli.settings import load_registry, train_config
-    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import FeatureOptions
     from vsr_cli.data.batches import Contexts
@@ -53,6 +50,10 @@ def main() -> None:
     from vsr_cli.evaluation.predictions import predict_all
     from vsr_cli.model.embedding_spaces import EmbeddingSpaces
     from vsr_cli.model.weights import choose_device, load_model
+    from vsr_cli.workflows.preparation import run_prepare
+    from vsr_cli.workflows.settings import load_registry, train_config
+    from vsr_cli.workflows.stories import prepare_config
+    from vsr_cli.workflows.training import run_train
 
     found = load_registry()
     with tempfile.TemporaryDirectory() as folder:

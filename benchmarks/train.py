@@ -105,13 +105,13 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     from plain_training import timed
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vsr_cli.cli.settings import train_config
     from vsr_cli.data.cache.extraction import frozen_features
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.model.building import build_model
     from vsr_cli.model.loss_means import open_split
     from vsr_cli.plugin.discovery import registry
     from vsr_cli.training.distributed import precision_of, start
+    from vsr_cli.workflows.settings import train_config
 
     prepared = open_prepared(given.data)
     config = train_config(
@@ -144,13 +144,13 @@ def grow(given: argparse.Namespace) -> dict[str, float]:
     from plain_training import timed
     from prepare import RepeatedStories
 
-    from vsr_cli.cli.settings import train_config
-    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import parse_set, preset_layer
     from vsr_cli.data.preparation.prepare import prepare_stories
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.workflows.settings import train_config
+    from vsr_cli.workflows.training import run_train
 
     layers = [preset_layer("tiny"), *parse_set(["data.window=first", "data.validation=0", "data.test=0"])]
     config = resolve_prepare(registry(), preset="tiny", layers=layers)

@@ -28,13 +28,14 @@ def main() -> None:
     from torch import Tensor
 
     from vsr_cli.api import Decoding, Narrative
-    from vsr_cli.cli.prepare import prepare_config, run_prepare
-    from vsr_cli.cli.settings import load_registry, train_config
-    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.config.schema import LEAKS, FeatureOptions
     from vsr_cli.evaluation.leaky_protocol import leaky_steps
     from vsr_cli.model.weights import choose_device, load_model
+    from vsr_cli.workflows.preparation import run_prepare
+    from vsr_cli.workflows.settings import load_registry, train_config
+    from vsr_cli.workflows.stories import prepare_config
+    from vsr_cli.workflows.training import run_train
     from vsr_plugins.text_decoders.gru import GruDecoder, first_state
 
     def unshifted(self: GruDecoder, narrative: Narrative, ids: Tensor) -> Tensor:

@@ -114,8 +114,9 @@ def small_settings(precision: str) -> list[str]:
 @pytest.fixture(scope="session")
 def prepare_ten_stories(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Prepare ten small stories: prepare_ten_stories("data.test=0.3") returns the folder."""
-    from vsr_cli.cli.prepare import prepare_config, run_prepare
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.workflows.preparation import run_prepare
+    from vsr_cli.workflows.stories import prepare_config
 
     def prepare(*assignments: str) -> Path:
         settings = ["dataset.stories=10", "dataset.width=96", "dataset.height=48", *assignments]
@@ -134,10 +135,10 @@ def small_data(prepare_ten_stories: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def train_small(small_data: Path, small_settings: list[str]) -> Callable:
     """Train a small model: train_small(folder, "training.epochs=3") returns the run."""
-    from vsr_cli.cli.settings import train_config
-    from vsr_cli.cli.workflows.training import run_train
     from vsr_cli.data.prepared import open_prepared
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.workflows.settings import train_config
+    from vsr_cli.workflows.training import run_train
 
     def train(out: Path, *assignments: str, data: Path = small_data):
         manifest = open_prepared(data).manifest

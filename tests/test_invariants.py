@@ -294,6 +294,7 @@ LAYERS = (
     ("report",),
     ("inference",),
     ("ablation",),
+    ("workflows",),
     ("cli", "entry", "__main__", "testing"),
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.scoring import build_metrics
@@ -16,6 +15,8 @@ from vsr_cli.files.checksums import write_checksums
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import FORMAT
 from vsr_cli.runs.run import Run
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 FOLDER = "evaluations/test"
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & `tick` | pipe"

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.api import BuildContext, VsrError, refuse_foreign_code
-from vsr_cli.cli.settings import load_registry
 from vsr_cli.data.manifest import MANIFEST
 from vsr_cli.data.preparation.chunks import Chunk
 from vsr_cli.data.prepared import open_prepared
@@ -18,6 +17,7 @@ from vsr_cli.files.atomic import write_json
 from vsr_cli.model.weights import load_model
 from vsr_cli.offline import no_network
 from vsr_cli.runs.run import Run
+from vsr_cli.workflows.settings import load_registry
 
 BERT = {
     "model_type": "bert",

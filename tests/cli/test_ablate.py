@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.ablation import engines
-from vsr_cli.cli.workflows import training
 from vsr_cli.errors import VsrError
+from vsr_cli.workflows import training
 
 LINE = "ablate --temporal gru lstm --seeds 2 --metrics bleu mse --out ab --data data/storyworld"
 

@@ -11,11 +11,11 @@ import pytest
 from vsr_cli.cli.arguments import as_path, as_source
 from vsr_cli.cli.main import command_line
 from vsr_cli.cli.parsing.commands import expand_bundles, leaves
-from vsr_cli.cli.settings import load_registry
 from vsr_cli.config.experiment import resolve_prepare
 from vsr_cli.config.resolve import Layer, preset_layer
 from vsr_cli.errors import VsrError
 from vsr_cli.system_errors import cache_folder
+from vsr_cli.workflows.settings import load_registry
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vsr_cli.cli.settings import default_preset
 from vsr_cli.config.presets import preset_facts, preset_names
+from vsr_cli.workflows.settings import default_preset
 
 
 def test_every_preset_has_summary_download_and_machine(vsr, empty):

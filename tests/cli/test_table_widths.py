@@ -201,8 +201,8 @@ def test_data_lint_and_stats(shown, monkeypatch):
 
 
 def test_train_dry_run(shown):
-    from vsr_cli.cli.workflows.dry_run import show_plan
     from vsr_cli.training.plan import Disk, Memory, PartSize, Plan
+    from vsr_cli.workflows.dry_run import show_plan
 
     parts = [PartSize(part="image_decoder", component="resize-convolution-of-mine", trained=123_456_789, frozen=0)]
     plan = Plan(
@@ -297,7 +297,7 @@ def test_compare(shown, names):
 
 
 def test_the_leaky_protocol(shown):
-    from vsr_cli.cli.workflows.leaky import show_leaky
+    from vsr_cli.workflows.leaky import show_leaky
 
     opened = ["training", "padding", "teacher-forcing", "cut", "markup"]
     scores = dict.fromkeys(("bleu", "rouge", "meteor", "cosine-text", "mse"), 12.34567)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr_cli.cli.settings import flag_layers, metric_names, train_config
 from vsr_cli.config.experiment import TrainConfig, resolve_metrics, resolve_recorded, resolve_train
 from vsr_cli.config.presets import preset_names
 from vsr_cli.config.resolve import Layer, parse_set, preset_layer, read_config_file
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.settings import flag_layers, metric_names, train_config
 
 FOUND = registry()
 TINY = preset_layer("tiny")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.data import shards
 from vsr_cli.data.manifest import MANIFEST
 from vsr_cli.data.prepared import PROBLEMS, open_prepared
@@ -16,6 +15,8 @@ from vsr_cli.data.verify import verify_prepared
 from vsr_cli.errors import VsrError
 from vsr_cli.files import checksums
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 from ..damage import damage
 

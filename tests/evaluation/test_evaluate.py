@@ -13,10 +13,6 @@ from safetensors.numpy import load_file
 
 from vsr_cli.api import Component, Decoding, Options, Sample, VsrError
 from vsr_cli.cli.predict import run_predict
-from vsr_cli.cli.prepare import prepare_config, run_prepare
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.evaluation import data_of, run_evaluate
-from vsr_cli.cli.workflows.training import run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import Choice
 from vsr_cli.data.prepared import open_prepared
@@ -34,6 +30,11 @@ from vsr_cli.plugin.loading import build
 from vsr_cli.plugin.registry import Provided
 from vsr_cli.runs.opening import open_run
 from vsr_cli.runs.results import BETTER, FORMAT, NOT_SIGNIFICANT
+from vsr_cli.workflows.evaluation import data_of, run_evaluate
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.stories import prepare_config
+from vsr_cli.workflows.training import run_train
 
 SMALL = ["model.width=16", "visual.size=32", "text.channels=16", "text.vocabulary_size=500", "training.epochs=2"]
 

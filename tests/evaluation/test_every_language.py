@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from vsr_cli.cli.data.stats import run_stats
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.data.prepared import Prepared, open_prepared
 from vsr_cli.evaluation.external_predictions import read_external, score_external, windows_of
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 WORDS = {
     "zh": "小 狐狸 跑 过 山坡 看见 月亮 雨 落 在 老 石头 上 我们 的 房子 靠近 大海 他 笑 了",

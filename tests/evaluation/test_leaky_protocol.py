@@ -5,7 +5,6 @@ import torch
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_cli.cli.main import command_line
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import LEAKS, FeatureOptions
 from vsr_cli.data.prepared import open_prepared
@@ -13,6 +12,8 @@ from vsr_cli.evaluation.leaky_protocol import leaky_steps
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import open_evaluated
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 
 @pytest.fixture(scope="module")

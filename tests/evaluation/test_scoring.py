@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.evaluate import evaluate
@@ -22,6 +21,8 @@ from vsr_cli.evaluation.significance import (
 )
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 
 def choices(*names: str):

@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.training import run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.data.prepared_types import Frames
@@ -17,6 +15,8 @@ from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
 from vsr_cli.runs.history import read_history
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.training import run_train
 
 from ..generative_decoder import PROVIDED
 

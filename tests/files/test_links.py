@@ -8,10 +8,7 @@ import pytest
 
 from vsr_cli.api import Decoding
 from vsr_cli.cli.predict import run_predict
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.cli.report import run_report
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.cache.maintenance import list_feature_sets, prune, remove_damaged
 from vsr_cli.errors import VsrError
@@ -20,6 +17,10 @@ from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import lock_evaluation
 from vsr_cli.runs.run import Run
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
+from vsr_cli.workflows.training import resume_train
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,6 @@ from vsr_cli.ablation.plan import Ablation, Combination, Plan
 from vsr_cli.api import Decoding
 from vsr_cli.cli.demo import run_demo
 from vsr_cli.cli.predict import run_predict
-from vsr_cli.cli.prepare import prepare_config, run_prepare, run_shard
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.data.cache import extraction
 from vsr_cli.data.cache import maintenance as cache_care
 from vsr_cli.data.cache.maintenance import prune, remove_damaged
@@ -23,6 +20,10 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs import opening
 from vsr_cli.runs.opening import created_run
 from vsr_cli.runs.run import Run
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.preparation import run_prepare, run_shard
+from vsr_cli.workflows.stories import prepare_config
+from vsr_cli.workflows.training import resume_train
 
 from ..folders import contents
 

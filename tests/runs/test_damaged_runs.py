@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from vsr_cli.cli.runs.verify import verify_run
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.errors import VsrError
 from vsr_cli.files import checksums
@@ -24,6 +22,8 @@ from vsr_cli.runs.opening import open_run, open_to_resume
 from vsr_cli.runs.results import open_evaluated
 from vsr_cli.runs.run import FROZEN, Run
 from vsr_cli.runs.summary import evaluations, summarise
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.training import resume_train
 
 from ..damage import damage
 

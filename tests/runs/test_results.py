@@ -11,8 +11,6 @@ import pytest
 from vsr_cli.api import VsrError
 from vsr_cli.cli.compare import run_compare
 from vsr_cli.cli.report import run_report
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.shards import ArrayRows
 from vsr_cli.evaluation import storage
@@ -24,6 +22,8 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import FORMAT, all_stored, open_evaluated, read_stored
 from vsr_cli.runs.run import Run
 from vsr_cli.runs.summary import evaluations
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.training import resume_train
 
 FACTS = {"vsr": "1", "split": "test", "data": "d1", "decoding.method": "greedy", "checkpoint": "c1"}
 

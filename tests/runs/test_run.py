@@ -11,7 +11,6 @@ from rich.console import Console
 from vsr_cli.api import VsrError
 from vsr_cli.cli.runs.list import runs_list
 from vsr_cli.cli.runs.show import runs_show
-from vsr_cli.cli.settings import train_config
 from vsr_cli.files.atomic import write_json
 from vsr_cli.files.checksums import write_checksums
 from vsr_cli.files.strict_json import to_json
@@ -21,6 +20,7 @@ from vsr_cli.report.epochs import epoch_table
 from vsr_cli.runs.history import best_row, read_history
 from vsr_cli.runs.run import FORMAT, Run
 from vsr_cli.runs.summary import changes, differing_parts, evaluations, is_run, summaries, summarise
+from vsr_cli.workflows.settings import train_config
 
 PARTS = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-import vsr_cli.cli.workflows.training
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.training import resume_train, run_train
+import vsr_cli.workflows.training
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.training import resume_train, run_train
 
 SLOW_TO_IMPORT = ("pandas", "pyarrow.compute", "torch._dynamo", "vsr_cli.training.loop", "vsr_cli.report.epochs")
 COMPONENTS = (
@@ -58,7 +58,7 @@ def main() -> None:
     moments = random.Random(int(seed))
     whole = Path(folder) / "whole"
     torch.set_num_threads(1)
-    vsr_cli.cli.workflows.training._draw_curves = lambda run: None  # which takes longer than the training
+    vsr_cli.workflows.training._draw_curves = lambda run: None  # which takes longer than the training
     for name in (*SLOW_TO_IMPORT, *(f"vsr_plugins.{component}" for component in COMPONENTS)):
         importlib.import_module(name)
     began = time.monotonic()

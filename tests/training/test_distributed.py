@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 from vsr_cli.training import distributed
 from vsr_cli.training.distributed import lost_process
+from vsr_cli.workflows.training import resume_train
 
 PROGRAM = Path(__file__).with_name("train_together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

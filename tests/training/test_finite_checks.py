@@ -118,9 +118,9 @@ def test_features_that_are_not_finite_or_too_large_never_reach_the_cache(tmp_pat
 
 
 def test_a_run_whose_last_weights_are_not_finite_is_refused_and_its_best_checkpoint_named(train_small, tmp_path):
-    from vsr_cli.cli.workflows.training import resume_train
     from vsr_cli.model.weights import load_model
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.workflows.training import resume_train
 
     run = train_small(tmp_path / "run", "training.epochs=1")
     path = run.checkpoint("last") / "model.safetensors"

@@ -9,10 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train, run_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.batches import Contexts
@@ -22,6 +18,11 @@ from vsr_cli.model.parts import build_part
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.stories import prepare_config
+from vsr_cli.workflows.training import resume_train, run_train
 from vsr_plugins.visual_encoders.pretrained import PretrainedEncoder
 
 

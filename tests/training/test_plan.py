@@ -8,9 +8,6 @@ import pytest
 import torch
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.dry_run import run_plan, show_plan
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
@@ -18,6 +15,10 @@ from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.training.plan import Disk, Memory, Plan
 from vsr_cli.training.plan_features import FeatureNeed, plan_features
+from vsr_cli.workflows.dry_run import run_plan, show_plan
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.stories import prepare_config
 
 from ..folders import modification_times
 

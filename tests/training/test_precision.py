@@ -9,18 +9,18 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.schema import TrainingOptions
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 from vsr_cli.training import distributed as processes
 from vsr_cli.training.graceful_shutdown import Interrupted
+from vsr_cli.workflows.settings import train_config
+from vsr_cli.workflows.training import resume_train
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    monkeypatch.setattr("vsr_cli.cli.workflows.training._draw_curves", lambda run: None)
+    monkeypatch.setattr("vsr_cli.workflows.training._draw_curves", lambda run: None)
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files.atomic import replacing_folder, whole_folder, write_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
 from vsr_cli.training.checkpoints import random_state, set_random_state
 from vsr_cli.training.graceful_shutdown import Interrupted
+from vsr_cli.workflows.training import resume_train
 
 # Dropout draws from the generators of random numbers, whose state must survive too.
 SETTINGS = ("temporal.dropout=0.2", "training.schedule=cosine", "training.warmup_ratio=0.3")
@@ -32,7 +32,7 @@ HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signa
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
     """Draw no curves: it takes longer than the training, and is not what is resumed."""
-    monkeypatch.setattr("vsr_cli.cli.workflows.training._draw_curves", lambda run: None)
+    monkeypatch.setattr("vsr_cli.workflows.training._draw_curves", lambda run: None)
 
 
 @pytest.fixture(scope="module")

@@ -223,7 +223,7 @@ def test_accumulation_trains_like_the_larger_batch(train_small, tmp_path, tolera
 
 
 def test_a_resumed_run_keeps_its_halved_passes(train_small, tmp_path, monkeypatch):
-    from vsr_cli.cli.workflows.training import resume_train
+    from vsr_cli.workflows.training import resume_train
 
     refuse_above(monkeypatch, 2, REFUSALS["cpu"])
     run = train_small(tmp_path / "run", "training.epochs=1")
@@ -250,7 +250,8 @@ def test_early_stopping_ends_training(train_small, tmp_path, monkeypatch, capsys
 
 
 def test_patience_needs_a_validation_split(train_small, tmp_path):
-    from vsr_cli.cli.prepare import prepare_config, run_prepare
+    from vsr_cli.workflows.preparation import run_prepare
+    from vsr_cli.workflows.stories import prepare_config
 
     assignments = ["dataset.stories=3", "data.image_size=32", "data.validation=0", "data.test=0"]
     made = prepare_config(registry(), dataset="storyworld", preset="tiny", flags={}, assignments=assignments)

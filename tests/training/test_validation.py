@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data.cache.extraction import BATCH, frozen_features
@@ -26,6 +25,8 @@ from vsr_cli.runs.history import read_history
 from vsr_cli.training import validation
 from vsr_cli.training.progress import Progress
 from vsr_cli.training.validation import validate
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
 
 CPU = torch.device("cpu")
 LONG = "text_decoder.length=60"

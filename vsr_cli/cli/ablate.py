@@ -17,11 +17,11 @@ from ..console import print_json, say, warn
 from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.atomic import write_json, write_text
+from ..workflows.settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
+from ..workflows.stories import find_data
 from .arguments import Data, Json, Metrics, Out, Settings, component_option, finite
 from .parsing.commands import examples
-from .settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
 from .train import check_embedded, prepare_embedded
-from .workflows.stories import find_data
 
 if TYPE_CHECKING:
     from ..ablation.plan import Ablation, Plan, Values

@@ -14,9 +14,9 @@ from ..console import print_json, styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..report.tables import Cell, Column, fitting_table
+from ..workflows.settings import load_registry
 from .arguments import Assignments, Json, SplitName, as_path
 from .parsing.commands import examples
-from .settings import load_registry
 
 if TYPE_CHECKING:
     from ..plugin.registry import Registry

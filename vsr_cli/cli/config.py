@@ -10,10 +10,10 @@ from ..config.presets import preset_facts, preset_names
 from ..console import out as console
 from ..console import print_json
 from ..report.tables import Column, fitting_table
+from ..workflows.settings import load_registry, resolve_train_command
+from ..workflows.stories import find_data
 from .arguments import Components, Data, Json, Settings, Track
 from .parsing.commands import examples
-from .settings import load_registry, resolve_train_command
-from .workflows.stories import find_data
 
 
 @examples("vsr config show --temporal lstm --epochs 3", "vsr config show --preset reference > mine.json")

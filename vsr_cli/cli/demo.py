@@ -13,12 +13,13 @@ from ..errors import VsrError
 from ..files.atomic import is_empty
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
+from ..workflows.preparation import run_prepare
+from ..workflows.settings import DEFAULT_METRICS, EMBEDDED, load_registry, metrics_of_dataset, train_config
+from ..workflows.stories import prepare_config
 from .arguments import Out
 from .parsing.commands import examples
 from .predict import run_predict
-from .prepare import run_prepare, show_prepared
-from .settings import DEFAULT_METRICS, EMBEDDED, load_registry, metrics_of_dataset, train_config
-from .workflows.stories import prepare_config
+from .prepare import show_prepared
 
 if TYPE_CHECKING:
     from ..api import Story
@@ -56,9 +57,9 @@ def run_demo(registry: Registry, out: Path) -> None:
 def _run(registry: Registry, out: Path) -> None:
     from ..config.experiment import resolve_metrics
     from ..data.prepared import open_prepared
+    from ..workflows.evaluation import run_evaluate
+    from ..workflows.training import run_train
     from .evaluate import show_result
-    from .workflows.evaluation import run_evaluate
-    from .workflows.training import run_train
 
     started = time.perf_counter()
     _head(1, "prepare", "stories that vsr generates")

@@ -13,6 +13,16 @@ from ..console import out as console
 from ..console import print_json, styled, warn
 from ..distributed_env import process_count
 from ..errors import VsrError, check_together
+from ..workflows.settings import (
+    flag_layers,
+    load_registry,
+    metric_names,
+    metrics_of_dataset,
+    open_with_options,
+    resolve_train_command,
+    sorted_assignments,
+    typed_options,
+)
 from .arguments import (
     Components,
     Data,
@@ -27,16 +37,6 @@ from .arguments import (
     use_font,
 )
 from .parsing.commands import examples
-from .settings import (
-    flag_layers,
-    load_registry,
-    metric_names,
-    metrics_of_dataset,
-    open_with_options,
-    resolve_train_command,
-    sorted_assignments,
-    typed_options,
-)
 
 if TYPE_CHECKING:
     from ..config.resolve import Layer
@@ -133,7 +133,7 @@ def evaluate(
         lambda: open_with_options(run, layers, lambda all_layers: resolve_evaluation(registry, names, all_layers)),
         lambda: data and read_finished(data),
     )
-    from .workflows.evaluation import data_of, folder_of_run, run_evaluate
+    from ..workflows.evaluation import data_of, folder_of_run, run_evaluate
 
     folder = data_of(opened, data)
     choices = choices if metrics else [*choices, *metrics_of_dataset(registry, folder)]
@@ -141,7 +141,7 @@ def evaluate(
     if not as_json:
         show_result(result, folder_of_run(opened, split, how))
     if protocol == "leaky":
-        from .workflows.leaky import leaky_folder, run_leaky, show_leaky
+        from ..workflows.leaky import leaky_folder, run_leaky, show_leaky
 
         record = run_leaky(registry, opened, folder, split, choices, decoding=how, held_out=result)
         print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
@@ -176,9 +176,9 @@ def _cross_validate(
     as_json: bool,
 ) -> None:
     from ..config.experiment import decoding_layer, resolve_evaluation
-    from .workflows.evaluation import evaluation_folder
-    from .workflows.folds import run_folds
-    from .workflows.stories import find_data
+    from ..workflows.evaluation import evaluation_folder
+    from ..workflows.folds import run_folds
+    from ..workflows.stories import find_data
 
     folder = find_data(data)
     if folder is None:

@@ -34,7 +34,7 @@ COMMANDS = {
     "compare": Entry("Compare evaluations, with the significance of their differences.", "compare"),
     "score": Entry("Score the predictions of another system.", "score"),
     "ablate": Entry("Train and score combinations of components with several seeds.", "ablate"),
-    "ablate-cell": Entry("Train and score one run of an ablation.", "workflows.ablation_cell", hidden=True),
+    "ablate-cell": Entry("Train and score one run of an ablation.", "ablate_cell", hidden=True),
     "data": Entry(
         "Analyse stories: problems, statistics, single stories.",
         commands={

@@ -14,10 +14,10 @@ from ..errors import VsrError
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..runs.predictions import PREDICTIONS, STORYBOARD
+from ..workflows.settings import flag_layers, load_registry, open_with_options
 from .arguments import Assignments, Decoding, Font, Json, Out, RunFolder, as_path, use_font
 from .parsing.commands import examples
 from .parsing.suggestions import IMAGES
-from .settings import flag_layers, load_registry, open_with_options
 
 if TYPE_CHECKING:
     from .. import api

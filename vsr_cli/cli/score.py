@@ -13,9 +13,9 @@ from ..console import out as console
 from ..console import print_json, say, warn
 from ..errors import VsrError
 from ..files.atomic import is_empty
+from ..workflows.settings import IMAGE_METRICS, TEXT_METRICS, choose_metrics, load_registry
 from .arguments import Assignments, Json, Metrics, Out, SplitName, as_path
 from .parsing.commands import examples
-from .settings import IMAGE_METRICS, TEXT_METRICS, choose_metrics, load_registry
 
 if TYPE_CHECKING:
     from ..config.resolve import Choice
@@ -145,7 +145,7 @@ def _score(
     from ..evaluation.external_predictions import read_external, score_external, windows_of
     from ..evaluation.storage import store_evaluation
     from ..runs.results import evaluations_of
-    from .workflows.evaluation import warn_of_lasting
+    from ..workflows.evaluation import warn_of_lasting
 
     prepared = open_prepared(data)
     external = read_external(file, windows_of(prepared, split))
@@ -173,7 +173,7 @@ def _embed(registry: Registry, run: Run, prepared: Prepared, split: str) -> tupl
     from ..evaluation.embeddings import embed_split
     from ..evaluation.evaluate import check_preparation
     from ..model.weights import choose_device, load_model
-    from .workflows.evaluation import training_data
+    from ..workflows.evaluation import training_data
 
     check_preparation(prepared, run.config())
     device = choose_device("auto")

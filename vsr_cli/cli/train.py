@@ -10,10 +10,10 @@ import typer
 from ..console import print_json, say, warn
 from ..distributed_env import is_main, process_count
 from ..errors import VsrError
+from ..workflows.settings import EMBEDDED, default_preset, load_registry, resolve_train_command, typed_options
+from ..workflows.stories import find_data, prepare_config
 from .arguments import Components, Data, Json, Settings, Track, as_path
 from .parsing.commands import examples
-from .settings import EMBEDDED, default_preset, load_registry, resolve_train_command, typed_options
-from .workflows.stories import find_data, prepare_config
 
 if TYPE_CHECKING:
     from ..config.experiment import TrainConfig
@@ -57,7 +57,7 @@ def train(
     registry = load_registry()
     flags = {**components.flags(), **settings.flags(), "training.track": track or None}
     if resume is not None:
-        from .workflows.training import resume_train
+        from ..workflows.training import resume_train
 
         if dry_run:
             raise VsrError("--dry-run: plans a new training; leave out --resume, or --dry-run")
@@ -73,12 +73,12 @@ def train(
     # Resolved before the data is prepared, so that a misspelt word is reported at once.
     config = resolve_train_command(registry, folder, flags=flags, **settings.layers())
     if dry_run:
-        from .workflows.dry_run import run_plan, show_plan
+        from ..workflows.dry_run import run_plan, show_plan
 
         plan = run_plan(config, folder)
         print_json(plan.record()) if as_json else show_plan(plan)
         return
-    from .workflows.training import provide_parts, run_train
+    from ..workflows.training import provide_parts, run_train
 
     if folder is None:
         check_embedded(config.preset)
@@ -112,7 +112,8 @@ def check_embedded(preset: str) -> None:
 
 def prepare_embedded(registry: Registry, *, show: bool) -> Path:
     """Prepare the embedded dataset, since there is nothing else to train on, and show on stdout what it holds."""
-    from .prepare import default_folder, run_prepare, show_prepared
+    from ..workflows.preparation import default_folder, run_prepare
+    from .prepare import show_prepared
 
     preset, _ = default_preset(EMBEDDED)
     warn(

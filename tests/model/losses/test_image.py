@@ -14,13 +14,13 @@ from torchmetrics.functional.image.ssim import structural_similarity_index_measu
 from torchvision import models
 
 from vsr_cli.api import VsrError
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.schema import ObjectiveOptions
 from vsr_cli.model.losses.perceptual import LAYERS
 from vsr_cli.model.losses.ssim import structural_similarity
 from vsr_cli.model.losses.term import ForwardPass, TermRequest, build_terms
 from vsr_cli.model.weights import frozen_names, load_model, load_weights
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.training import resume_train
 
 
 def images(size=32):

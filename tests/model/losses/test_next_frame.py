@@ -167,9 +167,9 @@ def test_the_term_is_trained_and_weighted(run):
 
 
 def test_ranks_use_the_models_query(run, small_data):
-    from vsr_cli.cli.workflows.evaluation import run_evaluate
     from vsr_cli.config.experiment import resolve_metrics
     from vsr_cli.plugin.discovery import registry
+    from vsr_cli.workflows.evaluation import run_evaluate
 
     found = registry()
     metrics = resolve_metrics(found, ["mrr-image", "mrr-text", "cosine-image"], [])

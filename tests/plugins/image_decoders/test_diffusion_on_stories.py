@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import FROZEN, WEIGHTS
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.training import resume_train
 
 from ...plugin_checks.small_pipelines import PIPELINES
 

@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from vsr_cli.api import BuildContext, FitsTraining, TrainingFrames, VsrError
-from vsr_cli.cli.prepare import prepare_config, run_prepare
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.model.weights import frozen_names, load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.preparation import run_prepare
+from vsr_cli.workflows.stories import prepare_config
+from vsr_cli.workflows.training import resume_train
 from vsr_plugins.image_decoders import LatentOptions
 from vsr_plugins.image_decoders.autoencoder import LatentDecoder, train_decoder
 from vsr_plugins.image_decoders.latent import build

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from vsr_cli.api import BuildContext, NextText, Vocabulary, VsrError
-from vsr_cli.cli.workflows.training import resume_train
 from vsr_cli.data.images import fit_image
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.training import resume_train
 from vsr_plugins.datasets.storyworld.drawing import Illustrator
 from vsr_plugins.datasets.storyworld.world import draw_world, scene_at
 from vsr_plugins.image_decoders import TokensOptions

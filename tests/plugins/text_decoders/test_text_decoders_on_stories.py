@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.workflows.evaluation import run_evaluate
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.evaluation import run_evaluate
 
 from .decoders import write_language_model
 

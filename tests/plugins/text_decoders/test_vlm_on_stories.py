@@ -7,11 +7,11 @@ import pytest
 from safetensors.torch import load_file
 
 from vsr_cli.api import Decoding
-from vsr_cli.cli.workflows.evaluation import run_evaluate
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.model.weights import load_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import FROZEN, WEIGHTS
+from vsr_cli.workflows.evaluation import run_evaluate
 
 from ...plugin_checks.small_vlms import MODELS
 

@@ -11,10 +11,10 @@ from rich.text import Text
 from ...console import out as console
 from ...console import print_json, styled
 from ...report.tables import Column, fitting_table
+from ...workflows.settings import load_registry
+from ...workflows.stories import open_stories
 from ..arguments import Assignments, Dataset, Groups, Json, Limit, Source, SplitMethod
 from ..parsing.commands import examples
-from ..settings import load_registry
-from ..workflows.stories import open_stories
 
 if TYPE_CHECKING:
     from ...data.lint import Problem

@@ -12,9 +12,9 @@ from ...console import print_json
 from ...errors import VsrError
 from ...files.atomic import file_name
 from ...files.links import refuse_links
+from ...workflows.stories import find_prepared
 from ..arguments import Data, Font, ImageFile, Json, use_font
 from ..parsing.commands import examples
-from ..workflows.stories import find_prepared
 
 if TYPE_CHECKING:
     from ...data.prepared import Prepared

@@ -13,6 +13,9 @@ from ...console import print_json
 from ...errors import VsrError
 from ...files.atomic import file_name
 from ...report.tables import Column, blocks, fitting_table
+from ...workflows.preparation import default_folder
+from ...workflows.settings import load_registry
+from ...workflows.stories import default_dataset, is_prepared, open_stories
 from ..arguments import (
     Assignments,
     Dataset,
@@ -27,9 +30,6 @@ from ..arguments import (
     use_font,
 )
 from ..parsing.commands import examples
-from ..prepare import default_folder
-from ..settings import load_registry
-from ..workflows.stories import default_dataset, is_prepared, open_stories
 from .show import png_named
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ...workflows.stories import find_prepared
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from ..workflows.stories import find_prepared
-from ..workflows.verification import show_verified
+from ..verification import show_verified
 
 
 @examples("vsr data verify", "vsr data verify data/my_stories --json")

@@ -10,9 +10,9 @@ import typer
 from ...console import out as console
 from ...console import print_json, styled
 from ...plugin.kinds import KIND_OF, kind_of_word
+from ...workflows.settings import load_registry
 from ..arguments import Assignments, ComponentName, Json, KindOf, as_source
 from ..parsing.commands import examples
-from ..settings import load_registry
 
 if TYPE_CHECKING:
     from ...plugin.registry import Provided, Registry

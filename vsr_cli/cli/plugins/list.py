@@ -12,9 +12,9 @@ from ...console import out as console
 from ...console import print_json, styled
 from ...plugin.kinds import KINDS, Kind, kind_of_word
 from ...report.tables import Column, fitting_table
+from ...workflows.settings import load_registry
 from ..arguments import Json, complete_kind
 from ..parsing.commands import examples
-from ..settings import load_registry
 
 if TYPE_CHECKING:
     from ...plugin.registry import Registry

@@ -19,9 +19,9 @@ from ...report.formatting import clock, legend, marks
 from ...report.tables import Column, fitting_table
 from ...runs.history import best_row, read_history, watched_loss
 from ...runs.run import Run
+from ...workflows.settings import load_registry
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from ..settings import load_registry
 from .list import find_run, short_time
 
 if TYPE_CHECKING:

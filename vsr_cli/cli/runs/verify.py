@@ -13,7 +13,7 @@ from ...files.checksums import verify_file
 from ...runs.run import Run
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from ..workflows.verification import show_verified
+from ..verification import show_verified
 from .list import find_run
 
 if TYPE_CHECKING:

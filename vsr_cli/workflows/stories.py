@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import TextColumn
 
-from ...console import say
-from ...distributed_env import is_main
-from ...errors import VsrError, collect_errors
-from ...files.atomic import scratch_folder
-from ...progress import progress
-from ..settings import EMBEDDED, default_preset, flag_layers
+from ..console import say
+from ..distributed_env import is_main
+from ..errors import VsrError, collect_errors
+from ..files.atomic import scratch_folder
+from ..progress import progress
+from .settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
-    from ...api import Dataset
-    from ...config.experiment import PrepareConfig
-    from ...data.preparation.chunks import Share
-    from ...data.preparation.reading import Work
-    from ...data.prepared import Prepared
-    from ...plugin.registry import Registry
+    from ..api import Dataset
+    from ..config.experiment import PrepareConfig
+    from ..data.preparation.chunks import Share
+    from ..data.preparation.reading import Work
+    from ..data.prepared import Prepared
+    from ..plugin.registry import Registry
 
 OWN = "folder"
 """The dataset that reads a folder of story folders."""
@@ -59,8 +59,8 @@ def prepare_config(
     registry: Registry, *, dataset: str, preset: str | None, flags: Mapping[str, Any], assignments: Sequence[str]
 ) -> PrepareConfig:
     """Resolve a prepare command; without --limit, the preset's limit for this dataset applies."""
-    from ...config.experiment import resolve_prepare
-    from ...config.resolve import parse_set, preset_layer
+    from ..config.experiment import resolve_prepare
+    from ..config.resolve import parse_set, preset_layer
 
     chosen = preset or default_preset(dataset)[0]
     base = preset_layer(chosen)
@@ -79,8 +79,8 @@ def open_checked(
     Raises VsrError with a line for each requirement that cannot be met, the source's stories among them, and the
     `mistakes` that are known already; nothing is written then.
     """
-    from ...data.preparation.reading import survey_of
-    from ...plugin.requirements import provide
+    from ..data.preparation.reading import survey_of
+    from ..plugin.requirements import provide
 
     opened: list[Dataset] = []
 
@@ -105,7 +105,7 @@ def open_checked(
 
 def open_dataset(config: PrepareConfig, source: str | None) -> Dataset:
     """Build the chosen dataset, and report its licence and what it will download."""
-    from ...plugin.loading import build
+    from ..plugin.loading import build
 
     dataset: Dataset = build(config.dataset.provided, config.dataset.options)
     facts = dataset.describe(source)
@@ -128,8 +128,8 @@ def read_stories(
     windowless: bool = False,
 ) -> tuple[Prepared | None, Work]:
     """Prepare the stories, all or a share, under a bar of stories, time left and bytes; see `prepare_stories`."""
-    from ...data.preparation.prepare import WHOLE, prepare_stories
-    from ...data.preparation.reading import survey_of
+    from ..data.preparation.prepare import WHOLE, prepare_stories
+    from ..data.preparation.reading import survey_of
 
     survey = survey_of(dataset, source)
     limit, held = config.data.limit, survey.stories
@@ -190,7 +190,7 @@ def open_stories(
     no window and `windowless` is false.
     """
     if is_prepared(source, dataset):
-        from ...data.prepared import open_prepared
+        from ..data.prepared import open_prepared
 
         folder = find_prepared(source)
         if any(value is not None for value in flags.values()) or assignments:
@@ -211,14 +211,14 @@ def open_stories(
 
 def is_prepared(source: str | None, dataset: str | None) -> bool:
     """Whether a source is a prepared folder; no source at all means the newest one."""
-    from ...data.manifest import MANIFEST
+    from ..data.manifest import MANIFEST
 
     return dataset is None and (source is None or (Path(source) / MANIFEST).is_file())
 
 
 def find_prepared(source: str | Path | None) -> Path:
     """Return the prepared folder that is named, or the newest under data/. Raises VsrError if there is none."""
-    from ...data.manifest import newest_prepared
+    from ..data.manifest import newest_prepared
 
     folder = newest_prepared() if source is None else Path(source)
     if folder is None:
@@ -233,6 +233,6 @@ def find_data(folder: Path | None) -> Path | None:
 
     Whether the folder that is named exists is checked by `resolve_train_command`, with everything else that is missing.
     """
-    from ...data.manifest import newest_prepared
+    from ..data.manifest import newest_prepared
 
     return folder or newest_prepared()

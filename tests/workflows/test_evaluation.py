@@ -5,12 +5,12 @@ import json
 import pytest
 
 from vsr_cli.api import Decoding
-from vsr_cli.cli.settings import flag_layers, open_with_options
-from vsr_cli.cli.workflows.evaluation import run_evaluate
 from vsr_cli.config.experiment import own_decoding, resolve_decoding, resolve_metrics
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.errors import VsrError
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.settings import flag_layers, open_with_options
 
 
 @pytest.fixture

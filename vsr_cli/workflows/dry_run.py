@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from ...config.experiment import TrainConfig
-from ...console import out as console
-from ...distributed_env import process_count
-from ...errors import VsrError
-from ...plugin.requirements import objective_mistakes, provide
-from ...report.formatting import clock
-from ...report.tables import Column, fitting_table
+from ..config.experiment import TrainConfig
+from ..console import out as console
+from ..distributed_env import process_count
+from ..errors import VsrError
+from ..plugin.requirements import objective_mistakes, provide
+from ..report.formatting import clock
+from ..report.tables import Column, fitting_table
 
 if TYPE_CHECKING:
-    from ...training.plan import Plan
-    from ...training.plan_features import FeatureNeed
+    from ..training.plan import Plan
+    from ..training.plan_features import FeatureNeed
 
 INDENT = 2
 WHAT = {"visual": "images", "text": "texts"}
@@ -35,9 +35,9 @@ def run_plan(config: TrainConfig, data: Path | None) -> Plan:
             f"--dry-run: plans for one process, and a launcher has started {process_count()}; "
             "run it without the launcher"
         )
-    from ...data.prepared import open_prepared
-    from ...training.distributed import start
-    from ...training.plan import plan_training
+    from ..data.prepared import open_prepared
+    from ..training.distributed import start
+    from ..training.plan import plan_training
 
     provide(config.parts.items(), mistakes=objective_mistakes(config.objective))
     return plan_training(config, open_prepared(data), accelerator=start(config.training))

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import say
-from ...errors import VsrError
-from ...files.locks import is_held
-from ..arguments import as_path
-from ..parsing.commands import examples
-from ..settings import load_registry
+from ..console import say
+from ..errors import VsrError
+from ..files.locks import is_held
+from ..workflows.settings import load_registry
+from .arguments import as_path
+from .parsing.commands import examples
 
 if TYPE_CHECKING:
-    from ...ablation.plan import Ablation, Cell, Plan
-    from ...config.experiment import TrainConfig
-    from ...plugin.registry import Registry
+    from ..ablation.plan import Ablation, Cell, Plan
+    from ..config.experiment import TrainConfig
+    from ..plugin.registry import Registry
 
 PATIENCE = 30.0
 """Seconds for the process of an ablation that was killed to end, before its run is started again."""
@@ -47,13 +47,13 @@ def ablate_cell(
 
 def run_cell(registry: Registry, folder: Path, name: str) -> Path:
     """Train a run of an ablation, or resume it, then evaluate it; return its folder."""
-    from ...ablation.plan import Ablation
-    from ...config.experiment import resolve_metrics
-    from ...config.resolve import parse_set
-    from ...runs.opening import open_run
-    from ...runs.run import Run
-    from .evaluation import run_evaluate
-    from .training import resume_train, run_train
+    from ..ablation.plan import Ablation
+    from ..config.experiment import resolve_metrics
+    from ..config.resolve import parse_set
+    from ..runs.opening import open_run
+    from ..runs.run import Run
+    from ..workflows.evaluation import run_evaluate
+    from ..workflows.training import resume_train, run_train
 
     ablation = Ablation(folder)
     plan, data = _open(ablation)
@@ -75,9 +75,9 @@ def run_cell(registry: Registry, folder: Path, name: str) -> Path:
 
 def compute_features(registry: Registry, folder: Path) -> None:
     """Compute the frozen features of all runs, for training and evaluation."""
-    from ...ablation.features import cache_features
-    from ...ablation.plan import Ablation
-    from ...data.prepared import open_prepared
+    from ..ablation.features import cache_features
+    from ..ablation.plan import Ablation
+    from ..data.prepared import open_prepared
 
     plan, data = _open(Ablation(folder))
     configs = [_config(registry, folder, cell) for cell in plan.cells]
@@ -97,7 +97,7 @@ def end_with(parent: int) -> None:
 
 
 def _open(ablation: Ablation) -> tuple[Plan, Path]:
-    from ...data.prepared import open_prepared
+    from ..data.prepared import open_prepared
 
     plan, data = ablation.open()
     if open_prepared(data).manifest["fingerprint"] != plan.fingerprint:
@@ -108,6 +108,6 @@ def _open(ablation: Ablation) -> tuple[Plan, Path]:
 
 
 def _config(registry: Registry, folder: Path, cell: Cell) -> TrainConfig:
-    from ...config.experiment import resolve_recorded
+    from ..config.experiment import resolve_recorded
 
     return resolve_recorded(registry, cell.settings, where=f"{folder}, {cell.name}", distributions=())

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import VsrError
-from ..settings import flag_layers, typed_options
+from ..errors import VsrError
+from .settings import flag_layers, typed_options
 
 if TYPE_CHECKING:
-    from ...config.experiment import PrepareConfig
-    from ...data.prepared import Prepared
-    from ...model.story_model import StoryModel
-    from ...plugin.registry import Registry
-    from ...runs.run import Run
+    from ..config.experiment import PrepareConfig
+    from ..data.prepared import Prepared
+    from ..model.story_model import StoryModel
+    from ..plugin.registry import Registry
+    from ..runs.run import Run
 
 ENCODERS = ("visual", "text", "model")
 DATA = ("image_size", "resize", "context_frames", "window", "short_stories", "markup")
@@ -28,8 +28,8 @@ def config_of_run(
     registry: Registry, run: Run, *, dataset: str, flags: Mapping[str, Any], assignments: Sequence[str]
 ) -> PrepareConfig:
     """Resolve a prepare command with the encoders and the data options of a run, and all stories in the test split."""
-    from ...config.experiment import resolve_prepare
-    from ...config.resolve import Layer, parse_set
+    from ..config.experiment import resolve_prepare
+    from ..config.resolve import Layer, parse_set
 
     record = run.config()
     of_run = {section: record[section] for section in (*ENCODERS, "features")}
@@ -66,7 +66,7 @@ def folder_for_run(run: Run, out: Path | None, name: Path) -> Path:
 
 def load_run(run: Run, registry: Registry) -> StoryModel:
     """Load a run's model, whose encoders compute the features."""
-    from ...model.weights import load_model
+    from ..model.weights import load_model
 
     return load_model(run, registry)
 

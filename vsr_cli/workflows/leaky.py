@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...api import Decoding
-from ...config.resolve import Choice
-from ...config.schema import LEAKS, FeatureOptions
-from ...console import out as console
-from ...console import styled
-from ...files.atomic import write_json
-from ...plugin.registry import Registry
-from ...report.tables import Column, fitting_table
-from ...runs.results import lock_evaluation
-from ...runs.run import Run
+from ..api import Decoding
+from ..config.resolve import Choice
+from ..config.schema import LEAKS, FeatureOptions
+from ..console import out as console
+from ..console import styled
+from ..files.atomic import write_json
+from ..plugin.registry import Registry
+from ..report.tables import Column, fitting_table
+from ..runs.results import lock_evaluation
+from ..runs.run import Run
 from .evaluation import folder_of_run, training_data
 
 NO_RESULT = "NOT A RESULT: scored as if the target leaked, step by step"
@@ -34,9 +34,9 @@ def run_leaky(
     held_out: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score a run with leaks that are closed one by one, and store that apart from results."""
-    from ...data.prepared import open_prepared
-    from ...evaluation.leaky_protocol import leaky_steps
-    from ...model.weights import choose_device, load_model
+    from ..data.prepared import open_prepared
+    from ..evaluation.leaky_protocol import leaky_steps
+    from ..model.weights import choose_device, load_model
 
     folder = leaky_folder(run, split, decoding)
     with lock_evaluation(folder):

@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...config.experiment import TrainConfig, resolve_recorded
-from ...console import say, warn
-from ...data.prepared import open_prepared
-from ...distributed_env import is_main
-from ...errors import VsrError, collect_errors
-from ...files.atomic import write_json
-from ...plugin.registry import Registry
-from ...plugin.requirements import objective_mistakes, provide
-from ...runs.opening import RUNS, created_run, open_to_resume, remove_leftovers, versions
-from ...runs.run import Run, now
-from ...training.trackers import check_installed
+from ..config.experiment import TrainConfig, resolve_recorded
+from ..console import say, warn
+from ..data.prepared import open_prepared
+from ..distributed_env import is_main
+from ..errors import VsrError, collect_errors
+from ..files.atomic import write_json
+from ..plugin.registry import Registry
+from ..plugin.requirements import objective_mistakes, provide
+from ..runs.opening import RUNS, created_run, open_to_resume, remove_leftovers, versions
+from ..runs.run import Run, now
+from ..training.trackers import check_installed
 
 
 def provide_parts(config: TrainConfig) -> None:
@@ -95,10 +95,10 @@ def _train(config: TrainConfig, data: Path, run: Run | None, *, resumed: bool = 
             if resumed:
                 _record_resumption(run, config, data)
             say(f"run {run.folder}, on {data}")
-        from ...report.epochs import TrainingDisplay
-        from ...training.distributed import precision_of, report_once, same_run, start
-        from ...training.loop import train
-        from ...training.trackers import tracking
+        from ..report.epochs import TrainingDisplay
+        from ..training.distributed import precision_of, report_once, same_run, start
+        from ..training.loop import train
+        from ..training.trackers import tracking
 
         stack.enter_context(report_once())
         accelerator = start(config.training)
@@ -138,7 +138,7 @@ def _record_resumption(run: Run, config: TrainConfig, data: Path) -> None:
 @contextmanager
 def _drawing_curves(run: Run) -> Iterator[None]:
     """Draw the curves however training ends, except after a second Ctrl-C, which ends at once."""
-    from ...training.graceful_shutdown import Interrupted
+    from ..training.graceful_shutdown import Interrupted
 
     try:
         yield
@@ -149,7 +149,7 @@ def _drawing_curves(run: Run) -> Iterator[None]:
 
 
 def _draw_curves(run: Run) -> None:
-    from ...report.charts import draw_curves
+    from ..report.charts import draw_curves
 
     try:
         if path := draw_curves(run):
@@ -160,8 +160,8 @@ def _draw_curves(run: Run) -> None:
 
 @contextmanager
 def _reporting_how_to_resume(run: Run) -> Iterator[None]:
-    from ...training.distributed import lost_process
-    from ...training.graceful_shutdown import Interrupted
+    from ..training.distributed import lost_process
+    from ..training.graceful_shutdown import Interrupted
 
     command = f"vsr train --resume {run.folder}"
     try:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ...console import fail, print_json, say
+from ..console import fail, print_json, say
 
 if TYPE_CHECKING:
-    from ...data.verify import Verified
+    from ..data.verify import Verified
 
 
 def show_verified(folder: Path, found: Verified, *, as_json: bool) -> None:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...api import Decoding
-from ...config.resolve import Choice
-from ...config.schema import FeatureOptions
-from ...console import warn
-from ...data.prepared import Prepared, open_prepared
-from ...errors import VsrError
-from ...plugin.registry import Registry
-from ...runs.results import evaluations_of, lock_evaluation
-from ...runs.run import Run
-from ..settings import decoding_of
+from ..api import Decoding
+from ..config.resolve import Choice
+from ..config.schema import FeatureOptions
+from ..console import warn
+from ..data.prepared import Prepared, open_prepared
+from ..errors import VsrError
+from ..plugin.registry import Registry
+from ..runs.results import evaluations_of, lock_evaluation
+from ..runs.run import Run
+from .settings import decoding_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...evaluation.evaluate import Evaluation
-    from ...model.story_model import StoryModel
+    from ..evaluation.evaluate import Evaluation
+    from ..model.story_model import StoryModel
 
 SHOWN = 6
 """How many windows are drawn as storyboards."""
@@ -76,10 +76,10 @@ def run_evaluate(
 def _evaluate(
     registry: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding, folder: Path
 ) -> dict[str, Any]:
-    from ...evaluation.evaluate import check_preparation, evaluate
-    from ...evaluation.model_predictions import Part
-    from ...evaluation.storage import store_evaluation
-    from ...model.weights import choose_device
+    from ..evaluation.evaluate import check_preparation, evaluate
+    from ..evaluation.model_predictions import Part
+    from ..evaluation.storage import store_evaluation
+    from ..model.weights import choose_device
 
     prepared = open_prepared(data)
     check_preparation(prepared, run.config())
@@ -105,7 +105,7 @@ def _evaluate(
 
 def load_checked(registry: Registry, run: Run, checkpoint: str) -> StoryModel:
     """Load the best weights of a run. Raises VsrError if they are not those of this digest."""
-    from ...model.weights import load_model
+    from ..model.weights import load_model
 
     model = load_model(run, registry)
     if run.weights_digest() != checkpoint:
@@ -144,8 +144,8 @@ def draw_shown(prepared: Prepared, evaluation: Evaluation, path: Path) -> None:
     """Draw some of the scored windows, evenly chosen, as storyboards in one image."""
     from PIL import Image
 
-    from ...data.images import unfit_image
-    from ...report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image, true_panel
+    from ..data.images import unfit_image
+    from ..report.storyboard import context_panel, draw_storyboard, predicted_panel, save_image, true_panel
 
     facts = prepared.image_facts
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_cli.cli.settings import train_config
-from vsr_cli.cli.workflows import folds
-from vsr_cli.cli.workflows.evaluation import run_evaluate
-from vsr_cli.cli.workflows.folds import run_folds
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import open_evaluated
 from vsr_cli.runs.run import Run
 from vsr_cli.training.graceful_shutdown import Interrupted
+from vsr_cli.workflows import folds
+from vsr_cli.workflows.evaluation import run_evaluate
+from vsr_cli.workflows.folds import run_folds
+from vsr_cli.workflows.settings import train_config
 
 METRICS = ("bleu", "cider", "mse", "mrr-text")
 SPLITS = ("train", "validation", "test")
@@ -30,7 +30,7 @@ SPLITS = ("train", "validation", "test")
 @pytest.fixture(autouse=True, scope="module")
 def _no_curves():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vsr_cli.cli.workflows.training._draw_curves", lambda run: None)
+        patch.setattr("vsr_cli.workflows.training._draw_curves", lambda run: None)
         yield
 
 

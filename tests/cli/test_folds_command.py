@@ -68,7 +68,7 @@ def folds(trained, small_presets, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(presets, "FOLDER", small_presets)
-        patch.setattr("vsr_cli.cli.workflows.training._draw_curves", lambda run: None)
+        patch.setattr("vsr_cli.workflows.training._draw_curves", lambda run: None)
         first = _type(f"evaluate --folds 3 --data {data} --metrics bleu mse")
         second = _type(f"evaluate --folds 3 --data {data} --metrics bleu --temporal lstm --out runs/lstm --json")
     assert first.code == 0, first.err

@@ -18,25 +18,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...api import Decoding
-from ...config.experiment import TrainConfig
-from ...config.resolve import Choice
-from ...config.schema import DataOptions, FeatureOptions
-from ...console import say
-from ...errors import VsrError
-from ...files.atomic import read_json, remove, write_json
-from ...files.links import refuse_links
-from ...files.locks import exclusive_lock
-from ...files.strict_json import to_json
-from ...plugin.registry import Registry
-from ...runs.opening import RUNS
-from ...runs.results import lock_evaluation
-from ...runs.run import FOLDS, Run, now
+from ..api import Decoding
+from ..config.experiment import TrainConfig
+from ..config.resolve import Choice
+from ..config.schema import DataOptions, FeatureOptions
+from ..console import say
+from ..errors import VsrError
+from ..files.atomic import read_json, remove, write_json
+from ..files.links import refuse_links
+from ..files.locks import exclusive_lock
+from ..files.strict_json import to_json
+from ..plugin.registry import Registry
+from ..runs.opening import RUNS
+from ..runs.results import lock_evaluation
+from ..runs.run import FOLDS, Run, now
 from .evaluation import draw_shown, evaluation_folder, load_checked, warn_of_lasting
 from .training import data_facts, provide_parts, resume_train, run_train
 
 if TYPE_CHECKING:
-    from ...data.prepared import Prepared
+    from ..data.prepared import Prepared
 
 FORMAT = 1
 OWNED = (FOLDS, "config.json", "data", "fold-*", "evaluations")
@@ -60,8 +60,8 @@ def run_folds(
     Returns the folder and the result. Raises VsrError if there are too few stories, if `out` holds something else, or
     if another process is at work there.
     """
-    from ...data.prepared import open_prepared
-    from ...data.resplit import assign_folds, groups_of, resplit, splits_of_fold
+    from ..data.prepared import open_prepared
+    from ..data.resplit import assign_folds, groups_of, resplit, splits_of_fold
 
     provide_parts(config)
     prepared = open_prepared(data)
@@ -134,11 +134,11 @@ def _evaluate(
     decoding: Decoding,
 ) -> dict[str, Any]:
     """Score what the runs predict, each of its own fold, as one, and store it as the evaluation of a run is stored."""
-    from ...data.prepared import open_prepared
-    from ...evaluation.evaluate import evaluate
-    from ...evaluation.model_predictions import Part
-    from ...evaluation.storage import store_evaluation
-    from ...model.weights import choose_device
+    from ..data.prepared import open_prepared
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.model_predictions import Part
+    from ..evaluation.storage import store_evaluation
+    from ..model.weights import choose_device
 
     digests = [run.weights_digest() for run in runs]
     parts = []
