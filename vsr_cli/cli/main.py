@@ -45,11 +45,13 @@ COMMANDS = {
         },
     ),
     "runs": Entry(
-        "List, show and verify runs.",
+        "List, show, verify, rename and remove runs.",
         commands={
             "list": Entry("List the runs in a folder.", "runs.list"),
             "show": Entry("Show a run, and what to type next.", "runs.show"),
             "verify": Entry("Compare a run with its checksums.", "runs.verify"),
+            "rename": Entry("Rename a run.", "runs.rename"),
+            "rm": Entry("Remove runs.", "runs.rm"),
         },
     ),
     "plugins": Entry(
@@ -66,6 +68,7 @@ COMMANDS = {
         "Show the configuration of a command.",
         commands={"show": Entry("Print the resolved configuration of a train command.", "config")},
     ),
+    "doctor": Entry("Check the installation and the machine, and say what is missing.", "doctor.command"),
     "cache": Entry(
         "List, verify and prune the cached frozen features.",
         commands={

@@ -1,1 +1,1 @@
-"""`vsr runs`: list, show and verify runs."""
+"""`vsr runs`: list, show, verify, rename and remove runs."""

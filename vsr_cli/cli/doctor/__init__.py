@@ -1,0 +1,1 @@
+"""`vsr doctor`: what is installed, what this machine has, and what is missing."""

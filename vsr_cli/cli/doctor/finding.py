@@ -1,0 +1,29 @@
+"""One line of `vsr doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+State = Literal["ok", "absent", "warning", "problem"]
+"""Absent: optional, and not there. Warning: works, with a consequence. Problem: a command will fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found about one thing, and what to do if it is not as it should be."""
+
+    group: str
+    name: str
+    state: State = "ok"
+    value: str
+    remedy: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the finding for JSON."""
+        return dict(vars(self))
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people, in powers of 1024."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
