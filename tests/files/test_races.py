@@ -82,17 +82,17 @@ def test_opened_data_stays_readable(small_data, tmp_path):
 
 
 def test_replaced_data_is_noticed(tmp_path, monkeypatch):
-    from vsr_cli.cli import prepare
+    from vsr_cli.workflows import preparation
 
-    read = prepare.read_stories
+    read = preparation.read_stories
 
     def overtaken(config, *arguments, **options):
         made = read(config, *arguments, **options)
-        monkeypatch.setattr(prepare, "read_stories", read)
+        monkeypatch.setattr(preparation, "read_stories", read)
         run_prepare(few(4), None, tmp_path / "out")
         return made
 
-    monkeypatch.setattr(prepare, "read_stories", overtaken)
+    monkeypatch.setattr(preparation, "read_stories", overtaken)
     with pytest.raises(VsrError, match="another process has prepared other data there"):
         run_prepare(few(5), None, tmp_path / "out")
     assert open_prepared(tmp_path / "out").manifest["counts"]["stories_read"] == 4
