@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 from PIL import Image
 
@@ -18,7 +19,7 @@ def test_predict_prints_text_and_writes_images_and_json(workspace, vsr, write_st
     assert answer.out.splitlines()[0] == "story_dir"
     assert (record["text"] or "(the model wrote no word)") in answer.out
     assert f"{record['copied']['context-overlap-4']:.0%} of its 4-grams stand in the context" in answer.out
-    assert Image.open(folder / "image.png").size == (32, 32)
+    assert Image.open(folder / "image.png").size == (48, 32)
     Image.open(folder / "storyboard.png").load()
     assert sorted(path.name for path in folder.iterdir()) == ["image.png", "prediction.json", "storyboard.png"]
 
@@ -55,6 +56,9 @@ def test_predict_records_its_decoding(workspace, vsr, write_story, tmp_path):
     assert sampled["decoding"]["seed"] == 0
     assert other["decoding"]["seed"] == 1
     assert len({plain["text"], sampled["text"], other["text"]}) == 3
+    folders = [Path(record["image"]).parent for record in (plain, sampled, other)]
+    assert folders == [tmp_path / "next/story" / name for name in ("", "sample", "sample-seed1")]
+    assert json.loads((folders[0] / "prediction.json").read_text()) == plain
     assert predicted("--decoding sample") == sampled
 
 
@@ -73,7 +77,7 @@ def test_predict_shows_alternatives_side_by_side(workspace, vsr, write_story, tm
     assert record["alternatives"][0]["seed"] == record["decoding"]["seed"] == 3
     images = [tmp_path / f"next/story/alternatives-sample-seed3/image-{number}.png" for number in (1, 2, 3)]
     assert [each["image"] for each in record["alternatives"]] == [str(path) for path in images]
-    assert images[0].read_bytes() == (tmp_path / "next/story/image.png").read_bytes()
+    assert images[0].read_bytes() == (tmp_path / "next/story/sample-seed3/image.png").read_bytes()
     assert Image.open(record["storyboard"]).width > 4 * 300
     assert all(f"{number}. {text}" in shown.out for number, text in enumerate(texts, start=1) if text)
 
@@ -87,6 +91,20 @@ def test_alternatives_without_anything_random_are_refused(workspace, vsr, write_
         "decoder generates from a seed"
     ]
     assert not (tmp_path / "next").exists()
+
+
+def test_predict_from_an_earlier_frame_sees_none_after_it(workspace, vsr, write_story, tmp_path):
+    long, short = write_story(tmp_path / "long/story", 6), write_story(tmp_path / "short/story", 4)
+    one, two = (
+        json.loads(vsr(f"predict {words} --json --out {tmp_path / 'next'}").out)
+        for words in (f"{long} --from 4", str(short))
+    )
+    assert one["image"] == str(tmp_path / "next/story/from-4/image.png")
+    assert Path(one["image"]).read_bytes() == Path(two["image"]).read_bytes()
+    assert (one["text"], [frame["frame"] for frame in one["context"]]) == (two["text"], [1, 2, 3, 4])
+    refused = vsr(f"predict {short} --from 5 --out {tmp_path / 'none'}")
+    assert (refused.code, refused.errors) == (2, ["story: has no frame 5 to go on from; name one from 1 to 4"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_predict_is_deterministic(workspace, vsr, write_story, tmp_path):

@@ -11,7 +11,7 @@ from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.files.atomic import read_json
 from vsr_cli.inference.alternatives import write_alternatives
-from vsr_cli.inference.predict import predict_alternatives
+from vsr_cli.inference.predict import predict_alternatives, shown_image
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
@@ -95,22 +95,19 @@ def test_predictions_vary_with_the_seed_if_the_text_or_the_image_is_random(build
     assert build(decoder).can_vary(Decoding(method=method)) == varies
 
 
-def test_alternatives_have_files_of_their_own_for_each_decoding(painter, tmp_path):
-    records = []
-    for decoding, count in ((Decoding(), 3), (Decoding(seed=1), 2), (Decoding(), 2)):
-        frames = alternatives(painter, decoding, count)
-        decodings = alternative_decodings(decoding, count)
-        records.append(write_alternatives(frames, tmp_path / "ana", run=tmp_path, decodings=decodings))
-    plain, seeded = tmp_path / "ana/alternatives-greedy", tmp_path / "ana/alternatives-greedy-seed1"
-    assert sorted((tmp_path / "ana").iterdir()) == [plain, seeded]
+def test_alternatives_have_files_of_their_own_and_replace_more_of_them(painter, tmp_path):
+    for count in (3, 2):
+        frames = alternatives(painter, Decoding(), count)
+        decodings = alternative_decodings(Decoding(), count)
+        written = write_alternatives(frames, tmp_path, run=tmp_path, decodings=decodings)
     names = ["image-1.png", "image-2.png", "prediction.json", "storyboard.png"]
-    assert sorted(path.name for path in plain.iterdir()) == sorted(path.name for path in seeded.iterdir()) == names
-    record = read_json(plain / "prediction.json", what="a prediction")
-    assert record == records[-1]
-    assert [each["image"] for each in record["alternatives"]] == [str(plain / name) for name in names[:2]]
-    assert record["image"] == str(plain / "image-1.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    record = read_json(tmp_path / "prediction.json", what="a prediction")
+    assert record == written
+    assert [each["image"] for each in record["alternatives"]] == [str(tmp_path / name) for name in names[:2]]
+    assert record["image"] == str(tmp_path / "image-1.png")
     assert record["alternatives"][0]["seed"] == 0
-    assert np.array_equal(Image.open(plain / "image-2.png"), frames[1].image)
+    assert np.array_equal(Image.open(tmp_path / "image-2.png"), shown_image(frames[1]))
 
 
 def test_the_storyboard_shows_the_context_above_the_predictions(painter, tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vsr_cli.api import Decoding, Frame, Note, Story, TokenBatch
-from vsr_cli.cli.predict import report_notes
 from vsr_cli.config.choices import Resize
 from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
@@ -20,7 +19,14 @@ from vsr_cli.errors import VsrError
 from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.evaluation.predictions import shown_text
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
-from vsr_cli.inference.predict import output_folders, predict_alternatives, read_context, write_prediction
+from vsr_cli.inference.predict import (
+    output_folders,
+    predict_alternatives,
+    read_context,
+    shown_image,
+    write_prediction,
+)
+from vsr_cli.inference.story_folders import notes_on, story_up_to
 from vsr_cli.model.building import build_model
 from vsr_cli.plugin.discovery import registry
 
@@ -85,7 +91,7 @@ def test_the_predicted_image_is_shown_in_the_storys_proportions(model, tmp_path,
     monkeypatch.setattr("vsr_cli.inference.predict.draw_storyboard", lambda rows: Image.new("RGB", (1, 1)))
     write_prediction(predict(model, story(4), resize), tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
     assert [image.size for image in panels] == [shown]
-    assert Image.open(tmp_path / "out/image.png").size == (SIZE, SIZE)
+    assert Image.open(tmp_path / "out/image.png").size == shown
 
 
 def test_frames_before_the_context_may_be_invalid():
@@ -182,7 +188,7 @@ def test_the_record_is_what_prediction_json_says(model, tmp_path):
     assert list(record) == ["story", "context", "text", "copied", "image", "run", "decoding"]
     assert [frame["frame"] for frame in record["context"]] == [3, 4, 5, 6]
     assert record["image"] == str(tmp_path / "out/image.png")
-    assert np.array_equal(Image.open(record["image"]), predicted.image)
+    assert np.array_equal(Image.open(record["image"]), shown_image(predicted))
 
 
 def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
@@ -268,16 +274,27 @@ def test_an_invisible_text_counts_as_missing():
         read_context(story, context_frames=4, image_size=32, resize="stretch")
 
 
-def test_notes_on_a_story_are_logged_before_its_prediction(capfd):
+def test_notes_on_a_story_stand_beside_its_prediction():
     """Of the story as a whole and of the frames that are read; of very many the first."""
     strays = [Note(code="stray_file", detail=f"{name} is no frame of it") for name in ("README.txt", "cover.jpg")]
     early, late = (Note(code="duplicate_image", detail=f"frame {n}", frame=n - 1) for n in (2, 4))
-    report_notes(story(6, notes=(*strays, early, late)), 4)
-    assert capfd.readouterr().err.splitlines() == [
-        "note: ana has 6 frames, the last 4 of them are the context",
-        "note: ana: README.txt is no frame of it",
-        "note: ana: cover.jpg is no frame of it",
-        "note: ana: frame 4",
+    assert notes_on(story(6, notes=(*strays, early, late)), 4) == [
+        "ana has 6 frames, the last 4 of them are the context",
+        "ana: README.txt is no frame of it",
+        "ana: cover.jpg is no frame of it",
+        "ana: frame 4",
     ]
-    report_notes(story(6, notes=tuple(strays) * 9), 4)
-    assert capfd.readouterr().err.splitlines()[4:] == ["note: ana: and 15 more; 'vsr data lint' lists them all"]
+    assert notes_on(story(6, notes=tuple(strays) * 9), 4)[4:] == ["ana: and 15 more; 'vsr data lint' lists them all"]
+
+
+def test_a_story_up_to_a_frame_has_neither_later_frames_nor_their_notes():
+    early, late, whole = (Note(code="x", detail="", frame=frame) for frame in (1, 3, None))
+    short = story_up_to(story(6, notes=(early, late, whole)), 3)
+    assert short.frames == story(3).frames
+    assert short.notes == (early, whole)
+
+
+@pytest.mark.parametrize("frame", [0, 7])
+def test_a_frame_that_a_story_lacks_is_refused(frame):
+    with pytest.raises(VsrError, match=f"ana: has no frame {frame} to go on from; name one from 1 to 6"):
+        story_up_to(story(6), frame)

@@ -112,6 +112,15 @@ Decoding = Annotated[
     DecodingMethod | None,
     typer.Option("--decoding", help="How texts are generated; --set decoding.KEY=VALUE sets more."),
 ]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="S", help="Random seed of sampled texts and generated images.")
+]
+FromFrame = Annotated[
+    int | None,
+    typer.Option(
+        "--from", metavar="FRAME", min=1, help="Go on from this frame, counted from 1. Default: the last of the story."
+    ),
+]
 ComponentName = Annotated[str, typer.Argument(help="The name of a component.", autocompletion=completing(*KIND_OF))]
 KindOf = Annotated[
     str | None,

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ..api import Decoding
 from ..files.atomic import write_json
 from ..report.storyboard import draw_storyboard, predicted_panel, save_image
-from ..runs.predictions import ALTERNATIVES, RECORD, STORYBOARD
+from ..runs.predictions import RECORD, STORYBOARD
 from .predict import NextFrame, context_panels, copied_from, record_of, shown_image
 
 COLUMNS = 4
@@ -21,26 +23,16 @@ def write_alternatives(
 ) -> dict[str, Any]:
     """Write image-1.png and so on, storyboard.png and prediction.json, and return the content of the last.
 
-    They are in a folder for their decoding, in that of the story. The record is that of the first prediction, with the
-    text, image and seed of each in "alternatives".
+    The record is that of the first prediction, with the text, image and seed of each in "alternatives".
     """
     first = alternatives[0]
-    context = context_panels(first)
-    panels = [
-        predicted_panel(shown_image(each), each.text, number=number)
-        for number, each in enumerate(alternatives, start=1)
-    ]
-    columns = max(COLUMNS, len(context))
-    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    folder = folder / f"{ALTERNATIVES}{decodings[0].label()}"
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)  # written last: it marks the images as complete
     images = [folder / f"image-{number}.png" for number in range(1, len(alternatives) + 1)]
     for path in set(folder.glob("image-*.png")) - set(images):  # there were more before
         path.unlink()
     for each, path in zip(alternatives, images, strict=True):
-        save_image(each.image, path)
-    save_image(draw_storyboard([context, *rows]), folder / STORYBOARD)
+        save_image(shown_image(each), path)
+    save_image(alternatives_storyboard(alternatives), folder / STORYBOARD)
     record = {
         **record_of(first, images[0], run=run, decoding=decodings[0]),
         "alternatives": [
@@ -51,3 +43,15 @@ def write_alternatives(
     }
     write_json(folder / RECORD, record)
     return record
+
+
+def alternatives_storyboard(alternatives: Sequence[NextFrame]) -> Image.Image:
+    """Return an image of the context, and of the predictions below it."""
+    context = context_panels(alternatives[0])
+    panels = [
+        predicted_panel(shown_image(each), each.text, number=number)
+        for number, each in enumerate(alternatives, start=1)
+    ]
+    columns = max(COLUMNS, len(context))
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    return draw_storyboard([context, *rows])

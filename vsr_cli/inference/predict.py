@@ -147,13 +147,17 @@ def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
 
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
     """Write image.png, storyboard.png and prediction.json, and return the content of the last."""
-    panels = [*context_panels(predicted), predicted_panel(shown_image(predicted), predicted.text)]
     (folder / RECORD).unlink(missing_ok=True)  # written last: it marks the images as complete
-    save_image(predicted.image, folder / "image.png")
-    save_image(draw_storyboard([panels]), folder / STORYBOARD)
+    save_image(shown_image(predicted), folder / "image.png")
+    save_image(storyboard_of(predicted), folder / STORYBOARD)
     record = record_of(predicted, folder / "image.png", run=run, decoding=decoding)
     write_json(folder / RECORD, record, seal=False)
     return record
+
+
+def storyboard_of(predicted: NextFrame) -> Image.Image:
+    """Return an image of the context and the prediction, in a row."""
+    return draw_storyboard([[*context_panels(predicted), predicted_panel(shown_image(predicted), predicted.text)]])
 
 
 def context_panels(predicted: NextFrame) -> list[Panel]:

@@ -126,11 +126,15 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, steps: int,
     return model.eval()
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of this name, or the best one for "auto". Raises VsrError if it is not available."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+def choose_device(name: str, *, where: str = "training.device") -> torch.device:
+    """Return the device of this name, or the best one for "auto"; "cuda:1" is a certain GPU.
+
+    Raises VsrError, beginning with `where`, if it is not available.
+    """
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
-    if not available[name]:
-        raise VsrError(f"training.device: {name} is not available on this machine; use auto or cpu")
-    return torch.device(name)
+    kind, _, number = name.partition(":")
+    if (number or "0").isdecimal() and int(number or 0) < available.get(kind, 0):
+        return torch.device(name)
+    raise VsrError(f"{where}: {name} is not available on this machine; use auto or cpu")

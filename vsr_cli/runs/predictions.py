@@ -1,7 +1,11 @@
 """The predictions for a user's stories in a run folder.
 
-predictions/STORY/                       the one prediction: image.png, storyboard.png, prediction.json
+predictions/STORY/                       with the run's own decoding: image.png, storyboard.png, prediction.json
+predictions/STORY/DECODING/              with another one, such as sample-seed3: the same files
 predictions/STORY/alternatives-DECODING/ several of different random seeds: image-1.png and so on, and the same files
+predictions/STORY/continued/             the story continued by several frames; its decoding follows if it is another
+
+The name of what goes on from an earlier frame than the last begins with from-FRAME: from-3-sample-seed3.
 """
 
 from __future__ import annotations
@@ -9,10 +13,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..api import Decoding
 from ..files.atomic import read_json
 
 PREDICTIONS, RECORD, STORYBOARD = "predictions", "prediction.json", "storyboard.png"
-ALTERNATIVES = "alternatives-"
+ALTERNATIVES, CONTINUED = "alternatives-", "continued"
+
+
+def prediction_folder(
+    story: Path, decoding: Decoding, *, own: Decoding, alternatives: int = 1, from_frame: int | None = None
+) -> Path:
+    """Return where a prediction is stored, given the folder of its story: none replaces one of another decoding.
+
+    `own` is the decoding of the run's configuration.
+    """
+    words = [f"from-{from_frame}"] if from_frame else []
+    words += [decoding.label()] if decoding != own or alternatives > 1 else []
+    name = "-".join(words)
+    return story / (f"{ALTERNATIVES}{name}" if alternatives > 1 else name)
 
 
 def stored_alternatives(run: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -1,0 +1,77 @@
+"""A run's model, loaded to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..api import Decoding, Story
+from ..api.decoding import alternative_decodings
+from ..config.choices import Resize
+from ..config.experiment import own_decoding
+from ..errors import VsrError
+from ..model.story_model import StoryModel
+from ..model.weights import choose_device, load_model
+from ..plugin.registry import Registry
+from ..runs.run import Run
+from .predict import NextFrame, predict_alternatives
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The model of a run in eval mode on its device, and how it reads stories."""
+
+    run: Run
+    model: StoryModel
+    device: torch.device
+    decoding: Decoding
+    """The run's own."""
+    context_frames: int
+    image_size: int
+    resize: Resize
+
+    def predict(self, story: Story, decodings: Sequence[Decoding]) -> list[NextFrame]:
+        """Predict the frame after a story's last one by each of some decodings; see `predict_alternatives`."""
+        return predict_alternatives(
+            self.model,
+            story,
+            context_frames=self.context_frames,
+            image_size=self.image_size,
+            resize=self.resize,
+            decodings=decodings,
+            device=self.device,
+        )
+
+    def alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
+        """Return the decodings of some alternatives, the first of them `decoding` itself.
+
+        Raises VsrError if there are several and nothing about a prediction is random.
+        """
+        if count > 1 and not self.model.can_vary(decoding):
+            config = self.run.config()
+            raise VsrError(
+                f"--alternatives {count}: neither the text ({decoding.method} decoding by "
+                f"{config['text_decoder']['name']}) nor the image ({config['image_decoder']['name']}) is random, so "
+                "all would be the same; add --decoding sample if the text decoder writes texts of its own, or name a "
+                "run whose image decoder generates from a seed"
+            )
+        return alternative_decodings(decoding, count)
+
+
+def load_predictor(run: Run, registry: Registry, *, device: str = "auto", checkpoint: str = "best") -> Predictor:
+    """Load a run's model onto a device. Raises VsrError as `load_model` and `choose_device` do."""
+    chosen = choose_device(device)
+    config = run.config()
+    data = config["data"]
+    model = load_model(run, registry, which=checkpoint).to(chosen)
+    return Predictor(
+        run,
+        model,
+        chosen,
+        own_decoding(config, where=f"{run.folder}/config.json"),
+        context_frames=int(data["context_frames"]),
+        image_size=int(data["image_size"]),
+        resize=data["resize"],
+    )

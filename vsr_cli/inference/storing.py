@@ -1,0 +1,33 @@
+"""Storing predictions: one writer per folder, and nothing through links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..api import Decoding
+from ..files.links import refuse_links
+from ..files.locks import exclusive_lock
+from ..runs.predictions import RECORD, STORYBOARD
+from .alternatives import write_alternatives
+from .predict import NextFrame, write_prediction
+
+PATIENCE = 30.0
+"""Seconds to wait for another process that writes the prediction of the same story."""
+WRITTEN = ("image.png", "image-*.png", STORYBOARD, RECORD)
+
+
+def store_prediction(
+    predicted: Sequence[NextFrame], folder: Path, *, run: Path, decodings: Sequence[Decoding]
+) -> dict[str, Any]:
+    """Write a prediction, or several alternatives, into a folder, and return the content of prediction.json.
+
+    Raises VsrError if another process writes there, or if a file to write is a link.
+    """
+    busy = f"{folder}: another process is writing a prediction there; predict again, or name another folder"
+    with exclusive_lock(folder, busy=busy, patience=PATIENCE):
+        refuse_links(folder, WRITTEN)
+        if len(predicted) > 1:
+            return write_alternatives(predicted, folder, run=run, decodings=decodings)
+        return write_prediction(predicted[0], folder, run=run, decoding=decodings[0])
