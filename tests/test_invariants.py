@@ -168,6 +168,15 @@ def test_help_and_usage_errors_import_nothing_heavy(answers):
     assert {words: record["heavy"] for words, (record, _) in answers.items() if record["heavy"]} == {}
 
 
+def test_the_package_is_imported_without_any_library_and_its_names_on_use():
+    code = (
+        "import sys; before = set(sys.modules); import vsr_cli; loaded = set(sys.modules) - before;"
+        "print(sorted(loaded)); print([name for name in vsr_cli.__all__ if not hasattr(vsr_cli, name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['vsr_cli']", "[]"]
+
+
 @pytest.mark.parametrize("words", ANSWERS, ids=" ".join)
 def test_light_commands_write_nothing_to_stderr(answers, words):
     record, said = answers[tuple(words)]
@@ -285,7 +294,7 @@ def test_loader_calls_are_found():
 # 4. A lower layer never imports a higher one.
 
 LAYERS = (
-    ("__init__", "errors", "console", "progress", "escaping", "files", "distributed_env", "offline", "system_errors"),
+    ("errors", "console", "progress", "escaping", "files", "distributed_env", "offline", "system_errors"),
     ("api",),
     ("config", "runs", "plugin"),
     ("data",),
@@ -295,7 +304,8 @@ LAYERS = (
     ("inference",),
     ("ablation",),
     ("workflows",),
-    ("cli", "entry", "__main__", "testing"),
+    ("python",),
+    ("cli", "entry", "__main__", "testing", "__init__"),
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 SIBLINGS = {"training", "evaluation", "plugin_checks"}

@@ -202,9 +202,20 @@ def _decode(file: IO[bytes], where: str, size: int | None) -> tuple[Image.Image,
             raise _truncated(where) from error
         what = f"it is not an image of a supported format ({', '.join(image_formats())})"
         raise _unreadable(where, what) from error
+    return _upright(image, where, size)
+
+
+def upright_rgb(image: Image.Image, *, where: str) -> Image.Image:
+    """Return an image in memory as `decode_image` returns one that is read. Raises ImageProblem."""
+    return _upright(image, where, None)[0]
+
+
+def _upright(image: Image.Image, where: str, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(where, f"it has {width} x {height} pixels")
+    if not width * height:
+        raise _unreadable(where, f"it has no pixels ({width} x {height})")
     try:
         if size is not None:
             # Twice the target leaves the filter of `fit_image` enough to work on.

@@ -1,0 +1,76 @@
+"""Images as Python programs have them: paths, bytes, Pillow images, numpy arrays and tensors."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from ..data.images import upright_rgb
+from ..errors import VsrError
+from ..files.home import expand_home
+
+ImageLike: TypeAlias = Any
+"""A path, the bytes of a file, a Pillow image, or an array or tensor (H, W), (H, W, C) or (C, H, W)."""
+CHANNELS = (1, 3, 4)
+FORMS = "(H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels"
+REMEDY = "integers from 0 to 255 or floats from 0 to 1"
+
+
+def image_source(value: ImageLike, *, where: str) -> Path | bytes:
+    """Return an image as `vsr_cli.api.Frame` holds it: its path, or the bytes of a file.
+
+    Pillow images, arrays and tensors become the bytes of a PNG. `where` names the image in messages. Raises VsrError
+    if it is none of these, or holds other values than an image has.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Path(expand_home(os.fspath(value)))
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, Image.Image):
+        return _png(upright_rgb(value, where=where))
+    if hasattr(value, "detach"):  # a tensor, of any type and device
+        value = value.detach().cpu()
+        value = (value.float() if value.is_floating_point() else value).numpy()
+    if isinstance(value, np.ndarray):
+        return _png(upright_rgb(Image.fromarray(_as_8_bits(value, where)), where=where))
+    raise VsrError(
+        f"{where}: not an image (got {type(value).__name__}); pass a path, bytes, a Pillow image, a numpy array or a "
+        "tensor"
+    )
+
+
+def _as_8_bits(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return an array (H, W) or (H, W, 3 or 4) of 8 bits."""
+    if array.ndim == 3 and array.shape[-1] not in CHANNELS and array.shape[0] in CHANNELS:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in CHANNELS):
+        raise VsrError(f"{where}: not of the shape of an image, {FORMS} (got {array.shape})")
+    if not array.size:
+        raise VsrError(f"{where}: it has no pixels (got {array.shape})")
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    real = np.issubdtype(array.dtype, np.floating)
+    if not real and not np.issubdtype(array.dtype, np.integer):
+        raise VsrError(f"{where}: its values are of type {array.dtype}; pass {REMEDY}")
+    if real and not np.isfinite(array).all():
+        raise VsrError(f"{where}: it holds values that are not finite, such as NaN; pass {REMEDY}")
+    low, high = array.min(), array.max()
+    most = 1 if real else 255
+    if low < 0 or high > most:
+        raise VsrError(
+            f"{where}: its values are out of range (got {array.dtype} from {low:g} to {high:g}); pass {REMEDY}"
+        )
+    return np.ascontiguousarray(np.rint(array.astype(np.float64) * 255) if real else array).astype(np.uint8)
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()

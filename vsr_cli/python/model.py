@@ -1,0 +1,210 @@
+"""A trained model in a Python program."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack, cast, overload
+
+from ..api import Decoding, Story
+from ..config.experiment import decoding_layer, resolve_decoding
+from ..config.resolve import Layer
+from ..errors import VsrError
+from ..files.home import expand_home
+from ..inference.predictor import Predictor, load_predictor
+from ..inference.story_folders import notes_on, open_reader, story_up_to
+from ..plugin.faults import naming_faults
+from ..runs.opening import open_run
+from ..workflows.settings import load_registry
+from .frames import PredictedFrame
+from .images import ImageLike
+from .stories import StoryLike, is_story, read_story, story_of
+
+CHECKPOINTS = ("best", "last")
+
+
+class DecodingOptions(TypedDict, total=False):
+    """How texts are generated; what is left out is as the run was trained to. `vsr_cli.api.Decoding` describes them."""
+
+    method: Literal["greedy", "beam", "sample", "mbr"]
+    seed: int
+    """Of sampled texts and generated images."""
+    beams: int
+    length_penalty: float
+    temperature: float
+    top_k: int
+    top_p: float
+    samples: int
+    utility: Literal["meteor", "embedding", "both"]
+    context_weight: float
+    context_candidates: bool
+    no_repeat_ngram: int
+
+
+class Model:
+    """A trained model: made by `vsr_cli.load`. It can be used from several threads; predictions wait for each other."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._registry = load_registry()
+        self._reader = open_reader(self._registry)
+        self._lock = threading.Lock()
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self._predictor.run.folder
+
+    @property
+    def device(self) -> str:
+        """The device that it predicts on."""
+        return str(self._predictor.device)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of the run: its components, settings and data."""
+        return self._predictor.run.config()
+
+    @property
+    def context_frames(self) -> int:
+        """How many frames a prediction is made from, K."""
+        return self._predictor.context_frames
+
+    @property
+    def cautions(self) -> list[str]:
+        """What to know of its decoders, such as that one only repeats what is in the story."""
+        return self._predictor.model.cautions
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a story and a list of them are both sequences
+        self,
+        story: StoryLike,
+        *,
+        from_frame: int | None = None,
+        alternatives: int = 1,
+        **decoding: Unpack[DecodingOptions],
+    ) -> PredictedFrame: ...
+    @overload
+    def predict(
+        self,
+        *,
+        images: Sequence[ImageLike],
+        texts: Sequence[str],
+        from_frame: int | None = None,
+        alternatives: int = 1,
+        **decoding: Unpack[DecodingOptions],
+    ) -> PredictedFrame: ...
+    @overload
+    def predict(
+        self,
+        story: Sequence[StoryLike],
+        *,
+        from_frame: int | None = None,
+        alternatives: int = 1,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[PredictedFrame]: ...
+    def predict(
+        self,
+        story: StoryLike | Sequence[StoryLike] | None = None,
+        *,
+        images: Sequence[ImageLike] | None = None,
+        texts: Sequence[str] | None = None,
+        from_frame: int | None = None,
+        alternatives: int = 1,
+        **decoding: Unpack[DecodingOptions],
+    ) -> PredictedFrame | list[PredictedFrame]:
+        """Predict the next frame of a story from its last K frames, as `vsr predict` does.
+
+        Args:
+            story: A folder of pairs or its story.json, or a list of pairs (image, text). A list of such stories returns
+                a list of frames; each is what the story alone would return.
+            images, texts: The frames of one story, in place of `story`. An image is a path, bytes, a Pillow image, or
+                an array or tensor (H, W), (H, W, C) or (C, H, W) of integers from 0 to 255 or floats from 0 to 1.
+            from_frame: Leave out the frames after this one, counted from 1.
+            alternatives: How many predictions, of different random seeds; see `PredictedFrame.alternatives`.
+            **decoding: How texts are generated, in place of the run's own settings: `method="sample"`, `seed=1`,
+                `temperature=0.7` and so on. The seed also decides a generated image.
+
+        Returns:
+            A PredictedFrame; for a list of stories, a list of them.
+
+        Raises:
+            VsrError: A story or an option cannot be used; the message is one line per mistake.
+        """
+        with naming_faults():
+            chosen = self._decoding(decoding)
+            decodings = self._alternatives(chosen, alternatives)
+            if story is None or images is not None or texts is not None:
+                if story is not None:
+                    raise VsrError("predict: takes a story, or images and texts, not both")
+                return self._predict(story_of(images, texts), decodings, from_frame)
+            if is_story(story):
+                return self._predict(read_story(self._reader, cast(StoryLike, story)), decodings, from_frame)
+            stories = self._stories(cast(Sequence[StoryLike], story))
+            return [self._predict(each, decodings, from_frame) for each in stories]
+
+    def _stories(self, values: Sequence[StoryLike]) -> list[Story]:
+        if not isinstance(values, Sequence):
+            kind = type(values).__name__
+            raise VsrError(f"story: not a story (got {kind}); pass a folder, or a list of pairs (image, text)")
+        if not values:
+            raise VsrError("story: an empty list; pass pairs (image, text), or stories")
+        stories, mistakes = list[Story](), list[str]()
+        for number, value in enumerate(values, start=1):
+            try:
+                stories.append(read_story(self._reader, value, name=f"story-{number}"))
+            except VsrError as error:
+                mistakes += error.lines
+        if mistakes:
+            raise VsrError(*mistakes)
+        return stories
+
+    def _predict(self, story: Story, decodings: Sequence[Decoding], from_frame: int | None) -> PredictedFrame:
+        story = story_up_to(story, from_frame)
+        with self._lock:
+            predicted = self._predictor.predict(story, decodings)
+        notes = notes_on(story, self.context_frames)
+        frames = [
+            PredictedFrame(each, decoding, run=self.run, notes=notes)
+            for each, decoding in zip(predicted, decodings, strict=True)
+        ]
+        frames[0]._all = frames
+        return frames[0]
+
+    def _decoding(self, options: DecodingOptions) -> Decoding:
+        base = decoding_layer(self._predictor.decoding, where=f"{self.run}/config.json")
+        layers = [Layer(f"{key}={value!r}", {"decoding": {key: value}}) for key, value in options.items()]
+        return resolve_decoding(self._registry, [base, *layers])
+
+    def _alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
+        if not isinstance(count, int) or not 1 <= count <= 100:
+            raise VsrError(f"alternatives: not a number from 1 to 100 (got {count!r})")
+        return self._predictor.alternatives(decoding, count)
+
+    def __repr__(self) -> str:
+        parts = self.config
+        names = {name: parts[name]["name"] for name in ("temporal", "text_decoder", "image_decoder")}
+        listed = ", ".join(f"{name}={value}" for name, value in names.items())
+        return f"Model({str(self.run)!r}, {listed}, device={self.device})"
+
+
+def load(
+    run: str | os.PathLike[str] | None = None, *, device: str = "auto", checkpoint: Literal["best", "last"] = "best"
+) -> Model:
+    """Load the model of a run.
+
+    Args:
+        run: The run folder. Default: the newest finished one under runs/.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        checkpoint: Which weights: those of the best validation loss, or the last ones.
+
+    Raises:
+        VsrError: There is no such run, it is damaged, or a plugin that it was trained with is not installed.
+    """
+    if checkpoint not in CHECKPOINTS:
+        raise VsrError(f"checkpoint: {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
+    with naming_faults():
+        folder = None if run is None else Path(expand_home(os.fspath(run)))
+        return Model(load_predictor(open_run(folder), load_registry(), device=device, checkpoint=checkpoint))
