@@ -143,13 +143,15 @@ class TokensOptions(Options):
     layers: int = Field(2, ge=1, le=1000, description="layers of the transformer")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout within the transformer, in training")
     word_dropout: float = Field(
-        0.1, ge=0, lt=1, description="share of the words of the true text that are hidden in training"
+        0.0, ge=0, lt=1, description="share of the words of the true text that are hidden in training"
     )
     text_dropout: float = Field(
-        0.1, ge=0, lt=1, description="share of the texts that are hidden as a whole in training, for guidance"
+        0.1, ge=0, lt=1, description="share of the texts that are hidden as a whole in training, if there is guidance"
     )
     guidance: float = Field(
-        0.5, ge=0, description="how far the text changes the scores of the codes beyond what was learned; 0: none"
+        0.0,
+        ge=0,
+        description="how far the text changes the scores of codes beyond what was learned; 0: none, which is faster",
     )
     temperature: float = Field(0.5, gt=0, description="of sampling: below 1, likelier codes become likelier still")
     steps: int = Field(8, ge=1, description="decoding steps, each of which settles a part of the codes")

@@ -31,10 +31,9 @@ NOISE = 1.0
 class Tokens(nn.Module):
     """Masked codes of a frozen autoencoder, settled in a few parallel steps; see `TokenTransformer`.
 
-    The transformer learns from true texts, and in prediction reads generated ones, which name a wrong character now and
-    then. So some words are hidden in training, and it learns to look into the context, too. It does not train on
-    generated texts: the text decoder trains at the same time and at first writes nonsense, and to generate a text takes
-    longer than a training step.
+    The transformer learns from true texts, and in prediction reads generated ones. It does not train on generated ones,
+    since the text decoder trains at the same time and at first writes nonsense, and to generate a text takes longer
+    than a training step.
     """
 
     def __init__(self, options: TokensOptions, context: BuildContext) -> None:
@@ -46,7 +45,7 @@ class Tokens(nn.Module):
             read_autoencoder(self.autoencoder, options.autoencoder)
         self.autoencoder.requires_grad_(False)
         self.transformer = TokenTransformer(
-            options, context, codes=self.autoencoder.quantizer.codes, positions=self.autoencoder.side**2
+            options, context, quantizer=self.autoencoder.quantizer, side=self.autoencoder.side
         )
         self._stored: dict[bytes, Tensor] = {}
 
@@ -77,7 +76,8 @@ class Tokens(nn.Module):
         visible, masked = torch.ones_like(text.mask), torch.ones_like(codes, dtype=torch.bool)
         if self.training:
             visible = _random_like(text.mask) >= self.options.word_dropout
-            visible &= _random_like(text.mask[:, :1]) >= self.options.text_dropout
+            if self.options.guidance:
+                visible &= _random_like(text.mask[:, :1]) >= self.options.text_dropout
             progress = (2 * _random_like(masked[:, :1]) - 1).clamp(min=0)  # (B, 1), 0 for half of the stories
             share = torch.cos(progress * math.pi / 2)
             order = _random_like(masked).argsort(dim=1).argsort(dim=1)  # (B, n)
