@@ -301,7 +301,7 @@ LAYERS = (
     ("model",),
     ("training", "evaluation", "plugin_checks"),
     ("report",),
-    ("inference",),
+    ("inference", "export"),
     ("ablation",),
     ("workflows",),
     ("python",),

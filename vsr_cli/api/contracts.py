@@ -258,6 +258,40 @@ class ScoresEveryPlace(Protocol):
         """Return scores of every token at every position (B, T, V); each position reads only targets before it."""
 
 
+@runtime_checkable
+class WritesByStep(Protocol):
+    """A text decoder that generates token by token from tensors, so that `vsr export` can write its step as a graph.
+
+    `TokenDecoder` has `step`; a subclass adds `begin`.
+    """
+
+    vocabulary: Vocabulary
+    length: int
+    """The longest text, in tokens."""
+
+    def begin(self, narrative: Narrative) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return the state before the first token, and what the steps read and never change; both (B, ...).
+
+        Of `narrative.context`, only `mask`, `text_ids` and `text_mask` may be read.
+        """
+
+    def step(
+        self, tokens: Tensor, state: tuple[Tensor, ...], fixed: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return scores (B, V) of the tokens after `tokens` (B,), and the new state, of the same shapes."""
+
+
+@runtime_checkable
+class HasGraphForm(Protocol):
+    """A text encoder whose `frozen` or `forward` decides by the values of tensors, which no graph can do."""
+
+    def graph_form(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the embeddings (N, D) from ids and mask (N, L) by operations on tensors alone, for `vsr export`.
+
+        Raises VsrError if there is no such form for its options.
+        """
+
+
 class ImageDecoder(Protocol):
     """Generate the next image from the narrative alone, always the same one.
 
@@ -345,4 +379,5 @@ def mean_over_positions(features: Tensor) -> Tensor:
 def last_real(states: Tensor, mask: Tensor) -> Tensor:
     """Return the state (B, D) at the last real frame of each story, from (B, K, D) and the mask (B, K)."""
     places = mask.sum(dim=1) - 1  # (B,), as the real frames come first
-    return states.take_along_dim(places[:, None, None], dim=1)[:, 0]  # (B, 1, D) -> (B, D)
+    # Not `take_along_dim`, which torch exports for one number of stories alone.
+    return states.gather(1, places[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]  # (B, 1, D) -> (B, D)

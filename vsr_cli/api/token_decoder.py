@@ -69,5 +69,9 @@ class TokenDecoder(nn.Module):
             decoding=decoding,
         )
 
+    def step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
+        """Return scores (R, V) of the tokens after `tokens` (R,), and the new state."""
+        return self._step(tokens, state, fixed)
+
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         raise AssertionError("a subclass that calls _write defines _step")

@@ -33,6 +33,7 @@ COMMANDS = {
     "report": Entry("Write an evaluation as an HTML page and as Markdown.", "report"),
     "compare": Entry("Compare evaluations, with the significance of their differences.", "compare"),
     "score": Entry("Score the predictions of another system.", "score"),
+    "export": Entry("Write a model as ONNX graphs.", "export"),
     "ablate": Entry("Train and score combinations of components with several seeds.", "ablate"),
     "ablate-cell": Entry("Train and score one run of an ablation.", "ablate_cell", hidden=True),
     "data": Entry(

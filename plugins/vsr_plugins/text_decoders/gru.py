@@ -43,8 +43,12 @@ class GruDecoder(TokenDecoder):
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Generate a text per story: ids (B, length), up to eos, then padding."""
-        first = first_state(self.start, narrative, layers=self.layers)
-        return self._write(narrative, decoding, (first.transpose(0, 1),))  # -> (B, layers, hidden)
+        state, _ = self.begin(narrative)
+        return self._write(narrative, decoding, state)
+
+    def begin(self, narrative: Narrative) -> tuple[State, State]:
+        """Return the first state (B, layers, hidden); nothing else is read."""
+        return (first_state(self.start, narrative, layers=self.layers).transpose(0, 1),), ()
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         before = state[0].transpose(0, 1).contiguous()  # (R, layers, hidden) -> (layers, R, hidden)
@@ -111,8 +115,13 @@ class AttentionGruDecoder(TokenDecoder):
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Generate a text per story: ids (B, length), up to eos, then padding."""
-        first = first_state(self.start, narrative, layers=self.layers).transpose(0, 1)  # -> (B, layers, hidden)
-        return self._write(narrative, decoding, (first,), fixed=self.memory(narrative))
+        state, fixed = self.begin(narrative)
+        return self._write(narrative, decoding, state, fixed=fixed)
+
+    def begin(self, narrative: Narrative) -> tuple[State, State]:
+        """Return the first state (B, layers, hidden), and the memory (B, M, D) with its mask (B, M)."""
+        first = first_state(self.start, narrative, layers=self.layers).transpose(0, 1)
+        return (first,), self.memory(narrative)
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         before = state[0].transpose(0, 1).contiguous()  # (R, layers, hidden) -> (layers, R, hidden)

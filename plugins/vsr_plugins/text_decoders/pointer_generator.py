@@ -101,8 +101,13 @@ class PointerGeneratorDecoder(TokenDecoder):
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Generate a text per story: ids (B, length), up to eos, then padding."""
+        state, fixed = self.begin(narrative)
+        return self._write(narrative, decoding, state, fixed=fixed)
+
+    def begin(self, narrative: Narrative) -> tuple[State, State]:
+        """Return the first state (B, hidden), and of the context's words (B, M) states, which can be read, and ids."""
         fixed = self.words(narrative), self._readable(narrative), narrative.context.text_ids.flatten(1)
-        return self._write(narrative, decoding, (self._first_state(narrative),), fixed=fixed)
+        return (self._first_state(narrative),), fixed
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         words, readable, source = fixed
@@ -114,10 +119,11 @@ class PointerGeneratorDecoder(TokenDecoder):
 
     def _readable(self, narrative: Narrative) -> Tensor:
         """Return which tokens of the context can be attended to, (B, M): real ones that are not special."""
-        special = torch.tensor(
-            [self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos], device=narrative.summary.device
-        )
-        return word_mask(narrative) & ~torch.isin(narrative.context.text_ids.flatten(1), special)
+        special = {self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos}
+        readable, ids = word_mask(narrative), narrative.context.text_ids.flatten(1)
+        for token in special:  # not `torch.isin`, which cannot be exported
+            readable = readable & (ids != token)
+        return readable
 
     def _outputs(self, before: Tensor, state: Tensor, words: Tensor, readable: Tensor) -> tuple[Outputs, Tensor]:
         """Return the outputs after tokens (B, T), starting from a state (B, hidden), and the state after them."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, content_key, refuse_foreign_code
+from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_key, refuse_foreign_code
 
 from . import HfTextOptions
 from .pretrained_loading import LAYERS, check, from_config, load_pretrained, longest_input
@@ -127,6 +127,20 @@ class TransformersEncoder(nn.Module):
         else:
             pooled = features
         embedding: Tensor = self.projection(pooled)  # (N, H) -> (N, D)
+        return embedding
+
+    def graph_form(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return embeddings (N, D) of texts (N, L) that fit into one window, with all of the padding."""
+        if self.reads_padding or self.window < self.length:
+            raise VsrError(
+                f"it reads a text of {self.length} tokens in windows of {self.window}; train with "
+                f"--set text.length={self.window}"
+            )
+        if self.trains_whole or not len(self.upper):
+            pooled = self._vectors(ids, mask)
+        else:
+            pooled = self._upper_pooled(self._lower_states(ids, mask), mask)
+        embedding: Tensor = self.projection(pooled)
         return embedding
 
     def save_assets(self, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Export of a run's model as ONNX graphs, which run without torch and without vsr."""
