@@ -137,7 +137,7 @@ MISTAKES = {
     "no frames": ({"images": [], "texts": []}, "story: a story without frames"),
     "text of bytes": ({"images": [SIX], "texts": [b"Ana"]}, "story, frame 1: its text is not a string (got bytes)"),
     "blank text": ({"images": [SIX], "texts": ["  "]}, "story story, frame 1: it has no text"),
-    "NaN": ({"images": [np.full((4, 4, 3), np.nan)], "texts": ["a"]}, "story, image 1: it holds values that are not fin"),
+    "NaN": ({"images": [np.full((4, 4, 3), np.nan)], "texts": ["a"]}, "it holds values that are not finite"),
     "range": ({"images": [np.full((4, 4, 3), 255.0)], "texts": ["a"]}, "out of range (got float64 from 255 to 255)"),
     "negative": ({"images": [np.full((4, 4, 3), -1)], "texts": ["a"]}, "out of range (got int64 from -1 to -1)"),
     "shape": ({"images": [np.zeros((2, 4, 4, 3))], "texts": ["a"]}, "not of the shape of an image"),
