@@ -13,11 +13,13 @@ __version__ = "0.2.0.dev0"
 TYPE_CHECKING = False  # that of `typing` takes time to import; type checkers take any of this name for true
 if TYPE_CHECKING:
     from .errors import PluginError, VsrError
+    from .python.continuation import ContinuedStory
     from .python.frames import PredictedFrame
     from .python.model import Model, load
 
-__all__ = ["Model", "PluginError", "PredictedFrame", "VsrError", "__version__", "load"]
+__all__ = ["ContinuedStory", "Model", "PluginError", "PredictedFrame", "VsrError", "__version__", "load"]
 _MODULES = {
+    "ContinuedStory": "python.continuation",
     "Model": "python.model",
     "PluginError": "errors",
     "PredictedFrame": "python.frames",

@@ -149,7 +149,7 @@ MISTAKES = {
     "absent folder": ({"story": "absent"}, "absent: there is no such folder"),
     "a number": ({"story": 3}, "story: not a story (got int)"),
     "no stories": ({"story": []}, "story: an empty list"),
-    "both": ({"story": "absent", "texts": ["a"]}, "takes a story, or images and texts, not both"),
+    "both": ({"story": "absent", "texts": ["a"]}, "pass a story, or images and texts, not both"),
     "odd pair": ({"story": [("a.png", "a"), "b"]}, "story, frame 2: not a pair (image, text) (got str)"),
     "method": ({"story": "absent", "method": "samples"}, "method='samples'"),
     "idle option": ({"story": "absent", "temperature": 0.5}, "greedy decoding does not use it"),

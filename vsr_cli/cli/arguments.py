@@ -115,6 +115,12 @@ Decoding = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="S", help="Random seed of sampled texts and generated images.")
 ]
+Alternatives = Annotated[
+    int,
+    typer.Option(
+        "--alternatives", metavar="N", min=1, max=100, help="How many predictions of each frame, side by side."
+    ),
+]
 FromFrame = Annotated[
     int | None,
     typer.Option(

@@ -29,6 +29,7 @@ COMMANDS = {
     "train": Entry("Train a model on prepared data, or resume a run.", "train"),
     "evaluate": Entry("Score a run on a held-out split, each score beside its baselines.", "evaluate"),
     "predict": Entry("Predict the next image and text of a story.", "predict"),
+    "continue": Entry("Continue a story by several frames, each predicted from those before it.", "continue_"),
     "demo": Entry("Do all of it on embedded stories, in about three minutes.", "demo"),
     "report": Entry("Write an evaluation as an HTML page and as Markdown.", "report"),
     "compare": Entry("Compare evaluations, with the significance of their differences.", "compare"),

@@ -14,7 +14,19 @@ from ..errors import VsrError
 from ..files.links import refuse_links
 from ..runs.predictions import PREDICTIONS, STORYBOARD, prediction_folder
 from ..workflows.settings import flag_layers, load_registry, open_with_options
-from .arguments import Assignments, Decoding, Font, FromFrame, Json, Out, RunFolder, Seed, as_path, use_font
+from .arguments import (
+    Alternatives,
+    Assignments,
+    Decoding,
+    Font,
+    FromFrame,
+    Json,
+    Out,
+    RunFolder,
+    Seed,
+    as_path,
+    use_font,
+)
 from .parsing.commands import examples
 
 if TYPE_CHECKING:
@@ -40,12 +52,7 @@ def predict(
     ],
     run: RunFolder = None,
     decoding: Decoding = None,
-    alternatives: Annotated[
-        int,
-        typer.Option(
-            "--alternatives", metavar="N", min=1, max=100, help="How many predictions of each story, side by side."
-        ),
-    ] = 1,
+    alternatives: Alternatives = 1,
     seed: Seed = None,
     from_frame: FromFrame = None,
     assignments: Assignments = None,

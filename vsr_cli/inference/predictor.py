@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import torch
 
@@ -31,18 +32,21 @@ class Predictor:
     context_frames: int
     image_size: int
     resize: Resize
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+    """Held while predicting: threads wait for each other."""
 
     def predict(self, story: Story, decodings: Sequence[Decoding]) -> list[NextFrame]:
         """Predict the frame after a story's last one by each of some decodings; see `predict_alternatives`."""
-        return predict_alternatives(
-            self.model,
-            story,
-            context_frames=self.context_frames,
-            image_size=self.image_size,
-            resize=self.resize,
-            decodings=decodings,
-            device=self.device,
-        )
+        with self.lock:
+            return predict_alternatives(
+                self.model,
+                story,
+                context_frames=self.context_frames,
+                image_size=self.image_size,
+                resize=self.resize,
+                decodings=decodings,
+                device=self.device,
+            )
 
     def alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
         """Return the decodings of some alternatives, the first of them `decoding` itself.

@@ -47,6 +47,16 @@ def read_stories(reader: Dataset, sources: Sequence[Path]) -> tuple[list[Story],
     return stories, mistakes
 
 
+def read_one_story(reader: Dataset, source: Path) -> Story:
+    """Return the story of a folder. Raises VsrError if it cannot be read, or if there are several in it."""
+    stories, mistakes = read_stories(reader, [source])
+    if mistakes:
+        raise VsrError(*mistakes)
+    if len(stories) != 1:
+        raise VsrError(f"{source}: holds {len(stories)} stories; name the folder of one of them")
+    return stories[0]
+
+
 def _stories(reader: Dataset, source: Path) -> Iterator[Story | Rejected]:
     if source.name == STORY_FILE and source.is_file():
         source = source.parent

@@ -67,7 +67,7 @@ class PredictedFrame:
 
     @property
     def alternatives(self) -> tuple[PredictedFrame, ...]:
-        """All predictions that were made together; the first is this frame itself."""
+        """All predictions of this frame that were made together; this one itself if it is the only one."""
         return tuple(self._all)
 
     def storyboard(self) -> Image.Image:
@@ -99,6 +99,18 @@ class PredictedFrame:
     def _repr_html_(self) -> str:
         lines = "".join(f"<p>{escape(each.text) or '<i>no words</i>'}</p>" for each in self._all)
         return f"{html_image(self.storyboard(), alt=f'storyboard of {self.story}')}{lines}"
+
+
+def frames_together(
+    predicted: Sequence[NextFrame], decodings: Sequence[Decoding], *, run: Path, notes: Sequence[str] = ()
+) -> list[PredictedFrame]:
+    """Return predictions that were made together, the first of which knows all of them."""
+    frames = [
+        PredictedFrame(each, decoding, run=run, notes=notes)
+        for each, decoding in zip(predicted, decodings, strict=True)
+    ]
+    frames[0]._all = frames
+    return frames
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, cast, overload
@@ -13,12 +12,15 @@ from ..config.experiment import decoding_layer, resolve_decoding
 from ..config.resolve import Layer
 from ..errors import VsrError
 from ..files.home import expand_home
+from ..inference.continuation import continue_story
+from ..inference.continuation_checks import check_size, check_steps, picks_of
 from ..inference.predictor import Predictor, load_predictor
 from ..inference.story_folders import notes_on, open_reader, story_up_to
 from ..plugin.faults import naming_faults
 from ..runs.opening import open_run
 from ..workflows.settings import load_registry
-from .frames import PredictedFrame
+from .continuation import ContinuedStory
+from .frames import PredictedFrame, frames_together
 from .images import ImageLike
 from .stories import StoryLike, is_story, read_story, story_of
 
@@ -50,7 +52,6 @@ class Model:
         self._predictor = predictor
         self._registry = load_registry()
         self._reader = open_reader(self._registry)
-        self._lock = threading.Lock()
 
     @property
     def run(self) -> Path:
@@ -136,12 +137,10 @@ class Model:
         with naming_faults():
             chosen = self._decoding(decoding)
             decodings = self._alternatives(chosen, alternatives)
-            if story is None or images is not None or texts is not None:
-                if story is not None:
-                    raise VsrError("predict: takes a story, or images and texts, not both")
-                return self._predict(story_of(images, texts), decodings, from_frame)
-            if is_story(story):
-                return self._predict(read_story(self._reader, cast(StoryLike, story)), decodings, from_frame)
+            if story is None or images is not None or texts is not None or is_story(story):
+                return self._predict(
+                    self._one_story(cast(StoryLike | None, story), images, texts), decodings, from_frame
+                )
             stories = self._stories(cast(Sequence[StoryLike], story))
             return [self._predict(each, decodings, from_frame) for each in stories]
 
@@ -163,15 +162,56 @@ class Model:
 
     def _predict(self, story: Story, decodings: Sequence[Decoding], from_frame: int | None) -> PredictedFrame:
         story = story_up_to(story, from_frame)
-        with self._lock:
-            predicted = self._predictor.predict(story, decodings)
+        predicted = self._predictor.predict(story, decodings)
         notes = notes_on(story, self.context_frames)
-        frames = [
-            PredictedFrame(each, decoding, run=self.run, notes=notes)
-            for each, decoding in zip(predicted, decodings, strict=True)
-        ]
-        frames[0]._all = frames
-        return frames[0]
+        return frames_together(predicted, decodings, run=self.run, notes=notes)[0]
+
+    def continue_story(
+        self,
+        story: StoryLike | None = None,
+        *,
+        images: Sequence[ImageLike] | None = None,
+        texts: Sequence[str] | None = None,
+        steps: int = 3,
+        alternatives: int = 1,
+        pick: int | Sequence[int] = 1,
+        from_frame: int | None = None,
+        **decoding: Unpack[DecodingOptions],
+    ) -> ContinuedStory:
+        """Continue a story by several frames, as `vsr continue` does: each predicted frame joins the context.
+
+        Args:
+            story, images, texts, from_frame, **decoding: As in `predict`.
+            steps: How many frames to predict.
+            alternatives: How many predictions of each frame; all are in `frame.alternatives`.
+            pick: With which of them the story goes on, from 1; of several numbers one per step, the last one at all
+                further steps.
+
+        Returns:
+            The predicted frames that the story went on with: a sequence, with the story around them.
+
+        Raises:
+            VsrError: As `predict`; or a frame was predicted without words, from which no story can go on.
+        """
+        with naming_faults():
+            check_steps(steps)
+            chosen = self._decoding(decoding)
+            decodings = self._alternatives(chosen, alternatives)
+            check_size(steps=steps, alternatives=alternatives)
+            picks = picks_of([pick] if isinstance(pick, int) else list(pick), steps=steps, alternatives=alternatives)
+            given = story_up_to(self._one_story(story, images, texts), from_frame)
+            return ContinuedStory(
+                continue_story(self._predictor, given, decodings=decodings, picks=picks), run=self.run
+            )
+
+    def _one_story(
+        self, story: StoryLike | None, images: Sequence[ImageLike] | None, texts: Sequence[str] | None
+    ) -> Story:
+        if story is None:
+            return story_of(images, texts)
+        if images is not None or texts is not None:
+            raise VsrError("story: pass a story, or images and texts, not both")
+        return read_story(self._reader, story)
 
     def _decoding(self, options: DecodingOptions) -> Decoding:
         base = decoding_layer(self._predictor.decoding, where=f"{self.run}/config.json")

@@ -10,7 +10,7 @@ from typing import TypeAlias, Union
 from ..api import Dataset, Frame, Story
 from ..errors import VsrError
 from ..files.home import expand_home
-from ..inference.story_folders import read_stories
+from ..inference.story_folders import read_one_story
 from .images import ImageLike, image_source
 
 Pairs: TypeAlias = Sequence[tuple[ImageLike, str]]
@@ -36,13 +36,7 @@ def read_story(reader: Dataset, value: StoryLike, *, name: str = NAME) -> Story:
     if isinstance(value, Story):
         return value
     if isinstance(value, str | os.PathLike):
-        path = Path(expand_home(os.fspath(value)))
-        stories, mistakes = read_stories(reader, [path])
-        if mistakes:
-            raise VsrError(*mistakes)
-        if len(stories) != 1:
-            raise VsrError(f"{path}: holds {len(stories)} stories; name the folder of one of them")
-        return stories[0]
+        return read_one_story(reader, Path(expand_home(os.fspath(value))))
     if not isinstance(value, list | tuple):
         raise VsrError(
             f"{name}: not a story (got {type(value).__name__}); pass a folder, or a list of pairs (image, text)"

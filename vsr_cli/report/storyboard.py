@@ -48,6 +48,17 @@ def predicted_panel(image: Image.Image, caption: str, *, number: int | None = No
     return Panel(image, caption, "predicted" if number is None else f"predicted {number}", ACCENT)
 
 
+def story_panel(number: int, image: Image.Image, caption: str) -> Panel:
+    """Return the panel of a predicted frame within a story."""
+    return Panel(image, caption, f"frame {number}, predicted", ACCENT)
+
+
+def alternative_panel(number: int, index: int, image: Image.Image, caption: str, *, picked: bool) -> Panel:
+    """Return the panel of one of several predictions of a frame, counted from 1."""
+    label = f"frame {number}, prediction {index}"
+    return Panel(image, caption, f"{label}, picked", ACCENT) if picked else Panel(image, caption, label)
+
+
 def true_panel(image: Image.Image, caption: str) -> Panel:
     """Return the panel of the target frame."""
     return Panel(image, caption, "actual", TRUTH)

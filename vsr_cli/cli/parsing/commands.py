@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, TypeVar, cast, get_type_hints
 
 import typer
@@ -98,8 +99,9 @@ class LazyGroup(TyperGroup):
             group.entries, group.path = entry.commands, (*self.path, cmd_name)
             self.commands[cmd_name] = group
         else:
-            words = [*self.path, cmd_name]
-            function = getattr(import_module(f"vsr_cli.cli.{entry.module}"), "_".join(words).replace("-", "_"))
+            name = "_".join([*self.path, cmd_name]).replace("-", "_")
+            name += "_" if iskeyword(name) else ""
+            function = getattr(import_module(f"vsr_cli.cli.{entry.module}"), name)
             alone = typer.Typer(add_completion=False, rich_markup_mode=None)
             epilog = f"Examples:\n\n\b\n{function.examples}"
             alone.command(cmd_name, cls=Command, epilog=epilog, context_settings=CONTEXT, hidden=entry.hidden)(

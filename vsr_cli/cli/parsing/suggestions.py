@@ -23,6 +23,7 @@ SECTIONS_OF: Mapping[str, Sequence[str]] = {
     "config show": TRAIN,
     "evaluate": ("decoding", "metrics"),
     "predict": ("decoding",),
+    "continue": ("decoding",),
     "compare": ("metrics",),
     "score": ("metrics",),
 }
@@ -31,7 +32,7 @@ OTHER_WORDS = {"gpu": "cuda", "gpus": "cuda", "half": "fp16", "cosine_schedule":
 """What other programs call a value of ours."""
 OTHER_OPTIONS = {("prepare", "data"): "--out", ("train", "name"): "--out", ("train", "run_name"): "--out"}
 """What other programs call an option of ours, by command."""
-DEVICELESS = ("evaluate", "predict", "score", "compare")
+DEVICELESS = ("evaluate", "predict", "continue", "score", "compare")
 """The commands that use the best available device."""
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MOST = 3
