@@ -20,7 +20,7 @@ REFUSED = {
     "prepare empty --preset laptop": ["empty: holds no story folders", "mobilenet_v2", "all-MiniLM-L6-v2"],
     "train --text-decoder vlm": ["HuggingFaceTB/SmolVLM-256M-Instruct (513 MB)"],
     "train --visual resnet50 --text distilbert --text-decoder lm": ["resnet50", "distilbert", "SmolLM2-135M (269 MB)"],
-    "train --image-decoder latent --set image_decoder.model=some/vae --visual hf-vision": ["dinov2-small", "some/vae"],
+    "train --image-decoder diffusion --set image_decoder.model=some/sd --visual hf-vision": ["dinov2-small", "some/sd"],
     "train --set objective.perceptual=1 --set objective.perceptual_weights=n.pth --visual resnet50": [
         "n.pth",
         "resnet50",

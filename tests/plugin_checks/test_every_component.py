@@ -41,7 +41,6 @@ NEEDS: dict[tuple[str, str], Needs] = {
     ("image_decoder", "deconv"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "upsample"): Needs(("image_decoder.channels=16",)),
     ("image_decoder", "residual"): Needs(("image_decoder.channels=16",)),
-    ("image_decoder", "latent"): Needs(("image_decoder.channels=16", "image_decoder.autoencoder_steps=2")),
     ("image_decoder", "diffusion"): Needs(
         ("image_decoder.model={sd}", "image_decoder.trained=lora", "image_decoder.steps=2")
     ),

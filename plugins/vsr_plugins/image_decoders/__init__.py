@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, Options, hookimpl
@@ -32,27 +32,6 @@ class ResizeConvolutionOptions(Options):
         ge=16,
         description="channels at the smallest size, halved with each doubling of the size, at least 16",
     )
-
-
-class LatentOptions(ResizeConvolutionOptions):
-    """Options of `latent`."""
-
-    model: str | None = Field(
-        None,
-        description="a pretrained AutoencoderKL or AutoencoderTiny of diffusers: a Hugging Face Hub id or a local "
-        "folder (pip install 'vsr-cli[diffusers]'); null trains one",
-    )
-    subfolder: str | None = Field(None, description="subfolder of the model, such as 'vae' in a diffusers pipeline")
-    autoencoder_steps: int = Field(
-        500, ge=1, description="without a model: training steps of the autoencoder, of 16 images each"
-    )
-
-    @field_validator("subfolder")
-    @classmethod
-    def _only_within_a_model(cls, subfolder: str | None, info: ValidationInfo) -> str | None:
-        if subfolder is not None and info.data.get("model", "") is None:
-            raise PydanticCustomError("idle_subfolder", "needs a model; set image_decoder.model=ID_OR_FOLDER")
-        return subfolder
 
 
 class DiffusionOptions(Options):
@@ -187,13 +166,6 @@ def vsr_image_decoders() -> list[Component]:
             summary="changes to the last image through a learned mask; starts close to a copy",
             build="vsr_plugins.image_decoders.resize_convolution:Residual",
             options=ResizeConvolutionOptions,
-        ),
-        Component(
-            name="latent",
-            summary="generates in the latent space of an autoencoder, pretrained or trained beforehand",
-            build="vsr_plugins.image_decoders.latent:build",
-            options=LatentOptions,
-            requires="vsr_plugins.image_decoders.requirements:latent",
         ),
         Component(
             name="diffusion",
