@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from vsr_cli import __version__
 from vsr_cli.cli.main import command_line
 from vsr_cli.cli.parsing.commands import leaves
 from vsr_cli.config.renamed import COMPONENTS, OPTIONS, SETTINGS, VALUES
@@ -48,3 +51,11 @@ def test_every_command_in_the_docs_has_only_options_that_exist():
         for line in re.findall(r"^vsr .*|`vsr [^`]*`", page.read_text(encoding="utf-8"), re.M):
             assert set(re.findall(r"(?<=\s)--[a-z-]+", line)) <= known, f"{page}: {line}"
             assert set(line.strip("`").split()[1:2]) <= {*group.entries, "--help"}, line
+
+
+def test_citation_has_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what the schema requires
+    assert (citation["cff-version"], citation["type"]) == ("1.2.0", "software")
+    assert citation["version"] == __version__
+    assert citation["authors"] == [{"name": "The vsr developers"}]

@@ -16,6 +16,8 @@ from PIL import Image
 from vsr_cli.cli.main import main
 from vsr_cli.config import presets
 
+from ..model_hub import models  # noqa: F401
+
 # The tiny preset with everything made small, so that the very lines of the manual take seconds.
 SMALL_PRESET = """
 [limit]

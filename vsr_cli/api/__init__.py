@@ -33,6 +33,7 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
+from .hub import hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric, micro_f1
 from .reading.delimited import TableRow, describe_missing_columns, read_table
@@ -132,6 +133,7 @@ __all__ = [
     "encoding_of",
     "find_file",
     "hookimpl",
+    "hub_reason",
     "image_formats",
     "image_suffixes",
     "is_blank",
@@ -153,6 +155,7 @@ __all__ = [
     "open_text",
     "own_name",
     "quiet",
+    "quiet_hub",
     "read_table",
     "read_tensors",
     "reading_errors",
@@ -165,6 +168,7 @@ __all__ = [
     "source_file",
     "split_words",
     "split_words_and_punctuation",
+    "terminal_bar",
     "tidy_text",
     "undecodable",
 ]

@@ -167,7 +167,22 @@ Data = Annotated[
 ]
 RunFolder = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", parser=as_path, help="The run. Default: the newest finished one under runs/."),
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        parser=as_path,
+        help="The run: its folder, its name under runs/, or user/name[@revision] on the Hugging Face Hub. Default: the "
+        "newest finished one under runs/.",
+    ),
+]
+RunName = Annotated[
+    Path | None,
+    typer.Argument(
+        parser=as_path,
+        metavar="[RUN]",
+        help="A run: its folder, its name under runs/, or user/name[@revision] on the Hugging Face Hub. Default: the "
+        "newest.",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="The folder to write.")]
 ImageFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", parser=as_path, help="The PNG to write.")]
@@ -181,6 +196,17 @@ Font = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="NAME", help="The licence of the weights, such as mit or cc-by-4.0."),
+]
+Storyboards = Annotated[
+    bool | None,
+    typer.Option(
+        "--storyboards/--no-storyboards",
+        help="Show texts and images of the data. Default: if its licence is known and allows it.",
+    ),
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(

@@ -75,8 +75,10 @@ def run_compare(registry: Registry, places: Sequence[Path], split: str, assignme
     )
     from ..evaluation.scoring import build_metrics, check_available
     from ..evaluation.significance import few_stories
+    from ..runs.hub import find_run
     from ..runs.results import open_evaluated
 
+    places = [find_run(place) for place in places]
     evaluations = [open_evaluated(place, split) for place in places]
     stories = check_alike(evaluations)
     shared, apart = shared_metrics(evaluations)

@@ -15,19 +15,13 @@ from ..errors import VsrError
 from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
 from ..report.tables import Column, fitting_table
 from ..workflows.settings import load_registry
-from .arguments import Json, as_path
+from .arguments import Json, RunName, as_path
 from .parsing.commands import examples
-from .runs.list import find_run
 
 
 @examples("vsr export runs/reference --onnx exported/", "vsr export --onnx exported/ --json")
 def export(
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            parser=as_path, metavar="[RUN]", help="A run's folder, or its name under runs/. Default: the newest."
-        ),
-    ] = None,
+    run: RunName = None,
     onnx: Annotated[
         Path | None,
         typer.Option("--onnx", metavar="DIR", parser=as_path, help="The folder to write ONNX graphs into."),
@@ -47,7 +41,7 @@ def export(
     if lacking := [name for name in packages if missing_package(name)]:
         raise VsrError(f"--onnx: needs {', '.join(lacking)}; pip install 'vsr-cli[onnx]'")
     registry = load_registry()
-    opened = open_run(find_run(run))
+    opened = open_run(run)
     from ..export.write import check_target, export_onnx
     from ..model.weights import load_model
 

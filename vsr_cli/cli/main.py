@@ -32,6 +32,8 @@ COMMANDS = {
     "continue": Entry("Continue a story by several frames, each predicted from those before it.", "continue_"),
     "demo": Entry("Do all of it on embedded stories, in about three minutes.", "demo"),
     "report": Entry("Write an evaluation as an HTML page and as Markdown.", "report"),
+    "card": Entry("Write the model card of a run.", "card"),
+    "push": Entry("Upload a run with its model card to the Hugging Face Hub.", "push"),
     "compare": Entry("Compare evaluations, with the significance of their differences.", "compare"),
     "score": Entry("Score the predictions of another system.", "score"),
     "export": Entry("Write a model as ONNX graphs.", "export"),

@@ -78,7 +78,7 @@ def prepare(
         Path | None,
         typer.Option(
             "--run",
-            metavar="DIR",
+            metavar="RUN",
             parser=as_path,
             help="A run to score on these stories: they are read as its own were, all into the test split.",
         ),

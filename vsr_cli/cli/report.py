@@ -53,10 +53,11 @@ def run_report(place: Path | None, data: Path | None, split: str, *, most: int) 
     from ..report.html import write_page
     from ..report.markdown import chosen_examples, markdown
     from ..report.provenance import provenance
+    from ..runs.hub import find_run
     from ..runs.opening import open_run
     from ..runs.results import EVALUATIONS, open_evaluated
 
-    evaluated = open_evaluated(open_run(None).folder if place is None else place, split)
+    evaluated = open_evaluated(open_run(None).folder if place is None else find_run(place), split)
     scored = Path(evaluated.result["data"])
     if data is None and not scored.is_dir():
         raise VsrError(f"{scored}: the data that was scored does not exist any more; name its folder with --data DIR")

@@ -50,7 +50,7 @@ def score(
         Path | None,
         typer.Option(
             "--run",
-            metavar="DIR",
+            metavar="RUN",
             parser=as_path,
             help="A run whose encoders and training data are used for the baselines that need them.",
         ),

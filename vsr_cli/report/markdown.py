@@ -33,7 +33,7 @@ def markdown(
         "",
         f"{result['windows']} windows of {result['stories']} stories, {how_predicted(evaluated)}.",
         "",
-        *_table(evaluated),
+        *scores_beside_baselines(evaluated),
         "",
         LEGEND,
         "",
@@ -93,7 +93,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, align, *rows)]
 
 
-def _table(evaluated: Evaluated) -> list[str]:
+def scores_beside_baselines(evaluated: Evaluated) -> list[str]:
+    """Return the lines of the table of scores: a row for each metric, a column for the model and each baseline."""
     baselines = list(dict.fromkeys(name for cell in evaluated.available.values() for name in cell["baselines"]))
     rows = []
     for name, cell in evaluated.available.items():

@@ -14,9 +14,9 @@ from typing import Any
 from .. import __version__
 from ..errors import VsrError
 from ..files.atomic import is_empty, is_temporary, remove, sweep, write_json
-from .run import FORMAT, WRITTEN, Run, now
+from .hub import find_run
+from .run import FORMAT, RUNS, WRITTEN, Run, now
 
-RUNS = Path("runs")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "pillow")
 """The packages that results depend on, whose versions a run records."""
 
@@ -89,8 +89,12 @@ def _is_free(folder: Path) -> bool:
 
 
 def open_run(folder: Path | None) -> Run:
-    """Open the named run, or the newest finished one under runs/. Raises VsrError if there is none."""
+    """Open the run that is named as `find_run` reads it, or the newest finished one under runs/.
+
+    Raises VsrError if there is none.
+    """
     if folder is not None:
+        folder = find_run(folder)
         run = Run(folder)
         if not folder.is_dir():
             raise VsrError(f"--run {folder}: there is no such folder; 'vsr train' makes one under {RUNS}/")

@@ -33,6 +33,8 @@ from ..files.strict_json import sealed, to_json
 from ..plugin.faults import fault_of
 
 FORMAT = 3
+RUNS = Path("runs")
+"""The folder in which runs are made unless another is named."""
 FOLDS = "folds.json"
 """In a folder that holds one run per fold: the request of the cross-validation. Such a folder is no run itself."""
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"

@@ -34,9 +34,7 @@ def data_of(run: Run, folder: Path | None) -> Path:
     """Return the data to evaluate on: the folder named, or the one that the run was trained on."""
     trained_on = Path(run.facts()["data"])
     if folder is None and not trained_on.is_dir():
-        raise VsrError(
-            f"{trained_on}: the data of {run.folder} does not exist any more; name its folder with --data DIR"
-        )
+        raise VsrError(f"{trained_on}: the data of {run.folder} is not here; name its folder with --data DIR")
     return folder or trained_on
 
 

@@ -29,9 +29,8 @@ from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..files.strict_json import to_json
 from ..plugin.registry import Registry
-from ..runs.opening import RUNS
 from ..runs.results import lock_evaluation
-from ..runs.run import FOLDS, Run, now
+from ..runs.run import FOLDS, RUNS, Run, now
 from .evaluation import draw_shown, evaluation_folder, load_checked, warn_of_lasting
 from .training import data_facts, provide_parts, resume_train, run_train
 

@@ -17,8 +17,8 @@ from ..errors import VsrError, collect_errors
 from ..files.atomic import write_json
 from ..plugin.registry import Registry
 from ..plugin.requirements import objective_mistakes, provide
-from ..runs.opening import RUNS, created_run, open_to_resume, remove_leftovers, versions
-from ..runs.run import Run, now
+from ..runs.opening import created_run, open_to_resume, remove_leftovers, versions
+from ..runs.run import RUNS, Run, now
 from ..training.trackers import check_installed
 
 

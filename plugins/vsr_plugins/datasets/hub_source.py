@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from vsr_cli.api import VsrError
+from vsr_cli.api import VsrError, hub_reason, quiet_hub, terminal_bar
 
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -80,7 +78,7 @@ class HubSource:
                 repo_type="dataset",
                 revision=self.revision,
                 allow_patterns=self._patterns,
-                tqdm_class=_terminal_bar(),
+                tqdm_class=terminal_bar(),
             )
         self._commit = Path(folder).name
         return Path(folder)
@@ -123,7 +121,6 @@ class HubSource:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Convert errors of huggingface_hub to one VsrError, and silence its warnings about the same problem."""
-        from huggingface_hub import logging as hub_logging
         from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of its HTTP client
             GatedRepoError,
             HTTPError,
@@ -133,10 +130,9 @@ class HubSource:
             RevisionNotFoundError,
         )
 
-        verbosity = hub_logging.get_verbosity()
-        hub_logging.set_verbosity(logging.CRITICAL)
         try:
-            yield
+            with quiet_hub():
+                yield
         except GatedRepoError as error:
             what = "this dataset requires a login; accept its terms on the Hub and run `hf auth login`"
             raise VsrError(f"{self}: {what}, {self._instead}") from error
@@ -153,13 +149,13 @@ class HubSource:
                 raise VsrError(f"{self}: {what}, {self._instead}") from error
             what = "streaming needs the Hugging Face Hub, which" if self.streaming else "not in the cache, and the Hub"
             remedy = "check the connection and HF_ENDPOINT, and run the same command again"
-            raise VsrError(f"{self}: {what} cannot be reached ({_reason(cause)}); {remedy}, {self._instead}") from error
+            raise VsrError(
+                f"{self}: {what} cannot be reached ({hub_reason(cause)}); {remedy}, {self._instead}"
+            ) from error
         except (OSError, HTTPError, ValueError, RuntimeError) as error:
             what = "streaming" if self.streaming else "downloading"
             remedy = "run the same command again" + ("" if self.streaming else ", which skips complete files")
-            raise VsrError(f"{self}: {what} it failed ({_reason(error)}); {remedy}, {self._instead}") from error
-        finally:
-            hub_logging.set_verbosity(verbosity)
+            raise VsrError(f"{self}: {what} it failed ({hub_reason(error)}); {remedy}, {self._instead}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,21 +185,3 @@ class HubStream:
         """Return all of one of the files."""
         with self.source.errors(), self.open(name) as file:
             return file.read()
-
-
-def _terminal_bar() -> Any:
-    """Return huggingface_hub's progress bar, which has the time left, shown only on a terminal."""
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-    class TerminalBar(tqdm):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **{**options, "disable": not sys.stderr.isatty()})  # type: ignore[no-untyped-call]
-
-    return TerminalBar
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of an error, without the address, which may end in a page of signature."""
-    lines = (line.strip() for line in str(error).splitlines())
-    first = next(filter(None, lines), type(error).__name__)
-    return re.sub(r"\s*(for url:? )?'?https?://\S+", "", first)[:300]

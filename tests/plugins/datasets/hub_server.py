@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,30 +177,39 @@ class Answer(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub, the settings that lead to it, an empty cache, and less patience."""
+@contextmanager
+def serving(server: ThreadingHTTPServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serve in a block, with the settings that lead to the server, a cache of its own, and less patience."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     impatient = SimpleNamespace(sleep=lambda seconds: None, time=time.time, monotonic=time.monotonic)
     for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download"):
         monkeypatch.setattr(f"{module}.time", impatient)
-    with Hub() as server:
-        for name, value in {
-            "ENDPOINT": server.url,
-            "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
-            "HF_HUB_OFFLINE": False,
-            "HF_HUB_CACHE": str(tmp_path),
-            "HF_HUB_ETAG_TIMEOUT": 1.5,
-            "DOWNLOAD_CHUNK_SIZE": 1000,
-            "HF_HUB_DOWNLOAD_TIMEOUT": 3,
-        }.items():
-            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
-        monkeypatch.setattr("datasets.config.HF_ENDPOINT", server.url)
-        huggingface_hub.close_session()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.free.set()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    for name, value in {
+        "ENDPOINT": url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_CACHE": str(cache),
+        "HF_HUB_ETAG_TIMEOUT": 1.5,
+        "DOWNLOAD_CHUNK_SIZE": 1000,
+        "HF_HUB_DOWNLOAD_TIMEOUT": 3,
+    }.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", url)
+    huggingface_hub.close_session()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
         huggingface_hub.close_session()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with a dataset, and an empty cache."""
+    with Hub() as server, serving(server, tmp_path, monkeypatch):
+        yield server
+        server.free.set()

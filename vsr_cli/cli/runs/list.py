@@ -13,7 +13,7 @@ from ...console import out as console
 from ...console import print_json, say, warn
 from ...errors import VsrError
 from ...report.tables import Column, fitting_table
-from ...runs.opening import RUNS
+from ...runs.run import RUNS
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
 
@@ -46,12 +46,13 @@ def runs_list(
             console.print(f"{run.folder.name}: {run.status}: {run.problem}", markup=False, soft_wrap=True)
 
 
-def find_run(run: Path | None) -> Path:
-    """Return the folder of a run, named by its path or its name under runs/; None: the newest one."""
+def named_run(run: Path | None, *, only_here: bool = False) -> Path:
+    """Return the folder of a run, named as `find_run` reads it, or as `local_run` does; None: the newest one."""
+    from ...runs.hub import find_run, local_run
     from ...runs.summary import summaries
 
     if run is not None:
-        folder = run if run.is_dir() or not (RUNS / run).is_dir() else RUNS / run
+        folder = local_run(run) if only_here else find_run(run)
         if not folder.is_dir():
             raise VsrError(f"{run}: there is no such run; 'vsr runs list' shows those under {RUNS}/")
         return folder

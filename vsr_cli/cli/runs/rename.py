@@ -10,7 +10,7 @@ import typer
 from ...console import print_json, say
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from .list import find_run
+from .list import named_run
 
 
 @examples("vsr runs rename 2026-11-30_10-00-00_gru gru-256", "vsr runs rename demo/runs/run-1 first")
@@ -24,7 +24,7 @@ def runs_rename(
     """Rename a run. Its results, predictions and reports are in its folder, so they keep."""
     from ...runs.renaming import rename_run
 
-    folder = find_run(old)
+    folder = named_run(old, only_here=True)
     renamed = rename_run(folder, new)
     if as_json:
         print_json({"old": str(folder), "new": str(renamed)})

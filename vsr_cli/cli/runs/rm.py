@@ -15,7 +15,7 @@ from ...files.atomic import is_temporary
 from ...runs.run import FOLDS, OWNED
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
-from .list import find_run
+from .list import named_run
 
 if TYPE_CHECKING:
     from ...runs.summary import RunSummary
@@ -39,7 +39,7 @@ def runs_rm(
     from ...runs.renaming import check_removable, remove_run
     from ...runs.summary import summarise
 
-    folders = check_together(*(lambda run=run: _checked(find_run(run), check_removable) for run in runs))
+    folders = check_together(*(lambda run=run: _checked(named_run(run, only_here=True), check_removable) for run in runs))
     folders = list({folder.resolve(): folder for folder in folders}.values())
     sizes = {folder: folder_bytes(folder) for folder in folders}
     if not yes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import RenderableType
 
 from ...console import out as console
@@ -20,9 +19,9 @@ from ...report.tables import Column, fitting_table
 from ...runs.history import best_row, read_history, watched_loss
 from ...runs.run import Run
 from ...workflows.settings import load_registry
-from ..arguments import Json, as_path
+from ..arguments import Json, RunName
 from ..parsing.commands import examples
-from .list import find_run, short_time
+from .list import named_run, short_time
 
 if TYPE_CHECKING:
     from ...runs.summary import Change, RunSummary
@@ -40,18 +39,13 @@ FILES = (
 
 @examples("vsr runs show", "vsr runs show runs/lstm", "vsr runs show --json")
 def runs_show(
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            parser=as_path, metavar="[RUN]", help="A run's folder, or its name under runs/. Default: the newest."
-        ),
-    ] = None,
+    run: RunName = None,
     as_json: Json = False,
 ) -> None:
     """Show a run: its settings, epochs, scores and files, and what to type next."""
     from ...runs.summary import changes, evaluations, summarise
 
-    folder = find_run(run)
+    folder = named_run(run)
     summary = summarise(folder)
     if not summary.is_readable:
         raise VsrError(str(summary.problem))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ...errors import VsrError
 from ...files.checksums import verify_file
 from ...runs.run import Run
-from ..arguments import Json, as_path
+from ..arguments import Json, RunName
 from ..parsing.commands import examples
 from ..verification import show_verified
-from .list import find_run
+from .list import named_run
 
 if TYPE_CHECKING:
     from ...data.verify import Verified
@@ -22,14 +20,11 @@ if TYPE_CHECKING:
 
 @examples("vsr runs verify", "vsr runs verify runs/lstm --json")
 def runs_verify(
-    run: Annotated[
-        Path | None,
-        typer.Argument(parser=as_path, help="A run's folder, or its name under runs/. Default: the newest."),
-    ] = None,
+    run: RunName = None,
     as_json: Json = False,
 ) -> None:
     """Read every file of a run and compare it with its checksum. Exit code 1 if any are damaged."""
-    folder = find_run(run)
+    folder = named_run(run)
     show_verified(folder, verify_run(folder), as_json=as_json)
 
 

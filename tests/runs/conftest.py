@@ -1,0 +1,3 @@
+"""Fixtures of runs."""
+
+from ..model_hub import models  # noqa: F401
