@@ -236,7 +236,8 @@ def load(
     """Load the model of a run.
 
     Args:
-        run: The run folder. Default: the newest finished one under runs/.
+        run: Its folder, its name under runs/, or "user/name[@revision]" on the Hugging Face Hub.
+            Default: the newest finished one under runs/.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         checkpoint: Which weights: those of the best validation loss, or the last ones.
 

@@ -39,7 +39,9 @@ def runs_rm(
     from ...runs.renaming import check_removable, remove_run
     from ...runs.summary import summarise
 
-    folders = check_together(*(lambda run=run: _checked(named_run(run, only_here=True), check_removable) for run in runs))
+    folders = check_together(
+        *(lambda run=run: _checked(named_run(run, only_here=True), check_removable) for run in runs)
+    )
     folders = list({folder.resolve(): folder for folder in folders}.values())
     sizes = {folder: folder_bytes(folder) for folder in folders}
     if not yes:
