@@ -105,6 +105,11 @@ def fail(*messages: str) -> None:
         err.print(styled("[bold red]error:[/bold red] {}", message), soft_wrap=True)
 
 
+def print_lines(text: str) -> None:
+    """Write lines to stdout as they are, neither wrapped nor styled, with control characters as escapes."""
+    out.file.write(encodable(visible_lines(text), out.encoding))
+
+
 def print_json(value: Any, *, indent: int | None = None) -> None:
     """Write one JSON value and a line break to stdout. Numbers that are not finite become null."""
     # JSON readers expect UTF-8, whatever the encoding of the terminal is.

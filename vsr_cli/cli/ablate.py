@@ -13,13 +13,14 @@ import typer
 
 from ..config.choices import HeldOutSplit, Launcher
 from ..console import out as console
-from ..console import print_json, say, warn
+from ..console import say, warn
 from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.atomic import write_json, write_text
 from ..workflows.settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
 from ..workflows.stories import find_data
-from .arguments import Data, Json, Metrics, Out, Settings, component_option, finite
+from .arguments import Data, Form, Json, Metrics, Out, Settings, component_option, finite
+from .output import chosen_format, write_result
 from .parsing.commands import examples
 from .train import check_embedded, prepare_embedded
 
@@ -84,6 +85,7 @@ def ablate(
         list[str] | None,
         typer.Option("--job", metavar="KEY=VALUE...", help="A parameter of submitit, e.g. timeout_min=60."),
     ] = None,
+    form: Form = None,
     as_json: Json = False,
 ) -> None:
     """Train and score combinations of components with several seeds, and report which differences are significant.
@@ -91,6 +93,7 @@ def ablate(
     The first value of each option is the one that the others are compared with. The same command resumes an ablation
     that was interrupted.
     """
+    form = chosen_format(form, as_json=as_json)
     asked = Asked(
         components=alternatives.names(),
         grid=grid or [],
@@ -103,7 +106,9 @@ def ablate(
     result = run_ablate(
         load_registry(), asked, data=data, out=out, jobs=jobs, minutes=max_minutes, launcher=launcher, job=job or []
     )
-    print_json(result) if as_json else show_ablation(result)
+    from ..report.sheets import ablation_sheet
+
+    write_result(form, result, table=lambda: show_ablation(result), sheet=lambda: ablation_sheet(result))
     if result["failed"]:
         raise typer.Exit(RUN_FAILED)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ..config.choices import DecodingMethod, Precision, Resize, Split, SplitBy, Tracker
+from ..config.choices import DecodingMethod, Precision, Resize, Split, SplitBy, TableFormat, Tracker
 from ..config.presets import preset_names
 from ..files.home import expand_home
 from ..plugin.kinds import KIND_OF, KINDS
@@ -196,6 +196,14 @@ Font = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
+Form = Annotated[
+    TableFormat | None,
+    typer.Option(
+        "--format",
+        help="How the result is written to stdout: a table for the terminal, Markdown, LaTeX (booktabs), CSV in full "
+        "precision, or JSON (as --json).",
+    ),
+]
 License = Annotated[
     str | None,
     typer.Option("--license", metavar="NAME", help="The licence of the weights, such as mit or cc-by-4.0."),

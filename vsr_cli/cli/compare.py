@@ -10,12 +10,13 @@ import typer
 from rich.console import RenderableType
 
 from ..console import out as console
-from ..console import print_json, styled, warn
+from ..console import styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..report.tables import Cell, Column, fitting_table
 from ..workflows.settings import load_registry
-from .arguments import Assignments, Json, SplitName, as_path
+from .arguments import Assignments, Form, Json, SplitName, as_path
+from .output import chosen_format, write_result
 from .parsing.commands import examples
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ LEAST_NAME = 17
 """The least width of a run's name; a longer one wraps."""
 
 
-@examples("vsr compare runs/gru runs/lstm", "vsr compare runs/gru scores/theirs --split test --json")
+@examples(
+    "vsr compare runs/gru runs/lstm",
+    "vsr compare runs/gru scores/theirs --split test --json",
+    "vsr compare runs/gru runs/lstm --format latex",
+)
 def compare(
     places: Annotated[
         list[Path],
@@ -44,14 +49,20 @@ def compare(
     ],
     split: SplitName = "test",
     assignments: Assignments = None,
+    form: Form = None,
     as_json: Json = False,
 ) -> None:
     """Compare evaluations of the same windows: differences with confidence intervals, and which settings differ."""
+    from ..report.sheets import comparison_sheet
+
+    form = chosen_format(form, as_json=as_json)
     result = run_compare(load_registry(), places, split, assignments or [])
-    if as_json:
-        print_json(result)
-    else:
-        show_comparison(result)
+    write_result(
+        form,
+        result,
+        table=lambda: show_comparison(result),
+        sheet=lambda: comparison_sheet(result, short_names(result["runs"])),
+    )
 
 
 def run_compare(registry: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
@@ -71,6 +82,7 @@ def run_compare(registry: Registry, places: Sequence[Path], split: str, assignme
         compare,
         configuration_differences,
         in_one_space,
+        shared_baselines,
         shared_metrics,
     )
     from ..evaluation.scoring import build_metrics, check_available
@@ -101,7 +113,12 @@ def run_compare(registry: Registry, places: Sequence[Path], split: str, assignme
         "data": first.facts.get("data"),
         "runs": [str(place) for place in places],
         "metrics": {
-            name: {"scale": metric.scale, "better": metric.better, "scores": scores[name]}
+            name: {
+                "scale": metric.scale,
+                "better": metric.better,
+                "scores": scores[name],
+                "baselines": shared_baselines(evaluations, name),
+            }
             for name, metric in metrics.items()
         },
         "not_compared": not_compared,
@@ -113,7 +130,7 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     """Print the table of scores, and what differs in the configurations."""
     from ..report.formatting import legend
 
-    names = _names(result["runs"])
+    names = short_names(result["runs"])
     title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
     console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
     console.print(_score_table(result["metrics"], names, width=console.width))
@@ -167,7 +184,7 @@ def _score_table(metrics: Mapping[str, Any], names: Sequence[str], *, width: int
     return fitting_table(columns, width=width)
 
 
-def _names(places: Sequence[str]) -> list[str]:
+def short_names(places: Sequence[str]) -> list[str]:
     """Return the shortest names that tell the folders apart."""
     short = [Path(place).resolve().name for place in places]
     return short if len(set(short)) == len(short) else list(places)

@@ -28,6 +28,7 @@ from .arguments import (
     Data,
     Decoding,
     Font,
+    Form,
     Json,
     Metrics,
     Out,
@@ -36,9 +37,11 @@ from .arguments import (
     SplitName,
     use_font,
 )
+from .output import chosen_format, write_result
 from .parsing.commands import examples
 
 if TYPE_CHECKING:
+    from ..config.choices import TableFormat
     from ..config.resolve import Layer
     from ..plugin.registry import Registry
 
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     "vsr evaluate --metrics bleu rouge meteor",
     "vsr evaluate --run runs/lstm --split validation --json",
     "vsr evaluate --metrics all",
+    "vsr evaluate --metrics bleu rouge meteor --format latex",
     "vsr evaluate --metrics bleu --set metrics.bleu.smooth=floor",
     "vsr evaluate --decoding beam --set decoding.beams=8",
     "vsr evaluate --protocol leaky",
@@ -79,6 +83,7 @@ def evaluate(
     settings: Settings = Settings(),  # noqa: B008
     out: Out = None,
     font: Font = None,
+    form: Form = None,
     as_json: Json = False,
 ) -> None:
     """Score the text and images that a run generates on a held-out split, each score beside its baselines.
@@ -86,6 +91,9 @@ def evaluate(
     With --folds N, every story of a prepared folder is held out once: N models are trained with the options of 'vsr
     train', and each is scored on the stories that it has not seen. The same command resumes where it was stopped.
     """
+    form = chosen_format(form, as_json=as_json)
+    if protocol == "leaky" and form not in ("table", "json"):
+        raise VsrError(f"--format {form}: --protocol leaky has only a table and json; leave out one of the two")
     use_font(font)
     from ..config.experiment import resolve_evaluation
     from ..config.resolve import parse_set
@@ -116,7 +124,7 @@ def evaluate(
             layers,
             by_default=metrics is None,
             out=out,
-            as_json=as_json,
+            form=form,
         )
         return
     if typed := typed_options(
@@ -138,15 +146,16 @@ def evaluate(
     folder = data_of(opened, data)
     choices = choices if metrics else [*choices, *metrics_of_dataset(registry, folder)]
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
-    if not as_json:
-        show_result(result, folder_of_run(opened, split, how))
+    folder_of_result = folder_of_run(opened, split, how)
     if protocol == "leaky":
+        if form == "table":
+            show_result(result, folder_of_result)
         from ..workflows.leaky import leaky_folder, run_leaky, show_leaky
 
         record = run_leaky(registry, opened, folder, split, choices, decoding=how, held_out=result)
-        print_json(record) if as_json else show_leaky(record, leaky_folder(opened, split, how))
-    elif as_json:
-        print_json(result)
+        print_json(record) if form == "json" else show_leaky(record, leaky_folder(opened, split, how))
+    else:
+        _write(form, result, folder_of_result, only=names if metrics else None)
 
 
 def _refuse_run_options(folds: int, given: dict[str, Any]) -> None:
@@ -173,7 +182,7 @@ def _cross_validate(
     *,
     by_default: bool,
     out: Path | None,
-    as_json: bool,
+    form: TableFormat,
 ) -> None:
     from ..config.experiment import decoding_layer, resolve_evaluation
     from ..workflows.evaluation import evaluation_folder
@@ -191,7 +200,18 @@ def _cross_validate(
     choices = [*choices, *metrics_of_dataset(registry, folder)] if by_default else choices
     place, result = run_folds(registry, config, folder, folds, choices, decoding=decoding, out=out)
     stored = evaluation_folder(place, "test", decoding, own=config.decoding)
-    print_json(result) if as_json else show_result(result, stored)
+    _write(form, result, stored, only=None if by_default else names)
+
+
+def _write(form: TableFormat, result: dict[str, Any], folder: Path, *, only: Sequence[str] | None) -> None:
+    from ..report.sheets import evaluation_sheet
+
+    write_result(
+        form,
+        result,
+        table=lambda: show_result(result, folder),
+        sheet=lambda: evaluation_sheet(result, only=only),
+    )
 
 
 def show_result(result: dict[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+TableFormat = Literal["table", "markdown", "latex", "csv", "json"]
 Split = Literal["train", "validation", "test"]
 HeldOutSplit = Literal["validation", "test"]
 Protocol = Literal["held-out", "leaky"]

@@ -62,6 +62,15 @@ def shared_metrics(evaluations: Sequence[Evaluated]) -> tuple[list[str], dict[st
     return shared, apart
 
 
+def shared_baselines(evaluations: Sequence[Evaluated], name: str) -> dict[str, float]:
+    """Return the baselines that score the same in all evaluations, as those that depend on no model do."""
+    first, *others = (
+        {key: of.get("value") for key, of in each.available[name]["baselines"].items()} for each in evaluations
+    )
+    alike = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    return {key: float(value) for key, value in alike.items() if value is not None}
+
+
 def _form(evaluated: Evaluated, name: str) -> str:
     """Return a metric's own signature, without the evaluation's."""
     return str(evaluated.available[name]["signature"]).removesuffix(f"|{evaluated.result['signature']}")

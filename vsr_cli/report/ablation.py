@@ -94,20 +94,35 @@ def notes(result: Mapping[str, Any], *, encoding: str = "utf-8") -> list[str]:
     """Return lines that explain the tables, and list what is missing from them."""
     if not result["metrics"]:
         return ["no run has finished yet, so there is nothing to compare"]
-    test = f"p < 5 %, corrected for {result['comparisons']} comparisons (Holm)"
+    split, differences, baselines, *seeds = facts_of(result)
+    lines = [
+        split,
+        differences,
+        legend("the base", by=holm_test(result), encoding=encoding),
+        f"{baselines}; {BETTER_THAN}: the baselines than which every seed is significantly better",
+        *seeds,
+    ]
+    lines += [f"caution: {caution}" for caution in result["cautions"]]
+    lines += [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
+    return lines
+
+
+def holm_test(result: Mapping[str, Any]) -> str:
+    """Return by which test the differences of an ablation are significant."""
+    return f"p < 5 %, corrected for {result.get('comparisons', 0)} comparisons (Holm)"
+
+
+def facts_of(result: Mapping[str, Any]) -> list[str]:
+    """Return lines that explain the numbers, without the marks of the verdicts."""
     lines = [
         f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
         f"mean over seeds, with its 95 % interval over stories and seeds; difference from the base, {result['base']}",
-        legend("the base", by=test, encoding=encoding),
-        "baselines: mean over the combinations; "
-        f"{BETTER_THAN}: the baselines than which every seed is significantly better",
+        "baselines: mean over the combinations",
     ]
     if len(result["seeds"]) == 1:
         lines.append("with one seed, intervals do not cover the variation between seeds: it may explain a difference")
     elif any(len(combination["seeds"]) == 1 for combination in result["combinations"]):
         lines.append("where only one seed has finished, the interval does not cover the variation between seeds")
-    lines += [f"caution: {caution}" for caution in result["cautions"]]
-    lines += [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
     return lines
 
 

@@ -32,9 +32,14 @@ def verdict_mark(verdict: str | None, *, encoding: str = "utf-8") -> Text:
     return Text(marks(encoding)[verdict] or " ", style=STYLE_OF_VERDICT.get(verdict, ""))
 
 
-def legend(against: str, *, by: str = TEST, encoding: str = "utf-8") -> str:
-    """Explain the marks: against what a score is compared, such as "the first run", and by which test."""
-    mark = marks(encoding)
+def legend(
+    against: str, *, by: str = TEST, encoding: str = "utf-8", mark: Mapping[str | None, str] | None = None
+) -> str:
+    """Explain the marks: against what a score is compared, such as "the first run", and by which test.
+
+    `mark` replaces the marks of the encoding, such as by those of LaTeX.
+    """
+    mark = mark or marks(encoding)
     return (
         f"{mark[BETTER]} significantly better than {against}, {mark[WORSE]} significantly worse, "
         f"{mark[NOT_SIGNIFICANT]} not significant ({by}); no mark: not tested"

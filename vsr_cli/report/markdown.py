@@ -87,9 +87,9 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", visible(" ".join(text.split())))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, the first column left-aligned, the others right-aligned."""
-    align = [":--", *["--:"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> list[str]:
+    """Return the lines of a table, the first columns, of words, left-aligned and the others right-aligned."""
+    align = [*[":--"] * words, *["--:"] * (len(head) - words)]
     return [f"| {' | '.join(row)} |" for row in (head, align, *rows)]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...console import out as console
-from ...console import print_json
 from ...errors import VsrError
 from ...files.atomic import file_name
 from ...report.tables import Column, blocks, fitting_table
@@ -20,6 +19,7 @@ from ..arguments import (
     Assignments,
     Dataset,
     Font,
+    Form,
     Groups,
     ImageFile,
     Json,
@@ -29,11 +29,13 @@ from ..arguments import (
     as_path,
     use_font,
 )
+from ..output import chosen_format, write_result
 from ..parsing.commands import examples
 from .show import png_named
 
 if TYPE_CHECKING:
     from ...plugin.registry import Registry
+    from ...report.sheets import Sheet
 
 STATISTICS = "statistics.png"
 COPIED = ("bleu", "rouge")
@@ -69,9 +71,11 @@ def data_stats(
     ] = None,
     out: ImageFile = None,
     font: Font = None,
+    form: Form = None,
     as_json: Json = False,
 ) -> None:
     """Show statistics of stories, as a table and an image: lengths, vocabulary, image sizes, repetition."""
+    form = chosen_format(form, as_json=as_json)
     use_font(font)
     flags = {"data.limit": limit, "data.split": split, "data.group_csv": groups}
     record = run_stats(
@@ -83,10 +87,7 @@ def data_stats(
         tokenizer=tokenizer,
         out=out,
     )
-    if as_json:
-        print_json(record)
-    else:
-        show_stats(record)
+    write_result(form, record, table=lambda: show_stats(record), sheet=lambda: _sheet(record))
 
 
 def run_stats(
@@ -208,6 +209,22 @@ ROWS: Sequence[Mapping[str, Shown]] = (
     },
 )
 """The rows of the table, by section: the title, and the cell of each split."""
+
+
+def _sheet(record: Mapping[str, Any]) -> Sheet:
+    """Return the statistics as a neutral table: a row for each, a column for each split."""
+    from ...report.sheets import Sheet, flat
+
+    splits = record["splits"]
+    sections = [len(rows) for rows in ROWS]
+    return Sheet(
+        title=f"Statistics of {record['source']}",
+        head=["", *splits],
+        rows=[[title.strip(), *map(show, splits.values())] for rows in ROWS for title, show in rows.items()],
+        rules=[sum(sections[:at]) for at in range(1, len(sections))],
+        notes=[f"tokens: {record['tokens']}", LEGEND],
+        records=[{"split": split, **flat(numbers)} for split, numbers in splits.items()],
+    )
 
 
 def show_stats(record: Mapping[str, Any]) -> None:

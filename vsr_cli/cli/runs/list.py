@@ -10,11 +10,12 @@ import typer
 from rich.console import RenderableType
 
 from ...console import out as console
-from ...console import print_json, say, warn
+from ...console import say, warn
 from ...errors import VsrError
 from ...report.tables import Column, fitting_table
 from ...runs.run import RUNS
-from ..arguments import Json, as_path
+from ..arguments import Form, Json, as_path
+from ..output import chosen_format, write_result
 from ..parsing.commands import examples
 
 if TYPE_CHECKING:
@@ -24,20 +25,24 @@ if TYPE_CHECKING:
 @examples("vsr runs list", "vsr runs list demo/runs", "vsr runs list --json")
 def runs_list(
     folder: Annotated[Path, typer.Argument(parser=as_path, help="A folder of runs.")] = RUNS,
+    form: Form = None,
     as_json: Json = False,
 ) -> None:
     """List the runs, the newest first: their progress, best loss, and the components in which they differ."""
+    from ...report.sheets import runs_sheet
     from ...runs.summary import summaries
 
+    form = chosen_format(form, as_json=as_json)
     if folder != RUNS and not folder.is_dir():
         raise VsrError(f"{folder}: there is no such folder; name a folder of runs")
     runs = summaries(folder)
-    if as_json:
-        print_json([run.record() for run in runs])
-        return
-    if not runs:
+    if not runs and form != "json":
         say(f"{folder}/: no run yet; 'vsr train' writes one under {RUNS}/")
         return
+    write_result(form, [run.record() for run in runs], table=lambda: _show(runs), sheet=lambda: runs_sheet(runs))
+
+
+def _show(runs: Sequence[RunSummary]) -> None:
     console.print(_run_table(runs, width=console.width))
     for run in runs:
         if not run.is_readable:
