@@ -16,15 +16,37 @@ if TYPE_CHECKING:
     from .python.continuation import ContinuedStory
     from .python.frames import PredictedFrame
     from .python.model import Model, load
+    from .python.results import EvaluationResult
+    from .python.workflows import PreparedData, evaluate, prepare, resume, train
 
-__all__ = ["ContinuedStory", "Model", "PluginError", "PredictedFrame", "VsrError", "__version__", "load"]
+__all__ = [
+    "ContinuedStory",
+    "EvaluationResult",
+    "Model",
+    "PluginError",
+    "PredictedFrame",
+    "PreparedData",
+    "VsrError",
+    "__version__",
+    "evaluate",
+    "load",
+    "prepare",
+    "resume",
+    "train",
+]
 _MODULES = {
     "ContinuedStory": "python.continuation",
+    "EvaluationResult": "python.results",
     "Model": "python.model",
     "PluginError": "errors",
     "PredictedFrame": "python.frames",
+    "PreparedData": "python.workflows",
     "VsrError": "errors",
+    "evaluate": "python.workflows",
     "load": "python.model",
+    "prepare": "python.workflows",
+    "resume": "python.workflows",
+    "train": "python.workflows",
 }
 """Where each public name is defined."""
 

@@ -27,6 +27,8 @@ class Predictor:
     run: Run
     model: StoryModel
     device: torch.device
+    checkpoint: str
+    """Whose weights these are: "best", or "last"."""
     decoding: Decoding
     """The run's own."""
     context_frames: int
@@ -74,6 +76,7 @@ def load_predictor(run: Run, registry: Registry, *, device: str = "auto", checkp
         run,
         model,
         chosen,
+        run.which_checkpoint(checkpoint),
         own_decoding(config, where=f"{run.folder}/config.json"),
         context_frames=int(data["context_frames"]),
         image_size=int(data["image_size"]),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data.images import upright_rgb
 from ..errors import VsrError
-from ..files.home import expand_home
+from .settings import path_of
 
 ImageLike: TypeAlias = Any
 """A path, the bytes of a file, a Pillow image, or an array or tensor (H, W), (H, W, C) or (C, H, W)."""
@@ -28,7 +28,7 @@ def image_source(value: ImageLike, *, where: str) -> Path | bytes:
     if it is none of these, or holds other values than an image has.
     """
     if isinstance(value, str | os.PathLike):
-        return Path(expand_home(os.fspath(value)))
+        return path_of(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, Image.Image):

@@ -9,9 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast, overload
 
 from ..api import Decoding, Story
 from ..config.experiment import decoding_layer, resolve_decoding
-from ..config.resolve import Layer
 from ..errors import VsrError
-from ..files.home import expand_home
 from ..inference.continuation import continue_story
 from ..inference.continuation_checks import check_size, check_steps, picks_of
 from ..inference.predictor import Predictor, load_predictor
@@ -22,6 +20,7 @@ from ..workflows.settings import load_registry
 from .continuation import ContinuedStory
 from .frames import PredictedFrame, frames_together
 from .images import ImageLike
+from .settings import layers_of, path_of
 from .stories import StoryLike, is_story, read_story, story_of
 
 CHECKPOINTS = ("best", "last")
@@ -57,6 +56,11 @@ class Model:
     def run(self) -> Path:
         """The run folder."""
         return self._predictor.run.folder
+
+    @property
+    def data(self) -> Path:
+        """The prepared folder that it was trained on."""
+        return Path(self._predictor.run.facts()["data"])
 
     @property
     def device(self) -> str:
@@ -215,7 +219,7 @@ class Model:
 
     def _decoding(self, options: DecodingOptions) -> Decoding:
         base = decoding_layer(self._predictor.decoding, where=f"{self.run}/config.json")
-        layers = [Layer(f"{key}={value!r}", {"decoding": {key: value}}) for key, value in options.items()]
+        layers = layers_of({name: (f"decoding.{name}", value) for name, value in options.items()}, None)
         return resolve_decoding(self._registry, [base, *layers])
 
     def _alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
@@ -247,5 +251,5 @@ def load(
     if checkpoint not in CHECKPOINTS:
         raise VsrError(f"checkpoint: {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
     with naming_faults():
-        folder = None if run is None else Path(expand_home(os.fspath(run)))
+        folder = None if run is None else path_of(run)
         return Model(load_predictor(open_run(folder), load_registry(), device=device, checkpoint=checkpoint))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeAlias, Union
 
 from ..api import Dataset, Frame, Story
 from ..errors import VsrError
-from ..files.home import expand_home
 from ..inference.story_folders import read_one_story
 from .images import ImageLike, image_source
+from .settings import path_of
 
 Pairs: TypeAlias = Sequence[tuple[ImageLike, str]]
 StoryLike: TypeAlias = Union[str, "os.PathLike[str]", Pairs, Story]
@@ -36,7 +35,7 @@ def read_story(reader: Dataset, value: StoryLike, *, name: str = NAME) -> Story:
     if isinstance(value, Story):
         return value
     if isinstance(value, str | os.PathLike):
-        return read_one_story(reader, Path(expand_home(os.fspath(value))))
+        return read_one_story(reader, path_of(value))
     if not isinstance(value, list | tuple):
         raise VsrError(
             f"{name}: not a story (got {type(value).__name__}); pass a folder, or a list of pairs (image, text)"

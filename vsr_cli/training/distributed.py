@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
@@ -47,6 +48,9 @@ SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MULTI_NPU")
 def start(options: TrainingOptions) -> Accelerator:
     """Join the processes of a launcher, if any. Raises VsrError if they cannot work together, or not in this way."""
     device = choose_device(options.device)
+    if process_count() == 1:
+        # A program may train again in the same process, on another device or in another precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
         mixed_precision=_precision(options, device),
         cpu=device.type == "cpu",

@@ -59,6 +59,7 @@ def run_evaluate(
     metrics: Sequence[Choice],
     *,
     decoding: Decoding | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Score a run, store the result with its predictions and images in the run folder, and return what is stored.
 
@@ -68,11 +69,19 @@ def run_evaluate(
     decoding = decoding or decoding_of(run)
     folder = folder_of_run(run, split, decoding)
     with lock_evaluation(folder):
-        return _evaluate(registry, run, data, split, metrics, decoding=decoding, folder=folder)
+        return _evaluate(registry, run, data, split, metrics, decoding=decoding, folder=folder, device=device)
 
 
 def _evaluate(
-    registry: Registry, run: Run, data: Path, split: str, metrics: Sequence[Choice], *, decoding: Decoding, folder: Path
+    registry: Registry,
+    run: Run,
+    data: Path,
+    split: str,
+    metrics: Sequence[Choice],
+    *,
+    decoding: Decoding,
+    folder: Path,
+    device: str,
 ) -> dict[str, Any]:
     from ..evaluation.evaluate import check_preparation, evaluate
     from ..evaluation.model_predictions import Part
@@ -90,7 +99,7 @@ def _evaluate(
         split,
         metrics,
         decoding=decoding,
-        device=choose_device("auto"),
+        device=choose_device(device),
         feature_options=FeatureOptions(**run.config()["features"]),
         checkpoint=checkpoint,
         cautions=cautions,

@@ -164,12 +164,13 @@ def train_config(
     config: Path | None,
     flags: Mapping[str, Any],
     assignments: Sequence[str],
+    further: Sequence[Layer] = (),
 ) -> TrainConfig:
     """Resolve a train command.
 
     From the lowest layer up: the preset (named, or the configuration file's, or the one that the data was
     prepared with; without data, that of the embedded stories, which are then prepared), the encoders that the data was
-    prepared with unless a preset was named, the file, the flags, `--set`.
+    prepared with unless a preset was named, the file, the flags, `--set`, and `further` layers, the Python API's.
     """
     from ..config.experiment import resolve_train
     from ..config.resolve import Layer, parse_set, preset_layer, preset_of_file, read_config_file
@@ -183,7 +184,7 @@ def train_config(
         chosen = manifest["preset"]
     chosen = chosen or default_preset(EMBEDDED)[0]
     layers = [preset_layer(chosen), *data_layers, *file_layers, *flag_layers(flags), *parse_set(assignments)]
-    return resolve_train(registry, preset=chosen, layers=layers)
+    return resolve_train(registry, preset=chosen, layers=[*layers, *further])
 
 
 def resolve_train_command(
@@ -194,6 +195,7 @@ def resolve_train_command(
     config: Path | None,
     flags: Mapping[str, Any],
     assignments: Sequence[str],
+    further: Sequence[Layer] = (),
 ) -> TrainConfig:
     """Resolve a train command on prepared data, or on what will be prepared where there is nothing yet (None).
 
@@ -202,6 +204,7 @@ def resolve_train_command(
     from ..plugin.requirements import provide
 
     typed: dict[str, Any] = {"preset": preset, "config": config, "flags": flags, "assignments": assignments}
+    typed["further"] = further
     try:
         manifest = _manifest_to_train_on(folder) if folder else None
     except VsrError as error:

@@ -20,6 +20,7 @@ from .settings import EMBEDDED, default_preset, flag_layers
 if TYPE_CHECKING:
     from ..api import Dataset
     from ..config.experiment import PrepareConfig
+    from ..config.resolve import Layer
     from ..data.preparation.chunks import Share
     from ..data.preparation.reading import Work
     from ..data.prepared import Prepared
@@ -56,9 +57,18 @@ def default_dataset(source: str | None) -> str:
 
 
 def prepare_config(
-    registry: Registry, *, dataset: str, preset: str | None, flags: Mapping[str, Any], assignments: Sequence[str]
+    registry: Registry,
+    *,
+    dataset: str,
+    preset: str | None,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str],
+    further: Sequence[Layer] = (),
 ) -> PrepareConfig:
-    """Resolve a prepare command; without --limit, the preset's limit for this dataset applies."""
+    """Resolve a prepare command; without --limit, the preset's limit for this dataset applies.
+
+    `further` layers, the Python API's, lie on top.
+    """
     from ..config.experiment import resolve_prepare
     from ..config.resolve import parse_set, preset_layer
 
@@ -68,7 +78,9 @@ def prepare_config(
     if limit and flags.get("data.limit") is None:
         say(f"preset {chosen}: the first {limit} stories of {dataset}; --limit 0 reads all")
     named = {"dataset.name": dataset, "data.limit": limit} | {k: v for k, v in flags.items() if v is not None}
-    return resolve_prepare(registry, preset=chosen, layers=[base, *flag_layers(named), *parse_set(assignments)])
+    return resolve_prepare(
+        registry, preset=chosen, layers=[base, *flag_layers(named), *parse_set(assignments), *further]
+    )
 
 
 def open_checked(
