@@ -18,6 +18,7 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
 from vsr_cli.report.epochs import epoch_table
 from vsr_cli.runs.history import best_row, read_history
+from vsr_cli.runs.opening import open_run
 from vsr_cli.runs.run import FORMAT, Run
 from vsr_cli.runs.summary import changes, differing_parts, evaluations, is_run, summaries, summarise
 from vsr_cli.workflows.settings import train_config
@@ -280,6 +281,14 @@ def test_a_failed_run_records_and_shows_the_reason(tmp_path, capsys, error, stat
     runs_list(tmp_path / "runs")
     runs_show(run.folder)
     assert capsys.readouterr().out.count(problem) == 2
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_can_only_be_resumed(tmp_path):
+    run = write_run(tmp_path / "a", started="1", status="interrupted")
+    with pytest.raises(VsrError, match=r"stopped before its first checkpoint.*'vsr train --resume"):
+        open_run(run)
+    (run / "checkpoints").mkdir()
+    open_run(run)
 
 
 def test_the_reason_of_a_killed_run(tmp_path):

@@ -38,7 +38,8 @@ from .parsing.commands import examples
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
 
-COUNTED = ("stories", "windows")
+COUNTED = {"stories": "story", "windows": "window"}
+"""What is counted, and one of it."""
 PROBLEMS_SHOWN = 5
 """In the terminal; all of them are in a file."""
 
@@ -151,7 +152,7 @@ def show_prepared(prepared: Prepared) -> None:
     console.print(f"prepared in {prepared.folder}", style="bold", markup=False, soft_wrap=True)
     kept = [counts[f"{what}_kept"] for what in COUNTED]
     columns = [
-        Column("", COUNTED, justify="left"),
+        Column("", list(COUNTED), justify="left"),
         *(Column(split, [f"{each[split]:,}" for each in kept]) for split in kept[0]),
         Column("total", [f"{sum(each.values()):,}" for each in kept]),
     ]
@@ -162,7 +163,7 @@ def show_prepared(prepared: Prepared) -> None:
     )
     for what in COUNTED:
         for reason, count in sorted(counts[f"{what}_dropped"].items()):
-            console.print(f"left out: {count} {what}, {reason.replace('_', ' ')}")
+            console.print(f"left out: {count} {what if count > 1 else COUNTED[what]}, {reason.replace('_', ' ')}")
     if counts["problems"]:
         found = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in counts["problems"].items())
         path = prepared.folder / PROBLEMS

@@ -105,6 +105,11 @@ def open_run(folder: Path | None) -> Run:
                 f"--run {folder}: its training has not finished (status: {status}); "
                 f"wait for it, or resume it with 'vsr train --resume {folder}'"
             )
+        if status == "interrupted" and not run.checkpoints.exists():
+            raise VsrError(
+                f"--run {folder}: it was stopped before its first checkpoint, so it has no weights; "
+                f"resume it with 'vsr train --resume {folder}'"
+            )
         return run
     finished = [run for run in map(Run, sorted(RUNS.glob("*"))) if _is_finished(run)]
     if not finished:
