@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.prepared import Prepared
 from ..escaping import visible_lines
@@ -29,6 +29,9 @@ from .provenance import (
     provenance,
     teacher_forced_numbers,
 )
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -59,38 +62,48 @@ def render_page(
 
     All texts from the evaluation are escaped, and only the page's own script may run.
     """
+    result = evaluated.result
+    script = read_template(SCRIPT)
+    return (
+        environment()
+        .get_template(PAGE)
+        .render(
+            name=evaluated.name,
+            result=result,
+            figures=[metric_figure(name, cell) for name, cell in evaluated.available.items()],
+            unavailable={
+                name: cell["unavailable"] for name, cell in result["metrics"].items() if "unavailable" in cell
+            },
+            metric_cautions=[cell["caution"] for cell in result["metrics"].values() if cell.get("caution")],
+            how=how_predicted(evaluated),
+            baselines=described_baselines(evaluated),
+            leaks=leaks_found(result["leaks"]),
+            copied=copied_shares(result),
+            left_out=result["leaks"].get(LEFT_OUT),
+            teacher_forced=teacher_forced_numbers(result),
+            curves=_curves(evaluated),
+            facts=facts,
+            storyboards=shown(storyboards),
+            alternatives=alternatives,
+            style=read_template(STYLE),
+            script=script,
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Return the environment of the pages' templates, in which every text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Always: a template's name must not decide whether a story's text can write HTML.
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("vsr_cli.report", TEMPLATES),
         autoescape=True,
-        finalize=_shown,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    result = evaluated.result
-    script = _read_template(SCRIPT)
-    return environment.get_template(PAGE).render(
-        name=evaluated.name,
-        result=result,
-        figures=[metric_figure(name, cell) for name, cell in evaluated.available.items()],
-        unavailable={name: cell["unavailable"] for name, cell in result["metrics"].items() if "unavailable" in cell},
-        metric_cautions=[cell["caution"] for cell in result["metrics"].values() if cell.get("caution")],
-        how=how_predicted(evaluated),
-        baselines=described_baselines(evaluated),
-        leaks=leaks_found(result["leaks"]),
-        copied=copied_shares(result),
-        left_out=result["leaks"].get(LEFT_OUT),
-        teacher_forced=teacher_forced_numbers(result),
-        curves=_curves(evaluated),
-        facts=facts,
-        storyboards=_shown(storyboards),
-        alternatives=alternatives,
-        style=_read_template(STYLE),
-        script=script,
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
@@ -103,18 +116,19 @@ def _curves(evaluated: Evaluated) -> str | None:
     return base64.b64encode(figure_bytes(curves_figure(rows, title="by epoch", best=best))).decode()
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """Escape the control characters in all texts of a value."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return visible_lines(value)
     if isinstance(value, Mapping):
-        return {_shown(key): _shown(item) for key, item in value.items()}
+        return {shown(key): shown(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(item) for item in value]
+        return [shown(item) for item in value]
     return value
 
 
-def _read_template(name: str) -> str:
+def read_template(name: str) -> str:
+    """Return the content of a file beside the templates."""
     return (files("vsr_cli.report") / TEMPLATES / name).read_text(encoding="utf-8")
 
 

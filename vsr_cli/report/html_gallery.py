@@ -56,6 +56,33 @@ def gallery(evaluated: Evaluated, prepared: Prepared, *, most: int) -> dict[str,
     }
 
 
+def side_by_side(evaluations: Sequence[Evaluated], prepared: Prepared, *, most: int) -> dict[str, Any]:
+    """Return at most `most` windows, evenly chosen, with the predictions of several evaluations of the same windows.
+
+    {"images": [...], "windows": [{story, start, context: [[image, text]], truth: [image, text], predicted: [[image,
+    stretches]]}]}, as those of `gallery`; `predicted` has an entry for each evaluation. Raises VsrError as it does.
+    """
+    predictions = [each.predictions() for each in evaluations]
+    windows = _scored(evaluations[0], prepared, predictions[0])
+    images = _Images(prepared)
+    boards = []
+    with progress() as bar:
+        for number in bar.track(_chosen(evaluations[0], len(windows), most), description="preparing storyboards"):
+            texts = [without_tags(prepared.frames.texts[row]).strip() for row in windows.text_rows[number].tolist()]
+            rows = windows.image_rows[number].tolist()
+            frames = [[images.stored(row), text] for row, text in zip(rows, texts, strict=True)]
+            predicted = [
+                [
+                    images.predicted(each.predicted_image(number), like=rows[-2]),
+                    shared_and_own(of[number].get("text", of[number]["prediction"]), texts[-1]),
+                ]
+                for each, of in zip(evaluations, predictions, strict=True)
+            ]
+            about = {key: predictions[0][number][key] for key in ("story", "start")}
+            boards.append({**about, "context": frames[:-1], "truth": frames[-1], "predicted": predicted})
+    return {"images": images.encoded, "windows": boards}
+
+
 def _chosen(evaluated: Evaluated, count: int, most: int) -> list[int]:
     """Choose windows evenly, among those whose predicted image is stored if there are any."""
     stored = [number for number in range(count) if evaluated.predicted_image(number)] or list(range(count))
