@@ -70,6 +70,7 @@ def test_scores_are_those_of_the_command(trained, result):
 
 
 def test_a_result_is_a_table_in_every_form(result):
+    assert "\\toprule" in result.to_latex()
     frame = result.to_pandas()
     assert list(frame.index) == ["bleu", "bleu-lower", "mse"]
     assert frame.loc["mse", "score"] == result.scores["mse"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ..report.score_table import other_baselines, score_table
+from ..report.sheet_formats import to_latex
+from ..report.sheets import evaluation_sheet
 
 if TYPE_CHECKING:
     import pandas
@@ -61,6 +63,10 @@ class EvaluationResult:
         frame = pandas.DataFrame.from_dict(rows, orient="index")
         frame.index.name = "metric"
         return frame
+
+    def to_latex(self, metrics: Sequence[str] | None = None) -> str:
+        """Return the table of some metrics, or all, as LaTeX with booktabs, as `vsr evaluate --format latex`."""
+        return to_latex(evaluation_sheet(self.record, only=metrics))
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
