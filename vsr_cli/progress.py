@@ -28,7 +28,7 @@ class _Description(ProgressColumn):
 
 
 def download_progress() -> Progress:
-    """Return a progress bar of a download on stderr, with its rate and the time left. It is erased at the end."""
+    """Return a progress bar of a download or upload on stderr, with its rate and the time left. It is erased then."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 

@@ -177,12 +177,12 @@ def _limits(run: Run, evaluations: Sequence[Evaluated], data: Mapping[str, str])
     of_data = config.get("data", {})
     size, seed = of_data.get("image_size"), config["training"].get("seed")
     limits = [
-        f"It has seen {plain(_sentence(data))} only. Other subjects, styles and languages are untested.",
+        f"It was trained on {plain(_sentence(data))} only. Other subjects, styles and languages are untested.",
         f"It is one training run (random seed {seed}): the intervals cover the choice of stories, not the variation "
         "between trainings.",
     ]
     if size:
-        limits.append(f"It sees and generates images of {size}x{size} pixels ({of_data.get('resize', 'resized')}).")
+        limits.append(f"It works on images of {size}x{size} pixels ({of_data.get('resize', 'resized')}).")
     for each in evaluations:
         where = f"{each.label} split" if each.label == each.split else each.label
         shares = "; ".join(f"{title}: {share}" for title, share in copied_shares(each.result).items())

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import VsrError
+from ..progress import download_progress
 from .hub import HubId
 from .run import OWNED
+
+LARGE = 10**6
+"""Bytes from which a file is uploaded by itself, so that the progress shows it."""
 
 
 def upload_run(
@@ -36,15 +40,15 @@ def upload_run(
         there = [file.rfilename for file in info.siblings or ()]
         uploaded = {*names, *others}
         stale = [name for name in there if name not in uploaded and name.split("/")[0] in OWNED]
-        commit = api.create_commit(
-            to.repo,
-            [
-                *(CommitOperationAdd(name, folder / name) for name in sorted(uploaded)),
-                *(CommitOperationDelete(name) for name in stale),
-            ],
-            commit_message=message,
-            revision=to.revision,
-        )
+        additions = [CommitOperationAdd(name, folder / name) for name in sorted(uploaded)]
+        large = [each for each in additions if each.upload_info.size >= LARGE]
+        with download_progress() as bar:
+            task = bar.add_task("uploading", total=sum(each.upload_info.size for each in large))
+            for each in large:  # one by one, as their content is sent before the commit
+                api.preupload_lfs_files(to.repo, [each], revision=to.revision, free_memory=False)
+                bar.advance(task, each.upload_info.size)
+        deletions = [CommitOperationDelete(name) for name in stale]
+        commit = api.create_commit(to.repo, [*additions, *deletions], commit_message=message, revision=to.revision)
     return str(commit.commit_url)
 
 
@@ -63,7 +67,8 @@ def _errors(to: HubId) -> Iterator[None]:
     login = "log in with 'hf auth login', or set HF_TOKEN to a token with the permission to write"
     again = "run the same command again, which skips large files that are there already"
     try:
-        with quiet_hub():
+        # Its bars move the cursor, several lines up, which is no plain text.
+        with quiet_hub(), _without_bars():
             yield
     except OfflineModeIsEnabled as error:
         raise VsrError(f"{to}: the Hub is switched off here (HF_HUB_OFFLINE); unset it to upload") from error
@@ -79,3 +84,21 @@ def _errors(to: HubId) -> Iterator[None]:
             remedy = "check the connection and HF_ENDPOINT"
             raise VsrError(f"{to}: the Hugging Face Hub cannot be reached ({hub_reason(error)}); {remedy}") from error
         raise VsrError(f"{to}: uploading failed ({hub_reason(error)}); {again}") from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
