@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .python.frames import PredictedFrame
     from .python.model import Model, load
     from .python.results import EvaluationResult
-    from .python.workflows import PreparedData, evaluate, prepare, resume, train
+    from .python.workflows import PreparedData, evaluate, example_stories, prepare, resume, train
 
 __all__ = [
     "ContinuedStory",
@@ -29,6 +29,7 @@ __all__ = [
     "VsrError",
     "__version__",
     "evaluate",
+    "example_stories",
     "load",
     "prepare",
     "resume",
@@ -43,6 +44,7 @@ _MODULES = {
     "PreparedData": "python.workflows",
     "VsrError": "errors",
     "evaluate": "python.workflows",
+    "example_stories": "python.workflows",
     "load": "python.model",
     "prepare": "python.workflows",
     "resume": "python.workflows",

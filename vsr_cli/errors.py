@@ -23,6 +23,10 @@ class VsrError(Exception):
     def __str__(self) -> str:
         return "\n".join(self.lines)
 
+    def _render_traceback_(self) -> list[str]:
+        """Show no traceback in Jupyter either."""
+        return [f"VsrError: {line}" for line in self.lines]
+
 
 class PluginError(Exception):
     """An error of a plugin, not of the user: one line that names the plugin.

@@ -172,6 +172,7 @@ def test_all_bad_stories_of_a_batch_are_reported(model, story):
     with pytest.raises(vsr.VsrError) as caught:
         model.predict(["absent", story, [("a.png", 3)]])
     assert len(caught.value.lines) == 2
+    assert caught.value._render_traceback_() == [f"VsrError: {line}" for line in caught.value.lines]  # in Jupyter
 
 
 def test_load_reports_a_missing_run_device_or_checkpoint(run, tmp_path, monkeypatch):

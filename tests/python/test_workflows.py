@@ -77,6 +77,8 @@ def test_a_result_is_a_table_in_every_form(result):
     assert frame.loc["mse", "copy-last"] == result.record["metrics"]["mse"]["baselines"]["copy-last"]["value"]
     assert all(name in result.table() for name in ("bleu-lower", "mse", "copy-last"))
     assert "<table" in result._repr_html_()
+    assert "\\toprule" in result.to_latex()
+    assert "| copy-last" in result.to_markdown()
     assert f"mse={result.scores['mse']:.4g}" in repr(result)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +14,19 @@ from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..workflows.preparation import run_prepare
 from ..workflows.settings import DEFAULT_METRICS, EMBEDDED, load_registry, metrics_of_dataset, train_config
-from ..workflows.stories import prepare_config
+from ..workflows.stories import prepare_config, unseen_stories
 from .arguments import Out
 from .parsing.commands import examples
 from .predict import run_predict
 from .prepare import show_prepared
 
 if TYPE_CHECKING:
-    from ..api import Story
     from ..plugin.registry import Registry
 
 EXAMPLES = 3
 """Stories written out for `vsr predict`."""
 SETTINGS = ("image_decoder.name=tokens", "image_decoder.autoencoder=storyworld", "training.learning_rate=3e-3")
 """What differs from the preset. The autoencoder was trained on such stories beforehand; all else trains here."""
-UNSEEN_SEED = 1_000_003
-"""Their seed: far from the training stories', so that none of them was seen."""
 
 
 @examples("vsr demo", "vsr demo --out somewhere/")
@@ -111,13 +107,8 @@ def _next_run(out: Path) -> Path:
 
 def write_examples(registry: Registry, out: Path) -> list[Path]:
     """Write the first four frames of a few unseen stories as story folders; the fifth is to be predicted."""
-    from ..plugin.loading import build
-
-    provided = registry.find("dataset", EMBEDDED)
-    options = provided.component.options(stories=EXAMPLES, seed=UNSEEN_SEED)  # type: ignore[call-arg]
-    stories: Sequence[Story] = list(build(provided, options).read(None))
     folders = []
-    for number, story in enumerate(stories, start=1):
+    for number, story in enumerate(unseen_stories(registry, EXAMPLES), start=1):
         folder = out / f"story-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         for index, frame in enumerate(story.frames[:4], start=1):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ..report.score_table import other_baselines, score_table
-from ..report.sheet_formats import to_latex
+from ..report.sheet_formats import to_latex, to_markdown
 from ..report.sheets import evaluation_sheet
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class EvaluationResult:
     def to_latex(self, metrics: Sequence[str] | None = None) -> str:
         """Return the table of some metrics, or all, as LaTeX with booktabs, as `vsr evaluate --format latex`."""
         return to_latex(evaluation_sheet(self.record, only=metrics))
+
+    def to_markdown(self, metrics: Sequence[str] | None = None) -> str:
+        """Return the same table as Markdown."""
+        return to_markdown(evaluation_sheet(self.record, only=metrics))
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+from ..api import Story
 from ..config.choices import Precision, Resize, ShortStories, Split, SplitBy, Window
 from ..config.experiment import decoding_layer, resolve_evaluation
 from ..data.manifest import read_finished
@@ -18,7 +19,7 @@ from ..training.graceful_shutdown import Interrupted
 from ..workflows.evaluation import data_of, run_evaluate
 from ..workflows.preparation import default_folder, run_prepare
 from ..workflows.settings import load_registry, metric_names, metrics_of_dataset, resolve_train_command
-from ..workflows.stories import default_dataset, find_data, prepare_config
+from ..workflows.stories import default_dataset, find_data, prepare_config, unseen_stories
 from ..workflows.training import resume_train, run_train
 from .model import DecodingOptions, Model, load
 from .results import EvaluationResult
@@ -45,6 +46,18 @@ class PreparedData:
 
     def __repr__(self) -> str:
         return f"PreparedData({str(self.folder)!r}, windows={self.windows})"
+
+
+def example_stories(count: int = 3) -> list[Story]:
+    """Return stories of the embedded dataset that models are not trained on, to predict and to continue.
+
+    Each has five frames or more, with `image` (the bytes of a file) and `text`: the fifth is what was to be predicted
+    with `from_frame=4`.
+    """
+    if not isinstance(count, int) or not 1 <= count <= 1000:
+        raise VsrError(f"count: not a number from 1 to 1000 (got {count!r})")
+    with naming_faults():
+        return unseen_stories(load_registry(), count)
 
 
 def prepare(

@@ -18,7 +18,7 @@ from ..progress import progress
 from .settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
-    from ..api import Dataset
+    from ..api import Dataset, Story
     from ..config.experiment import PrepareConfig
     from ..config.resolve import Layer
     from ..data.preparation.chunks import Share
@@ -32,8 +32,19 @@ DATASET_OF_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".
 """Also where .gz follows."""
 NO_DOWNLOADS = "tiny"
 """The preset whose components need no pretrained weights."""
+UNSEEN_SEED = 1_000_003
+"""Of stories to predict: far from the training stories', so that none of them was seen."""
 READING = {"data.image_size": 64, "data.window": "sliding"}
 """How a source is read that is only analysed: all of its windows, and images as small as their hashes allow."""
+
+
+def unseen_stories(registry: Registry, count: int) -> list[Story]:
+    """Return stories of the embedded dataset that no model was trained on, unless somebody chose their seed."""
+    from ..plugin.loading import build
+
+    provided = registry.find("dataset", EMBEDDED)
+    options = provided.component.options(stories=count, seed=UNSEEN_SEED)  # type: ignore[call-arg]
+    return list(build(provided, options).read(None))
 
 
 def default_dataset(source: str | None) -> str:
