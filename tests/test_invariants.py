@@ -302,7 +302,7 @@ LAYERS = (
     ("training", "evaluation", "plugin_checks"),
     ("report",),
     ("inference", "export"),
-    ("ablation",),
+    ("ablation", "tuning"),
     ("workflows",),
     ("python",),
     ("cli", "entry", "__main__", "testing", "__init__"),

@@ -150,7 +150,7 @@ def test_default_folder_depends_on_the_command(vsr, ablation_folder, started):
         ("--temporal gru --split train", ["'--split'", "'train' is not one of 'validation', 'test'"]),
         ("--temporal gru --seeds 0", ["--seeds"]),
         ("--temporal gru --data absent", ["absent"]),
-        ("--temporal gru --launcher rey", ["'--launcher'", "'rey' is not one of 'local', 'submitit'"]),
+        ("--temporal gru --launcher rey", ["'--launcher'", "'rey' is not one of 'local', 'submitit', 'ray'"]),
         ("--temporal gru --job timeout_min=3", ["--job: needs --launcher submitit"]),
         ("--temporal gru --launcher submitit --job fast", ["--job fast: not of the form key=value"]),
         ("--temporal gru --out data", ["--out data: exists and is not an ablation"]),
@@ -229,6 +229,31 @@ def test_submitit_runs_a_command(tmp_path):
         assert time.monotonic() < until
         time.sleep(0.1)
     assert (tmp_path / "log").read_text().startswith("vsr ")
+
+
+@pytest.mark.slow
+def test_ray_runs_a_command_and_stops_one(tmp_path):
+    ray = pytest.importorskip("ray")
+    tasks = engines.RayTasks({"num_cpus": "1"})  # starts Ray on this machine
+    try:
+        done = tasks.start(["--version"], tmp_path / "log")
+        code = "import time; print('begun', flush=True); time.sleep(600)"
+        endless = engines.RayTask(
+            ray, tasks._task.remote([sys.executable, "-c", code], str(tmp_path / "endless"), str(tmp_path))
+        )
+        until = time.monotonic() + 120
+        while not (done.done() and (tmp_path / "endless").exists() and (tmp_path / "endless").read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert (tmp_path / "log").read_text().startswith("vsr ")
+        endless.stop()
+        while not endless.done():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with pytest.raises(VsrError, match="--job: Ray refuses these settings"):
+            engines.RayTasks({"num_cpsu": "1"})
+    finally:
+        ray.shutdown()
 
 
 def test_unknown_submitit_option_is_one_line(vsr, ablation_folder):

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vsr_cli.ablation import engines
+from vsr_cli.cli.prepare_shards import words_of_shard
+
 from ..folders import contents
 
 
@@ -255,3 +258,69 @@ def test_run_option_refuses_options_that_the_run_decides(vsr, workspace, eight_s
 def test_training_on_stories_of_the_test_split_suggests_evaluate(vsr, workspace, eight_stories, tmp_path):
     answer = vsr(f"prepare {eight_stories} --preset tiny --split test --out {tmp_path / 'out'}")
     assert answer.err.splitlines()[-1].endswith(f"next: vsr evaluate --run RUN --data {tmp_path / 'out'}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "plain"),
+    [
+        ("prepare my --shards 3 --json --limit 4", "prepare my --limit 4"),
+        ("prepare --shards=3 my --launcher ray", "prepare my"),
+        ("prepare my --job a=b c=d --set data.seed=1 --launcher=submitit", "prepare my --set data.seed=1"),
+        ("prepare --shards 2 -- my", "prepare -- my"),
+    ],
+)
+def test_words_of_a_shard_lack_what_distributes_it(typed, plain):
+    assert words_of_shard(typed.split()) == plain.split()
+
+
+@pytest.mark.slow
+def test_shards_are_stored_by_processes_and_give_the_same_bytes(empty, vsr, small_presets, write_story):
+    for number in range(5):
+        write_story(empty / "mine" / f"story-{number}", 5)
+    line = "prepare mine --preset tiny --set data.image_size=32 --set visual.size=32"
+    assert vsr(f"{line} --out whole").code == 0
+    answer = vsr(f"{line} --out parts --shards 2 --json")
+    assert answer.code == 0, answer.err
+    assert "has failed" not in answer.err
+    assert json.loads(answer.out)["counts"]["stories_kept"]
+    whole, parts = (
+        {
+            path.relative_to(empty / name): path.read_bytes()
+            for path in (empty / name).rglob("*")
+            if path.is_file() and path.name != "manifest.json"
+        }
+        for name in ("whole", "parts")
+    )
+    assert whole == parts
+    assert not (empty / "parts.logs").exists()
+
+
+def test_failed_shard_is_stored_here(empty, vsr, monkeypatch, write_story):
+    class Fails:
+        def __init__(self, jobs):
+            pass
+
+        def start(self, words, log):
+            log.write_text("error: the node is gone\n")
+            return self
+
+        def done(self):
+            return True
+
+    monkeypatch.setattr(engines, "LocalProcesses", Fails)
+    for number in range(5):
+        write_story(empty / "mine" / f"story-{number}", 5)
+    answer = vsr("prepare mine --preset tiny --set data.image_size=32 --shards 2 --out data/mine")
+    assert answer.code == 0
+    assert "shard 1/2 has failed: the node is gone" in answer.err
+    assert (empty / "data/mine/manifest.json").exists()
+    assert (empty / "data/mine.logs/shard-1.log").exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["--shards 2 --shard 1/2", "--launcher ray", "--job a=b", "--shards 1", "--shards 2 --launcher slurm"]
+)
+def test_options_that_distribute_go_together(empty, vsr, words):
+    answer = vsr(f"prepare --preset tiny {words}")
+    assert (answer.code, len(answer.errors)) == (2, 1)
+    assert list(empty.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Execution of cells: as local processes, or as jobs of a cluster through submitit."""
+"""Execution of commands: as local processes, or on a cluster through submitit or Ray."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ MINUTES = 24 * 60
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 STDERR = 2
 """The file descriptor of stderr; stdout is for the result alone."""
+JOB_NAME = "vsr-ablate"
 PAUSE = 1.0
 """Seconds between two polls of a cluster job."""
 
@@ -105,29 +106,19 @@ class ClusterJobs:
         try:
             import submitit
         except ImportError as error:
-            raise VsrError(
-                "--launcher submitit: the package is not installed; install it with: pip install submitit"
-            ) from error
+            raise VsrError("--launcher submitit: the package is not installed; pip install 'vsr-cli[slurm]'") from error
         given = {key: _number_or_word(value) for key, value in settings.items()}
         cluster = given.pop("cluster", None)
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=cluster)
-            self._executor.update_parameters(**{"timeout_min": MINUTES, "name": "vsr-ablate", **given})
+            self._executor.update_parameters(**{"timeout_min": MINUTES, "name": JOB_NAME, **given})
         except (ValueError, NameError, AssertionError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise VsrError(f"--job: submitit refuses this setting ({reason}); correct it") from error
 
     def first(self, words: Sequence[str], log: Path) -> int:
         """Run `vsr WORDS` as a job. If it fails, the cells fail alike and report why."""
-        say(f"waiting for the first job; its log is {log}")
-        job = self.start(words, log)
-        try:
-            while not job.done():
-                time.sleep(PAUSE)
-        except KeyboardInterrupt:
-            job.stop()
-            raise
-        return 0
+        return wait_for_first(self.start(words, log), log)
 
     def start(self, words: Sequence[str], log: Path) -> ClusterJob:
         """Submit `vsr WORDS` as a job."""
@@ -149,6 +140,88 @@ class ClusterJob:
         self._job.cancel(check=False)
 
 
+class RayTasks:
+    """Tasks of a Ray cluster: that of `address`, else of RAY_ADDRESS, else one that is started on this machine."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        """Connect, and apply the settings of --job. Raises VsrError if ray is not installed or refuses one."""
+        try:
+            import ray
+        except ImportError as error:
+            raise VsrError("--launcher ray: the package is not installed; pip install 'vsr-cli[ray]'") from error
+        given = {key: _number_or_word(value) for key, value in settings.items()}
+        address = given.pop("address", None)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._ray: Any = ray
+        try:
+            if not self._ray.is_initialized():
+                here: dict[str, Any] = {} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+                self._ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+            self._task = self._ray.remote(run_logged).options(**{"num_cpus": 1, "max_retries": 0, **given})
+        except (ValueError, TypeError, ConnectionError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise VsrError(f"--job: Ray refuses these settings ({reason}); correct them") from error
+
+    def first(self, words: Sequence[str], log: Path) -> int:
+        """Run `vsr WORDS` as a task. If it fails, the cells fail alike and report why."""
+        return wait_for_first(self.start(words, log), log)
+
+    def start(self, words: Sequence[str], log: Path) -> RayTask:
+        """Submit `vsr WORDS` as a task, in the folder of this process, which all nodes must see."""
+        return RayTask(self._ray, self._task.remote(command(words), str(log.absolute()), str(Path.cwd())))
+
+
+class RayTask:
+    """A task of Ray. Its outcome is in the run folder of its cell."""
+
+    def __init__(self, ray: Any, task: Any) -> None:
+        self._ray, self._task = ray, task
+
+    def done(self) -> bool:
+        """Whether it has ended, also by an error of Ray or the loss of its node."""
+        return bool(self._ray.wait([self._task], timeout=0)[0])
+
+    def stop(self) -> None:
+        """Interrupt it; its command gets SIGTERM, at which training writes a checkpoint and ends."""
+        self._ray.cancel(self._task, force=False)
+
+
+def make_engine(launcher: str, job: Sequence[str], *, jobs: int, folder: Path) -> Engine:
+    """Return the engine of --launcher with the settings of --job; submitit keeps its files in `folder`.
+
+    Raises VsrError if a setting is malformed or its package is not installed.
+    """
+    settings = job_settings(launcher, job)
+    if launcher == "submitit":
+        return ClusterJobs(folder, settings)
+    return RayTasks(settings) if launcher == "ray" else LocalProcesses(jobs)
+
+
+def job_settings(launcher: str, job: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of submitit or Ray. Raises VsrError if one is malformed or there is no cluster."""
+    settings = {}
+    for text in job:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise VsrError(f"--job {text}: not of the form key=value, e.g. --job timeout_min=60")
+        settings[key] = value
+    if launcher == "local" and settings:
+        raise VsrError("--job: needs --launcher submitit or ray")
+    return settings
+
+
+def wait_for_first(job: Started, log: Path) -> int:
+    """Wait for a job before all others; return 0, as its exit code is not known."""
+    say(f"waiting for the first job; its log is {log}")
+    try:
+        while not job.done():
+            time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        job.stop()
+        raise
+    return 0
+
+
 def command(words: Sequence[str]) -> list[str]:
     """Return the command line of `vsr WORDS`."""
     return [sys.executable, "-m", "vsr_cli", *words]
@@ -159,14 +232,16 @@ def _owned(words: Sequence[str]) -> list[str]:
     return [*command(words), "--parent", str(os.getpid())]
 
 
-def run_logged(line: Sequence[str], log: str) -> int:
-    """Run a command, appending its output to a log, and return its exit code."""
+def run_logged(line: Sequence[str], log: str, folder: str | None = None) -> int:
+    """Run a command in a folder, appending its output to a log, and return its exit code."""
     with (
         Path(log).open("ab") as output,
-        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process,
+        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder) as process,
     ):
         try:
-            return process.wait()
+            while (code := process.poll()) is None:  # not `wait`, which Ray's way to cancel a task does not interrupt
+                time.sleep(PAUSE / 5)
+            return code
         finally:
             process.terminate()  # if this process is asked to end
 

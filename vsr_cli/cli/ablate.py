@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config.choices import HeldOutSplit, Launcher
+from ..config.choices import HeldOutSplit
 from ..console import out as console
 from ..console import say, warn
 from ..distributed_env import process_count
@@ -19,9 +19,10 @@ from ..errors import VsrError
 from ..files.atomic import write_json, write_text
 from ..workflows.settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
 from ..workflows.stories import find_data
-from .arguments import Data, Form, Json, Metrics, Out, Settings, component_option, finite
+from .arguments import Data, Form, JobSettings, Json, LauncherName, Metrics, Out, Settings, component_option, finite
 from .output import chosen_format, write_result
 from .parsing.commands import examples
+from .parsing.completion import complete_key
 from .train import check_embedded, prepare_embedded
 
 if TYPE_CHECKING:
@@ -56,12 +57,18 @@ class Alternatives:
     "vsr ablate --temporal gru lstm --grid model.width=128,256 training.learning_rate=1e-3,3e-3 --one-at-a-time",
     "vsr ablate --temporal gru lstm --seeds 5 --split test --metrics bleu meteor mse --jobs 2 --max-minutes 90",
     "vsr ablate --temporal gru lstm --launcher submitit --job slurm_partition=gpu gpus_per_node=1 --jobs 8",
+    "vsr ablate --temporal gru lstm --launcher ray --job num_gpus=1 --jobs 8",
 )
 def ablate(
     alternatives: Alternatives = Alternatives(),
     grid: Annotated[
         list[str] | None,
-        typer.Option("--grid", metavar="SECTION.KEY=A,B...", help="Any other setting, with the values to try."),
+        typer.Option(
+            "--grid",
+            metavar="SECTION.KEY=A,B...",
+            help="Any other setting, with the values to try.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     one_at_a_time: Annotated[
         bool,
@@ -78,13 +85,8 @@ def ablate(
         float | None,
         typer.Option("--max-minutes", metavar="M", min=0, callback=finite, help="Start no run after this time."),
     ] = None,
-    launcher: Annotated[
-        Launcher, typer.Option("--launcher", help="Processes on this machine, or jobs on a cluster.")
-    ] = "local",
-    job: Annotated[
-        list[str] | None,
-        typer.Option("--job", metavar="KEY=VALUE...", help="A parameter of submitit, e.g. timeout_min=60."),
-    ] = None,
+    launcher: LauncherName = "local",
+    job: JobSettings = None,
     form: Form = None,
     as_json: Json = False,
 ) -> None:
@@ -141,12 +143,12 @@ def run_ablate(
 
     Raises VsrError for a mistake in any of the settings, before anything is trained; SystemExit after a signal.
     """
-    from ..ablation.engines import ClusterJobs, Engine, LocalProcesses
+    from ..ablation.engines import job_settings, make_engine
     from ..ablation.plan import Ablation, default_folder
 
     if process_count() > 1:
         raise VsrError("ablate: starts its own processes, so it cannot run under a launcher; run it without")
-    cluster = _cluster_settings(launcher, job)
+    job_settings(launcher, job)
     plan, data = _make_plan(registry, asked, data)
     ablation = Ablation(out or default_folder(plan))
     with ablation.alone():
@@ -156,7 +158,7 @@ def run_ablate(
         from ..ablation.running import is_done, run_cells
 
         say(f"ablation {ablation.folder}: {len(plan.cells)} runs, {len(plan.combinations)} combinations, on {data}")
-        engine: Engine = LocalProcesses(jobs) if cluster is None else ClusterJobs(ablation.folder / "jobs", cluster)
+        engine = make_engine(launcher, job, jobs=jobs, folder=ablation.folder / "jobs")
         idle = all(is_done(plan, ablation, cell) for cell in plan.cells)
         if not idle and (code := engine.first(["ablate-cell", str(ablation.folder)], ablation.log("features"))):
             raise SystemExit(code)  # its process has reported why
@@ -167,21 +169,6 @@ def run_ablate(
         result = results(registry, plan, ablation, outcome)
         _store(ablation, result)
     return result
-
-
-def _cluster_settings(launcher: str, job: Sequence[str]) -> dict[str, str] | None:
-    """Return the parameters of submitit; None where runs are processes of this machine."""
-    settings = {}
-    for text in job:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise VsrError(f"--job {text}: not of the form key=value, e.g. --job timeout_min=60")
-        settings[key] = value
-    if launcher == "local":
-        if settings:
-            raise VsrError("--job: needs --launcher submitit")
-        return None
-    return settings
 
 
 def _make_plan(registry: Registry, asked: Asked, data: Path | None) -> tuple[Plan, Path]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..ablation.plan import Ablation, Cell, Plan
     from ..config.experiment import TrainConfig
     from ..plugin.registry import Registry
+    from ..runs.run import Run
 
 PATIENCE = 30.0
 """Seconds for the process of an ablation that was killed to end, before its run is started again."""
@@ -51,26 +52,32 @@ def run_cell(registry: Registry, folder: Path, name: str) -> Path:
     from ..config.experiment import resolve_metrics
     from ..config.resolve import parse_set
     from ..runs.opening import open_run
-    from ..runs.run import Run
     from ..workflows.evaluation import run_evaluate
-    from ..workflows.training import resume_train, run_train
 
     ablation = Ablation(folder)
     plan, data = _open(ablation)
     cell = plan.cell(name)
-    run = Run(ablation.run(cell))
-    if not (run.folder / "run.json").exists():
-        shutil.rmtree(run.folder, ignore_errors=True)  # killed while it was being made
-        run_train(_config(registry, folder, cell), data, run.folder)
-    else:
-        until = time.monotonic() + PATIENCE
-        while run.facts()["status"] == "running" and is_held(run.folder) and time.monotonic() < until:
-            time.sleep(0.2)
-        if run.facts()["status"] != "finished":
-            resume_train(registry, run.folder, data=data, epochs=None)
+    run = train_or_resume(registry, _config(registry, folder, cell), data, ablation.run(cell))
     choices = resolve_metrics(registry, plan.metrics, parse_set(plan.metric_settings))
     run_evaluate(registry, open_run(run.folder), data, plan.split, choices)
     return run.folder
+
+
+def train_or_resume(registry: Registry, config: TrainConfig, data: Path, folder: Path) -> Run:
+    """Train a run, or resume it where it was stopped, and return it when it is finished."""
+    from ..runs.run import Run
+    from ..workflows.training import resume_train, run_train
+
+    run = Run(folder)
+    if not (folder / "run.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # killed while it was being made
+        return run_train(config, data, folder)
+    until = time.monotonic() + PATIENCE
+    while run.facts()["status"] == "running" and is_held(folder) and time.monotonic() < until:
+        time.sleep(0.2)
+    if run.facts()["status"] != "finished":
+        resume_train(registry, folder, data=data, epochs=None)
+    return run
 
 
 def compute_features(registry: Registry, folder: Path) -> None:
@@ -90,7 +97,7 @@ def end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        say("the ablation of this run was killed")
+        say("the command that has started this run was killed")
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

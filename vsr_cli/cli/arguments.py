@@ -10,10 +10,11 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ..config.choices import DecodingMethod, Precision, Resize, Split, SplitBy, TableFormat, Tracker
+from ..config.choices import DecodingMethod, Launcher, Precision, Resize, Split, SplitBy, TableFormat, Tracker
 from ..config.presets import preset_names
 from ..files.home import expand_home
 from ..plugin.kinds import KIND_OF, KINDS
+from .parsing.completion import complete_assignment, complete_run, complete_run_name
 
 
 def as_path(typed: str | Path) -> Path:
@@ -148,7 +149,12 @@ Preset = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; can be given several times."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Any other setting; can be given several times.",
+        autocompletion=complete_assignment,
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -173,6 +179,7 @@ RunFolder = Annotated[
         parser=as_path,
         help="The run: its folder, its name under runs/, or user/name[@revision] on the Hugging Face Hub. Default: the "
         "newest finished one under runs/.",
+        autocompletion=complete_run,
     ),
 ]
 RunName = Annotated[
@@ -182,6 +189,7 @@ RunName = Annotated[
         metavar="[RUN]",
         help="A run: its folder, its name under runs/, or user/name[@revision] on the Hugging Face Hub. Default: the "
         "newest.",
+        autocompletion=complete_run_name,
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", parser=as_path, help="The folder to write.")]
@@ -221,6 +229,20 @@ Track = Annotated[
         "--track",
         metavar="NAME",
         help=f"An experiment tracker to log to ({', '.join(get_args(Tracker))}); can be given several times.",
+    ),
+]
+
+
+LauncherName = Annotated[
+    Launcher,
+    typer.Option("--launcher", help="Processes on this machine, jobs of SLURM by submitit, or tasks of a Ray cluster."),
+]
+JobSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--job",
+        metavar="KEY=VALUE...",
+        help="A parameter of submitit, e.g. timeout_min=60, or of Ray, e.g. num_gpus=1 or address=HOST:PORT.",
     ),
 ]
 

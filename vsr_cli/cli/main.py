@@ -21,6 +21,8 @@ from .parsing.commands import CONTEXT, Entry, LazyGroup, UsageError
 FAULT = 1
 MISTAKE = 2
 INTERRUPTED = 130
+COMPLETING = "_VSR_COMPLETE"
+"""Set where the shell asks for completions."""
 TRACEBACK_VARIABLE = "VSR_TRACEBACK"
 """An environment variable: if set, the traceback of a plugin's fault is printed."""
 
@@ -39,6 +41,8 @@ COMMANDS = {
     "export": Entry("Write a model as ONNX graphs.", "export"),
     "ablate": Entry("Train and score combinations of components with several seeds.", "ablate"),
     "ablate-cell": Entry("Train and score one run of an ablation.", "ablate_cell", hidden=True),
+    "tune": Entry("Search for the settings with the lowest validation loss.", "tune"),
+    "tune-cell": Entry("Train one trial of a search.", "tune_cell", hidden=True),
     "data": Entry(
         "Analyse stories: problems, statistics, single stories.",
         commands={
@@ -122,6 +126,10 @@ def main() -> None:
     """
     tolerate_encodings()
     share_processor()
+    if COMPLETING in os.environ:
+        from .parsing.completion import join_bash_words
+
+        join_bash_words(os.environ)
     try:
         code = command_line()(prog_name="vsr", standalone_mode=False)
     except UsageError as error:

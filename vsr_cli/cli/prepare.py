@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,18 +14,21 @@ import typer
 from ..config.choices import ShortStories, Window
 from ..console import out as console
 from ..console import print_json, say
-from ..distributed_env import is_main
-from ..errors import collect_errors
+from ..distributed_env import is_main, process_count
+from ..errors import VsrError, collect_errors
 from ..report.tables import Column, fitting_table
 from ..workflows.preparation import default_folder, run_prepare, run_shard
 from ..workflows.settings import default_preset, load_registry
 from ..workflows.stories import OWN, default_dataset, open_checked, prepare_config
 from ..workflows.stories_of_run import config_of_run, folder_for_run, load_run, next_command, refuse_options_of_run
+from .ablate_cell import end_with
 from .arguments import (
     Assignments,
     Dataset,
     Groups,
+    JobSettings,
     Json,
+    LauncherName,
     Limit,
     Out,
     Preset,
@@ -34,6 +39,7 @@ from .arguments import (
     component_option,
 )
 from .parsing.commands import examples
+from .prepare_shards import store_shards
 
 if TYPE_CHECKING:
     from ..data.prepared import Prepared
@@ -50,6 +56,7 @@ PROBLEMS_SHOWN = 5
     "vsr prepare my_stories/ --window sliding --resize letterbox --groups series.csv",
     "vsr prepare my_stories/ --visual mobilenet_v2 --text hf-text --set text.model=FOLDER",
     "vsr prepare --dataset story-reasoning --limit 500",
+    "vsr prepare my_stories/ --shards 8 --launcher submitit --job slurm_partition=cpu cpus_per_task=4",
     "vsr prepare --run runs/lstm other_stories/",
 )
 def prepare(
@@ -75,6 +82,14 @@ def prepare(
         str | None,
         typer.Option("--shard", metavar="I/N", help="Store the I-th of N shares of the images, for several machines."),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards", metavar="N", min=2, max=10_000, help="Store N shares at once by --launcher, then combine them."
+        ),
+    ] = None,
+    launcher: LauncherName = "local",
+    job: JobSettings = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -89,11 +104,15 @@ def prepare(
     text: Annotated[str | None, component_option("text")] = None,
     assignments: Assignments = None,
     out: Out = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
     """Read stories, cut them into windows, split them, and store images, texts and frozen features."""
     from ..runs.opening import open_run
 
+    if parent is not None:
+        end_with(parent)
+    _check_shards(shard, shards, launcher, job)
     registry = load_registry()
     mistakes = collect_errors(lambda: dataset or default_dataset(source))
     name = dataset or (OWN if mistakes else default_dataset(source))
@@ -121,6 +140,8 @@ def prepare(
         open_checked(config, source, mistakes, encoders=trained is None)  # reports what else is missing
     if preset is None and run is None:
         _report_preset(name)
+    if shards is not None:
+        store_shards(sys.argv[1:], folder, shards=shards, launcher=launcher, job=job or [])
     if shard is not None:
         done = run_shard(config, source, folder, shard)
         if as_json:
@@ -134,6 +155,16 @@ def prepare(
     else:
         show_prepared(prepared)
         say(f"next: {next_command(prepared, run)}")
+
+
+def _check_shards(shard: str | None, shards: int | None, launcher: str, job: Sequence[str] | None) -> None:
+    """Raise VsrError if options that distribute the work do not go together."""
+    if shards is not None and shard is not None:
+        raise VsrError(f"--shard {shard}: --shards {shards} stores all shares; leave out one of the two")
+    if shards is not None and process_count() > 1:
+        raise VsrError("--shards: starts its own processes, so it cannot run under a launcher; run it without")
+    if shards is None and (launcher != "local" or job):
+        raise VsrError("--launcher, --job: need --shards N, the number of shares to distribute")
 
 
 def _report_preset(dataset: str) -> None:

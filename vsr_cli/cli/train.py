@@ -14,6 +14,7 @@ from ..workflows.settings import EMBEDDED, default_preset, load_registry, resolv
 from ..workflows.stories import find_data, prepare_config
 from .arguments import Components, Data, Json, Settings, Track, as_path
 from .parsing.commands import examples
+from .parsing.completion import complete_run
 
 if TYPE_CHECKING:
     from ..config.experiment import TrainConfig
@@ -45,6 +46,7 @@ def train(
             metavar="RUN",
             parser=as_path,
             help="Resume this run; of the other options, only --epochs and --data can be given.",
+            autocompletion=complete_run,
         ),
     ] = None,
     dry_run: Annotated[

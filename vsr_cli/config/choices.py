@@ -16,4 +16,4 @@ SplitBy = Literal["auto", "official", "group", "block", "file", "train", "valida
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 """The experiment trackers that accelerate knows."""
-Launcher = Literal["local", "submitit"]
+Launcher = Literal["local", "submitit", "ray"]

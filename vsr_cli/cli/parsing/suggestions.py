@@ -20,6 +20,7 @@ SECTIONS_OF: Mapping[str, Sequence[str]] = {
     "data stats": ("data", "dataset"),
     "train": TRAIN,
     "ablate": (*TRAIN, "metrics"),
+    "tune": TRAIN,
     "config show": TRAIN,
     "evaluate": ("decoding", "metrics"),
     "predict": ("decoding",),
@@ -82,7 +83,7 @@ def suggest_option(command: str, options: Sequence[str], option: str, value: str
         return _did_you_mean(within[:MOST])
     if near := get_close_matches(word, own, n=1, cutoff=LIKENESS):
         return _did_you_mean([own[near[0]]])
-    keys = {path.rpartition(".")[2] for path in _fields(SECTIONS_OF[command])}
+    keys = {path.rpartition(".")[2] for path in setting_types(SECTIONS_OF[command])}
     if near := get_close_matches(word, keys, n=1, cutoff=LIKENESS):
         return _did_you_mean(_find_settings(command, near[0], value))
     return None
@@ -145,7 +146,7 @@ def _did_you_mean(words: Sequence[str]) -> str | None:
 
 def _program_fields(command: str) -> Fields:
     """Return the settings of a command that are not those of components, for which plugins must be discovered."""
-    return _fields([section for section in SECTIONS_OF[command] if section not in KIND_OF])
+    return setting_types([section for section in SECTIONS_OF[command] if section not in KIND_OF])
 
 
 def _find_settings(command: str, word: str, value: str | None) -> list[str]:
@@ -154,7 +155,7 @@ def _find_settings(command: str, word: str, value: str | None) -> list[str]:
     The program's own settings come first; plugins are discovered only where none of these is meant.
     """
     own = _assignments(_program_fields(command), word, value)
-    return own or _assignments(_fields(SECTIONS_OF[command]), word, value)
+    return own or _assignments(setting_types(SECTIONS_OF[command]), word, value)
 
 
 def _assignments(fields: Fields, word: str, value: str | None) -> list[str]:
@@ -166,10 +167,10 @@ def _assignments(fields: Fields, word: str, value: str | None) -> list[str]:
     if named:
         return [f"--set {path}={value or 'VALUE'}" for path in named[:MOST]]
     wanted = OTHER_WORDS.get(word, word)
-    return [f"--set {path}={wanted}" for path, kind in fields.items() if wanted in _choices(kind)][:MOST]
+    return [f"--set {path}={wanted}" for path, kind in fields.items() if wanted in choices_of(kind)][:MOST]
 
 
-def _fields(sections: Sequence[str]) -> Fields:
+def setting_types(sections: Sequence[str]) -> Fields:
     """Return the settings of some sections with their types; those of a kind are of all its components."""
     from ...api import Decoding, Options
     from ...config.schema import COMMON
@@ -191,10 +192,10 @@ def _fields(sections: Sequence[str]) -> Fields:
     return found
 
 
-def _choices(annotation: Any) -> list[str]:
+def choices_of(annotation: Any) -> list[str]:
     """Return the words that an option can be set to, where its type lists them."""
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     if get_origin(annotation) in (Union, UnionType):
-        return [choice for each in get_args(annotation) for choice in _choices(each)]
+        return [choice for each in get_args(annotation) for choice in choices_of(each)]
     return []

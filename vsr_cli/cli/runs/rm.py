@@ -15,6 +15,7 @@ from ...files.atomic import is_temporary
 from ...runs.run import FOLDS, OWNED
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
+from ..parsing.completion import complete_run_name
 from .list import named_run
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ WRITTEN = (*OWNED, "tensorboard", "wandb", FOLDS, "data")
 def runs_rm(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", parser=as_path, help="Folders of runs, or their names under runs/."),
+        typer.Argument(
+            metavar="RUN...",
+            parser=as_path,
+            help="Folders of runs, or their names under runs/.",
+            autocompletion=complete_run_name,
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
