@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
@@ -46,8 +47,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Replace `<!-- package: KIND NAME -->` by the package that `vsr plugins new` writes, and `<!-- api -->`."""
+    if page.file.src_uri == "comparison.md":
+        page.meta["hide"] = ["navigation", "toc"]  # here and not in the page, where GitHub would show it: wide tables
     markdown = re.sub(r"<!-- package: (\S+) (\S+) -->", lambda match: package(match[1], match[2]), markdown)
     return markdown.replace("<!-- api -->", api_names())
 
