@@ -54,3 +54,12 @@ def test_table_for_a_paper_has_the_metrics_that_were_named(evaluated, vsr):
     out = vsr(f"evaluate --run mine --data {data} --metrics mse --format markdown").out
     assert "mse ↓" in out
     assert "bleu" not in out
+
+
+def test_comparison_has_the_metrics_that_were_named(evaluated, vsr):
+    shutil.copytree(evaluated, "runs/other")
+    compared = json.loads(vsr("compare mine other --metrics mse --json").out)
+    assert list(compared["metrics"]) == ["mse"]
+    answer = vsr("compare mine other --metrics mse rouge --format csv")
+    assert "rouge is not compared: not measured" in answer.err
+    assert "did you mean bleu?" in vsr("compare mine other --metrics blue").errors[0]

@@ -9,6 +9,7 @@ from vsr_cli.errors import VsrError
 from vsr_cli.files.atomic import write_json
 from vsr_cli.files.checksums import write_checksums
 from vsr_cli.runs.hub import HubId, find_run, hub_id
+from vsr_cli.runs.opening import open_run
 from vsr_cli.runs.run import FORMAT, Run
 
 from ..model_hub import ModelHub, Repo
@@ -75,6 +76,15 @@ def test_local_folder_and_name_under_runs_come_first_and_make_no_request(models,
     assert find_run(Path("mine")) == Path("runs/mine")
     for missing in ("rosa/other", "runs/typo", "data/typo", "absent", "a/b/c"):
         assert find_run(Path(missing)) == Path(missing)
+    assert models.requests == []
+
+
+def test_path_in_a_folder_that_exists_is_no_id(models, put):
+    Path("rosa").mkdir()
+    with pytest.raises(VsrError, match=r"no such folder \(rosa/ is a folder here, so this is no id of the Hub\)"):
+        open_run(Path(REPO))
+    with pytest.raises(VsrError, match=r"--run runs/typo: there is no such folder; "):
+        open_run(Path("runs/typo"))
     assert models.requests == []
 
 

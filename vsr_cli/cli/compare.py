@@ -14,8 +14,8 @@ from ..console import styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..report.tables import Cell, Column, fitting_table
-from ..workflows.settings import load_registry
-from .arguments import Assignments, Form, Json, SplitName, as_path
+from ..workflows.settings import load_registry, metric_names
+from .arguments import Assignments, Form, Json, SplitName, as_path, completing
 from .output import chosen_format, write_result
 from .parsing.commands import examples
 
@@ -36,7 +36,7 @@ LEAST_NAME = 17
 @examples(
     "vsr compare runs/gru runs/lstm",
     "vsr compare runs/gru scores/theirs --split test --json",
-    "vsr compare runs/gru runs/lstm --format latex",
+    "vsr compare runs/gru runs/lstm --metrics bleu meteor --format latex",
 )
 def compare(
     places: Annotated[
@@ -48,6 +48,15 @@ def compare(
         ),
     ],
     split: SplitName = "test",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME...",
+            help="Compare these metrics alone. Default: all that every evaluation has.",
+            autocompletion=completing("metrics"),
+        ),
+    ] = None,
     assignments: Assignments = None,
     form: Form = None,
     as_json: Json = False,
@@ -56,7 +65,9 @@ def compare(
     from ..report.sheets import comparison_sheet
 
     form = chosen_format(form, as_json=as_json)
-    result = run_compare(load_registry(), places, split, assignments or [])
+    registry = load_registry()
+    only = metric_names(registry, metrics) if metrics else None
+    result = run_compare(registry, places, split, assignments or [], only=only)
     write_result(
         form,
         result,
@@ -65,8 +76,17 @@ def compare(
     )
 
 
-def run_compare(registry: Registry, places: Sequence[Path], split: str, assignments: Sequence[str]) -> dict[str, Any]:
+def run_compare(
+    registry: Registry,
+    places: Sequence[Path],
+    split: str,
+    assignments: Sequence[str],
+    *,
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Compare evaluations of one split with the first of them, and return the result, for JSON.
+
+    `only` names the metrics to compare; None: all that every evaluation has.
 
     Raises VsrError if there is only one, or they are not of the same windows.
     """
@@ -94,6 +114,10 @@ def run_compare(registry: Registry, places: Sequence[Path], split: str, assignme
     evaluations = [open_evaluated(place, split) for place in places]
     stories = check_alike(evaluations)
     shared, apart = shared_metrics(evaluations)
+    if only is not None:
+        resolve_metrics(registry, only, [])  # raises for a name that there is not
+        shared = [name for name in shared if name in only]
+        apart = {name: apart.get(name, "not measured") for name in only if name not in shared}
     metrics, unavailable = build_metrics(resolve_metrics(registry, shared, parse_set(assignments)))
     elsewhere = {
         name: "measured in embeddings of the runs' own encoders, which differ"

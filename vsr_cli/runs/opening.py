@@ -14,7 +14,7 @@ from typing import Any
 from .. import __version__
 from ..errors import VsrError
 from ..files.atomic import is_empty, is_temporary, remove, sweep, write_json
-from .hub import find_run
+from .hub import LOCAL, find_run, hub_id
 from .run import FORMAT, RUNS, WRITTEN, Run, now
 
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "pillow")
@@ -97,7 +97,9 @@ def open_run(folder: Path | None) -> Run:
         folder = find_run(folder)
         run = Run(folder)
         if not folder.is_dir():
-            raise VsrError(f"--run {folder}: there is no such folder; 'vsr train' makes one under {RUNS}/")
+            like_an_id = hub_id(str(folder)) is not None and folder.parts[0] not in LOCAL
+            here = f" ({folder.parts[0]}/ is a folder here, so this is no id of the Hub)" if like_an_id else ""
+            raise VsrError(f"--run {folder}: there is no such folder{here}; 'vsr train' makes one under {RUNS}/")
         run.config()
         status = run.facts()["status"]
         if status not in ("finished", "interrupted"):
