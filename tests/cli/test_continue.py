@@ -30,7 +30,7 @@ def test_continue_writes_what_the_python_api_saves(workspace, vsr, write_story, 
     assert ours == theirs
     assert "frame 5:" in shown.out
     assert f"  2. {continued[0].text} (picked)" in shown.out
-    assert f"vsr continue {folder / 'story'}" in shown.err
+    assert f"vsr continue {folder / 'story'} --run runs/" in shown.err
 
 
 def test_continuing_a_result_and_another_decoding_overwrite_nothing(workspace, vsr, write_story, tmp_path):
@@ -56,7 +56,7 @@ def test_continuing_a_result_and_another_decoding_overwrite_nothing(workspace, v
         ("{story} --from 5", "story: has no frame 5 to go on from; name one from 1 to 4"),
         ("{story} --steps 0", "'--steps'"),
         ("{story} --alternatives 2", "so all would be the same"),
-        ("{story} --pick 2", "--pick 2: there are 1 alternatives"),
+        ("{story} --pick 2", "--pick 2: there is no such alternative; pick 1, or add --alternatives N"),
         ("{story} --decoding sample --steps 100 --alternatives 100", "10000 predictions; at most 400"),
         ("{story} --set decoding.beam=3", "did you mean beams?"),
     ],

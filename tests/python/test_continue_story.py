@@ -95,8 +95,10 @@ def test_the_animation_shows_each_frame_of_the_story(continued):
     [
         ({"steps": 0}, "steps: not a number from 1 to 100 (got 0)"),
         ({"steps": 100, "alternatives": 5, "method": "sample"}, "500 predictions; at most 400"),
-        ({"pick": 2}, "--pick 2: there are 1 alternatives"),
+        ({"pick": 2}, "--pick 2: there is no such alternative"),
         ({"pick": []}, "--pick: no number"),
+        ({"pick": "2"}, "--pick 2: there is no such alternative"),
+        ({"from_frame": "2"}, "ana: has no frame 2 to go on from"),
         ({"pick": [1, 1, 1, 1]}, "--pick: 4 numbers for 3 steps"),
         ({"from_frame": 9}, "ana: has no frame 9 to go on from"),
         ({"alternatives": 2}, "all would be the same"),

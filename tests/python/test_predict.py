@@ -63,6 +63,11 @@ def test_an_image_is_the_same_in_every_form(model, images, expected, form):
     assert shown(model.predict(images=given, texts=TEXTS[:4])) == expected
 
 
+def test_images_and_texts_may_be_arrays(model, images, expected):
+    given = np.stack([np.asarray(image) for image in images[:4]])  # (N, H, W, 3)
+    assert shown(model.predict(images=given, texts=np.array(TEXTS[:4]))) == expected
+
+
 def test_a_story_may_be_a_folder_its_pairs_or_a_story_json(model, story, images, expected, tmp_path):
     pairs = list(zip(images[:4], TEXTS, strict=False))
     lines = ", ".join(f'{{"image": "{n:02}.png", "text": "{text}"}}' for n, (_, text) in enumerate(pairs, start=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,4 +170,5 @@ def _show(record: dict[str, Any]) -> None:
     for name in shown:
         if record[name]:
             console.print(f"  {name:<12}  {record[name]}", markup=False, soft_wrap=True)
-    say(f"next: edit the texts or images in the folder, then: vsr continue {record['folder']}")
+    command = shlex.join(["vsr", "continue", record["folder"], "--run", record["run"]])
+    say(f"next: edit the texts or images in the folder, then: {command}")

@@ -36,6 +36,7 @@ def picks_of(picks: Sequence[int], *, steps: int, alternatives: int) -> list[int
     if len(picks) > steps:
         raise VsrError(f"--pick: {len(picks)} numbers for {steps} {'step' if steps == 1 else 'steps'}; leave some out")
     for pick in picks:
-        if not 1 <= pick <= alternatives:
-            raise VsrError(f"--pick {pick}: there are {alternatives} alternatives; pick one from 1 to {alternatives}")
+        if not isinstance(pick, int) or not 1 <= pick <= alternatives:
+            which = f"one from 1 to {alternatives}" if alternatives > 1 else "1, or add --alternatives N"
+            raise VsrError(f"--pick {pick}: there is no such alternative; pick {which}")
     return [*picks, *[picks[-1]] * (steps - len(picks))]

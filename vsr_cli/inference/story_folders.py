@@ -87,7 +87,7 @@ def story_up_to(story: Story, frame: int | None) -> Story:
     if frame is None:
         return story
     count = len(story.frames)
-    if not 1 <= frame <= count:
+    if not isinstance(frame, int) or not 1 <= frame <= count:
         raise VsrError(
             f"{story.id}: has no frame {frame} to go on from; name one from 1 to {count}"
             if count

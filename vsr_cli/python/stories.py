@@ -53,7 +53,7 @@ def story_of(images: Sequence[ImageLike] | None, texts: Sequence[str] | None, *,
     if images is None or texts is None:
         missing = "images" if images is None else "texts"
         raise VsrError(f"{missing}: missing; a story needs both, images=[...] and texts=[...]")
-    if isinstance(texts, str) or not isinstance(texts, Sequence):
+    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
         raise VsrError(f"texts: not a list of texts (got {type(texts).__name__}); pass one text per image")
     if isinstance(images, str | bytes | os.PathLike) or not hasattr(images, "__len__"):
         raise VsrError(f"images: not a list of images (got {type(images).__name__}); pass one image per text")
