@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, get_origin
 
 import pluggy
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 hookimpl = pluggy.HookimplMarker("vsr")
@@ -36,6 +36,15 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object, info: ValidationInfo) -> object:
+        """Read "5,5,7", which is how `--set` passes several values, where the type is a tuple."""
+        assert info.field_name is not None
+        if isinstance(value, str) and get_origin(cls.model_fields[info.field_name].annotation) is tuple:
+            return [part.strip() for part in value.split(",")] if value.strip() else []
+        return value
 
     @field_validator("*")
     @classmethod

@@ -359,6 +359,8 @@ class TrainingFrames:
     text_trains: bool
     story: NDArray[np.int64]
     """Index of the story of each frame, (F,); the frames of a story are in order."""
+    count_steps: Callable[[int, str], Iterable[int]] = lambda steps, description: range(steps)
+    """Yields 0 to n - 1 for n and a description, with a progress bar; for a component that trains in `fit`."""
 
 
 @runtime_checkable

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import VsrError, one_line
 from ..system_errors import refuse_system_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -46,18 +49,33 @@ def reading_errors() -> tuple[type[Exception], ...]:
     return (*plain, SafetensorError, UnpicklingError)
 
 
-def read_tensors(path: Path, *, remedy: str) -> Any:
-    """Return the content of a .safetensors or torch file, on the CPU: normally a state dict.
+def read_tensors(path: Path, *, remedy: str) -> Mapping[str, Tensor]:
+    """Return the named tensors of a .safetensors or torch file, on the CPU, without running code from it.
 
-    Raises VsrError, ending in the remedy, if it cannot be read or contains more than tensors and plain values.
+    Raises VsrError, ending in the remedy, if it cannot be read, contains anything else or numbers that are not finite.
     """
+    import warnings
+    from pickle import UnpicklingError
+
     import torch
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            tensors: Any = load_file(path)
+        else:
+            with warnings.catch_warnings(action="ignore"):  # of another version of pickle
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # torch's message would tell how to run the code
+        raise VsrError(
+            f"{path}: weights cannot be read (it is broken, or holds more than named tensors); {remedy}"
+        ) from error
     except reading_errors() as error:
         refuse_system_error(error, path)
         raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
+        raise VsrError(f"{path}: is not a state dict (names and tensors); {remedy}")
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise VsrError(f"{path}: {name} holds numbers that are not finite; {remedy}")
+    return tensors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..model.embedding_spaces import EmbeddingSpaces
 from ..model.story_model import StoryModel
+from ..progress import progress
 
 MOST = 20_000
 """Frames used, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
@@ -57,7 +60,13 @@ def training_frames(
         visual_trains=model.visual.cache_key is None,
         text_trains=model.text.cache_key is None,
         story=story,
+        count_steps=_count_steps,
     )
+
+
+def _count_steps(steps: int, description: str) -> Iterator[int]:
+    with progress() as bar:
+        yield from bar.track(range(steps), description=description)
 
 
 def _distinct(windows: Windows) -> NDArray[np.int64]:

@@ -130,10 +130,13 @@ class TokensOptions(Options):
     guidance: float = Field(
         0.0,
         ge=0,
+        le=100,
         description="how far the text changes the scores of codes beyond what was learned; 0: none, which is faster",
     )
-    temperature: float = Field(0.5, gt=0, description="of sampling: below 1, likelier codes become likelier still")
-    steps: int = Field(8, ge=1, description="decoding steps, each of which settles a part of the codes")
+    temperature: float = Field(
+        0.5, ge=0.01, le=100, description="of sampling: below 1, likelier codes become likelier still"
+    )
+    steps: int = Field(8, ge=1, le=1000, description="decoding steps, each of which settles a part of the codes")
 
     @field_validator("levels")
     @classmethod

@@ -128,9 +128,12 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) in [0, 1] of codes (B, side * side)."""
+        """Return images (B, 3, H, W) in [0, 1] of codes (B, side * side).
+
+        One by one, since convolutions of several images round differently: the same codes are the same image.
+        """
         levels = self.quantizer.levels_of(codes.view(-1, self.side, self.side))
-        return self._image(levels).clamp(0, 1)
+        return torch.cat([self._image(each) for each in levels.chunk(len(levels))]).clamp(0, 1)
 
     def _latent(self, images: Tensor) -> Tensor:
         padded = functional.pad(images, (0, self.padding, 0, self.padding), mode="replicate")
@@ -157,7 +160,7 @@ def train_autoencoder(autoencoder: Autoencoder, frames: TrainingFrames, *, steps
     device = next(autoencoder.parameters()).device
     optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=LEARNING_RATE, weight_decay=1e-4, betas=(0.9, 0.99))
     warmup = max(1, round(WARMUP_RATIO * steps))
-    for step in range(steps):
+    for step in frames.count_steps(steps, "training the autoencoder of images"):
         rate = min(1, (step + 1) / warmup) * (1 + math.cos(math.pi * step / steps)) / 2
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
         rows = torch.randint(len(frames.texts), (BATCH,)).tolist()
@@ -186,5 +189,8 @@ def read_autoencoder(autoencoder: Autoencoder, name: str) -> None:
     tensors = {key: tensor.float() for key, tensor in read_tensors(path, remedy=remedy).items()}
     shapes = {key: tensor.shape for key, tensor in autoencoder.state_dict().items()}
     if {key: tensor.shape for key, tensor in tensors.items()} != shapes:
-        raise VsrError(f"{where}: is of other levels or another patch; set image_decoder.levels and patch as there")
+        raise VsrError(
+            f"{where}: is no autoencoder, or one of other levels or another patch; "
+            "set image_decoder.levels and patch as there"
+        )
     autoencoder.load_state_dict(tensors)

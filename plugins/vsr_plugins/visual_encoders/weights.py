@@ -46,7 +46,4 @@ def read_weights(path: Path, *, names: Sequence[str]) -> Mapping[str, Tensor]:
     remedy = f"choose {', '.join(names)}, random or a {', '.join(SUFFIXES)} file by --set visual.weights=..."
     if path.suffix not in SUFFIXES or not path.is_file():
         raise VsrError(f"visual encoder: no such weights (got {path}); {remedy}")
-    found = read_tensors(path, remedy=remedy)
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise VsrError(f"{path}: is not a state dict (names and tensors); {remedy}")
-    return found
+    return read_tensors(path, remedy=remedy)

@@ -97,6 +97,16 @@ def test_images_have_any_prepared_size_and_the_range(image_size, patch, side):
     assert images.max() <= 1
 
 
+def test_the_same_codes_are_the_same_image_whatever_else_is_decoded():
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(levels=(5, 5, 5, 5), image_size=64, patch=8)
+    read_autoencoder(autoencoder, "storyworld")
+    codes = torch.randint(625, (9, 64))
+    together = autoencoder.decode(codes)
+    for row in range(9):
+        assert torch.equal(together[row], autoencoder.decode(codes[row : row + 1])[0])
+
+
 def test_shipped_autoencoder_reconstructs_unseen_images_of_storyworld():
     illustrator, world = Illustrator(width=480, height=208), draw_world(123_456, 0)
     files = [illustrator.draw(scene_at(world, t), sway=world.sway[t]).jpeg for t in range(len(world))]
@@ -175,7 +185,10 @@ def test_autoencoder_is_trained_once_and_can_be_reused(train_small, tmp_path, mo
     ("options", "message"),
     [
         ({"autoencoder": "nowhere"}, "image_decoder.autoencoder=nowhere: there is no such file; name 'storyworld' or"),
-        ({"autoencoder": "storyworld"}, "is of other levels or another patch; set image_decoder.levels and patch"),
+        (
+            {"autoencoder": "storyworld"},
+            "is no autoencoder, or one of other levels or another patch; set image_decoder.levels and patch",
+        ),
     ],
 )
 def test_unusable_autoencoder_is_one_line(build, options, message):
@@ -187,8 +200,14 @@ def test_unusable_autoencoder_is_one_line(build, options, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"levels": (5, 4)}, "each must be odd"), ({"levels": (15, 15, 15, 15)}, "their product must be at most 8192")],
+    [
+        ({"levels": "5, 4"}, "each must be odd"),
+        ({"levels": "15,15,15,15"}, "their product must be at most 8192"),
+        ({"temperature": 1e-45}, "greater than or equal to 0.01"),
+        ({"guidance": 1e30}, "less than or equal to 100"),
+        ({"steps": 10**9}, "less than or equal to 1000"),
+    ],
 )
-def test_levels_are_odd_and_their_product_is_limited(options, message):
+def test_options_that_no_image_comes_from_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TokensOptions(**options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from ...console import out as console
 from ...console import print_json, styled
@@ -45,7 +45,7 @@ def show_component(entry: Provided) -> None:
     from pydantic_core import PydanticUndefined
 
     kind = KIND_OF[entry.section]
-    console.print(styled("[bold]{}[/bold], a {}: {}", entry.component.name, kind.title, entry.component.summary))
+    console.print(styled("[bold]{}[/bold], {}: {}", entry.component.name, kind.title, entry.component.summary))
     console.print(
         f"from {entry.distribution}, plugin {entry.plugin}; choose it with {kind.flag} {entry.component.name}"
     )
@@ -76,6 +76,8 @@ def option_place(entry: Provided, option: str) -> str:
 
 def plain(value: Any) -> str:
     """Return a default as a configuration file writes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(plain, value))
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -85,6 +87,10 @@ def type_name(annotation: Any) -> str:
         return "null"
     if get_origin(annotation) is Literal:
         return " | ".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return type_name(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return f"{type_name(get_args(annotation)[0])}, ..."
     if get_origin(annotation) in (Union, UnionType):
         return " | ".join(type_name(argument) for argument in get_args(annotation))
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true | false", "Path": "path"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -89,11 +88,10 @@ def load_weights(extractor: nn.Module, path: Path, *, network: str) -> None:
         for name, tensor in extractor.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    held = tensors if isinstance(tensors, Mapping) else {}
-    unfit = [name for name, shape in expected.items() if getattr(held.get(name), "shape", None) != shape]
+    unfit = [name for name, shape in expected.items() if getattr(tensors.get(name), "shape", None) != shape]
     if unfit:
         raise VsrError(
             f"{path}: not the weights of torchvision's {network} ({len(unfit)} tensors are missing or of another "
             f"shape, the first is {unfit[0]}); {remedy}"
         )
-    extractor.load_state_dict({name: held[name] for name in expected}, strict=False)
+    extractor.load_state_dict({name: tensors[name] for name in expected}, strict=False)
