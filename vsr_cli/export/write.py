@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _write(graph: Graph, path: Path) -> None:
     """Export a graph. Raises VsrError with the exporter's reason if it cannot be."""
     bytes_ = sum(each.nbytes for each in (*graph.module.parameters(), *graph.module.buffers()))
     free = {0: torch.export.Dim.DYNAMIC}
-    with warnings.catch_warnings(), quiet(), torch.no_grad():
+    with warnings.catch_warnings(), quiet(), torch.no_grad(), _plain_attention():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
@@ -139,6 +140,17 @@ def _write(graph: Graph, path: Path) -> None:
             while cause.__cause__ is not None:  # what torch reports beneath the exporter's summary
                 cause = cause.__cause__
             raise VsrError(one_line(cause)) from error
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Leave out torch's fused transformer layers within the block, which cannot be exported."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _free(graph: Graph, free: Mapping[int, Any]) -> Any:
