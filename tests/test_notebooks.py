@@ -39,4 +39,6 @@ def test_every_cell_runs_and_storyboards_are_shown(notebook, tmp_path):
     storyboards = [output for output in shown if "image/png" in output.get("data", {}) and "text/html" in output.data]
     assert len(storyboards) == 5
     assert any("image/gif" in output.get("data", {}) for output in shown)
+    assert any(output.get("name") == "stdout" and "meteor" in output.text for output in shown)
+    assert not any("<pre" in output.get("data", {}).get("text/html", "") for output in shown)  # logs are plain text
     assert (tmp_path / "my-prediction/storyboard.png").is_file()

@@ -44,8 +44,9 @@ def encodable(text: str, encoding: str) -> str:
 class _VisibleConsole(Console):
     """A console that prints control characters as escapes, including line breaks within a text."""
 
-    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
+    def __init__(self, *, stderr: bool = False, quiet: bool = False, **more: Any) -> None:
+        # Jupyter shows a stream by itself; rich would send it HTML, and nothing to the stream.
+        super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, force_jupyter=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
@@ -71,6 +72,16 @@ def styled(pattern: str, *values: object) -> Text:
     `styled("[bold]{}[/bold], a {}", name, kind)`
     """
     return Text.from_markup(pattern.format(*(escape(visible(str(value))) for value in values)), emoji=False)
+
+
+def plain_text(*renderables: RenderableType, width: int) -> str:
+    """Return what a console of a width prints, without colours."""
+    file = io.StringIO()
+    # With a height too: otherwise rich takes 80 columns where TERM is dumb.
+    console = _VisibleConsole(file=file, width=width, height=25, color_system=None)
+    for each in renderables:
+        console.print(each)
+    return file.getvalue()
 
 
 def say(message: str) -> None:

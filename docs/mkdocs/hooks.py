@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
+import vsr_cli
 from vsr_cli import api
 from vsr_cli.api import Decoding
 from vsr_cli.cli.main import command_line
@@ -42,6 +43,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     pages = {"cli": cli(), "settings": settings(), "components": components(), "problem-codes": problem_codes()}
+    pages["python"] = python()
     for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
@@ -53,6 +55,30 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         page.meta["hide"] = ["navigation", "toc"]  # here and not in the page, where GitHub would show it: wide tables
     markdown = re.sub(r"<!-- package: (\S+) (\S+) -->", lambda match: package(match[1], match[2]), markdown)
     return markdown.replace("<!-- api -->", api_names())
+
+
+def python() -> str:
+    """Return the page of the Python API, from its docstrings."""
+    lines = ["# Python API", "", "How to use it: [Use a model from Python](../how-to/python.md).", ""]
+    public = [getattr(vsr_cli, name) for name in vsr_cli.__all__ if name != "__version__"]
+    for each in sorted(public, key=lambda each: (inspect.isclass(each), each.__name__)):
+        lines += _documented(f"## `{each.__name__}`", each)
+        if not inspect.isclass(each) or issubclass(each, BaseException):
+            continue
+        for name, member in vars(each).items():
+            if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+                lines += _documented(f"### `{each.__name__}.{name}`", member)
+    return "\n".join(lines)
+
+
+def _documented(head: str, described: Any) -> list[str]:
+    """Return a heading, the signature of a function, and its docstring, from the second paragraph on as it is."""
+    first, _, rest = (inspect.getdoc(described) or "").partition("\n\n")
+    lines = [head, ""]
+    if inspect.isfunction(described):
+        lines += ["```python", f"{described.__name__}{inspect.signature(described)}", "```", ""]
+    lines += [first, ""]
+    return [*lines, "```text", rest, "```", ""] if rest else lines
 
 
 def cli() -> str:

@@ -13,7 +13,9 @@ def test_export_refuses_a_folder_that_is_not_empty(workspace, vsr, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize(("line", "part"), [("export", "--onnx DIR"), ("export absent --onnx out", "there is no such folder")])
+@pytest.mark.parametrize(
+    ("line", "part"), [("export", "--onnx DIR"), ("export absent --onnx out", "there is no such folder")]
+)
 def test_export_of_nothing_is_one_line(empty, vsr, line, part):
     answer = vsr(line)
     assert (answer.code, len(answer.errors)) == (2, 1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from ..console import plain_text
 from ..report.score_table import other_baselines, score_table
 from ..report.sheet_formats import to_latex, to_markdown
 from ..report.sheets import evaluation_sheet
@@ -41,12 +39,9 @@ class EvaluationResult:
 
     def table(self) -> str:
         """Return the scores, their intervals and baselines as a text, as the command prints them."""
-        file = io.StringIO()
-        console = Console(file=file, width=WIDTH, color_system=None)
-        console.print(score_table(self.record["metrics"], width=WIDTH))
-        if (others := other_baselines(self.record["metrics"], width=WIDTH)) is not None:
-            console.print(others)
-        return file.getvalue()
+        others = other_baselines(self.record["metrics"], width=WIDTH)
+        tables = [score_table(self.record["metrics"], width=WIDTH), *([] if others is None else [others])]
+        return plain_text(*tables, width=WIDTH)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a data frame with a row per metric: score, interval, baselines, upper bound, scale and direction."""
