@@ -46,7 +46,8 @@ class _VisibleConsole(Console):
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False, **more: Any) -> None:
         # Jupyter shows a stream by itself; rich would send it HTML, and nothing to the stream.
-        super().__init__(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False, force_jupyter=False)
+        more |= {"highlight": False, "markup": False, "emoji": False, "force_jupyter": False}
+        super().__init__(stderr=stderr, quiet=quiet, **more)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
