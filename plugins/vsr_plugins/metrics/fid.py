@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, VsrError, one_line
+from vsr_cli.api import Metric, Sample, VsrError, one_line, read_tensors
 
 from . import FidOptions
 from .frechet import distance, too_few
-from .pretrained import UNLOADABLE, read_state_dict
+from .pretrained import UNLOADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,13 +74,14 @@ def build(options: FidOptions) -> Metric:
     """Build the metric. Raises VsrError if torch-fidelity is not installed, or its weights are not there."""
     if options.weights is None:
         raise VsrError(f"fid: no weights are named; {REMEDY}")
+    weights = read_tensors(Path(options.weights), remedy=REMEDY)
     try:
         import torch
         from torchmetrics.image.fid import NoTrainInceptionV3
 
         # torch-fidelity would unpickle any code in the file, so that it gets the tensors alone, read without that.
         tensors: Any = io.BytesIO()
-        torch.save(dict(read_state_dict(Path(options.weights))), tensors)
+        torch.save(dict(weights), tensors)
         tensors.seek(0)
         network = NoTrainInceptionV3("inception-v3-compat", [str(DIMENSIONS)], tensors)
     except UNLOADABLE as error:

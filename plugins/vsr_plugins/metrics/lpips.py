@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, VsrError, one_line
+from vsr_cli.api import Metric, Sample, VsrError, one_line, read_tensors
 
 from . import LpipsOptions
-from .pretrained import UNLOADABLE, read_state_dict
+from .pretrained import UNLOADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,8 +98,8 @@ def build(options: LpipsOptions) -> Metric:
     remedy = REMEDY.format(name=name, url=published.url)
     if options.weights is None:
         raise VsrError(f"lpips: no weights are named; {remedy}")
+    tensors = read_tensors(Path(options.weights), remedy=remedy)
     try:
-        tensors = read_state_dict(Path(options.weights))
         # torchmetrics brings the linear layers along; a file may hold its own.
         carried = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / f"{options.net}.pth"
         tensors = {**torch.load(carried, map_location="cpu", weights_only=True), **tensors}

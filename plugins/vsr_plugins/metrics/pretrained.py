@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from vsr_cli.api import VsrError, one_line, quiet, refuse_foreign_code
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Loaded = TypeVar("Loaded")
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -28,17 +23,3 @@ def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loa
             return loader(model)
     except UNLOADABLE as error:
         raise VsrError(f"{metric}: cannot load {model} ({one_line(error)}); {remedy}") from error
-
-
-def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read a state dict, unpickling no code. Raises an error of `UNLOADABLE`."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, UnpicklingError, EOFError, TypeError) as error:
-        raise ValueError("it is broken, or holds more than named tensors") from error

@@ -35,7 +35,7 @@ class Sharpness:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
         predicted, true = statistics.mean(axis=0)
-        return {"sharpness": float(np.sqrt(predicted / max(true, LEAST)))}
+        return {"sharpness": _ratio(predicted, true)}
 
 
 class Spread:
@@ -58,7 +58,12 @@ class Spread:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
         predicted, true = statistics.var(axis=0).reshape(2, -1).mean(axis=1)
-        return {"diversity-image": float(np.sqrt(predicted / max(true, LEAST)))}
+        return {"diversity-image": _ratio(predicted, true)}
+
+
+def _ratio(predicted: float, true: float) -> float:
+    """Return the root of the ratio of two mean squares: 1 if there is nothing in either."""
+    return float(np.sqrt(predicted / max(true, LEAST))) if max(predicted, true) > LEAST else 1.0
 
 
 def _edges(image: NDArray[np.uint8]) -> float:

@@ -84,5 +84,5 @@ def test_missing_or_wrong_weights_are_one_line(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"features.0.weight": Evil()}, protocol=2))
     for name in ("absent.pth", "other.safetensors", "broken.safetensors", "evil.pth"):
-        with pytest.raises(VsrError, match=rf"lpips: cannot load .*{name}.*metrics\.lpips\.weights=FILE"):
+        with pytest.raises(VsrError, match=rf"{name}.*metrics\.lpips\.weights=FILE"):
             lpips(tmp_path / name)

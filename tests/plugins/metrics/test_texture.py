@@ -50,3 +50,8 @@ def test_flat_target_has_a_finite_score():
     for name, build in (("sharpness", texture.build_sharpness), ("diversity-image", texture.build_spread)):
         value = scores(build(Options()), image_sample(noise(1), flat(3)))[name]
         assert np.isfinite(value)
+
+
+def test_flat_images_are_as_sharp_and_as_varied_as_flat_targets():
+    for name, build in (("sharpness", texture.build_sharpness), ("diversity-image", texture.build_spread)):
+        assert scores(build(Options()), image_sample(flat(3), flat(3)))[name] == 1
