@@ -61,7 +61,7 @@ def folds(trained, small_presets, tmp_path_factory):
     """Two cross-validations in a folder of their own, as they are typed; the second is named with --out."""
     from vsr_cli.config import presets
 
-    from ..conftest import _type
+    from .conftest import _type
 
     folder = tmp_path_factory.mktemp("folds")
     data = trained[0] / "data" / "storyworld"
