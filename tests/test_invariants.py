@@ -305,6 +305,7 @@ LAYERS = (
     ("ablation", "tuning"),
     ("workflows",),
     ("python",),
+    ("app",),
     ("cli", "entry", "__main__", "testing", "__init__"),
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}

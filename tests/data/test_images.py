@@ -21,6 +21,7 @@ from vsr_cli.data.images import (
     fit_image,
     read_image,
     unfit_image,
+    upright_rgb,
 )
 from vsr_cli.errors import VsrError
 
@@ -188,9 +189,11 @@ def test_cmyk(kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
-def test_other_colour_spaces(mode: str) -> None:
-    assert decode(encode(Image.new(mode, (8, 8), (200, 128, 128)), "TIFF")).shape == (8, 8, 3)
+def test_other_colour_spaces() -> None:
+    assert decode(encode(Image.new("LAB", (8, 8), (200, 128, 128)), "TIFF")).shape == (8, 8, 3)
+    # Not from a TIFF, which Pillow 12 writes with too few bytes.
+    grey = upright_rgb(Image.new("YCbCr", (8, 8), (200, 128, 128)), where="x")
+    assert (grey.mode, grey.getpixel((0, 0))) == ("RGB", (200, 200, 200))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])

@@ -108,6 +108,10 @@ def test_a_batch_gives_what_each_story_gives_alone(model, story, images):
     ]
 
 
+def test_the_order_of_options_does_not_matter(model, story):
+    assert shown(model.predict(story, seed=3, method="sample")) == shown(model.predict(story, method="sample", seed=3))
+
+
 def test_alternatives_differ_and_the_first_is_the_plain_prediction(model, story):
     frame = model.predict(story, alternatives=3, method="sample", seed=3)
     assert frame.alternatives[0] is frame
@@ -192,3 +196,28 @@ def test_load_reports_a_missing_run_device_or_checkpoint(run, tmp_path, monkeypa
         with pytest.raises(vsr.VsrError, match=part):
             vsr.load(**arguments)
     assert vsr.load(run, checkpoint="last").run == run
+
+
+@pytest.fixture(scope="module")
+def drawing_model(tmp_path_factory, train_small):
+    settings = ("image_decoder.name=tokens", "image_decoder.autoencoder=storyworld")
+    return vsr.load(train_small(tmp_path_factory.mktemp("runs") / "tokens", *settings).folder, device="cpu")
+
+
+def test_an_image_is_drawn_from_a_text_as_it_is_from_a_generated_one(drawing_model, story, images):
+    frame = drawing_model.predict(story, method="sample", seed=3)
+    assert drawing_model.reads_text
+    assert drawing_model.draw(story, frame.text, seed=3).tobytes() == frame.image.tobytes()
+    assert drawing_model.draw(story, "Ana sleeps.", seed=3).size == frame.image.size
+    longer = [*zip(images[:4], TEXTS, strict=False), (images[4], "Ana is left out.")]
+    assert drawing_model.draw(longer, frame.text, from_frame=4, seed=3).tobytes() == frame.image.tobytes()
+
+
+def test_a_text_that_cannot_be_drawn_is_one_line(model, drawing_model, story):
+    with pytest.raises(vsr.VsrError, match="the image decoder deconv does not read the text of a frame"):
+        model.draw(story, "Ana sleeps.")
+    for text in ("", " ", 3):
+        with pytest.raises(vsr.VsrError, match="text: no words"):
+            drawing_model.draw(story, text)
+    with pytest.raises(vsr.VsrError, match=r"decoding\.seed"):
+        drawing_model.draw(story, "Ana sleeps.", seed=-1)

@@ -22,15 +22,15 @@ class Browser:
         self.complaints: list[str] = []
         """Errors and warnings on the page's console."""
 
-    def open(self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a file in a window of a size, a phone's if it is narrow."""
+    def open(self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Open a file, or an address of this machine, in a window of a size, a phone's if it is narrow."""
         for context in self._chromium.contexts:
             context.close()
         context = self._chromium.new_context(
             viewport={"width": width, "height": height},
             is_mobile=width < 600,
             color_scheme="dark" if dark else "light",
-            offline=True,
+            offline=isinstance(page, Path),
         )
         self.page = context.new_page()
         self.requests.clear()
@@ -38,7 +38,7 @@ class Browser:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.goto(page.resolve().as_uri())
+        self.page.goto(page.resolve().as_uri() if isinstance(page, Path) else page)
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression in the page."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "push": Entry("Upload a run with its model card to the Hugging Face Hub.", "push"),
     "compare": Entry("Compare evaluations, with the significance of their differences.", "compare"),
     "score": Entry("Score the predictions of another system.", "score"),
+    "app": Entry("Serve a page on which a run predicts stories, with an API.", "app"),
     "export": Entry("Write a model as ONNX graphs.", "export"),
     "ablate": Entry("Train and score combinations of components with several seeds.", "ablate"),
     "ablate-cell": Entry("Train and score one run of an ablation.", "ablate_cell", hidden=True),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..api import Decoding, Frame, Story, copied_share, is_blank
+from ..api import Context, Decoding, Frame, Story, copied_share, is_blank
 from ..config.choices import Resize
 from ..data.batches import Contexts
 from ..data.cache.extraction import Features
@@ -104,23 +104,7 @@ def predict_alternatives(
     VsrError as `read_context` does.
     """
     context = read_context(story, context_frames=context_frames, image_size=image_size, resize=resize)
-    # There is no target: its column, which Contexts does not read, repeats the last frame.
-    rows = np.asarray([repeat_last(range(len(context)), context_frames + 1)], dtype=np.int64)  # (1, K + 1)
-    repeated = np.zeros(rows.shape, dtype=np.bool_)
-    repeated[0, len(context) :] = True
     texts = [frame.text for frame in context]
-    # Texts that are the same have the same row, as in prepared data.
-    text_rows = np.asarray([[texts.index(texts[row]) for row in rows[0]]], dtype=np.int64)
-    frames = Frames(ArrayRows(np.stack([frame.pixels for frame in context])), texts)
-    contexts = Contexts(
-        frames,
-        Windows([story.id], rows, text_rows, repeated, np.zeros(1, dtype=np.int64)),
-        visual=model.visual,
-        text=model.text,
-        features=Features(visual=None, text=None, tokens=model.text.tokenize(texts)),
-        device=device,
-    )
-    batch = contexts.batch(np.zeros(1, dtype=np.int64))
     return [
         NextFrame(
             story.id,
@@ -129,8 +113,50 @@ def predict_alternatives(
             Image.fromarray(to_bytes(prediction.images)[0]),
             resize,
         )
-        for prediction in model.predict_alternatives(batch, decodings)
+        for prediction in model.predict_alternatives(_batch(model, story, context, context_frames, device), decodings)
     ]
+
+
+def draw_frame(
+    model: StoryModel,
+    story: Story,
+    text: str,
+    *,
+    context_frames: int,
+    image_size: int,
+    resize: Resize,
+    seed: int,
+    device: torch.device,
+) -> NextFrame:
+    """Return the frame after a story's last one, with a text that someone else wrote and an image generated for it.
+
+    The other arguments are those of `predict_alternatives`. The model's image decoder is a generative one.
+    """
+    context = read_context(story, context_frames=context_frames, image_size=image_size, resize=resize)
+    images = model.draw(_batch(model, story, context, context_frames, device), [text], seed=seed)
+    return NextFrame(story.id, context, text, Image.fromarray(to_bytes(images)[0]), resize)
+
+
+def _batch(
+    model: StoryModel, story: Story, context: Sequence[ContextFrame], context_frames: int, device: torch.device
+) -> Context:
+    """Return a batch of one story."""
+    # There is no target: its column, which Contexts does not read, repeats the last frame.
+    rows = np.asarray([repeat_last(range(len(context)), context_frames + 1)], dtype=np.int64)  # (1, K + 1)
+    repeated = np.zeros(rows.shape, dtype=np.bool_)
+    repeated[0, len(context) :] = True
+    texts = [frame.text for frame in context]
+    # Texts that are the same have the same row, as in prepared data.
+    text_rows = np.asarray([[texts.index(texts[row]) for row in rows[0]]], dtype=np.int64)
+    contexts = Contexts(
+        Frames(ArrayRows(np.stack([frame.pixels for frame in context])), texts),
+        Windows([story.id], rows, text_rows, repeated, np.zeros(1, dtype=np.int64)),
+        visual=model.visual,
+        text=model.text,
+        features=Features(visual=None, text=None, tokens=model.text.tokenize(texts)),
+        device=device,
+    )
+    return contexts.batch(np.zeros(1, dtype=np.int64))
 
 
 def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:

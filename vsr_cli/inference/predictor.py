@@ -17,7 +17,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import choose_device, load_model
 from ..plugin.registry import Registry
 from ..runs.run import Run
-from .predict import NextFrame, predict_alternatives
+from .predict import NextFrame, draw_frame, predict_alternatives
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,29 @@ class Predictor:
                 image_size=self.image_size,
                 resize=self.resize,
                 decodings=decodings,
+                device=self.device,
+            )
+
+    def draw(self, story: Story, text: str, *, seed: int) -> NextFrame:
+        """Generate the image of the frame after a story's last one from its text; see `draw_frame`.
+
+        Raises VsrError if the image decoder does not read texts.
+        """
+        if not self.model.reads_text:
+            name = self.run.config()["image_decoder"]["name"]
+            raise VsrError(
+                f"{self.run.folder}: the image decoder {name} does not read the text of a frame; name a run whose "
+                "image decoder does, such as tokens or diffusion"
+            )
+        with self.lock:
+            return draw_frame(
+                self.model,
+                story,
+                text,
+                context_frames=self.context_frames,
+                image_size=self.image_size,
+                resize=self.resize,
+                seed=seed,
                 device=self.device,
             )
 

@@ -168,10 +168,25 @@ class StoryModel(nn.Module):
                 predictions.append(self._draw(narrative, texts, seed=decoding.seed))
         return predictions
 
+    @torch.no_grad()
+    def draw(self, context: Context, texts: Sequence[str], *, seed: int) -> Tensor:
+        """Return images (B, 3, H, W) in [0, 1] of the next frames with texts (B,) that someone else wrote.
+
+        The image decoder is a generative one. Raises PluginError as `predict` does.
+        """
+        assert self.reads_text
+        with self._watching():
+            return self._draw(self.encode_context(context), list(texts), seed=seed).images
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the image decoder reads the text of the frame that it generates an image for."""
+        return isinstance(self.image_decoder, GenerativeImageDecoder)
+
     def can_vary(self, decoding: Decoding) -> bool:
         """Return whether predictions depend on the seed of a decoding."""
         written = decoding.is_random and getattr(self.text_decoder, "models_text", True)
-        return written or isinstance(self.image_decoder, GenerativeImageDecoder)
+        return written or self.reads_text
 
     def _draw(self, narrative: Narrative, texts: list[str], *, seed: int) -> Prediction:
         images = self._image(narrative, texts, seed=seed).float()

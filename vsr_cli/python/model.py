@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, cast, overload
 
-from ..api import Decoding, Story
+from PIL import Image
+
+from ..api import Decoding, Story, is_blank
 from ..config.experiment import decoding_layer, resolve_decoding
 from ..errors import VsrError
 from ..inference.continuation import continue_story
 from ..inference.continuation_checks import check_size, check_steps, picks_of
+from ..inference.predict import shown_image
 from ..inference.predictor import Predictor, load_predictor
 from ..inference.story_folders import notes_on, open_reader, story_up_to
 from ..plugin.faults import naming_faults
@@ -208,6 +211,32 @@ class Model:
                 continue_story(self._predictor, given, decodings=decodings, picks=picks), run=self.run
             )
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether its images are generated from the text of the frame, so that `draw` can be used."""
+        return self._predictor.model.reads_text
+
+    def draw(self, story: StoryLike, text: str, *, from_frame: int | None = None, seed: int = 0) -> Image.Image:
+        """Generate the image of a story's next frame from a text that you wrote.
+
+        Args:
+            story, from_frame: As in `predict`.
+            text: The text of the next frame.
+            seed: Random seed of the image.
+
+        Returns:
+            A Pillow image, in the proportions of the story's last one.
+
+        Raises:
+            VsrError: As `predict`; or the image decoder does not read texts, see `reads_text`; or the text is blank.
+        """
+        with naming_faults():
+            if not isinstance(text, str) or is_blank(text):
+                raise VsrError(f"text: no words (got {text!r}); write the text of the next frame")
+            given = story_up_to(self._one_story(story, None, None), from_frame)
+            chosen = self._decoding({"seed": seed})
+            return shown_image(self._predictor.draw(given, text.strip(), seed=chosen.seed))
+
     def _one_story(
         self, story: StoryLike | None, images: Sequence[ImageLike] | None, texts: Sequence[str] | None
     ) -> Story:
@@ -219,7 +248,9 @@ class Model:
 
     def _decoding(self, options: DecodingOptions) -> Decoding:
         base = decoding_layer(self._predictor.decoding, where=f"{self.run}/config.json")
-        layers = layers_of({name: (f"decoding.{name}", value) for name, value in options.items()}, None)
+        # The method first: naming one sets the options of the layers before it aside.
+        ordered = sorted(options.items(), key=lambda option: option[0] != "method")
+        layers = layers_of({name: (f"decoding.{name}", value) for name, value in ordered}, None)
         return resolve_decoding(self._registry, [base, *layers])
 
     def _alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:

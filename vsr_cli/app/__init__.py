@@ -1,0 +1,1 @@
+"""`vsr app`: runs on a page of the browser, and as an HTTP API, through Gradio (extra `app`)."""
