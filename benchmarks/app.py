@@ -1,0 +1,118 @@
+"""`vsr app` under load: several users at once, bad uploads among them.
+
+Run as `python benchmarks/app.py RUN`. The page is served by a process of its own. Measured are its first answer, beside
+a prediction by a loaded model in Python; then the answers to users who ask at once, each of which must be that of
+Python, or for a bad upload one line; and the memory of the server after each quarter of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import quantiles
+
+USERS, REQUESTS = 8, 200
+BAD_EVERY = 8
+"""One of so many requests uploads a file that is no image."""
+SEEDS = 5
+
+
+def memory(process: int) -> float:
+    """Return the anonymous memory of a process in MiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the requests")
+    given = parser.parse_args()
+    requests = REQUESTS // 4 if given.quick else REQUESTS
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    import vsr_cli as vsr
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = vsr.load(given.run)
+        frames = vsr.example_stories(1)[0].frames[: model.context_frames]
+        files = [Path(folder) / f"{number}.jpg" for number in range(len(frames))]
+        for file, frame in zip(files, frames, strict=True):
+            assert isinstance(frame.image, bytes)
+            file.write_bytes(frame.image)
+        texts = [frame.text for frame in frames]
+        bad = Path(folder) / "bad.jpg"
+        bad.write_text("no image")
+
+        def by_python(seed: int) -> str:
+            return model.predict(images=files, texts=texts, method="sample", seed=seed).text
+
+        by_python(0)
+        start = time.perf_counter()
+        expected = [by_python(seed) for seed in range(SEEDS)]
+        warm = (time.perf_counter() - start) / SEEDS
+        server = subprocess.Popen(
+            [sys.executable, "-m", "vsr_cli", "app", "--run", given.run],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=dict(os.environ, PYTHONUNBUFFERED="1"),
+        )
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+
+            def ask(client: Client, number: int) -> tuple[str, float]:
+                is_bad, seed = number % BAD_EVERY == 0, number % SEEDS
+                images = [handle_file(str(file)) for file in ([bad, *files[1:]] if is_bad else files)]
+                start = time.perf_counter()
+                try:
+                    text, _ = client.predict(
+                        images=images, texts=texts, method="sample", seed=seed, run=model.run.name, api_name="/predict"
+                    )
+                    kind = "right" if not is_bad and text == expected[seed] else f"wrong: {text}"
+                except AppError as error:
+                    kind = "refused" if is_bad and "\n" not in str(error).strip() else f"wrong: {error}"
+                return kind, time.perf_counter() - start
+
+            clients = [Client(address, verbose=False, download_files=folder) for _ in range(USERS)]
+            kind, first = ask(clients[0], 1)
+            assert kind == "right", kind
+            print(f"warm prediction in Python {warm:8.3f} s")
+            print(f"first answer of the app   {first:8.3f} s, {first / warm:.2f} times as long, upload included")
+            seconds: list[float] = []
+            kinds: list[str] = []
+            used = [memory(server.pid)]
+            begin = time.perf_counter()
+            for quarter in range(4):
+                numbers = range(quarter * requests // 4, (quarter + 1) * requests // 4)
+                with ThreadPoolExecutor(USERS) as pool:
+                    for kind, time_taken in pool.map(lambda number: ask(clients[number % USERS], number), numbers):
+                        kinds.append(kind)
+                        seconds.append(time_taken)
+                used.append(memory(server.pid))
+            wall = time.perf_counter() - begin
+        finally:
+            server.terminate()
+            server.wait()
+        wrong = [kind for kind in kinds if kind.startswith("wrong")]
+        cuts = quantiles(seconds, n=20)
+        print(f"{USERS} users, {requests} requests    {wall:8.1f} s, {requests / wall:.1f} per second")
+        print(f"answer, median and 95 %   {cuts[9]:8.3f} s, {cuts[18]:.3f} s")
+        print(f"right / refused / wrong   {kinds.count('right')} / {kinds.count('refused')} / {len(wrong)}")
+        print(f"memory of the server, MiB {' '.join(f'{each:.0f}' for each in used)}")
+        if wrong:
+            sys.exit("\n".join(wrong[:3]))
+
+
+if __name__ == "__main__":
+    main()
