@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .browser import CHROMIUM, opened_browser
 from .skips import fail_unexpected_skip
 
 PRECISIONS = ("fp32", "bf16")
@@ -92,6 +93,15 @@ def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return tmp_path
+
+
+@pytest.fixture(scope="session")  # playwright runs once in a process
+def browser():
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed here")
+    with opened_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

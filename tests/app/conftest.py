@@ -1,12 +1,10 @@
-"""A small trained run on a served page, and a browser."""
+"""A small trained run on a served page."""
 
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
-
-from ..report.browser import CHROMIUM, opened_browser
 
 TEXTS = [f"Ana finds thing number {number}." for number in range(1, 5)]
 
@@ -40,14 +38,6 @@ def address(models):
 
     with served_app(models[:1]) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs a browser")
-    with opened_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..files.strict_json import from_json, to_json
 
 LARGEST_CALL = 1 << 20
 """Bytes of a call; files are uploaded beforehand."""
@@ -100,8 +101,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _problem(body: bytes) -> str | None:
     try:
-        call = json.loads(body or b"null")
-    except (ValueError, RecursionError):
+        call = from_json(body or b"null")
+    except ValueError:
         return "the call is not JSON"
     return "a file is named by an address; upload it" if _names_address(call) else None
 
@@ -122,7 +123,7 @@ def _names_address(value: Any) -> bool:
 
 
 async def _refuse(send: Send, detail: str) -> None:
-    content = json.dumps({"detail": detail, "error": detail}).encode()
+    content = to_json({"detail": detail, "error": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": 400, "headers": headers})
     await send({"type": "http.response.body", "body": content})
