@@ -13,8 +13,7 @@ import gradio as gr
 from PIL import Image
 
 from ..errors import PluginError, VsrError
-from ..report.storyboard import Panel
-from .stories import draw_panels
+from ..report.storyboard import Panel, draw_storyboard, in_rows
 
 NARROW = 640
 """CSS pixels of a phone's width, at which a storyboard has one column."""
@@ -60,7 +59,7 @@ def board_html(panels: Sequence[Panel], *, columns: int, name: str) -> str:
     if not panels:
         return ""
     told = "; ".join(f"{panel.label}: {panel.caption}" for panel in panels)
-    wide, narrow = _data_url(draw_panels(panels, columns)), _data_url(draw_panels(panels, 1))
+    wide, narrow = (_data_url(draw_storyboard(in_rows(panels, each))) for each in (columns, 1))
     return (
         f'<picture class="board"><source media="(max-width: {NARROW}px)" srcset="{narrow}">'
         f'<img src="{wide}" alt="{escape(f"{name}. {told}", quote=True)}"></picture>'

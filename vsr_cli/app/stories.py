@@ -12,12 +12,19 @@ from typing import Any
 from PIL import Image
 
 from ..api import is_blank
-from ..data.images import decode_image
+from ..data.images import decode_image, image_suffix, png_bytes
 from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..python.model import DecodingOptions, Model
 from ..report.animation import animation_frames, write_gif
-from ..report.storyboard import Panel, alternative_panel, context_panel, draw_storyboard, story_panel
+from ..report.storyboard import (
+    Panel,
+    alternative_panel,
+    context_panel,
+    draw_storyboard,
+    in_rows,
+    story_panel,
+)
 
 LONGEST_STORY = 24
 """Frames of a story on the page."""
@@ -178,11 +185,6 @@ def alternative_panels(story: PageStory) -> list[Panel]:
     ]
 
 
-def draw_panels(panels: Sequence[Panel], columns: int) -> Image.Image:
-    """Return the storyboard of some panels, in rows of `columns`."""
-    return draw_storyboard([panels[start : start + columns] for start in range(0, len(panels), columns)])
-
-
 def zipped(story: PageStory, *, run: Path) -> bytes:
     """Return a ZIP of the story folder, which `vsr continue` takes, its storyboard, its animation and its record."""
     content = io.BytesIO()
@@ -190,12 +192,12 @@ def zipped(story: PageStory, *, run: Path) -> bytes:
         for number, (image, text) in enumerate(story.pairs(LONGEST_STORY), start=1):
             stem = f"story/{number:02}"
             if isinstance(image, Path):
-                archive.writestr(f"{stem}{_suffix(image)}", image.read_bytes())
+                archive.writestr(f"{stem}{image_suffix(image)}", image.read_bytes())
             else:
-                archive.writestr(f"{stem}.png", _png(image))
+                archive.writestr(f"{stem}.png", png_bytes(image))
             archive.writestr(f"{stem}.txt", f"{text}\n")
         panels = story_panels(story)
-        archive.writestr("storyboard.png", _png(draw_panels(panels, 4)))
+        archive.writestr("storyboard.png", png_bytes(draw_storyboard(in_rows(panels, 4))))
         animation = io.BytesIO()
         write_gif(animation_frames(panels), animation)
         archive.writestr("story.gif", animation.getvalue())
@@ -220,16 +222,3 @@ def _record(story: PageStory, run: Path) -> dict[str, Any]:
             for number, frame in enumerate(story.grown, start=first)
         ],
     }
-
-
-def _suffix(path: Path) -> str:
-    """Return the suffix of an image that has been decoded before."""
-    with Image.open(path) as image:
-        name = str(image.format).lower()
-    return {"jpeg": ".jpg", "mpo": ".jpg"}.get(name, f".{name}")
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

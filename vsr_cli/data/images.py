@@ -96,6 +96,20 @@ class FittedImage:
     height: int
 
 
+def image_suffix(source: Path | bytes) -> str:
+    """Return the usual suffix of an image that has been decoded before."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        name = str(image.format).lower()
+    return {"jpeg": ".jpg", "mpo": ".jpg"}.get(name, f".{name}")
+
+
+def png_bytes(image: Image.Image, *, compress_level: int = 6) -> bytes:
+    """Return an image as the bytes of a PNG, by zlib's level of compression."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=compress_level)
+    return file.getvalue()
+
+
 def read_image(source: Path | bytes, *, where: str, size: int, resize: Resize) -> FittedImage:
     """Decode an image and fit it into a square of `size` pixels. `where` names it in messages. Raises ImageProblem."""
     image, (width, height) = _read(source, where, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..config.schema import DataOptions
 from ..errors import VsrError
-from ..files.atomic import write_json
+from ..files.atomic import link_or_copy, write_json
 from .manifest import FINISHED, MANIFEST
 from .preparation.chunks import Chunk
 from .preparation.prepare import chunk_keys, make_tables, publish_table
@@ -82,8 +81,8 @@ def resplit(prepared: Prepared, splits: Mapping[str, str], out: Path) -> Prepare
     (out / CHUNKS).mkdir(parents=True)
     for key in keys:
         source, target = Chunk(prepared.folder / CHUNKS, key), Chunk(out / CHUNKS, key)
-        _link(source.images, target.images)
-        _link(source.stories, target.stories)
+        link_or_copy(source.images, target.images)
+        link_or_copy(source.stories, target.stories)
     work = Work()
     chunks = [Chunk(out / CHUNKS, key) for key in keys]
     groups = {story.id: story.group for story in prepared.stories()}
@@ -100,10 +99,3 @@ def resplit(prepared: Prepared, splits: Mapping[str, str], out: Path) -> Prepare
     }
     write_json(out / MANIFEST, manifest)
     return open_prepared(out)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)

@@ -162,6 +162,18 @@ def sweep(folder: Path, *, names: Iterable[str] = ()) -> None:
                 remove(path)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a new file with the content of another one: a hard link, which takes no space, or a copy.
+
+    A copy where the file system has no hard links, or is another one. The folder of `target` is created.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a folder with its content, or a link but not its target."""
     if path.is_dir() and not path.is_symlink():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..api import Decoding
 from ..files.atomic import write_json
-from ..report.storyboard import draw_storyboard, predicted_panel, save_image
+from ..report.storyboard import draw_storyboard, in_rows, predicted_panel, save_image
 from ..runs.predictions import RECORD, STORYBOARD
 from .predict import NextFrame, context_panels, copied_from, record_of, shown_image
 
@@ -53,5 +53,4 @@ def alternatives_storyboard(alternatives: Sequence[NextFrame]) -> Image.Image:
         for number, each in enumerate(alternatives, start=1)
     ]
     columns = max(COLUMNS, len(context))
-    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    return draw_storyboard([context, *rows])
+    return draw_storyboard([context, *in_rows(panels, columns)])

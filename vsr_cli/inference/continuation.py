@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from ..api import Decoding, Frame, Story, is_blank
-from ..data.images import decode_image
+from ..data.images import decode_image, png_bytes
 from ..errors import VsrError
 from .predict import NextFrame, shown_image
 from .predictor import Predictor
@@ -77,9 +76,7 @@ def continue_story(
 
 def frame_of(predicted: NextFrame) -> Frame:
     """Return a prediction as a frame of a story, as it is stored: the image in the story's proportions."""
-    file = io.BytesIO()
-    shown_image(predicted).save(file, "PNG")
-    return Frame(image=file.getvalue(), text=predicted.text)
+    return Frame(image=png_bytes(shown_image(predicted)), text=predicted.text)
 
 
 def _decoded(story: Story, index: int) -> Image.Image:

@@ -10,20 +10,28 @@ continuation.json    what was predicted and how, and the checksums of the pairs
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from ..data.images import image_suffix
 from ..errors import VsrError
 from ..files.atomic import file_name, read_json, remove, replacing_folder, write_json
 from ..files.checksums import file_checksum
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..report.animation import animation_frames, save_gif, save_mp4
-from ..report.storyboard import Panel, alternative_panel, context_panel, draw_storyboard, save_image, story_panel
+from ..report.storyboard import (
+    Panel,
+    alternative_panel,
+    context_panel,
+    draw_storyboard,
+    in_rows,
+    save_image,
+    story_panel,
+)
 from ..runs.predictions import STORYBOARD
 from .continuation import Continuation, frame_of
 from .predict import copied_from, shown_image
@@ -45,23 +53,19 @@ def story_panels(continued: Continuation) -> list[Panel]:
 
 def story_storyboard(continued: Continuation) -> Image.Image:
     """Return an image of the whole story."""
-    return draw_storyboard(_rows(story_panels(continued)))
+    return draw_storyboard(in_rows(story_panels(continued), COLUMNS))
 
 
 def steps_storyboard(continued: Continuation) -> Image.Image:
     """Return an image of all alternatives of each step, those that the story went on with marked."""
-    rows: list[list[Panel]] = []
+    rows: list[Sequence[Panel]] = []
     for step in continued.steps:
         panels = [
             alternative_panel(step.number, index, shown_image(each), each.text, picked=index == step.pick)
             for index, each in enumerate(step.alternatives, start=1)
         ]
-        rows += _rows(panels)
+        rows += in_rows(panels, COLUMNS)
     return draw_storyboard(rows)
-
-
-def _rows(panels: list[Panel]) -> list[list[Panel]]:
-    return [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
 
 
 def store_continuation(continued: Continuation, folder: Path, *, run: Path, mp4: bool = False) -> dict[str, Any]:
@@ -146,15 +150,8 @@ def _write_pairs(continued: Continuation, folder: Path) -> None:
             assert frame.image is not None
             content = frame.image if isinstance(frame.image, bytes) else frame.image.read_bytes()
             stem = f"{number:0{digits}}"
-            (temporary / f"{stem}{_suffix(content)}").write_bytes(content)
+            (temporary / f"{stem}{image_suffix(content)}").write_bytes(content)
             (temporary / f"{stem}.txt").write_text(f"{frame.text}\n", encoding="utf-8")
-
-
-def _suffix(content: bytes) -> str:
-    """Return the suffix of an image that has been decoded before."""
-    with Image.open(io.BytesIO(content)) as image:
-        name = str(image.format).lower()
-    return {"jpeg": ".jpg", "mpo": ".jpg"}.get(name, f".{name}")
 
 
 def _write_alternatives(continued: Continuation, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import overload
 
 from PIL import Image
 
+from ..data.images import png_bytes
 from ..inference.continuation import Continuation
 from ..inference.continuation_storing import (
     steps_storyboard,
@@ -19,7 +20,7 @@ from ..inference.continuation_storing import (
     story_storyboard,
 )
 from ..report.animation import animation_frames, check_mp4, write_gif
-from .frames import PredictedFrame, frames_together, html_image, png_bytes
+from .frames import PredictedFrame, frames_together, html_image
 from .images import ImageLike
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Sequence
 from html import escape
@@ -13,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ..api import Decoding
+from ..data.images import png_bytes
 from ..inference.alternatives import alternatives_storyboard
 from ..inference.predict import ContextFrame, NextFrame, copied_from, shown_image, storyboard_of
 from ..inference.storing import store_prediction
@@ -111,13 +111,6 @@ def frames_together(
     ]
     frames[0]._all = frames
     return frames
-
-
-def png_bytes(image: Image.Image) -> bytes:
-    """Return an image as the bytes of a PNG."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def html_image(image: Image.Image, *, alt: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ..data.images import upright_rgb
+from ..data.images import png_bytes, upright_rgb
 from ..errors import VsrError
 from .settings import path_of
 
@@ -32,12 +31,12 @@ def image_source(value: ImageLike, *, where: str) -> Path | bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, Image.Image):
-        return _png(upright_rgb(value, where=where))
+        return png_bytes(upright_rgb(value, where=where), compress_level=1)
     if hasattr(value, "detach"):  # a tensor, of any type and device
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
     if isinstance(value, np.ndarray):
-        return _png(upright_rgb(Image.fromarray(_as_8_bits(value, where)), where=where))
+        return png_bytes(upright_rgb(Image.fromarray(_as_8_bits(value, where)), where=where), compress_level=1)
     raise VsrError(
         f"{where}: not an image (got {type(value).__name__}); pass a path, bytes, a Pillow image, a numpy array or a "
         "tensor"
@@ -68,9 +67,3 @@ def _as_8_bits(array: np.ndarray[Any, Any], where: str) -> np.ndarray[Any, np.dt
             f"{where}: its values are out of range (got {array.dtype} from {low:g} to {high:g}); pass {REMEDY}"
         )
     return np.ascontiguousarray(np.rint(array.astype(np.float64) * 255) if real else array).astype(np.uint8)
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file.getvalue()

@@ -64,6 +64,11 @@ def true_panel(image: Image.Image, caption: str) -> Panel:
     return Panel(image, caption, "actual", TRUTH)
 
 
+def in_rows(panels: Sequence[Panel], columns: int) -> list[Sequence[Panel]]:
+    """Divide panels into rows of `columns`, the last of which may be shorter."""
+    return [panels[start : start + columns] for start in range(0, len(panels), columns)]
+
+
 def draw_storyboard(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     """Return an image of some stories, one row per story."""
     label_font, caption_font = load_font(LABEL_SIZE), load_font(CAPTION_SIZE)

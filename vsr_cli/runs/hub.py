@@ -8,9 +8,7 @@ that the run recorded.
 from __future__ import annotations
 
 import glob
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from ..console import say
 from ..errors import VsrError, one_line
-from ..files.atomic import replacing_folder
+from ..files.atomic import link_or_copy, replacing_folder
 from ..files.checksums import CHECKSUMS, file_checksum
 from ..system_errors import cache_folder
 from .results import EVALUATIONS, LEAKS, PICTURES, PREDICTIONS, RESULT, STATISTICS, STORYBOARDS
@@ -190,12 +188,7 @@ def _install(wanted: HubId, snapshot: Path, names: Iterable[str], place: Path) -
     """
     with replacing_folder(place) as folder:
         for name in names:
-            source, target = (snapshot / name).resolve(), folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(source, target)
-            except OSError:
-                shutil.copyfile(source, target)
+            link_or_copy(snapshot / name, folder / name)
         for path, checksum, _ in Run(folder).checksums("best"):
             if file_checksum(path) != checksum:
                 name = path.relative_to(folder).as_posix()

@@ -6,14 +6,12 @@ machine and the command line.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import VsrError
-from ..files.atomic import read_json, write_json
+from ..files.atomic import link_or_copy, read_json, write_json
 from ..files.checksums import CHECKSUMS, verify_file, write_checksums
 from .hub import BEST, files_of_run
 from .results import EVALUATIONS, RESULT, STATISTICS, WHAT, Evaluated
@@ -42,12 +40,12 @@ def copy_shared(run: Run, folder: Path, evaluations: Sequence[Evaluated], *, sto
     data = data_name(run)
     for name in ("config.json", "history.jsonl", "curves.png"):
         if (run.folder / name).is_file():
-            _place(run.folder / name, folder / name)
+            link_or_copy(run.folder / name, folder / name)
     for name in facts["checksums"]:
-        _place(run.folder / name, folder / name)
+        link_or_copy(run.folder / name, folder / name)
     for name in (WEIGHTS, "epoch.json"):
         if (source := run.checkpoint(which) / name).is_file():
-            _place(source, folder / BEST / name)
+            link_or_copy(source, folder / BEST / name)
     write_checksums(folder / BEST, [path.name for path in (folder / BEST).iterdir()])
     write_json(folder / "run.json", {**{k: v for k, v in facts.items() if k not in PRIVATE}, "data": data})
     for evaluated in evaluations:
@@ -80,16 +78,8 @@ def _copy_evaluation(evaluated: Evaluated, folder: Path, *, name: str, data: str
         verify_file(path, checksum, remedy=remedy)
         within = path.relative_to(evaluated.folder).as_posix()
         if within != RESULT and (stories or within in ONLY_NUMBERS):
-            _place(path, folder / within)
+            link_or_copy(path, folder / within)
     result = read_json(evaluated.folder / RESULT, what=WHAT)
     write_json(folder / RESULT, {**result, "run": name, "data": data})
     written = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     write_checksums(folder, [each for each in written if each != CHECKSUMS])
-
-
-def _place(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
