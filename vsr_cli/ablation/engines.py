@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..console import say
+from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.strict_json import from_json
 
@@ -195,6 +196,18 @@ def make_engine(launcher: str, job: Sequence[str], *, jobs: int, folder: Path) -
     if launcher == "submitit":
         return ClusterJobs(folder, settings)
     return RayTasks(settings) if launcher == "ray" else LocalProcesses(jobs)
+
+
+def check_launcher(what: str, launcher: str, job: Sequence[str]) -> None:
+    """Raise VsrError for mistakes in --launcher and --job, or if `what` itself runs under a launcher."""
+    refuse_launched(what)
+    job_settings(launcher, job)
+
+
+def refuse_launched(what: str) -> None:
+    """Raise VsrError if this process is one of several that a launcher started."""
+    if process_count() > 1:
+        raise VsrError(f"{what}: starts its own processes, so it cannot run under a launcher; run it without")
 
 
 def job_settings(launcher: str, job: Sequence[str]) -> dict[str, str]:

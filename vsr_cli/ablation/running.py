@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,10 +90,8 @@ def run_cells(plan: Plan, ablation: Ablation, engine: Engine, *, jobs: int, minu
                     waiting = []
                 while waiting and len(running) < jobs:
                     cell = waiting.pop(0)
-                    log = ablation.log(cell.name)
-                    log.touch()
-                    logged = log.stat().st_size
-                    started = engine.start(["ablate-cell", str(ablation.folder), cell.name], log)
+                    words = ["ablate-cell", str(ablation.folder), cell.name]
+                    started, logged = start_logged(engine, words, ablation.log(cell.name))
                     running.append(_Running(cell, started, logged))
                     display.begin(cell)
                 display.show()
@@ -113,6 +112,13 @@ def _note_end(plan: Plan, ablation: Ablation, ended: _Running, outcome: Outcome)
         return "stopped"
     outcome.failed[cell.name] = last_error(ablation.log(cell.name), ended.logged)
     return "failed"
+
+
+def start_logged(engine: Engine, words: Sequence[str], log: Path) -> tuple[Started, int]:
+    """Start `vsr WORDS`; also return the length of its log before, in bytes, for `last_error`."""
+    log.touch()
+    logged = log.stat().st_size
+    return engine.start(words, log), logged
 
 
 def last_error(log: Path, start: int) -> str:

@@ -14,7 +14,6 @@ import typer
 from ..config.choices import HeldOutSplit
 from ..console import out as console
 from ..console import say, warn
-from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.atomic import write_json, write_text
 from ..workflows.settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
@@ -143,12 +142,10 @@ def run_ablate(
 
     Raises VsrError for a mistake in any of the settings, before anything is trained; SystemExit after a signal.
     """
-    from ..ablation.engines import job_settings, make_engine
+    from ..ablation.engines import check_launcher, make_engine
     from ..ablation.plan import Ablation, default_folder
 
-    if process_count() > 1:
-        raise VsrError("ablate: starts its own processes, so it cannot run under a launcher; run it without")
-    job_settings(launcher, job)
+    check_launcher("ablate", launcher, job)
     plan, data = _make_plan(registry, asked, data)
     ablation = Ablation(out or default_folder(plan))
     with ablation.alone():

@@ -91,6 +91,14 @@ def compute_features(registry: Registry, folder: Path) -> None:
     cache_features(configs, open_prepared(data), list(dict.fromkeys(["train", "validation", plan.split])))
 
 
+def refuse_other_data(data: Path, fingerprint: str, what: str) -> None:
+    """Raise VsrError if prepared data is not what the runs of an ablation or a search were planned for."""
+    from ..data.prepared import open_prepared
+
+    if open_prepared(data).manifest["fingerprint"] != fingerprint:
+        raise VsrError(f"{data}: is not the data that the {what} was started with; prepare that again")
+
+
 def end_with(parent: int) -> None:
     """Stop this process as by SIGTERM when the process that started it has ended, however it ended."""
 
@@ -104,13 +112,8 @@ def end_with(parent: int) -> None:
 
 
 def _open(ablation: Ablation) -> tuple[Plan, Path]:
-    from ..data.prepared import open_prepared
-
     plan, data = ablation.open()
-    if open_prepared(data).manifest["fingerprint"] != plan.fingerprint:
-        raise VsrError(
-            f"{data}: is not the data that the ablation {ablation.folder} was started with; prepare that again"
-        )
+    refuse_other_data(data, plan.fingerprint, f"ablation {ablation.folder}")
     return plan, data
 
 

@@ -14,7 +14,7 @@ import typer
 from ..config.choices import ShortStories, Window
 from ..console import out as console
 from ..console import print_json, say
-from ..distributed_env import is_main, process_count
+from ..distributed_env import is_main
 from ..errors import VsrError, collect_errors
 from ..report.tables import Column, fitting_table
 from ..workflows.preparation import default_folder, run_prepare, run_shard
@@ -161,8 +161,10 @@ def _check_shards(shard: str | None, shards: int | None, launcher: str, job: Seq
     """Raise VsrError if options that distribute the work do not go together."""
     if shards is not None and shard is not None:
         raise VsrError(f"--shard {shard}: --shards {shards} stores all shares; leave out one of the two")
-    if shards is not None and process_count() > 1:
-        raise VsrError("--shards: starts its own processes, so it cannot run under a launcher; run it without")
+    if shards is not None:
+        from ..ablation.engines import refuse_launched
+
+        refuse_launched("--shards")
     if shards is None and (launcher != "local" or job):
         raise VsrError("--launcher, --job: need --shards N, the number of shares to distribute")
 

@@ -14,7 +14,6 @@ import typer
 from ..api import missing_package
 from ..console import out as console
 from ..console import print_json, say
-from ..distributed_env import process_count
 from ..errors import VsrError
 from ..files.atomic import write_json
 from ..workflows.settings import load_registry, resolve_train_command
@@ -117,18 +116,16 @@ def run_tune(
 
     Raises VsrError for a mistake in any of the settings, before anything is trained; SystemExit after a signal.
     """
-    from ..ablation.engines import job_settings, make_engine
+    from ..ablation.engines import check_launcher, make_engine
     from ..config.experiment import resolve_recorded
-    from ..tuning.folder import Tuning, default_folder
+    from ..tuning.folder import Tuning, default_folder, with_assignments
 
-    if process_count() > 1:
-        raise VsrError("tune: starts its own processes, so it cannot run under a launcher; run it without")
-    job_settings(launcher, job)
+    check_launcher("tune", launcher, job)
     search, data = _make_search(registry, asked, data)
     tuning = Tuning(out or default_folder(search))
 
     def settings_of(assignments: Sequence[str]) -> Mapping[str, Any]:
-        return _with(registry, search.settings, assignments).record()
+        return with_assignments(registry, search.settings, assignments).record()
 
     with tuning.alone():
         tuning.begin(search, data)
@@ -149,7 +146,6 @@ def run_tune(
                 search=search,
                 engine=engine,
                 settings_of=settings_of,
-                command="tune-cell",
             )
             if number := running.run(trials=trials, jobs=jobs, minutes=minutes):
                 say(f"interrupted, nothing is lost; resume with: {shlex.join(['vsr', *sys.argv[1:]])}")
@@ -163,7 +159,7 @@ def _make_search(registry: Registry, asked: Asked, data: Path | None) -> tuple[S
     """Resolve the settings with every end of the space; where nothing is prepared yet, prepare the embedded stories."""
     from ..data.prepared import open_prepared
     from ..plugin.requirements import objective_mistakes, provide
-    from ..tuning.folder import Search
+    from ..tuning.folder import Search, with_assignments
     from ..tuning.space import assignments, parse_space, probes
 
     space = parse_space(asked.words)
@@ -182,7 +178,7 @@ def _make_search(registry: Registry, asked: Asked, data: Path | None) -> tuple[S
     mistakes: dict[tuple[str, str], str] = {}
     for probe in probes(space):
         try:
-            configs.append(_with(registry, record, assignments(space, probe)))
+            configs.append(with_assignments(registry, record, assignments(space, probe)))
         except VsrError as error:
             for line in error.lines:
                 head, _, reason = line.replace("--set ", "--search ", 1).partition(": ")
@@ -202,16 +198,6 @@ def _make_search(registry: Registry, asked: Asked, data: Path | None) -> tuple[S
     if not manifest["counts"]["windows_kept"]["validation"]:
         raise VsrError(f"{folder}: has no window in the validation split to choose by; prepare more stories")
     return Search(space=space, settings=record, fingerprint=manifest["fingerprint"], watched=watched), folder
-
-
-def _with(registry: Registry, record: Mapping[str, Any], assignments: Sequence[str]) -> TrainConfig:
-    """Return a recorded configuration with some settings changed. Raises VsrError if they do not go together."""
-    from ..config.experiment import resolve_train
-    from ..config.resolve import Layer, parse_set
-
-    values = {key: value for key, value in record.items() if isinstance(value, dict)}
-    layers = [Layer("the other settings", values), *parse_set(assignments)]
-    return resolve_train(registry, preset=str(record["preset"]), layers=layers)
 
 
 def _refuse_set_too(space: Sequence[Dimension], asked: Asked) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import VsrError
 from ..workflows.settings import load_registry
-from .ablate_cell import end_with, train_or_resume
+from .ablate_cell import end_with, refuse_other_data, train_or_resume
 from .arguments import as_path
 from .parsing.commands import examples
 
 if TYPE_CHECKING:
     from ..plugin.registry import Registry
-    from ..tuning.folder import Tuning
+    from ..tuning.folder import Search, Tuning
 
 
 @examples("vsr tune-cell tunings/mine trial-003")
@@ -39,37 +38,24 @@ def tune_cell(
         return
     record = read_json(tuning.settings(trial), what=WHAT)
     config = resolve_recorded(registry, record["settings"], where=f"{folder}, {trial}", distributions=())
-    train_or_resume(registry, config, _data(tuning), folder / "runs" / trial)
+    train_or_resume(registry, config, _open(tuning)[1], folder / "runs" / trial)
 
 
 def compute_features(registry: Registry, tuning: Tuning) -> None:
     """Compute the frozen features of the encoders that trials can have."""
     from ..ablation.features import cache_features
-    from ..config.experiment import resolve_train
-    from ..config.resolve import Layer, parse_set
     from ..data.prepared import open_prepared
-    from ..files.atomic import read_json
-    from ..tuning.folder import WHAT
-    from ..tuning.space import Dimension, assignments, probes
+    from ..tuning.folder import with_assignments
+    from ..tuning.space import assignments, probes
 
-    search: dict[str, Any] = read_json(tuning.plan, what=WHAT)["search"]
-    space = [Dimension(**{**each, "values": tuple(each["values"])}) for each in search["space"]]
-    values = {key: value for key, value in search["settings"].items() if isinstance(value, dict)}
+    search, data = _open(tuning)
     configs = [
-        resolve_train(
-            registry,
-            preset=str(search["settings"]["preset"]),
-            layers=[Layer(str(tuning.plan), values), *parse_set(assignments(space, probe))],
-        )
-        for probe in probes(space)
+        with_assignments(registry, search.settings, assignments(search.space, probe)) for probe in probes(search.space)
     ]
-    cache_features(configs, open_prepared(_data(tuning)), ["train", "validation"])
+    cache_features(configs, open_prepared(data), ["train", "validation"])
 
 
-def _data(tuning: Tuning) -> Path:
-    from ..data.prepared import open_prepared
-
-    data, fingerprint = tuning.data()
-    if open_prepared(data).manifest["fingerprint"] != fingerprint:
-        raise VsrError(f"{data}: is not the data that the search {tuning.folder} was started with; prepare that again")
-    return data
+def _open(tuning: Tuning) -> tuple[Search, Path]:
+    search, data = tuning.open()
+    refuse_other_data(data, search.fingerprint, f"search {tuning.folder}")
+    return search, data

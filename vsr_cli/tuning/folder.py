@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.experiment import TrainConfig, resolve_train
+from ..config.resolve import Layer, parse_set
 from ..errors import VsrError
 from ..files.atomic import is_empty, read_json, write_json
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..files.strict_json import to_json
+from ..plugin.registry import Registry
 from .space import Dimension
 
 TUNINGS = Path("tunings")
@@ -126,13 +129,22 @@ class Tuning:
         facts = {"format": FORMAT, "digest": search.digest, "data": str(data.resolve())}
         write_json(self.plan, {**facts, "search": search.record()})
 
-    def data(self) -> tuple[Path, str]:
-        """Return the prepared data of the search, and its fingerprint. Raises VsrError if there is no search."""
+    def open(self) -> tuple[Search, Path]:
+        """Read the search and the path of the prepared data. Raises VsrError if there is none."""
         record = read_json(self.plan, what=WHAT)
         try:
-            return Path(record["data"]), str(record["search"]["fingerprint"])
+            values = record["search"]
+            space = [Dimension(**{**each, "values": tuple(each["values"])}) for each in values["space"]]
+            return Search(**{**values, "space": space}), Path(record["data"])
         except (KeyError, TypeError) as error:
             raise VsrError(f"{self.plan}: is not {WHAT} ({error}); name another folder") from error
+
+
+def with_assignments(registry: Registry, settings: Mapping[str, Any], assignments: Sequence[str]) -> TrainConfig:
+    """Return a recorded configuration with some settings changed. Raises VsrError if they do not go together."""
+    values = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    layers = [Layer("the other settings", values), *parse_set(assignments)]
+    return resolve_train(registry, preset=str(settings["preset"]), layers=layers)
 
 
 def default_folder(search: Search) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ablation.engines import Engine, Started
-from ..ablation.running import last_error
+from ..ablation.running import last_error, start_logged
 from ..console import say
 from ..errors import VsrError
 from ..files.atomic import remove, write_json
@@ -49,8 +49,6 @@ class Trials:
     engine: Engine
     settings_of: Callable[[Sequence[str]], Mapping[str, Any]]
     """Returns the whole configuration with some assignments. Raises VsrError if they do not go together."""
-    command: str
-    """The hidden command that trains one trial."""
 
     def run(self, *, trials: int, jobs: int, minutes: float | None) -> int:
         """Run until `trials` have ended, `jobs` at once; return the signal that interrupted it, 0 for none.
@@ -100,11 +98,8 @@ class Trials:
             self._fail(trial, error.lines[0])
             return None
         write_json(self.tuning.settings(name), {"number": trial.number, "values": chosen, "settings": dict(settings)})
-        log = self.tuning.log(name)
-        log.touch()
-        logged = log.stat().st_size
         say(f"{name}: {', '.join(chosen)}")
-        started = self.engine.start([self.command, str(self.tuning.folder), name], log)
+        started, logged = start_logged(self.engine, ["tune-cell", str(self.tuning.folder), name], self.tuning.log(name))
         reported = len(self.study.trials()[trial.number].intermediate_values)
         return _Running(trial, started, logged, time.monotonic(), reported)
 

@@ -1,4 +1,4 @@
-"""The study of a search: what Optuna suggests, and what it is told. Suggestions depend on earlier results alone."""
+"""The study of a search: what Optuna suggests, and the results it gets. Suggestions depend on earlier results alone."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ class Study:
     def tell(self, trial: Any, value: float | None, *, state: str) -> None:
         """Record how a trial has ended: "complete" with its value, "pruned" or "fail"."""
         states = self._optuna.trial.TrialState
-        values = None if value is None or state != "complete" else value
-        self._study.tell(trial.number, values, state=states[state.upper()])
+        self._study.tell(trial.number, value, state=states[state.upper()])
 
     def importances(self) -> Mapping[str, float]:
         """Return how much of the variation of the best results each setting accounts for; empty where none is known.
