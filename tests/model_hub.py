@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from .plugins.datasets.hub_server import serving
+from .plugins.datasets.hub_server import listed_file, serving
 
 LARGE = (".safetensors", ".png")
 OWNER, READER = "hf_owner", "hf_reader"
@@ -102,31 +102,18 @@ class Answer(BaseHTTPRequestHandler):
             return found
         return None
 
-    def of(self, name: str, content: bytes) -> dict[str, Any]:
-        digest, size = hashlib.sha256(content).hexdigest(), len(content)
-        plain = {
-            "type": "file",
-            "path": name,
-            "rfilename": name,
-            "size": size,
-            "oid": digest[:40],
-            "blobId": digest[:40],
-        }
-        large = {"oid": digest, "sha256": digest, "size": size, "pointerSize": 130}
-        return {**plain, "lfs": large} if name.endswith(LARGE) else plain
-
     def info(self, name: str, revision: str | None) -> None:
         if (repo := self.repo(name)) is None:
             return
         commit = repo.branches.get(revision or "main", revision or "")
         if commit not in repo.commits:
             return self.say(404, {}, {"X-Error-Code": "RevisionNotFound"})
-        listed = [self.of(*file) for file in repo.commits[commit].items()]
+        listed = [listed_file(*file, large=LARGE) for file in repo.commits[commit].items()]
         self.say(200, {"id": name, "sha": commit, "private": repo.private, "siblings": listed})
 
     def tree(self, name: str, revision: str) -> None:
         if (repo := self.repo(name)) is not None:
-            self.say(200, [self.of(*file) for file in repo.files(revision).items()])
+            self.say(200, [listed_file(*file, large=LARGE) for file in repo.files(revision).items()])
 
     def content(self, name: str, revision: str, path: str) -> None:
         if (repo := self.repo(name)) is None:

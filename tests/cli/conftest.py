@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vsr_cli.ablation import engines
 from vsr_cli.cli.main import main
 from vsr_cli.config import presets
 
@@ -114,6 +115,41 @@ def workspace(trained: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch, sma
     monkeypatch.chdir(trained[0])
     monkeypatch.setattr(presets, "FOLDER", small_presets)
     return trained[0]
+
+
+@pytest.fixture
+def prepared_folder(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder of its own, with the prepared stories."""
+    shutil.copytree(workspace / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class InThisProcess:
+    """An engine that runs each command when it is started, and notes the last word of each in `started`."""
+
+    def __init__(self, vsr: Vsr, started: list[str], ended: object) -> None:
+        self.vsr, self.started, self.ended = vsr, started, ended
+
+    def first(self, words: list[str], log: Path) -> int:
+        return self.vsr(shlex.join(words)).code
+
+    def start(self, words: list[str], log: Path) -> object:
+        self.started.append(words[-1])
+        log.write_text(self.vsr(shlex.join(words)).err)
+        return self.ended
+
+
+@pytest.fixture
+def started_here(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> Callable[[object], list[str]]:
+    """Have cells run in this process: started_here(ENDED) returns the list of started ones, each of which is ENDED."""
+
+    def run_here(ended: object) -> list[str]:
+        started: list[str] = []
+        monkeypatch.setattr(engines, "LocalProcesses", lambda jobs: InThisProcess(vsr, started, ended))
+        return started
+
+    return run_here
 
 
 @pytest.fixture

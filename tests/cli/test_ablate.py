@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,40 +27,17 @@ class Ended:
 
 
 @pytest.fixture
-def started(monkeypatch, vsr):
+def started(started_here):
     """Have cells run in this process. Return the list of started cells."""
-    cells = []
-
-    class InThisProcess:
-        def __init__(self, jobs):
-            pass
-
-        def first(self, words, log):
-            return vsr(shlex.join(words)).code
-
-        def start(self, words, log):
-            cells.append(words[-1])
-            log.write_text(vsr(shlex.join(words)).err)
-            return Ended()
-
-    monkeypatch.setattr(engines, "LocalProcesses", InThisProcess)
-    return cells
+    return started_here(Ended())
 
 
-@pytest.fixture
-def ablation_folder(workspace, tmp_path, monkeypatch):
-    """A folder of its own, with the prepared stories."""
-    shutil.copytree(workspace / "data", tmp_path / "data")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_ablation_runs_once_and_repeats_nothing(vsr, ablation_folder, started):
+def test_ablation_runs_once_and_repeats_nothing(vsr, prepared_folder, started):
     answer = vsr(f"{LINE} --json")
     assert answer.code == 0, answer.err
     assert started == ["gru_seed0", "lstm_seed0", "gru_seed1", "lstm_seed1"]
     result = json.loads(answer.out)
-    assert result == json.loads((ablation_folder / "ab/result.json").read_text())
+    assert result == json.loads((prepared_folder / "ab/result.json").read_text())
     assert [combination["label"] for combination in result["combinations"]] == ["gru", "lstm"]
     assert [combination["seeds"] for combination in result["combinations"]] == [[0, 1], [0, 1]]
     gru, lstm = (combination["parameters"]["trained"] for combination in result["combinations"])
@@ -71,10 +47,10 @@ def test_ablation_runs_once_and_repeats_nothing(vsr, ablation_folder, started):
     assert "verdict" not in base
     assert other["difference"] == pytest.approx(other["value"] - base["value"])
     assert base["seeds"][0] != base["seeds"][1]
-    assert (ablation_folder / "ab/ablation.png").stat().st_size > 10_000
-    assert "| gru |" in (ablation_folder / "ab/ablation.md").read_text()
+    assert (prepared_folder / "ab/ablation.png").stat().st_size > 10_000
+    assert "| gru |" in (prepared_folder / "ab/ablation.md").read_text()
     for name in started:
-        run = json.loads((ablation_folder / "ab/runs" / name / "config.json").read_text())
+        run = json.loads((prepared_folder / "ab/runs" / name / "config.json").read_text())
         assert [run["temporal"]["name"], f"seed{run['training']['seed']}"] == name.split("_")
     started.clear()
     again = vsr(LINE)
@@ -92,7 +68,7 @@ def test_ablation_runs_once_and_repeats_nothing(vsr, ablation_folder, started):
     assert {run["status"] for run in listed} == {"finished"}
 
 
-def test_failed_cell_is_retried_by_the_same_command(vsr, ablation_folder, started, monkeypatch):
+def test_failed_cell_is_retried_by_the_same_command(vsr, prepared_folder, started, monkeypatch):
     train = training.run_train
 
     def fail_lstm(config, data, out):
@@ -117,7 +93,7 @@ def test_failed_cell_is_retried_by_the_same_command(vsr, ablation_folder, starte
     assert started == ["lstm_seed0"]
 
 
-def test_max_minutes_stops_before_the_next_run(vsr, ablation_folder, started):
+def test_max_minutes_stops_before_the_next_run(vsr, prepared_folder, started):
     answer = vsr(f"{LINE} --max-minutes 0")
     assert answer.code == 0
     assert started == []
@@ -126,10 +102,10 @@ def test_max_minutes_stops_before_the_next_run(vsr, ablation_folder, started):
     assert "no run has finished yet" in answer.out
 
 
-def test_default_folder_depends_on_the_command(vsr, ablation_folder, started):
+def test_default_folder_depends_on_the_command(vsr, prepared_folder, started):
     for words in ("--temporal gru lstm", "--temporal gru lstm", "--temporal lstm gru", "--grid model.width=16,32"):
         assert vsr(f"ablate {words} --max-minutes 0").code == 0
-    assert sorted(path.name.rpartition("_")[0] for path in (ablation_folder / "ablations").iterdir()) == [
+    assert sorted(path.name.rpartition("_")[0] for path in (prepared_folder / "ablations").iterdir()) == [
         "model.width",
         "temporal",
         "temporal",
@@ -156,7 +132,7 @@ def test_default_folder_depends_on_the_command(vsr, ablation_folder, started):
         ("--temporal gru --out data", ["--out data: exists and is not an ablation"]),
     ],
 )
-def test_ablate_errors_come_before_training(vsr, ablation_folder, started, words, said):
+def test_ablate_errors_come_before_training(vsr, prepared_folder, started, words, said):
     answer = vsr(f"ablate {words}")
     assert answer.code == 2
     together = "\n".join(answer.errors)
@@ -166,7 +142,7 @@ def test_ablate_errors_come_before_training(vsr, ablation_folder, started, words
     assert started == []
 
 
-def test_missing_encoder_is_reported_before_training(vsr, ablation_folder, started):
+def test_missing_encoder_is_reported_before_training(vsr, prepared_folder, started):
     answer = vsr("ablate --text tiny-text hf-text --set text.model=absent/model --data data/storyworld --out ab")
     assert answer.code == 2
     assert started == []
@@ -189,14 +165,14 @@ def wait_for(path: Path):
 
 
 @pytest.mark.slow
-def test_killed_ablation_resumes_with_the_same_command(vsr, ablation_folder):
+def test_killed_ablation_resumes_with_the_same_command(vsr, prepared_folder):
     line = "ablate --temporal gru --seeds 1 --epochs 400 --metrics mse --out ab --data data/storyworld"
     killed = start(line)
-    wait_for(ablation_folder / "ab/runs/default_seed0/checkpoints/last")
+    wait_for(prepared_folder / "ab/runs/default_seed0/checkpoints/last")
     killed.kill()
     killed.communicate()
     # The cell's own process sees that its parent is gone, saves a checkpoint and ends.
-    facts, history = (ablation_folder / "ab/runs/default_seed0" / name for name in ("run.json", "history.jsonl"))
+    facts, history = (prepared_folder / "ab/runs/default_seed0" / name for name in ("run.json", "history.jsonl"))
     until = time.monotonic() + 60
     while json.loads(facts.read_text())["status"] == "running":
         assert time.monotonic() < until
@@ -256,7 +232,7 @@ def test_ray_runs_a_command_and_stops_one(tmp_path):
         ray.shutdown()
 
 
-def test_unknown_submitit_option_is_one_line(vsr, ablation_folder):
+def test_unknown_submitit_option_is_one_line(vsr, prepared_folder):
     pytest.importorskip("submitit")
     answer = vsr("ablate --temporal gru --out ab --launcher submitit --job cluster=local slurm_partitoin=gpu")
     assert answer.code == 2
@@ -264,9 +240,9 @@ def test_unknown_submitit_option_is_one_line(vsr, ablation_folder):
     assert "partitoin" in error
 
 
-def test_ablate_without_available_metric_trains_nothing(vsr, ablation_folder, started):
+def test_ablate_without_available_metric_trains_nothing(vsr, prepared_folder, started):
     answer = vsr("ablate --temporal gru lstm --seeds 1 --metrics bertscore clipscore --out ab --data data/storyworld")
     assert answer.code == 2
     assert [line.partition(":")[0] for line in answer.errors] == ["bertscore", "clipscore"]
     assert started == []
-    assert not (ablation_folder / "ab").exists()
+    assert not (prepared_folder / "ab").exists()

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from vsr_cli.ablation import engines
 from vsr_cli.tuning.study import STARTUP
 
 SEARCH = "--search training.learning_rate=1e-8..1e-2:log temporal.name=gru,mean"
@@ -29,43 +27,20 @@ class Ended:
 
 
 @pytest.fixture
-def started(monkeypatch, vsr):
+def started(started_here):
     """Have trials run in this process. Return the list of started ones."""
-    trials = []
-
-    class InThisProcess:
-        def __init__(self, jobs):
-            pass
-
-        def first(self, words, log):
-            return vsr(shlex.join(words)).code
-
-        def start(self, words, log):
-            trials.append(words[-1])
-            log.write_text(vsr(shlex.join(words)).err)
-            return Ended()
-
-    monkeypatch.setattr(engines, "LocalProcesses", InThisProcess)
-    return trials
-
-
-@pytest.fixture
-def folder(workspace, tmp_path, monkeypatch):
-    """A folder of its own, with the prepared stories."""
-    shutil.copytree(workspace / "data", tmp_path / "data")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return started_here(Ended())
 
 
 @pytest.mark.slow
-def test_search_finds_the_better_rate_and_resumes(vsr, folder, started):
+def test_search_finds_the_better_rate_and_resumes(vsr, prepared_folder, started):
     assert vsr(f"{LINE} --trials 2").code == 0
     assert started == ["trial-000", "trial-001"]
     answer = vsr(f"{LINE} --trials 5 --json")
     assert answer.code == 0, answer.err
     assert started == [f"trial-{number:03d}" for number in range(5)], "earlier trials are not repeated"
     result = json.loads(answer.out)
-    assert result == json.loads((folder / "tn/result.json").read_text())
+    assert result == json.loads((prepared_folder / "tn/result.json").read_text())
     best = result["trials"][0]
     assert best["number"] == result["best"]
     rates = sorted(float(each["settings"]["training.learning_rate"]) for each in result["trials"])
@@ -74,7 +49,7 @@ def test_search_finds_the_better_rate_and_resumes(vsr, folder, started):
     assert values == sorted(values)
     weights = [path.parents[2].name for path in Path("tn/runs").glob("*/checkpoints/last/model.safetensors")]
     assert weights == [f"trial-{result['best']:03d}"]
-    assert (folder / "tn/tune.png").stat().st_size > 10_000
+    assert (prepared_folder / "tn/tune.png").stat().st_size > 10_000
 
     shown = vsr(f"{LINE} --trials 5")
     assert len(started) == 5
@@ -84,7 +59,7 @@ def test_search_finds_the_better_rate_and_resumes(vsr, folder, started):
     assert json.loads(config.out)["temporal"]["name"] == best["settings"]["temporal.name"]
 
 
-def test_trial_that_is_worse_than_the_median_is_stopped(vsr, folder, started):
+def test_trial_that_is_worse_than_the_median_is_stopped(vsr, prepared_folder, started):
     assert vsr(f"{LINE} --trials 1").code == 0
     study = optuna.load_study(study_name="vsr", storage="sqlite:///tn/study.db")
     (first,) = study.trials
@@ -105,18 +80,18 @@ def test_trial_that_is_worse_than_the_median_is_stopped(vsr, folder, started):
 
 
 @pytest.mark.slow
-def test_values_do_not_depend_on_interruptions(vsr, folder, started):
+def test_values_do_not_depend_on_interruptions(vsr, prepared_folder, started):
     short = LINE.replace("--epochs 2", "--epochs 1")
     assert vsr(f"{short} --trials 7").code == 0
     for count in (2, 7):
         assert vsr(f"{short} --trials {count}".replace("tn", "again")).code == 0
-    whole, again = (json.loads((folder / name / "result.json").read_text()) for name in ("tn", "again"))
+    whole, again = (json.loads((prepared_folder / name / "result.json").read_text()) for name in ("tn", "again"))
     assert [(each["number"], each["settings"], each["value"]) for each in whole["trials"]] == [
         (each["number"], each["settings"], each["value"]) for each in again["trials"]
     ]
 
 
-def test_failed_trial_is_reported_and_the_others_go_on(vsr, folder, started):
+def test_failed_trial_is_reported_and_the_others_go_on(vsr, prepared_folder, started):
     # 3 heads do not divide the width, which only building the model shows.
     line = (
         "tune --search temporal.heads=3,4 --temporal transformer --epochs 1 --out tn --data data/storyworld --trials 3"
@@ -143,55 +118,55 @@ def test_failed_trial_is_reported_and_the_others_go_on(vsr, folder, started):
         ("--search model.width=8,16 --trials 0", ["--trials"]),
     ],
 )
-def test_mistake_is_reported_before_anything_is_written(vsr, folder, words, parts):
+def test_mistake_is_reported_before_anything_is_written(vsr, prepared_folder, words, parts):
     answer = vsr(f"tune {words} --out tn --data data/storyworld")
     assert answer.code == 2
     assert len(answer.errors) == len(parts)
     for part, line in zip(parts, answer.errors, strict=True):
         assert part in line
-    assert not (folder / "tn").exists()
+    assert not (prepared_folder / "tn").exists()
 
 
-def test_whole_numbers_are_searched_where_the_setting_takes_no_others(vsr, folder, started):
+def test_whole_numbers_are_searched_where_the_setting_takes_no_others(vsr, prepared_folder, started):
     vsr("tune --search training.batch_size=2..9 --epochs 1 --out tn --data data/storyworld --trials 1")
-    (dimension,) = json.loads((folder / "tn/tune.json").read_text())["search"]["space"]
+    (dimension,) = json.loads((prepared_folder / "tn/tune.json").read_text())["search"]["space"]
     assert dimension["whole"] is True
 
 
-def test_another_search_in_the_folder_is_refused(vsr, folder, started):
+def test_another_search_in_the_folder_is_refused(vsr, prepared_folder, started):
     line = "tune --search training.batch_size=2..9 --epochs 1 --out tn --data data/storyworld --trials 1"
     assert vsr(line).code == 0
     answer = vsr(line.replace("2..9", "2..8"))
     assert answer.code == 2
     assert "holds another search (other: space)" in answer.errors[0]
-    (folder / "mine").mkdir()
-    (folder / "mine/notes").write_text("")
+    (prepared_folder / "mine").mkdir()
+    (prepared_folder / "mine/notes").write_text("")
     assert "is not a search" in vsr(line.replace("tn", "mine")).errors[0]
 
 
-def test_damaged_study_is_one_line(vsr, folder, started):
+def test_damaged_study_is_one_line(vsr, prepared_folder, started):
     line = "tune --search training.batch_size=2..9 --epochs 1 --out tn --data data/storyworld --trials 1"
     assert vsr(line).code == 0
-    (folder / "tn/study.db").write_bytes(b"no database at all, but some text" * 100)
+    (prepared_folder / "tn/study.db").write_bytes(b"no database at all, but some text" * 100)
     answer = vsr(line)
     assert (answer.code, len(answer.errors)) == (2, 1)
     assert "study.db: cannot be read as a study" in answer.errors[0]
 
 
-def test_time_limit_starts_no_trial(vsr, folder, started):
+def test_time_limit_starts_no_trial(vsr, prepared_folder, started):
     answer = vsr(f"{LINE} --max-minutes 0")
     assert started == []
     assert answer.code == 1
     assert "no trial has finished" in answer.out
 
 
-def test_tune_without_optuna_names_the_extra(vsr, folder, monkeypatch):
+def test_tune_without_optuna_names_the_extra(vsr, prepared_folder, monkeypatch):
     monkeypatch.setattr("vsr_cli.cli.tune.missing_package", lambda name: [name])
     assert vsr(LINE).errors == ["tune: needs optuna; pip install 'vsr-cli[tune]'"]
 
 
 @pytest.mark.slow
-def test_interrupted_search_resumes_its_running_trial(folder, small_presets):
+def test_interrupted_search_resumes_its_running_trial(prepared_folder, small_presets):
     line = LINE.replace("--epochs 2", "--epochs 400") + " --trials 1 --json"
     code = f"""
 from pathlib import Path
@@ -203,7 +178,7 @@ main()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *shlex.split(line)], stderr=subprocess.PIPE, env={**os.environ}
     )
-    history = folder / "tn/runs/trial-000/history.jsonl"
+    history = prepared_folder / "tn/runs/trial-000/history.jsonl"
     until = time.monotonic() + 120
     while not history.exists() and time.monotonic() < until:
         time.sleep(0.1)
@@ -213,4 +188,4 @@ main()
     assert b"resume with: vsr tune" in err
     epochs = len(history.read_bytes().splitlines())
     assert 1 <= epochs < 400
-    assert (folder / "tn/runs/trial-000/checkpoints/last").is_dir()
+    assert (prepared_folder / "tn/runs/trial-000/checkpoints/last").is_dir()

@@ -58,11 +58,11 @@ def board_html(panels: Sequence[Panel], *, columns: int, name: str) -> str:
     """Return a storyboard as HTML: one column on a phone, else `columns`. Its texts are the alternative text."""
     if not panels:
         return ""
-    told = "; ".join(f"{panel.label}: {panel.caption}" for panel in panels)
+    described = "; ".join(f"{panel.label}: {panel.caption}" for panel in panels)
     wide, narrow = (_data_url(draw_storyboard(in_rows(panels, each))) for each in (columns, 1))
     return (
         f'<picture class="board"><source media="(max-width: {NARROW}px)" srcset="{narrow}">'
-        f'<img src="{wide}" alt="{escape(f"{name}. {told}", quote=True)}"></picture>'
+        f'<img src="{wide}" alt="{escape(f"{name}. {described}", quote=True)}"></picture>'
     )
 
 

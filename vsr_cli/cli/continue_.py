@@ -11,9 +11,9 @@ import typer
 
 from ..console import out as console
 from ..console import print_json, say, styled, warn
-from ..files.links import refuse_links
-from ..runs.predictions import PREDICTIONS, continuation_folder
-from ..workflows.settings import flag_layers, load_registry, open_with_options
+from ..inference.continuation_checks import STEPS
+from ..runs.predictions import NO_WORDS, continuation_folder
+from ..workflows.settings import load_registry, open_to_predict
 from .arguments import (
     Alternatives,
     Assignments,
@@ -47,7 +47,9 @@ def continue_(
         typer.Argument(parser=as_path, help="A folder of image and text pairs, 01.jpg and 01.txt, or a story.json."),
     ],
     run: RunFolder = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, max=100, help="How many frames to predict.")] = 3,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1, max=STEPS, help="How many frames to predict.")
+    ] = 3,
     alternatives: Alternatives = 1,
     pick: Annotated[
         list[int] | None,
@@ -74,18 +76,9 @@ def continue_(
     edited and continued again, a storyboard and an animation.
     """
     use_font(font)
-    from ..config.experiment import resolve_decoding
-    from ..config.resolve import parse_set
-    from ..inference.story_folders import open_reader, read_stories
-
     registry = load_registry()
-    layers = [*flag_layers({"decoding.method": decoding, "decoding.seed": seed}), *parse_set(assignments or [])]
-    opened, how = open_with_options(
-        run,
-        layers,
-        lambda all_layers: resolve_decoding(registry, all_layers),
-        others=lambda: read_stories(open_reader(registry), [story_dir])[1],
-    )
+    flags = {"decoding.method": decoding, "decoding.seed": seed}
+    opened, how = open_to_predict(registry, run, [story_dir], flags=flags, assignments=assignments)
     run_continue(
         registry,
         opened,
@@ -128,19 +121,15 @@ def run_continue(
     # What is wrong has been reported by now, without waiting for torch.
     from ..inference.continuation import continue_story
     from ..inference.continuation_storing import store_continuation
-    from ..inference.predict import output_folders
     from ..inference.predictor import load_predictor
+    from ..inference.storing import story_folders
     from ..progress import progress
 
     predictor = load_predictor(run, registry)
     decodings = predictor.alternatives(decoding, alternatives)
     for caution in predictor.model.cautions:
         warn(caution)
-    place = out or run.folder / PREDICTIONS
-    (story_folder,) = output_folders([story.id], place)
-    if out is None:
-        refuse_links(run.folder, [PREDICTIONS], below=False)
-    refuse_links(place, [story_folder.name])
+    (story_folder,) = story_folders(run, out, [story.id])
     for note in notes_on(story, predictor.context_frames):
         say(f"note: {note}")
     with progress() as bar:
@@ -158,7 +147,7 @@ def run_continue(
 def _show(record: dict[str, Any]) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     for step in record["steps"]:
-        texts = [each["text"] or "(the model generated no words)" for each in step["alternatives"]]
+        texts = [each["text"] or NO_WORDS for each in step["alternatives"]]
         if len(texts) == 1:
             console.print(f"frame {step['frame']}: {texts[0]}", markup=False, soft_wrap=True)
             continue

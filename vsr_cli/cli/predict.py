@@ -11,9 +11,8 @@ import typer
 from ..console import out as console
 from ..console import print_json, say, warn
 from ..errors import VsrError
-from ..files.links import refuse_links
-from ..runs.predictions import PREDICTIONS, STORYBOARD, prediction_folder
-from ..workflows.settings import flag_layers, load_registry, open_with_options
+from ..runs.predictions import NO_WORDS, STORYBOARD, prediction_folder
+from ..workflows.settings import load_registry, open_to_predict
 from .arguments import (
     Alternatives,
     Assignments,
@@ -62,18 +61,9 @@ def predict(
 ) -> None:
     """Predict the next image and text of stories, from their last frames, and draw a storyboard of each."""
     use_font(font)
-    from ..config.experiment import resolve_decoding
-    from ..config.resolve import parse_set
-    from ..inference.story_folders import open_reader, read_stories
-
     registry = load_registry()
-    layers = [*flag_layers({"decoding.method": decoding, "decoding.seed": seed}), *parse_set(assignments or [])]
-    opened, how = open_with_options(
-        run,
-        layers,
-        lambda all_layers: resolve_decoding(registry, all_layers),
-        others=lambda: read_stories(open_reader(registry), story_dir)[1],
-    )
+    flags = {"decoding.method": decoding, "decoding.seed": seed}
+    opened, how = open_to_predict(registry, run, story_dir, flags=flags, assignments=assignments)
     if mistakes := run_predict(
         registry,
         opened,
@@ -103,9 +93,8 @@ def run_predict(
     Several `alternatives` of each are refused in one line if nothing about a prediction is random. With `from_frame`,
     the frames after that one are not read.
     """
-    from ..inference.predict import output_folders
     from ..inference.predictor import load_predictor
-    from ..inference.storing import store_prediction
+    from ..inference.storing import store_prediction, story_folders
     from ..inference.story_folders import notes_on, open_reader, read_stories, story_up_to
 
     stories, mistakes = read_stories(open_reader(registry), sources)
@@ -118,11 +107,7 @@ def run_predict(
         return [*mistakes, *error.lines]
     for caution in predictor.model.cautions:
         warn(caution)
-    place = out or run.folder / PREDICTIONS
-    folders = output_folders([story.id for story in stories], place)
-    if out is None:
-        refuse_links(run.folder, [PREDICTIONS], below=False)
-    refuse_links(place, [folder.name for folder in folders])
+    folders = story_folders(run, out, [story.id for story in stories])
     for story, story_folder in zip(stories, folders, strict=True):
         try:
             shortened = story_up_to(story, from_frame)
@@ -147,7 +132,7 @@ def _show(record: dict[str, Any], folder: Path) -> None:
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     alternatives = record.get("alternatives", [record])
     for number, each in enumerate(alternatives, start=1):
-        text = each["text"] or "(the model generated no words)"
+        text = each["text"] or NO_WORDS
         console.print(text if len(alternatives) == 1 else f"{number}. {text}", markup=False, soft_wrap=True)
         copied = each["copied"]
         line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"

@@ -19,6 +19,8 @@ from ..files.atomic import read_json
 
 PREDICTIONS, RECORD, STORYBOARD = "predictions", "prediction.json", "storyboard.png"
 ALTERNATIVES = "alternatives-"
+NO_WORDS = "(the model generated no words)"
+"""Shown in place of an empty text."""
 
 
 def prediction_folder(

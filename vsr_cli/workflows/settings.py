@@ -64,6 +64,30 @@ def open_with_options(
     return opened, resolve([base, *layers])
 
 
+def open_to_predict(
+    registry: Registry,
+    run: Path | None,
+    stories: Sequence[Path],
+    *,
+    flags: Mapping[str, Any],
+    assignments: Sequence[str] | None,
+) -> tuple[Run, Decoding]:
+    """Open a run, and resolve the decoding of a command that predicts stories.
+
+    Raises VsrError with all mistakes in the options, and in the stories too if there is no such run.
+    """
+    from ..config.experiment import resolve_decoding
+    from ..config.resolve import parse_set
+    from ..inference.story_folders import open_reader, read_stories
+
+    return open_with_options(
+        run,
+        [*flag_layers(flags), *parse_set(assignments or [])],
+        lambda layers: resolve_decoding(registry, layers),
+        others=lambda: read_stories(open_reader(registry), stories)[1],
+    )
+
+
 def decoding_of(run: Run) -> Decoding:
     """Return a run's own decoding. Raises VsrError if its configuration is damaged there."""
     from ..config.experiment import own_decoding

@@ -59,9 +59,27 @@ def repository() -> dict[str, bytes]:
     return {**tables, "README.md": b"# Stories\n", "run.py": b"not asked for"}
 
 
+LARGE = (".parquet",)
+
+
 @functools.cache
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def listed_file(name: str, content: bytes, *, large: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the Hub lists of a file; files with a suffix in `large` are in its storage of large files."""
+    digest, size = sha256(content), len(content)
+    plain = {
+        "type": "file",
+        "path": name,
+        "rfilename": name,
+        "size": size,
+        "oid": digest[:40],
+        "blobId": digest[:40],
+    }
+    lfs = {"oid": digest, "sha256": digest, "size": size, "pointerSize": 130}
+    return {**plain, "lfs": lfs} if name.endswith(large) else plain
 
 
 class Hub(ThreadingHTTPServer):
@@ -119,7 +137,8 @@ class Answer(BaseHTTPRequestHandler):
             self.info(match[1] or "main")
         elif match := re.fullmatch(rf"/api/datasets/{REPO}/tree/(\w+)/?(.*)", path):
             files = hub.commits[match[1]].items()
-            listed = [self.of(name, content) for name, content in files if name.startswith(unquote(match[2]))]
+            within = [file for file in files if file[0].startswith(unquote(match[2]))]
+            listed = [listed_file(*file, large=LARGE) for file in within]
             self.say(200, json.dumps(listed).encode())
         elif match := re.fullmatch(rf"/datasets/{REPO}/resolve/(\w+)/(.*)", path):
             if hub.is_gated:
@@ -130,24 +149,11 @@ class Answer(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def of(self, name: str, content: bytes) -> dict[str, Any]:
-        digest, size = sha256(content), len(content)
-        large = {"oid": digest, "sha256": digest, "size": size, "pointerSize": 130}
-        plain = {
-            "type": "file",
-            "path": name,
-            "rfilename": name,
-            "size": size,
-            "oid": digest[:40],
-            "blobId": digest[:40],
-        }
-        return {**plain, "lfs": large} if name.endswith(".parquet") else plain
-
     def info(self, revision: str) -> None:
         commit = self.server.branches.get(revision, revision)
         if commit not in self.server.commits:
             return self.say(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        siblings = [self.of(name, content) for name, content in self.server.commits[commit].items()]
+        siblings = [listed_file(name, content, large=LARGE) for name, content in self.server.commits[commit].items()]
         return self.say(200, json.dumps({"id": REPO, "sha": commit, "siblings": siblings}).encode())
 
     def content(self, commit: str, name: str, whole: bytes) -> None:

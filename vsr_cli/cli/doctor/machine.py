@@ -89,7 +89,7 @@ def _memory() -> Finding:
 def memory(system: Path = Path("/")) -> tuple[int | None, int | None]:
     """Return the bytes of memory and those that are available: of the machine, or of the container where it has less.
 
-    None where the system does not tell.
+    None where the system does not report it.
     """
     total = available = None
     try:
