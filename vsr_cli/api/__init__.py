@@ -8,26 +8,18 @@ from .component import Component, Options, RandomSeed, hookimpl
 from .contracts import (
     BuildContext,
     Context,
-    FitsTraining,
-    FoldsUpdates,
     Fusion,
-    GeneratesSamples,
     GenerativeImageDecoder,
-    HasAssets,
-    HasGraphForm,
     ImageDecoder,
     Narrative,
     NextQuery,
     NextText,
-    ScoresEveryPlace,
     Target,
     TargetFeatures,
     TemporalModel,
     TextDecoder,
     TextEncoder,
-    TrainingFrames,
     VisualEncoder,
-    WritesByStep,
     last_real,
     mean_over_positions,
 )
@@ -36,6 +28,16 @@ from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_
 from .hub import hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric, micro_f1
+from .optional_contracts import (
+    FitsTraining,
+    FoldsUpdates,
+    GeneratesSamples,
+    HasAssets,
+    HasGraphForm,
+    ScoresEveryPlace,
+    TrainingFrames,
+    WritesByStep,
+)
 from .reading.delimited import TableRow, describe_missing_columns, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .reading.paths import NoFile, find_file, is_file, leads_outside
