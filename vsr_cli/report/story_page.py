@@ -37,6 +37,7 @@ from .storyboard import (
     PANEL_WIDTH,
     PAPER,
     Font,
+    in_rows,
     load_font,
     panel_size,
 )
@@ -68,7 +69,7 @@ def draw_story(prepared: Prepared, story: StoredStory) -> Image.Image:
     """Return an image of all frames of a story in rows of five, each above its text, with a legend of the colours."""
     colours = colours_of(story)
     panels = [_panel(prepared, story, frame, colours) for frame in story.frames]
-    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
+    rows = in_rows(panels, COLUMNS)
     legend = _legend(colours, names_of(story))
     columns = max(LEAST_COLUMNS, *map(len, rows))
     legend_lines = -(-len(legend) // columns)

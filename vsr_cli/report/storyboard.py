@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageDraw
 
@@ -25,6 +26,9 @@ LONGEST_CAPTION = 14
 """Lines after which a caption is truncated, so that one long text does not leave the others with empty space."""
 
 PAPER, INK, FAINT, ACCENT, TRUTH = "#fbfaf7", "#22252b", "#8a8f98", "#d1495b", "#2e7d6b"
+
+
+AnyPanel = TypeVar("AnyPanel")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ def true_panel(image: Image.Image, caption: str) -> Panel:
     return Panel(image, caption, "actual", TRUTH)
 
 
-def in_rows(panels: Sequence[Panel], columns: int) -> list[Sequence[Panel]]:
-    """Divide panels into rows of `columns`, the last of which may be shorter."""
+def in_rows(panels: Sequence[AnyPanel], columns: int) -> list[Sequence[AnyPanel]]:
+    """Divide panels of any kind into rows of `columns`, the last of which may be shorter."""
     return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
