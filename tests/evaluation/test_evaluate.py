@@ -22,6 +22,7 @@ from vsr_cli.evaluation.baselines import windows_of_other_stories
 from vsr_cli.evaluation.evaluate import blur_caution, check_preparation, evaluate
 from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.evaluation.normalize import clean_text
+from vsr_cli.evaluation.predictions import to_bytes
 from vsr_cli.evaluation.storage import store_evaluation
 from vsr_cli.files.atomic import read_json
 from vsr_cli.model.weights import load_model
@@ -167,6 +168,26 @@ def test_corrupting_the_targets_changes_no_prediction_by_a_byte(model, prepared,
     after = scored(model, with_frames(open_prepared(data), images, texts), "mse")
     assert outcome(after) == outcome(before)
     assert all(item["reference"].startswith("nonsense") for item in after.predictions)
+
+
+def test_windows_are_predicted_longest_context_first_and_returned_in_their_order(model, prepared, monkeypatch):
+    monkeypatch.setattr("vsr_cli.evaluation.predictions.BATCH", 1)
+    seen, predict = {}, model.predict
+
+    def record(context, decoding):
+        found = predict(context, decoding)
+        seen[tuple(context.texts[0])] = found.texts[0], to_bytes(found.images)[0]
+        return found
+
+    monkeypatch.setattr(model, "predict", record)
+    windows = prepared.windows("test")
+    found = scored(model, with_windows(prepared, windows.take(np.arange(len(windows))[::-1])), "mse")
+    lengths = [sum(map(len, texts)) for texts in seen]
+    assert lengths == sorted(lengths, reverse=True)
+    contexts = [tuple(prepared.frames.texts[row] for row in rows[:-1]) for rows in found.windows.text_rows.tolist()]
+    assert contexts != list(seen)
+    assert [line["prediction"] for line in found.predictions] == [clean_text(seen[each][0]) for each in contexts]
+    assert np.array_equal(found.images.gather(np.arange(len(contexts))), [seen[each][1] for each in contexts])
 
 
 def test_a_leaking_window_is_neither_scored_nor_predicted(model, prepared):

@@ -209,7 +209,7 @@ def test_a_decoder_generates_samples_together_if_it_can_but_no_more_than_fit_in_
         return torch.stack([decoder.generate(narrative, each) for each in decodings], dim=1)
 
     decoder = model.text_decoder
-    monkeypatch.setattr(decoder, "generate_samples", generate_samples, raising=False)
+    monkeypatch.setattr(decoder, "generate_samples", generate_samples)
     assert model.predict(context, how).texts == expected
     assert asked == [sample_decodings(how)[:SAMPLES_TOGETHER], sample_decodings(how)[SAMPLES_TOGETHER:]]
 
@@ -219,10 +219,8 @@ def test_texts_end_in_eos_even_if_a_decoder_begins_them_with_a_token_of_its_own(
     eos, word, other = decoder.vocabulary.eos, *decoder.vocabulary.encode_text("ana saw")[:2]
     tokenize = decoder.tokenize
     monkeypatch.setattr(decoder, "tokenize", lambda texts: tokenize([f"saw {text}" for text in texts]))
-    rows = iter([[word, eos], [other, word]])
-    monkeypatch.setattr(
-        decoder, "generate", lambda narrative, decoding: torch.tensor([next(rows)] * len(narrative.summary))
-    )
+    ids = torch.tensor([[[word, eos], [other, word]]] * B)  # (B, 2 samples, 2 tokens)
+    monkeypatch.setattr(decoder, "generate_samples", lambda narrative, decodings: ids)
     monkeypatch.setattr(
         "vsr_cli.model.story_model.select_texts",
         lambda samples, contexts, decoding, *, embed: seen.extend(samples) or ["x"] * B,

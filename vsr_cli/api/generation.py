@@ -67,6 +67,7 @@ def write_samples(
     step: Step,
     state: State,
     *,
+    fixed: State = (),
     context: Context,
     vocabulary: Vocabulary,
     length: int,
@@ -74,14 +75,14 @@ def write_samples(
 ) -> Tensor:
     """Sample a text per story and decoding, all together: ids (B, S, length).
 
-    Each is what `write` samples by its decoding; they may differ in their random seeds alone. In `state`, which has one
-    entry per story, the samples of a story become neighbors.
+    Each is what `write` samples by its decoding; they may differ in their random seeds alone. In `state` and `fixed`,
+    which have one entry per story, the samples of a story become neighbors.
     """
     stories, device = len(context.mask), context.mask.device
     rows = torch.arange(stories, device=device).repeat_interleave(len(decodings))
     numbers = torch.stack([uniform_numbers(context, seed=each.seed, count=length) for each in decodings], dim=1)
     padding = torch.full((len(rows), length), vocabulary.pad, device=device)
-    scorer = _Scorer(step, (), vocabulary, decodings[0].no_repeat_ngram)
+    scorer = _Scorer(step, _taken(fixed, rows), vocabulary, decodings[0].no_repeat_ngram)
     written = _write_in_order(scorer, _taken(state, rows), padding, numbers.flatten(0, 1), decoding=decodings[0])
     return written.view(stories, len(decodings), length)
 

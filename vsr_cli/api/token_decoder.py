@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from .contracts import Narrative
 from .decoding import Decoding
-from .generation import State, write
+from .generation import State, write, write_samples
 from .text_loss import PLAIN, head_loss
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
@@ -67,6 +67,20 @@ class TokenDecoder(nn.Module):
             vocabulary=self.vocabulary,
             length=self.length,
             decoding=decoding,
+        )
+
+    def _write_samples(
+        self, narrative: Narrative, decodings: Sequence[Decoding], state: State, *, fixed: State = ()
+    ) -> Tensor:
+        """Sample a text per story and decoding with `_step`, all together: ids (B, S, length)."""
+        return write_samples(
+            self._step,
+            state,
+            fixed=fixed,
+            context=narrative.context,
+            vocabulary=self.vocabulary,
+            length=self.length,
+            decodings=decodings,
         )
 
     def step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:

@@ -47,6 +47,13 @@ class Contexts:
     def __len__(self) -> int:
         return len(self._image_rows)
 
+    def longest_first(self) -> NDArray[np.int64]:
+        """Return the indices of the windows (W,) by the length of their texts, so that a batch is hardly padded."""
+        rows, back = np.unique(self._text_rows, return_inverse=True)
+        characters = np.asarray([len(self._frames.texts[row]) for row in rows.tolist()], np.int64)
+        lengths = (characters[back.reshape(self._text_rows.shape)] * self._real).sum(axis=1)  # (W,)
+        return np.argsort(-lengths, kind="stable")
+
     def batch(self, indices: NDArray[np.int64]) -> Context:
         """Return the contexts of the windows with these indices (B,)."""
         image_rows, text_rows = self._image_rows[indices], self._text_rows[indices]  # (B, K)

@@ -146,31 +146,33 @@ def predict_all(
     description: str,
     normalize: Callable[[str], str] = clean_text,
 ) -> Predictions:
-    """Predict all windows, in order. There is no argument through which a target could be passed.
+    """Predict all windows. There is no argument through which a target could be passed.
 
-    The images are in a temporary file without a name, because those of a large split may not fit in memory.
+    A batch has windows with contexts of similar length, the longest first: little of it is padding, and the time left
+    is not underestimated. The images are in a temporary file without a name, because those of a large split may not fit
+    in memory.
     """
-    texts: list[str] = []
-    shown: list[str] = []
+    order = contexts.longest_first()
+    texts: list[str] = [""] * len(order)
+    shown: list[str] = [""] * len(order)
     queries: list[NextQuery] = []
     images: NDArray[np.uint8] | None = None
     with progress() as bar:
         task = bar.add_task(description, total=len(contexts))
         for start in range(0, len(contexts), BATCH):
-            indices = np.arange(start, min(start + BATCH, len(contexts)))
+            indices = order[start : start + BATCH]
             context = contexts.batch(indices)
             prediction = model.predict(context, decoding)
             queries += [prediction.next] if prediction.next else []
-            texts += [normalize(text) for text in prediction.texts]
-            pairs = zip(prediction.texts, context.texts, strict=True)
-            shown += [shown_text(model.text_decoder, text, story) for text, story in pairs]
+            for index, text, story in zip(indices.tolist(), prediction.texts, context.texts, strict=True):
+                texts[index], shown[index] = normalize(text), shown_text(model.text_decoder, text, story)
             generated = to_bytes(prediction.images)
             if images is None:
                 images = _temporary_array((len(contexts), *generated.shape[1:]))
             images[indices] = generated
             bar.advance(task, len(indices))
     assert images is not None, "a split without windows is not predicted"
-    joined = _join_queries(queries) if queries else None
+    joined = _join_queries(queries).take(np.argsort(order)) if queries else None
     return Predictions(texts, ArrayRows(images), queries=joined, shown=shown)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,6 +47,11 @@ class GruDecoder(TokenDecoder):
         """Generate a text per story: ids (B, length), up to eos, then padding."""
         state, _ = self.begin(narrative)
         return self._write(narrative, decoding, state)
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        state, _ = self.begin(narrative)
+        return self._write_samples(narrative, decodings, state)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, layers, hidden); nothing else is read."""
@@ -117,6 +124,11 @@ class AttentionGruDecoder(TokenDecoder):
         """Generate a text per story: ids (B, length), up to eos, then padding."""
         state, fixed = self.begin(narrative)
         return self._write(narrative, decoding, state, fixed=fixed)
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        state, fixed = self.begin(narrative)
+        return self._write_samples(narrative, decodings, state, fixed=fixed)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, layers, hidden), and the memory (B, M, D) with its mask (B, M)."""

@@ -5,6 +5,7 @@ M = K * L is the number of tokens of the context.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -103,6 +104,11 @@ class PointerGeneratorDecoder(TokenDecoder):
         """Generate a text per story: ids (B, length), up to eos, then padding."""
         state, fixed = self.begin(narrative)
         return self._write(narrative, decoding, state, fixed=fixed)
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        state, fixed = self.begin(narrative)
+        return self._write_samples(narrative, decodings, state, fixed=fixed)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, hidden), and of the context's words (B, M) states, which can be read, and ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -107,9 +108,18 @@ class TransformerDecoder(TokenDecoder):
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
         """Generate a text per story: ids (B, length), up to eos, then padding."""
+        state, fixed = self._start(narrative)
+        return self._write(narrative, decoding, state, fixed=fixed)
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        state, fixed = self._start(narrative)
+        return self._write_samples(narrative, decodings, state, fixed=fixed)
+
+    def _start(self, narrative: Narrative) -> tuple[State, State]:
+        """Return the keys and values of no token yet (B, layers, 2, heads, 0, d), and of the context with its mask."""
         seen, mask = self._memory_keys(narrative)
-        empty = seen[:, :, :, :, :0]  # the keys and values of no token yet: (B, layers, 2, heads, 0, d)
-        return self._write(narrative, decoding, (empty,), fixed=(seen, mask))
+        return (seen[:, :, :, :, :0],), (seen, mask)
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         past, (seen, mask) = state[0], fixed
