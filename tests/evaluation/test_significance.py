@@ -1,10 +1,14 @@
 """Bootstrap intervals, comparisons over random seeds and verdicts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from vsr_cli.api import MeanOfWindows, ScoresTotals
 from vsr_cli.evaluation.scoring import score_series
 from vsr_cli.evaluation.significance import (
+    DRAWN_TOGETHER,
     LEAST_STORIES,
     UNLIMITED,
     difference_range,
@@ -20,6 +24,7 @@ from vsr_cli.evaluation.significance import (
     verdict,
 )
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
+from vsr_plugins.metrics.texture import Sharpness, Spread
 
 
 def draw(stories, resamples, random):
@@ -163,6 +168,30 @@ def test_a_resample_has_whole_stories_and_as_many():
 def test_equal_seeds_resample_equal_stories():
     first, second = (list(resampled_windows(["a", "b", "c"] * 5, resamples=5, seed=3)) for _ in range(2))
     assert all((one == other).all() for one, other in zip(first, second, strict=True))
+
+
+class MeanBySums(MeanOfWindows, Mean):
+    """The same mean, from sums of each story."""
+
+
+@pytest.mark.parametrize(
+    ("by_sums", "width", "name"),
+    [(MeanBySums(), 1, "mean"), (Sharpness(), 2, "sharpness"), (Spread(), 384, "diversity-image")],
+)
+def test_sums_of_each_story_score_the_resamples_of_their_windows(by_sums, width, name):
+    rng = np.random.default_rng(4)
+    stories, _ = drawn_stories(rng)
+    statistics = {name: {"model": rng.random((len(stories), width)), "baseline": np.zeros((len(stories), width))}}
+    by_windows = SimpleNamespace(combine=by_sums.combine)
+    (one,), (other,) = (
+        resampled_scores({name: metric}, statistics, stories, resamples=DRAWN_TOGETHER + 7).values()
+        for metric in (by_sums, by_windows)
+    )
+    assert isinstance(by_sums, ScoresTotals)
+    assert not isinstance(by_windows, ScoresTotals)
+    for series in ("model", "baseline"):
+        assert one[series] == pytest.approx(other[series], rel=1e-9)
+    assert len(set(one["model"])) > DRAWN_TOGETHER
 
 
 def test_interval_coverage_with_similar_windows_per_story():

@@ -27,7 +27,17 @@ from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
 from .hub import hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
-from .metrics import Comparison, Mention, Metric, ReadsReferences, Sample, SpaceMetric, micro_f1
+from .metrics import (
+    Comparison,
+    MeanOfWindows,
+    Mention,
+    Metric,
+    ReadsReferences,
+    Sample,
+    ScoresTotals,
+    SpaceMetric,
+    micro_f1,
+)
 from .optional_contracts import (
     FitsTraining,
     FoldsUpdates,
@@ -96,6 +106,7 @@ __all__ = [
     "HasGraphForm",
     "HasSurvey",
     "ImageDecoder",
+    "MeanOfWindows",
     "Mention",
     "Metric",
     "Narrative",
@@ -111,6 +122,7 @@ __all__ = [
     "Requirement",
     "Sample",
     "ScoresEveryPlace",
+    "ScoresTotals",
     "Setting",
     "SpaceMetric",
     "Story",

@@ -106,6 +106,34 @@ class ReadsReferences(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresTotals(Protocol):
+    """A metric whose score depends on sums over its windows alone, so that a bootstrap adds up each story only once.
+
+    Without it, a bootstrap calls `combine` on the statistics of every resample.
+    """
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what is summed, (n, M), from the statistics (n, S) of all windows."""
+        ...
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the headline score of R selections (R,) from the sums (R, M) and numbers (R,) of their windows."""
+        ...
+
+
+class MeanOfWindows:
+    """The part `ScoresTotals` of a metric whose headline score is the mean of its first statistic."""
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the first statistic, (n, 1)."""
+        return statistics[:, :1]
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the means, (R,)."""
+        return totals[:, 0] / windows
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Predictions of n windows and what they are compared with, as vectors (d,) in one embedding space of the run.

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Metric, SpaceMetric
+from ..api import Metric, ScoresTotals, SpaceMetric
 from ..api.metrics import UNLIMITED, score_range
 from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE, Verdict
 
@@ -28,6 +28,8 @@ RESAMPLES_PER_COMPARISON = 80
 """The smallest possible p is 2 / (resamples + 1). Times the number of comparisons it must be below LEVEL."""
 LEAST_STORIES = 6
 """With fewer there are no intervals and no verdicts: even a sign shared by five stories has a chance of 2/2^5 > 5 %."""
+DRAWN_TOGETHER = 250
+"""Resamples that are scored at once, so that memory does not grow with their number."""
 FEW_STORIES = 30
 """Below this, percentile intervals are too narrow and only large differences are significant."""
 HELD_OUT_ONCE = "'vsr evaluate --folds 5' holds every story out once"
@@ -43,13 +45,9 @@ def resampled_windows(
     stories: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of the windows of as many stories as there are, drawn with replacement, `resamples` times."""
-    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]  # (W,)
-    order = np.argsort(number, kind="stable")
-    counts = np.bincount(number)
+    order, counts = _by_story(stories)
     first = np.cumsum(counts) - counts
-    random = np.random.default_rng(seed)
-    for _ in range(resamples):
-        drawn = random.integers(len(counts), size=len(counts))
+    for drawn in _drawn(len(counts), resamples=resamples, seed=seed):
         lengths = counts[drawn]
         before = np.cumsum(lengths) - lengths
         yield order[np.repeat(first[drawn] - before, lengths) + np.arange(lengths.sum())]
@@ -74,11 +72,52 @@ def resampled_scores(
         name: {series: np.empty(resamples) for series in statistics[name] if series != "upper_bound"}
         for name in metrics
     }
-    for draw, rows in enumerate(resampled_windows(stories, resamples=resamples, seed=seed)):
-        for name, metric in metrics.items():
+    summed = {name: metric for name, metric in metrics.items() if isinstance(metric, ScoresTotals)}
+    _resample_totals(summed, statistics, stories, scores, seed=seed)
+    others = {name: metric for name, metric in metrics.items() if name not in summed}
+    for draw, rows in enumerate(resampled_windows(stories, resamples=resamples, seed=seed) if others else ()):
+        for name, metric in others.items():
             for series, values in scores[name].items():
                 values[draw] = metric.combine(statistics[name][series][rows])[name]
     return scores
+
+
+def _resample_totals(
+    metrics: Mapping[str, ScoresTotals],
+    statistics: Mapping[str, Series],
+    stories: Sequence[str],
+    scores: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    *,
+    seed: int,
+) -> None:
+    """Fill in the scores (resamples,) of metrics that depend on sums: each story is summed once, and not per resample.
+
+    On the resamples of `resampled_windows`; the scores differ from those of `combine` by rounding at most.
+    """
+    order, counts = _by_story(stories)
+    first = np.cumsum(counts) - counts
+    for name, metric in metrics.items():
+        for series, values in scores[name].items():
+            summands = metric.summands(statistics[name][series])  # (W, M)
+            sums = np.add.reduceat(summands[order], first, axis=0)  # (stories, M)
+            drawn = _drawn(len(counts), resamples=len(values), seed=seed)
+            for start in range(0, len(values), DRAWN_TOGETHER):
+                part = values[start : start + DRAWN_TOGETHER]
+                times = np.stack([np.bincount(next(drawn), minlength=len(counts)) for _ in part])  # (R, stories)
+                part[:] = metric.score_totals(times.astype(np.float64) @ sums, times @ counts)
+
+
+def _by_story(stories: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of the windows (W,) story by story, and the number of windows of each story."""
+    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]  # (W,)
+    return np.argsort(number, kind="stable"), np.bincount(number)
+
+
+def _drawn(stories: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers of as many stories as there are, drawn with replacement, `resamples` times."""
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield random.integers(stories, size=stories)
 
 
 def interval(values: NDArray[np.float64], within: tuple[float, float] = UNLIMITED) -> list[float] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Comparison, ReadsReferences, Sample, SpaceMetric
+from ..api import Comparison, ReadsReferences, Sample, ScoresTotals, SpaceMetric
 from ..api.metrics import score_range
 from ..config.experiment import resolve_metrics
 from ..config.resolve import Choice, parse_set
@@ -130,6 +130,11 @@ def combines_any(choice: Choice) -> str | None:
         score, (low, high) = scores[choice.name], score_range(metric)
         require(math.isfinite(score), f"combine did not return a number for {len(selection)} windows")
         require(low - 1e-9 <= score <= high + 1e-9, f"combine returned {score:.6g}, not on the scale {metric.scale!r}")
+        if isinstance(metric, ScoresTotals):
+            totals = metric.summands(statistics)[selection].sum(axis=0, keepdims=True)
+            summed = float(metric.score_totals(totals, np.array([len(selection)]))[0])
+            same = math.isclose(score, summed, rel_tol=1e-6, abs_tol=1e-7)
+            require(same, f"combine returned {score:.6g} for {len(selection)} windows, score_totals {summed:.6g}")
     backwards = metric.combine(statistics[::-1])[choice.name]
     forwards = metric.combine(statistics)[choice.name]
     require(math.isclose(forwards, backwards, rel_tol=1e-6, abs_tol=1e-9), "the score depends on the order of windows")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, VsrError
+from vsr_cli.api import MeanOfWindows, Metric, Sample, VsrError
 
 from . import BertScoreOptions
 from .pretrained import load
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class BertScore:
+class BertScore(MeanOfWindows):
     """The mean over windows of BERTScore's F1 (Zhang et al., 2020), without idf and without rescaling to a baseline.
 
     Each token is matched with the nearest of the other text by the cosine of their states; first and last (special)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from vsr_cli.api import Metric, Sample, VsrError
 
 from . import BleuOptions
 from .tokens import bleu_tokenizer
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEUScore
 
 ORDER = 4
 """The longest n-gram counted: BLEU-4, sacrebleu's default."""
@@ -74,14 +77,7 @@ class Bleu:
         The precisions are not BLEU-1 to BLEU-4: those are geometric means up to n, the last is the headline.
         """
         assert len(statistics), "no score without a window"
-        system, reference, *counts = (int(count) for count in statistics.sum(axis=0))
-        score = self._compute(
-            correct=counts[:ORDER],
-            total=counts[ORDER:],
-            sys_len=system,
-            ref_len=reference,
-            smooth_method=self._options.smooth,
-        )
+        score = self._score(statistics.sum(axis=0))
         precisions = {f"{self._name}-precision-{n}": float(p) for n, p in enumerate(score.precisions, start=1)}
         return {
             self._name: float(score.score),
@@ -89,6 +85,24 @@ class Bleu:
             f"{self._name}-brevity-penalty": float(score.bp),
             f"{self._name}-length-ratio": float(score.ratio),
         }
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the ten counts, (n, 10)."""
+        return statistics
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return BLEU of some selections, (R,)."""
+        return np.array([self._score(counts).score for counts in totals], dtype=np.float64)
+
+    def _score(self, totals: NDArray[np.float64]) -> BLEUScore:
+        system, reference, *counts = (int(count) for count in totals)
+        return self._compute(
+            correct=counts[:ORDER],
+            total=counts[ORDER:],
+            sys_len=system,
+            ref_len=reference,
+            smooth_method=self._options.smooth,
+        )
 
 
 def build(options: BleuOptions) -> Metric:

@@ -41,8 +41,16 @@ class Chrf:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return chrF."""
         assert len(statistics), "no score without a window"
-        total = statistics.sum(axis=0).astype(np.int64).tolist()
-        return {"chrf": float(self._chrf._compute_score_from_stats(total).score)}
+        return {"chrf": float(self.score_totals(statistics.sum(axis=0)[None], np.array([len(statistics)]))[0])}
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the counts."""
+        return statistics
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return chrF of some selections, (R,)."""
+        scores = [self._chrf._compute_score_from_stats(counts).score for counts in totals.astype(np.int64).tolist()]
+        return np.array(scores, dtype=np.float64)
 
 
 def build(options: ChrfOptions) -> Metric:

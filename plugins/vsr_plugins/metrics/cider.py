@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, ngrams, split_words
+from vsr_cli.api import MeanOfWindows, Metric, Options, Sample, ngrams, split_words
 
 from .tokens import require_words
 
@@ -19,7 +19,7 @@ SIGMA = 6.0
 """Words: how fast a prediction of another length loses (Vedantam et al., 2015, section 8)."""
 
 
-class Cider:
+class Cider(MeanOfWindows):
     """The mean over windows of CIDEr-D (Vedantam et al., 2015, "CIDEr", equations 1 to 4 and section 8).
 
     N-grams weigh the more the fewer references of the split hold them. Unlike the authors' program, which takes

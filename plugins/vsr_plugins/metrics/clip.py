@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample
+from vsr_cli.api import MeanOfWindows, Metric, Sample
 
 from . import ClipImageOptions, ClipScoreOptions
 from .pretrained import load
@@ -18,7 +18,7 @@ WEIGHT = 2.5
 """Hessel et al. (2021): brings the cosines that occur to about 0-1."""
 
 
-class ClipScore:
+class ClipScore(MeanOfWindows):
     """The mean over windows of 2.5 max(cosine, 0) between the predicted text and the true image (Hessel et al., 2021).
 
     Another score is that of the predicted image with the predicted text: how well the two halves fit each other. The
@@ -63,7 +63,7 @@ class ClipScore:
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 
-class ClipImage:
+class ClipImage(MeanOfWindows):
     """The mean over windows of the cosine between predicted and true image (CLIP-I). The statistics are these, (n, 1).
 
     Images of one kind have high cosines, whatever they show: read it beside the baselines.

@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, copied_share, ngrams, split_words
+from vsr_cli.api import MeanOfWindows, Metric, Options, Sample, copied_share, ngrams, split_words
 
 from .tokens import require_words
 
@@ -54,7 +54,7 @@ class Distinct:
         return {self._name: len(np.unique(found)) / len(found) if len(found) else 0.0}
 
 
-class Rep4:
+class Rep4(MeanOfWindows):
     """The mean over windows of the share of 4-grams of a prediction that occur earlier in it.
 
     Welleck et al. (2020), "Neural text generation with unlikelihood training", call it seq-rep-4. The statistics
@@ -82,7 +82,7 @@ class Rep4:
         return {name: float(mean) for name, mean in zip(names, statistics.mean(axis=0), strict=True)}
 
 
-class ContextOverlap:
+class ContextOverlap(MeanOfWindows):
     """The mean over windows of the share of 4-grams of a prediction that occur in its context.
 
     The statistics (n, 2): for 4-grams and for unigrams. The upper bound is that of the references.

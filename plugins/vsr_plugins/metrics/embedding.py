@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Comparison, Options, SpaceMetric
+from vsr_cli.api import Comparison, MeanOfWindows, Options, SpaceMetric
 
 Space = Literal["visual", "text"]
 Vectors = NDArray[np.float32]
@@ -15,7 +15,7 @@ LEAST = 1e-6
 """Keeps the ratio to targets without similarity to their context finite."""
 
 
-class CosineSimilarity:
+class CosineSimilarity(MeanOfWindows):
     """The mean over windows of the cosine between prediction and target. The statistics are the cosines, (n, 1)."""
 
     scale = "-1 to 1, higher is better"
@@ -73,11 +73,21 @@ class ContextSimilarity:
             "context-similarity-true": true,
         }
 
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the two cosines, (n, 2)."""
+        return statistics
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the ratio of some selections, (R,)."""
+        predicted, true = (totals / windows[:, None]).T
+        ratio: NDArray[np.float64] = predicted / np.maximum(true, LEAST)
+        return ratio
+
 
 SCORES = ("", "-r1", "-r5", "-chance", "-chance-r1", "-chance-r5", "-later", "-later-chance")
 
 
-class ReciprocalRank:
+class ReciprocalRank(MeanOfWindows):
     """The mean reciprocal rank of the true target among candidates sorted by their cosine to the prediction.
 
     The statistics (n, 9): 1 / rank, whether the rank is 1, whether it is at most 5, and the expected value of each for

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, VsrError, one_line, read_tensors
+from vsr_cli.api import MeanOfWindows, Metric, Sample, VsrError, one_line, read_tensors
 
 from . import LpipsOptions
 from .pretrained import UNLOADABLE
@@ -31,7 +31,7 @@ REMEDY = (
 )
 
 
-class Lpips:
+class Lpips(MeanOfWindows):
     """The mean over windows of the learned perceptual distance between predicted and true image.
 
     Zhang et al. (2018), "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", version 0.1: channels

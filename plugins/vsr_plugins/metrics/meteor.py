@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, split_words_and_punctuation
+from vsr_cli.api import MeanOfWindows, Metric, Options, Sample, split_words_and_punctuation
 
 from .tokens import PorterStems, require_words, stemmer_of
 from .wordnet import VERSION, Synonyms, Thesaurus, WordNet
@@ -19,7 +19,7 @@ ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """nltk's defaults: weight of recall, exponent and weight of the fragmentation penalty."""
 
 
-class Meteor:
+class Meteor(MeanOfWindows):
     """The mean over windows of METEOR (Lavie and Agarwal, 2007), each whole text scored as one segment.
 
     Tokens are runs of word characters and runs of punctuation in lower case: of Latin letters exactly nltk's wordpunct

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample
+from vsr_cli.api import MeanOfWindows, Metric, Options, Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ def _squared_error(samples: Sequence[Sample]) -> NDArray[np.float64]:
     return rows
 
 
-class MeanSquaredError:
+class MeanSquaredError(MeanOfWindows):
     """The mean over windows of the squared error. The statistics are each window's error, (n, 1)."""
 
     scale = "0-1, lower is better"
@@ -68,8 +68,16 @@ class PeakSignalToNoiseRatio:
         assert len(statistics), "no score without a window"
         return {"psnr": -10 * math.log10(max(float(statistics.mean()), LEAST_ERROR))}
 
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the squared errors, (n, 1)."""
+        return statistics
 
-class StructuralSimilarity:
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the ratio of some selections, (R,)."""
+        return -10 * np.log10(np.maximum(totals[:, 0] / windows, LEAST_ERROR))
+
+
+class StructuralSimilarity(MeanOfWindows):
     """The mean over windows of SSIM (Wang et al., 2004), itself the mean over colours and pixels.
 
     The statistics are each window's SSIM, (n, 1). Pixels are in [0, 1]; images are mirrored at their borders.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Sample, split_words
+from vsr_cli.api import MeanOfWindows, Metric, Sample, split_words
 
 from . import RougeOptions
 from .tokens import PorterStems, require_words, stemmer_of
@@ -39,7 +39,7 @@ class _Tokens:
         return [self._stems.stem(word) if len(word) > LONGEST_UNSTEMMED else word for word in words]
 
 
-class Rouge:
+class Rouge(MeanOfWindows):
     """The mean over windows of each window's F1. The statistics (n, 3): F1 of ROUGE-L, ROUGE-1, ROUGE-2.
 
     A window whose prediction or reference is empty scores 0. Tokens are words in lower case, parted at apostrophes: of

@@ -34,8 +34,15 @@ class Sharpness:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
-        predicted, true = statistics.mean(axis=0)
-        return {"sharpness": _ratio(predicted, true)}
+        return {"sharpness": float(_ratio(*statistics.mean(axis=0)))}
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean squared steps, (n, 2)."""
+        return statistics
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the ratio of some selections, (R,)."""
+        return _ratio(*(totals / windows[:, None]).T)
 
 
 class Spread:
@@ -57,13 +64,30 @@ class Spread:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
-        predicted, true = statistics.var(axis=0).reshape(2, -1).mean(axis=1)
-        return {"diversity-image": _ratio(predicted, true)}
+        return {"diversity-image": float(_ratio(*statistics.var(axis=0).reshape(2, -1).mean(axis=1)))}
+
+    def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the colours less their means, and the sums of squares of both images, (n, 386).
+
+        A variance is the mean square less the square of the mean, which for centered numbers loses no digits.
+        """
+        centered = statistics - statistics.mean(axis=0)
+        squares = np.square(centered).reshape(len(centered), 2, -1).sum(axis=2)
+        return np.concatenate([centered, squares], axis=1)
+
+    def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the ratio of some selections, (R,)."""
+        means = totals / windows[:, None]
+        fields = means[:, :-2].reshape(len(means), 2, -1)  # (R, 2, 192)
+        variances = (means[:, -2:] - np.square(fields).sum(axis=2)).clip(min=0) / fields.shape[2]
+        return _ratio(*variances.T)
 
 
-def _ratio(predicted: float, true: float) -> float:
-    """Return the root of the ratio of two mean squares: 1 if there is nothing in either."""
-    return float(np.sqrt(predicted / max(true, LEAST))) if max(predicted, true) > LEAST else 1.0
+def _ratio(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the roots of the ratios of mean squares: 1 where there is nothing in either."""
+    ratio = np.sqrt(predicted / np.maximum(true, LEAST))
+    found: NDArray[np.float64] = np.where(np.maximum(predicted, true) > LEAST, ratio, 1.0)
+    return found
 
 
 def _edges(image: NDArray[np.uint8]) -> float:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vsr_cli.api import Metric, Options, Sample, micro_f1
+from vsr_cli.api import MeanOfWindows, Metric, Options, Sample, micro_f1
 
 from .recognition import SIZE, VERSION, Recognized, recognize
 
@@ -21,7 +21,7 @@ DATASET = "storyworld"
 NETWORK = f"recognizer:{DATASET}-{VERSION}|pixels:{SIZE}"
 
 
-class Accuracy:
+class Accuracy(MeanOfWindows):
     """The share of windows whose predicted image shows the place, or the hour, of the true one.
 
     The statistics (n, 1): whether it does.
