@@ -64,10 +64,12 @@ class Metric(Protocol):
 
     A score that would change if a window were counted twice (such as distinct words) has an attribute
     `resampled = False`: it has no interval. One that reads a sample's mentions has an attribute
-    `reads_mentions = True`: it is unavailable where the source marks none. One that is defined for the stories of one
-    dataset has an attribute `dataset` with its name: it is unavailable on other data. One whose highest score is that
-    of the reference itself has an attribute `perfect` with that score: if the references score far below it against
-    themselves, a warning says so. One that needs many windows has a method `caution(windows: int) -> str | None`.
+    `reads_mentions = True`: it is unavailable where the source marks none. One that reads nothing of a sample but its
+    texts has an attribute `reads_images = False`: several processes measure many windows, with images of no pixels.
+    One that is defined for the stories of one dataset has an attribute `dataset` with its name: it is unavailable on
+    other data. One whose highest score is that of the reference itself has an attribute `perfect` with that score: if
+    the references score far below it against themselves, a warning says so. One that needs many windows has a method
+    `caution(windows: int) -> str | None`.
     """
 
     scale: str

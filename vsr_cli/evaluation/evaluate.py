@@ -130,7 +130,7 @@ def finish(
     """Measure the predictions by all metrics and assemble the result, to which `record` adds its fields."""
     available = {name: each for name, each in predicted.series.items() if isinstance(each, Predictions)}
     others = {name: metric for name, metric in task.metrics.items() if not isinstance(metric, SpaceMetric)}
-    statistics = measure(others, available, task.references) | predicted.in_spaces
+    statistics = measure(others, available, task.references, choices) | predicted.in_spaces
     signed = signature(facts)
     results = metric_results(task, predicted.series, statistics, signature=signed)
     if blurred := blur_caution(results):

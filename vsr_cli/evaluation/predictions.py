@@ -23,6 +23,7 @@ from ..model.story_model import StoryModel
 from ..progress import progress
 from ..system_errors import SCRATCH
 from .normalize import clean_text, without_tags
+from .text_workers import Texts
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ class References:
     """Of the targets, (W, H, W, 3) uint8."""
     mentions: Sequence[Sequence[tuple[Mention, ...]]] | None = None
     """Of each frame, (W, K + 1); None where no metric needs them."""
+
+    def window_texts(self, predictions: Predictions, rows: NDArray[np.int64]) -> list[Texts]:
+        """Pair the predicted texts of some windows with their references."""
+        return [
+            (self.stories[row], self.context_texts[row], predictions.texts[row], self.texts[row])
+            for row in rows.tolist()
+        ]
 
     def samples(self, predictions: Predictions, rows: NDArray[np.int64]) -> list[Sample]:
         """Pair the predictions of some windows with their references."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..progress import progress
 from .embeddings import Statistics, Unavailable
 from .predictions import Predictions, References, load_mentions, load_references
 from .significance import Series, compared, interval, resampled_scores
+from .text_workers import Measured, text_workers, texts_only
 
 FAR = 0.1
 """Share of a metric's highest score that its upper bound may lack before a warning says so."""
@@ -111,22 +113,57 @@ def reads_mentions(metric: Metric | SpaceMetric) -> bool:
     return bool(getattr(metric, "reads_mentions", False))
 
 
-def measure(metrics: Mapping[str, Metric], series: Mapping[str, Predictions], references: References) -> Statistics:
-    """Measure every series on every window, by each metric of texts and pixels, which has read the references."""
+def measure(
+    metrics: Mapping[str, Metric],
+    series: Mapping[str, Predictions],
+    references: References,
+    choices: Sequence[Choice] = (),
+) -> Statistics:
+    """Measure every series on every window, by each metric of texts and pixels, which has read the references.
+
+    Metrics of texts that are among the choices are measured in other processes if there are many windows, at the same
+    time as the others here; the statistics are the same.
+    """
     if not metrics:
         return {}
     count = len(references.stories)
-    parts: dict[str, dict[str, list[NDArray[np.float64]]]] = {name: {each: [] for each in series} for name in metrics}
+    batches = [
+        (each, np.arange(start, min(start + BATCH, count))) for start in range(0, count, BATCH) for each in series
+    ]
+    shared = [choice for choice in choices if texts_only(metrics.get(choice.name))]
+    texts = [partial(references.window_texts, series[each], rows) for each, rows in batches]
     with progress() as bar:
         task = bar.add_task("scoring", total=count * len(series))
-        for start in range(0, count, BATCH):
-            rows = np.arange(start, min(start + BATCH, count))
-            for each, predictions in series.items():
-                samples = references.samples(predictions, rows)
-                for name, metric in metrics.items():
-                    parts[name][each].append(_measured(name, metric, samples))
+
+        def measure_here(names: Sequence[str]) -> list[Measured]:
+            found = []
+            for each, rows in batches if names else ():
+                samples = references.samples(series[each], rows)
+                found.append({name: _measured(name, metrics[name], samples) for name in names})
                 bar.advance(task, len(rows))
-    return {name: {each: np.concatenate(found) for each, found in of.items()} for name, of in parts.items()}
+            return found
+
+        def advance(index: int) -> None:
+            bar.advance(task, len(batches[index][1]))
+
+        with text_workers(shared, references.texts, texts, advance=advance) as workers:
+            elsewhere = [choice.name for choice in shared] if workers else []
+            here = [name for name in metrics if name not in elsewhere]
+            bar.update(task, total=count * len(series) * (bool(here) + bool(elsewhere)))
+            parts = [measure_here(here)]
+            if workers:
+                # A failed worker's metrics are measured here, where an error has its usual message.
+                parts.append(workers.join() or measure_here(elsewhere))
+    of_metric = {name: measured for measured in parts for name in (measured[0] if measured else ())}
+    return {
+        name: {
+            each: np.concatenate(
+                [batch[name] for (of, _), batch in zip(batches, of_metric[name], strict=True) if of == each]
+            )
+            for each in series
+        }
+        for name in metrics
+    }
 
 
 def _measured(name: str, metric: Metric, samples: Sequence[Sample]) -> NDArray[np.float64]:

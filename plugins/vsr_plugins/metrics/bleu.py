@@ -29,6 +29,7 @@ class Bleu:
     """
 
     scale = "0-100, higher is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     perfect = 100.0
 

@@ -21,6 +21,7 @@ class Chrf:
     """
 
     scale = "0-100, higher is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     perfect = 100.0
 

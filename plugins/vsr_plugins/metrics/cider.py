@@ -27,6 +27,7 @@ class Cider(MeanOfWindows):
     """
 
     scale = "0-10, higher is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     perfect = 10.0
     signature = f"variant:D|n:1-{ORDER}|sigma:{SIGMA}|nrefs:1|case:lc|tok:words|stemmer:no|df:references|agg:mean"

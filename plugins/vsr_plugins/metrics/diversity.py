@@ -27,6 +27,7 @@ class Distinct:
     """
 
     scale = "0-1, higher is more varied"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     resampled = False
 
@@ -62,6 +63,7 @@ class Rep4(MeanOfWindows):
     """
 
     scale = "0-1, lower is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "lower"
     signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
 
@@ -89,6 +91,7 @@ class ContextOverlap(MeanOfWindows):
     """
 
     scale = "0-1, lower is less copied"
+    reads_images = False
     better: Literal["higher", "lower"] = "lower"
     signature = f"n:{RUN}|case:lc|tok:words|agg:mean"
 

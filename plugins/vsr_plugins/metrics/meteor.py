@@ -30,6 +30,7 @@ class Meteor(MeanOfWindows):
     """
 
     scale = "0-1, higher is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     perfect = 1.0
 

@@ -47,6 +47,7 @@ class Rouge(MeanOfWindows):
     """
 
     scale = "0-1, higher is better"
+    reads_images = False
     better: Literal["higher", "lower"] = "higher"
     perfect = 1.0
 
