@@ -138,4 +138,6 @@ def test_a_short_story_is_predicted_with_a_warning(page, models, story):
     assert message(opened) == "The story has 3 of 4 frames, so its last one is repeated."
     wait_for_panels(opened, 4)
     pairs = list(zip(sorted(story.glob("0[1-3].png")), TEXTS, strict=False))
-    assert f"frame 4, predicted: {models[0].predict(pairs).text}" in boards(opened)[0]
+    predicted = models[0].predict(pairs)
+    assert f"frame 4, predicted: {predicted.text}" in boards(opened)[0]
+    assert opened.locator(".board-area .caution").inner_text() == f"Note: {predicted.caution}"

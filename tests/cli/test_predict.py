@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from vsr_cli.data.prepared import open_prepared
+
 PREDICTION_KEYS = ["story", "context", "text", "copied", "image", "run", "decoding"]
 
 
@@ -105,6 +107,23 @@ def test_predict_from_an_earlier_frame_sees_none_after_it(workspace, vsr, write_
     refused = vsr(f"predict {short} --from 5 --out {tmp_path / 'none'}")
     assert (refused.code, refused.errors) == (2, ["story: has no frame 5 to go on from; name one from 1 to 4"])
     assert not (tmp_path / "none").exists()
+
+
+def test_stories_unlike_all_training_stories_are_named_in_one_line(workspace, vsr, write_story, tmp_path):
+    (run,) = (workspace / "runs").iterdir()
+    story = write_story(tmp_path / "ana", 4)
+    why = "no story that runs/{} was trained on, so expect little sense; train on such stories with 'vsr prepare"
+    for command in (f"predict {story}", f"continue {story} --steps 1"):
+        answer = vsr(f"{command} --out {tmp_path / 'next'}")
+        assert answer.code == 0, answer.err
+        (line,) = [line for line in answer.err.splitlines() if "was trained on" in line]
+        assert line.startswith("warning: ana: 88% of its words are in " + why.format(run.name))
+    like = write_story(tmp_path / "like", 4)
+    for number, text in enumerate(open_prepared(workspace / "data/storyworld").training_texts()[:4], start=1):
+        (like / f"{number}.txt").write_text(text)
+    assert "was trained on" not in vsr(f"predict {like} --out {tmp_path / 'next'}").err
+    both = vsr(f"predict {story} {like} {write_story(tmp_path / 'ben', 2)} --out {tmp_path / 'next'}")
+    assert "warning: 2 of 3 stories (ana, ben): most of their words are in no story that " in both.err
 
 
 def test_predict_is_deterministic(workspace, vsr, write_story, tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from html import escape
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 import vsr_cli as vsr
 from vsr_cli.cli.predict import run_predict
+from vsr_cli.data.prepared import open_prepared
 from vsr_cli.files.strict_json import SEAL
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.run import Run
@@ -135,6 +137,18 @@ def test_jupyter_shows_the_storyboard_and_the_text(model, story):
     assert Image.open(io.BytesIO(frame._repr_png_())).size == frame.storyboard().size
     assert 'src="data:image/png;base64,' in frame._repr_html_()
     assert frame.text in repr(frame)
+
+
+def test_a_story_unlike_all_training_stories_has_a_caution(run, story, images, small_data, capsys):
+    model = vsr.load(run, device="cpu")
+    unlike = model.predict(story)
+    assert unlike.caution == model.continue_story(story, steps=1).caution
+    assert unlike.caution.startswith(f"ana: 88% of its words are in no story that {run} was trained on")
+    assert escape(unlike.caution) in unlike._repr_html_()
+    assert capsys.readouterr().err.split() == f"warning: {unlike.caution}".split()  # once
+    like = model.predict(images=images[:4], texts=open_prepared(small_data).training_texts()[:4])
+    assert like.caution is None
+    assert "warning" not in capsys.readouterr().err
 
 
 SIX = np.zeros((4, 6, 3), np.uint8)

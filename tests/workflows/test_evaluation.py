@@ -1,16 +1,24 @@
 """The decoding of a run: used by its evaluations unless another is chosen, which then has a folder of its own."""
 
 import json
+import shlex
+import shutil
 
 import pytest
 
 from vsr_cli.api import Decoding
+from vsr_cli.cli.report import run_report
 from vsr_cli.config.experiment import own_decoding, resolve_decoding, resolve_metrics
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.errors import VsrError
+from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.plugin.discovery import registry
+from vsr_cli.runs.results import all_stored, open_evaluated
+from vsr_cli.runs.sharing import copy_shared
+from vsr_cli.runs.summary import evaluations
 from vsr_cli.workflows.evaluation import run_evaluate
 from vsr_cli.workflows.settings import flag_layers, open_with_options
+from vsr_cli.workflows.sharing import describe_run
 
 
 @pytest.fixture
@@ -52,3 +60,34 @@ def test_an_option_of_the_run_s_method_is_refused_for_another(run):
     layers = [*flag_layers({"decoding.method": "greedy"}), *parse_set(["decoding.samples=5"])]
     with pytest.raises(VsrError, match=r"greedy decoding does not use it"):
         open_with_options(run.folder, layers, lambda every: resolve_decoding(registry(), every))
+
+
+def test_other_data_has_an_evaluation_of_its_own(train_small, small_data, prepare_ten_stories, tmp_path):
+    run = train_small(tmp_path / "run", "training.epochs=1")
+    other = shutil.move(prepare_ten_stories("data.image_size=32", "dataset.seed=7"), tmp_path / "my stories")
+    moved = shutil.copytree(small_data, tmp_path / "moved")
+    metrics = resolve_metrics(registry(), ["bleu"], [])
+    results = [run_evaluate(registry(), run, data, "test", metrics) for data in (moved, other)]
+    assert [found.label for found in all_stored(run.folder)] == ["test", "test-on-my_stories"]
+    for data, result in ((None, results[0]), (moved, results[0]), (small_data, results[0]), (other, results[1])):
+        assert open_evaluated(run.folder, "test", data=data).result == result
+    page, _ = run_report(run.folder, other, "test", most=1)
+    assert page.parent == run.folder / "evaluations/test-on-my_stories"
+
+    shown, problems = evaluations(run)
+    assert ([each["other_data"] is None for each in shown], problems) == ([True, False], [])
+    found = open_evaluated(run.folder, "test", data=other)
+    words = shlex.split(found.command)
+    assert words[:8] == ["vsr", "evaluate", "--run", str(run.folder), "--split", "test", "--data", str(other)]
+    assert "--decoding" not in words
+    described = describe_run(run, stories=False)
+    card = described.card(name=None, licence=None, storyboards=None)
+    assert card.index("### Test split") < card.index("### test-on-my")
+    assert "      name: my_stories\n" in card
+    copy_shared(run, tmp_path / "shared", described.evaluations, stories=False)
+    uploaded = json.loads((tmp_path / "shared/evaluations/test-on-my_stories/result.json").read_text())
+    assert uploaded["data"] == f"my_stories-{found.facts['data']}"
+
+    write_json(other / "manifest.json", read_json(other / "manifest.json", what="") | {"fingerprint": "f" * 32})
+    with pytest.raises(VsrError, match=r"my stories as it is now \(it has: test, test-on-my_stories\); 'vsr evaluate"):
+        open_evaluated(run.folder, "test", data=other)

@@ -218,7 +218,9 @@ class TextDecoder(Protocol):
     """Generate the next text.
 
     A decoder that selects whole texts has an attribute `models_text = False`: `vsr evaluate` reports no perplexity. One
-    that writes nothing new has an attribute `caution`, a sentence that `vsr train`, `evaluate` and `predict` show.
+    that writes nothing new has an attribute `caution`, a sentence that `vsr train`, `evaluate` and `predict` show. One
+    whose texts fit a story of words that are not in the training texts, as a pretrained language model's do, has an
+    attribute `open_vocabulary = True`: `vsr predict` then says nothing of such a story.
     """
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:

@@ -54,6 +54,11 @@ def _line(error: Exception) -> str:
     return escape(" ".join(str(error).split()), quote=False)
 
 
+def caution_html(caution: str | None) -> str:
+    """Return a caution as a line of the page; "" for none."""
+    return f'<p class="caution">Note: {escape(caution)}</p>' if caution else ""
+
+
 def board_html(panels: Sequence[Panel], *, columns: int, name: str) -> str:
     """Return a storyboard as HTML: one column on a phone, else `columns`. Its texts are the alternative text."""
     if not panels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import gradio as gr
 
 from ..errors import VsrError
 from ..python.model import DecodingOptions, Model
-from .components import MODEL, errors_on_page, uploaded_image, warn_on_page, without_example
+from .components import MODEL, caution_html, errors_on_page, uploaded_image, warn_on_page, without_example
 from .endpoints import add_endpoints
 from .examples import ExampleStory
 from .panels import RunPanel, build_panel
@@ -67,7 +66,7 @@ def build_page(models: Sequence[Model], examples: Sequence[ExampleStory]) -> Any
             )
             seed = gr.Number(0, precision=0, label="Random seed", minimum=0, min_width=150)
         for caution in dict.fromkeys(line for model in models for line in model.cautions):
-            gr.HTML(f'<p class="caution">Note: {escape(caution)}</p>')
+            gr.HTML(caution_html(caution))
         with gr.Row(equal_height=False, elem_classes="runs"):
             panels = []
             for number, (model, title) in enumerate(zip(models, titles, strict=True)):

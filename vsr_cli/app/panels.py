@@ -13,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from ..python.model import Model
-from .components import MODEL, board_html, errors_on_page, without_example
+from .components import MODEL, board_html, caution_html, errors_on_page, without_example
 from .stories import PageStory, alternative_panels, edit, pick, story_panels, without_last, zipped
 
 EMPTY = '<p class="empty">The storyboard appears here.</p>'
@@ -51,7 +51,7 @@ class RunPanel:
         frames = [(f"Frame {number}", number) for number in range(first, first + len(grown))]
         return [
             story,
-            board or EMPTY,
+            f"{caution_html(story.caution)}{board}" or EMPTY,
             board_html(panels, columns=self.columns, name="Predictions to choose from"),
             gr.update(choices=several, value=grown[-1].pick if several else None, visible=bool(several)),
             gr.update(visible=bool(grown)),

@@ -55,6 +55,8 @@ class GrownFrame:
     how: dict[str, Any]
     """The decoding."""
     edited: bool = False
+    caution: str | None = None
+    """Why it makes no sense, if the story is unlike all that the run was trained on."""
 
     @property
     def text(self) -> str:
@@ -73,6 +75,11 @@ class PageStory:
 
     given: tuple[GivenFrame, ...] = ()
     grown: tuple[GrownFrame, ...] = ()
+
+    @property
+    def caution(self) -> str | None:
+        """Why its frames make no sense, if that is known."""
+        return next((frame.caution for frame in self.grown if frame.caution), None)
 
     @property
     def texts(self) -> list[str]:
@@ -136,7 +143,7 @@ def grow(
         raise VsrError(f"frame {count} has no words, so the story cannot go on from it; edit its text, or remove it")
     frame = model.predict(story.pairs(count), alternatives=alternatives, **(decoding or {}))
     made = tuple((each.text, each.image) for each in frame.alternatives)
-    return replace(story, grown=(*story.grown, GrownFrame(made, 1, frame.decoding)))
+    return replace(story, grown=(*story.grown, GrownFrame(made, 1, frame.decoding, caution=frame.caution)))
 
 
 def pick(story: PageStory, number: int) -> PageStory:
@@ -218,6 +225,7 @@ def _record(story: PageStory, run: Path) -> dict[str, Any]:
                 "pick": frame.pick,
                 "alternatives": [text for text, _ in frame.alternatives],
                 "decoding": frame.how,
+                "caution": frame.caution,
             }
             for number, frame in enumerate(story.grown, start=first)
         ],

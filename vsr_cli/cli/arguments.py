@@ -162,6 +162,15 @@ Config = Annotated[
         "--config", metavar="FILE", parser=as_path, help="Settings in TOML or JSON; they override the preset's."
     ),
 ]
+ScoredData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        parser=as_path,
+        help="The prepared folder that was scored: other data than the run's own, or that where it is now.",
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(

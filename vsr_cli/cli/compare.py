@@ -15,7 +15,7 @@ from ..errors import VsrError
 from ..files.strict_json import to_json
 from ..report.tables import Cell, Column, fitting_table
 from ..workflows.settings import load_registry, metric_names
-from .arguments import Assignments, Form, Json, SplitName, as_path, completing
+from .arguments import Assignments, Form, Json, ScoredData, SplitName, as_path, completing
 from .output import chosen_format, write_result
 from .parsing.commands import examples
 
@@ -48,6 +48,7 @@ def compare(
         ),
     ],
     split: SplitName = "test",
+    data: ScoredData = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +68,7 @@ def compare(
     form = chosen_format(form, as_json=as_json)
     registry = load_registry()
     only = metric_names(registry, metrics) if metrics else None
-    result = run_compare(registry, places, split, assignments or [], only=only)
+    result = run_compare(registry, places, split, assignments or [], only=only, data=data)
     write_result(
         form,
         result,
@@ -83,10 +84,12 @@ def run_compare(
     assignments: Sequence[str],
     *,
     only: Sequence[str] | None = None,
+    data: Path | None = None,
 ) -> dict[str, Any]:
     """Compare evaluations of one split with the first of them, and return the result, for JSON.
 
-    `only` names the metrics to compare; None: all that every evaluation has.
+    `only` names the metrics to compare; None: all that every evaluation has. `data` is what was scored; None: each
+    run's own.
 
     Raises VsrError if there is only one, or they are not of the same windows.
     """
@@ -111,7 +114,7 @@ def run_compare(
     from ..runs.results import open_evaluated
 
     places = [find_run(place) for place in places]
-    evaluations = [open_evaluated(place, split) for place in places]
+    evaluations = [open_evaluated(place, split, data=data) for place in places]
     stories = check_alike(evaluations)
     shared, apart = shared_metrics(evaluations)
     if only is not None:

@@ -129,6 +129,8 @@ def run_continue(
     decodings = predictor.alternatives(decoding, alternatives)
     for caution in predictor.model.cautions:
         warn(caution)
+    if unlike := predictor.caution_on([story]):
+        warn(unlike)
     (story_folder,) = story_folders(run, out, [story.id])
     for note in notes_on(story, predictor.context_frames):
         say(f"note: {note}")

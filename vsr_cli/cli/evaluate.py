@@ -146,14 +146,14 @@ def evaluate(
     folder = data_of(opened, data)
     choices = choices if metrics else [*choices, *metrics_of_dataset(registry, folder)]
     result = run_evaluate(registry, opened, folder, split, choices, decoding=how)
-    folder_of_result = folder_of_run(opened, split, how)
+    folder_of_result = folder_of_run(opened, split, how, folder)
     if protocol == "leaky":
         if form == "table":
             show_result(result, folder_of_result)
         from ..workflows.leaky import leaky_folder, run_leaky, show_leaky
 
         record = run_leaky(registry, opened, folder, split, choices, decoding=how, held_out=result)
-        print_json(record) if form == "json" else show_leaky(record, leaky_folder(opened, split, how))
+        print_json(record) if form == "json" else show_leaky(record, leaky_folder(opened, split, how, folder))
     else:
         _write(form, result, folder_of_result, only=names if metrics else None)
 

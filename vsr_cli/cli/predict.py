@@ -107,12 +107,18 @@ def run_predict(
         return [*mistakes, *error.lines]
     for caution in predictor.model.cautions:
         warn(caution)
-    folders = story_folders(run, out, [story.id for story in stories])
-    for story, story_folder in zip(stories, folders, strict=True):
+    shortened: list[tuple[api.Story, Path]] = []
+    for story, story_folder in zip(stories, story_folders(run, out, [story.id for story in stories]), strict=True):
         try:
-            shortened = story_up_to(story, from_frame)
-            predicted = predictor.predict(shortened, decodings)
-            for note in notes_on(shortened, predictor.context_frames):
+            shortened.append((story_up_to(story, from_frame), story_folder))
+        except VsrError as error:
+            mistakes += error.lines
+    if unlike := predictor.caution_on([story for story, _ in shortened]):
+        warn(unlike)
+    for story, story_folder in shortened:
+        try:
+            predicted = predictor.predict(story, decodings)
+            for note in notes_on(story, predictor.context_frames):
                 say(f"note: {note}")
             folder = prediction_folder(
                 story_folder, decoding, own=predictor.decoding, alternatives=alternatives, from_frame=from_frame

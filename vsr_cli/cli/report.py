@@ -11,7 +11,7 @@ from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
 from ..files.links import refuse_links
-from .arguments import Data, Json, SplitName, as_path
+from .arguments import Json, ScoredData, SplitName, as_path
 from .parsing.commands import examples
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def report(
         ),
     ] = None,
     split: SplitName = "test",
-    data: Data = None,
+    data: ScoredData = None,
     most: Annotated[
         int | None,
         typer.Option(
@@ -85,8 +85,8 @@ def run_report(
 ) -> tuple[Path, Path]:
     """Write report.html and report.md beside an evaluation, or into the file `out`, and return their paths.
 
-    `place` is a run, what `vsr score` wrote, or one evaluation's folder; None: the newest run. `data` is where the
-    stories are now, if not where they were when they were scored.
+    `place` is a run, what `vsr score` wrote, or one evaluation's folder; None: the newest run. `data` is the
+    data that was scored, where it is now, if it is not the run's own where that was.
     """
     from ..files.atomic import write_text
     from ..report.html import write_page
@@ -97,7 +97,7 @@ def run_report(
     from ..runs.results import EVALUATIONS, open_evaluated
 
     named = _files_of(out) if out else None
-    evaluated = open_evaluated(open_run(None).folder if place is None else find_run(place), split)
+    evaluated = open_evaluated(open_run(None).folder if place is None else find_run(place), split, data=data)
     prepared = _scored_data(evaluated, data)
     if evaluated.folder != evaluated.place:
         refuse_links(evaluated.place, [EVALUATIONS], below=False)
@@ -129,8 +129,8 @@ def run_report_of_several(
     from .compare import run_compare, short_names
 
     places = [find_run(place) for place in places]
-    result = run_compare(load_registry(), places, split, [])
-    evaluations = [open_evaluated(place, split) for place in places]
+    result = run_compare(load_registry(), places, split, [], data=data)
+    evaluations = [open_evaluated(place, split, data=data) for place in places]
     names = short_names(result["runs"])
     boards = side_by_side(evaluations, _scored_data(evaluations[0], data), most=most)
     refuse_links(page.parent, [page.name, text.name])

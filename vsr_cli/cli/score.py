@@ -156,7 +156,7 @@ def _score(
     evaluation = score_external(
         external, prepared, split, choices, allow_missing=allow_missing, embedded=embedded, cautions=cautions
     )
-    result = {"run": str(file), "data": str(data), **evaluation.result}
+    result = {"run": str(file), "data": str(data.resolve()), **evaluation.result}
     if run:
         result["baselines_from"] = str(run.folder)
     stored = store_evaluation(evaluations_of(place) / split, evaluation, result)

@@ -34,7 +34,7 @@ OPEN_MAPS = 2048
 """Maximum number of mapped shards: a system allows about 65,000 maps per process, and data may have more shards."""
 _DTYPES = {
     "U8": np.uint8, "F16": np.float16, "F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64,
-    "U64": np.uint64,
+    "U32": np.uint32, "U64": np.uint64,
 }  # fmt: skip
 
 

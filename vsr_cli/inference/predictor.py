@@ -12,12 +12,16 @@ from ..api import Decoding, Story
 from ..api.decoding import alternative_decodings
 from ..config.choices import Resize
 from ..config.experiment import own_decoding
+from ..data.known_words import KNOWN_WORDS, KnownWords
 from ..errors import VsrError
 from ..model.story_model import StoryModel
 from ..model.weights import choose_device, load_model
 from ..plugin.registry import Registry
 from ..runs.run import Run
 from .predict import NextFrame, draw_frame, predict_alternatives
+
+LISTED = 3
+"""Stories named in a caution."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Predictor:
     context_frames: int
     image_size: int
     resize: Resize
+    known_words: KnownWords | None
+    """None if the text decoder needs none, or the run was trained before they were stored."""
     lock: Lock = field(default_factory=Lock, repr=False, compare=False)
     """Held while predicting: threads wait for each other."""
 
@@ -73,6 +79,28 @@ class Predictor:
                 device=self.device,
             )
 
+    def caution_on(self, stories: Sequence[Story]) -> str | None:
+        """Return a sentence if most words of some stories are in no training text; None if all are like those."""
+        if self.known_words is None:
+            return None
+        unlike = []
+        for story in stories:
+            share = self.known_words.unknown_share(frame.text or "" for frame in story.frames[-self.context_frames :])
+            if share is not None:
+                unlike.append((story.id, share))
+        if not unlike:
+            return None
+        names = [name for name, _ in unlike]
+        if len(stories) == 1:
+            of = f"{names[0]}: {unlike[0][1]:.0%} of its words"
+        else:
+            more = " and others" if len(names) > LISTED else ""
+            of = f"{len(names)} of {len(stories)} stories ({', '.join(names[:LISTED])}{more}): most of their words"
+        return (
+            f"{of} are in no story that {self.run.folder} was trained on, so expect little sense; train on such stories "
+            "with 'vsr prepare my_stories/' and 'vsr train --data data/my_stories'"
+        )
+
     def alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
         """Return the decodings of some alternatives, the first of them `decoding` itself.
 
@@ -104,4 +132,5 @@ def load_predictor(run: Run, registry: Registry, *, device: str = "auto", checkp
         context_frames=int(data["context_frames"]),
         image_size=int(data["image_size"]),
         resize=data["resize"],
+        known_words=KnownWords.load(words) if (words := run.assets / KNOWN_WORDS).exists() else None,
     )

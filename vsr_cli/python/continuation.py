@@ -20,15 +20,17 @@ from ..inference.continuation_storing import (
     story_storyboard,
 )
 from ..report.animation import animation_frames, check_mp4, write_gif
-from .frames import PredictedFrame, frames_together, html_image
+from .frames import PredictedFrame, frames_together, html_image, html_note
 from .images import ImageLike
 
 
 class ContinuedStory(Sequence[PredictedFrame]):
     """The predicted frames of a story that was continued, in order. Jupyter shows the storyboard of the whole story."""
 
-    def __init__(self, continued: Continuation, *, run: Path) -> None:
+    def __init__(self, continued: Continuation, *, run: Path, caution: str | None = None) -> None:
         """Wrap a continuation by a run. Models make these; a program has no reason to."""
+        self.caution: str | None = caution
+        """As that of a `PredictedFrame`, of the given frames."""
         self._continued = continued
         self._run = run
         self._frames: list[PredictedFrame] = []
@@ -99,4 +101,5 @@ class ContinuedStory(Sequence[PredictedFrame]):
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<p>{escape(frame.text) or '<i>no words</i>'}</p>" for frame in self)
-        return f"{html_image(self.storyboard(), alt=f'storyboard of {self._continued.given.id}')}{lines}"
+        image = html_image(self.storyboard(), alt=f"storyboard of {self._continued.given.id}")
+        return f"{image}{lines}{html_note(self.caution)}"

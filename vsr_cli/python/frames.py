@@ -21,7 +21,15 @@ from ..inference.storing import store_prediction
 class PredictedFrame:
     """The predicted next frame of a story. Jupyter shows its storyboard and its text."""
 
-    def __init__(self, predicted: NextFrame, decoding: Decoding, *, run: Path, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        predicted: NextFrame,
+        decoding: Decoding,
+        *,
+        run: Path,
+        notes: Sequence[str] = (),
+        caution: str | None = None,
+    ) -> None:
         """Wrap a prediction of a run. Models make these; a program has no reason to."""
         self._predicted = predicted
         self._decoding = decoding
@@ -29,6 +37,8 @@ class PredictedFrame:
         self._all: Sequence[PredictedFrame] = [self]
         self.notes: tuple[str, ...] = tuple(notes)
         """Which frames were the context, and what was odd in the story."""
+        self.caution: str | None = caution
+        """Why the prediction makes no sense, if the story is unlike all that the run was trained on; else None."""
 
     @property
     def text(self) -> str:
@@ -98,19 +108,30 @@ class PredictedFrame:
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<p>{escape(each.text) or '<i>no words</i>'}</p>" for each in self._all)
+        lines += html_note(self.caution)
         return f"{html_image(self.storyboard(), alt=f'storyboard of {self.story}')}{lines}"
 
 
 def frames_together(
-    predicted: Sequence[NextFrame], decodings: Sequence[Decoding], *, run: Path, notes: Sequence[str] = ()
+    predicted: Sequence[NextFrame],
+    decodings: Sequence[Decoding],
+    *,
+    run: Path,
+    notes: Sequence[str] = (),
+    caution: str | None = None,
 ) -> list[PredictedFrame]:
     """Return predictions that were made together, the first of which knows all of them."""
     frames = [
-        PredictedFrame(each, decoding, run=run, notes=notes)
+        PredictedFrame(each, decoding, run=run, notes=notes, caution=caution)
         for each, decoding in zip(predicted, decodings, strict=True)
     ]
     frames[0]._all = frames
     return frames
+
+
+def html_note(caution: str | None) -> str:
+    """Return a caution as an HTML element; "" for none."""
+    return f"<p><b>Note:</b> {escape(caution)}</p>" if caution else ""
 
 
 def html_image(image: Image.Image, *, alt: str) -> str:

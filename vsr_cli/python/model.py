@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..api import Decoding, Story, is_blank
 from ..config.experiment import decoding_layer, resolve_decoding
+from ..console import warn
 from ..errors import VsrError
 from ..inference.continuation import continue_story
 from ..inference.continuation_checks import check_size, check_steps, picks_of
@@ -54,6 +55,7 @@ class Model:
         self._predictor = predictor
         self._registry = load_registry()
         self._reader = open_reader(self._registry)
+        self._warned: set[str] = set()
 
     @property
     def run(self) -> Path:
@@ -145,11 +147,9 @@ class Model:
             chosen = self._decoding(decoding)
             decodings = self._alternatives(chosen, alternatives)
             if story is None or images is not None or texts is not None or is_story(story):
-                return self._predict(
-                    self._one_story(cast(StoryLike | None, story), images, texts), decodings, from_frame
-                )
-            stories = self._stories(cast(Sequence[StoryLike], story))
-            return [self._predict(each, decodings, from_frame) for each in stories]
+                one = self._one_story(cast(StoryLike | None, story), images, texts)
+                return self._predict([one], decodings, from_frame)[0]
+            return self._predict(self._stories(cast(Sequence[StoryLike], story)), decodings, from_frame)
 
     def _stories(self, values: Sequence[StoryLike]) -> list[Story]:
         if not isinstance(values, Sequence):
@@ -167,11 +167,24 @@ class Model:
             raise VsrError(*mistakes)
         return stories
 
-    def _predict(self, story: Story, decodings: Sequence[Decoding], from_frame: int | None) -> PredictedFrame:
-        story = story_up_to(story, from_frame)
-        predicted = self._predictor.predict(story, decodings)
-        notes = notes_on(story, self.context_frames)
-        return frames_together(predicted, decodings, run=self.run, notes=notes)[0]
+    def _predict(
+        self, stories: Sequence[Story], decodings: Sequence[Decoding], from_frame: int | None
+    ) -> list[PredictedFrame]:
+        stories = [story_up_to(story, from_frame) for story in stories]
+        self._warn_of(stories)
+        frames = []
+        for story in stories:
+            predicted, caution = self._predictor.predict(story, decodings), self._predictor.caution_on([story])
+            notes = notes_on(story, self.context_frames)
+            frames.append(frames_together(predicted, decodings, run=self.run, notes=notes, caution=caution)[0])
+        return frames
+
+    def _warn_of(self, stories: Sequence[Story]) -> None:
+        """Warn, once of each, of stories that are unlike all that the run was trained on."""
+        new = [story for story in stories if story.id not in self._warned]
+        if caution := self._predictor.caution_on(new):
+            self._warned |= {story.id for story in new}
+            warn(caution)
 
     def continue_story(
         self,
@@ -207,9 +220,9 @@ class Model:
             check_size(steps=steps, alternatives=alternatives)
             picks = picks_of([pick] if isinstance(pick, int) else list(pick), steps=steps, alternatives=alternatives)
             given = story_up_to(self._one_story(story, images, texts), from_frame)
-            return ContinuedStory(
-                continue_story(self._predictor, given, decodings=decodings, picks=picks), run=self.run
-            )
+            self._warn_of([given])
+            continued = continue_story(self._predictor, given, decodings=decodings, picks=picks)
+            return ContinuedStory(continued, run=self.run, caution=self._predictor.caution_on([given]))
 
     @property
     def reads_text(self) -> bool:

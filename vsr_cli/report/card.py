@@ -6,10 +6,11 @@ A card of the Hugging Face Hub is a README.md whose YAML head its site reads. Ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..runs.hub import hub_id
-from ..runs.results import BETTER, Evaluated
+from ..runs.results import BETTER, Evaluated, name_of_data
 from ..runs.run import Run
 from .markdown import LEGEND, plain, scores_beside_baselines
 from .provenance import copied_shares, described_baselines, leaks_found, provenance
@@ -124,7 +125,9 @@ def _results(evaluated: Evaluated, data: Mapping[str, str]) -> list[Any]:
     """Return an entry of the model-index for each metric, with its interval."""
     from huggingface_hub import EvalResult
 
-    dataset = data["source"] if _is_on_hub(data) else data["dataset"]
+    dataset, called = data["source"] if _is_on_hub(data) else data["dataset"], data["dataset"]
+    if evaluated.other_data is not None:
+        dataset = called = name_of_data(Path(evaluated.result["data"]))
     decoding = (evaluated.result.get("decoding") or {}).get("method")
     about = {"stories": evaluated.result["stories"], "windows": evaluated.result["windows"]}
     return [
@@ -132,7 +135,7 @@ def _results(evaluated: Evaluated, data: Mapping[str, str]) -> list[Any]:
             task_type=TASK,
             task_name=TASK_NAME,
             dataset_type=dataset,
-            dataset_name=data["dataset"] if evaluated.other_data is None else str(evaluated.facts.get("data")),
+            dataset_name=called,
             dataset_split=evaluated.split,
             dataset_args={**about, **({"decoding": decoding} if decoding else {})},
             metric_type=metric,

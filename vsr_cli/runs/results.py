@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,8 @@ WANTED = {
     "metrics",
     "copied",
 }
+ON = "-on-"
+"""In the name of an evaluation of other data than the run's own, before the name of that data."""
 SHORT = 8
 """Digits of a digest in messages and signatures."""
 
@@ -122,11 +125,16 @@ class Evaluated:
         if self.result["data"] != Run(self.run).facts().get("data"):
             words += ["--data", self.result["data"]]
         decoding = dict(self.result["decoding"] or {})
-        if decoding and self.label != self.split:
+        if decoding and self.label.partition(ON)[0] != self.split:
             words += ["--decoding", decoding.pop("method")]
             words += [f"--set=decoding.{name}={value}" for name, value in decoding.items()]
         words += ["--allow-train"] if self.split == "train" else []
         return shlex.join([*words, "--metrics", *self.result["metrics"]])
+
+    @property
+    def is_named_other(self) -> bool:
+        """Whether its name says that it is of other data than the run's own."""
+        return ON in self.label
 
     @property
     def other_data(self) -> str | None:
@@ -197,9 +205,10 @@ class Evaluated:
         return self.folder / name
 
 
-def open_evaluated(place: Path, split: str) -> Evaluated:
+def open_evaluated(place: Path, split: str, *, data: Path | None = None) -> Evaluated:
     """Open a run's evaluation of a split, or the one whose own folder `place` is, whatever its split.
 
+    That of the run's own data, unless it has one of `data`: the latter may also be where the own data is now.
     Raises VsrError if there is none, it is damaged, of another version, or stale.
     """
     if not place.is_dir():
@@ -207,11 +216,11 @@ def open_evaluated(place: Path, split: str) -> Evaluated:
     itself = (whole_folder(place) / RESULT).exists()
     run = place.absolute().parents[1] if itself else place
     folder = whole_folder(place if itself else evaluations_of(place) / split)
+    if data is not None and not itself:
+        folder = _of_data(place, split, data)
     if not (folder / RESULT).exists():
-        there = [found.name for found in _folders(place)]
-        others = f" (it has: {', '.join(there)})" if there else ""
         raise VsrError(
-            f"{place}: has no evaluation of the {split} split{others}; "
+            f"{place}: has no evaluation of the {split} split{_there(place)}; "
             f"'vsr evaluate --run {place} --split {split}' creates one"
         )
     evaluated = _read(place, run, folder, split)
@@ -256,6 +265,11 @@ def lock_evaluation(folder: Path) -> Iterator[None]:
         yield
 
 
+def name_of_data(data: Path) -> str:
+    """Return the name of other data than a run's own, in the name of an evaluation of it."""
+    return re.sub(r"[^\w.=,+-]", "_", data.resolve().name)  # what `runs/hub.py` takes for an evaluation
+
+
 def evaluations_of(run: Path) -> Path:
     """Return the folder of the evaluations of a run or of external predictions."""
     return run / EVALUATIONS
@@ -269,6 +283,25 @@ def _folders(run: Path) -> list[Path]:
         if not found.name.startswith(".") or found.name.endswith(".new")
     }
     return sorted(folder for folder in named if (whole_folder(folder) / RESULT).exists())
+
+
+def _of_data(run: Path, split: str, data: Path) -> Path:
+    """Return the folder of the evaluation of a split of prepared data. Raises VsrError if there is none."""
+    fingerprint = str(read_json(data / "manifest.json", what="prepared data").get("fingerprint"))
+    for name in (split, f"{split}{ON}{name_of_data(data)}"):
+        folder = evaluations_of(run) / name
+        if (stored := read_stored(run, folder)) and fingerprint.startswith(stored.facts.get("data", " ")):
+            return whole_folder(folder)
+    raise VsrError(
+        f"{run}: has no evaluation of the {split} split of {data} as it is now{_there(run)}; "
+        f"'vsr evaluate --run {run} --split {split} --data {data}' creates one"
+    )
+
+
+def _there(run: Path) -> str:
+    """Return which evaluations a run has, for an error."""
+    names = ", ".join(found.name for found in _folders(run))
+    return f" (it has: {names})" if names else ""
 
 
 def _read(place: Path, run: Path, folder: Path, split: str) -> Evaluated:

@@ -14,7 +14,7 @@ from ..errors import VsrError
 from ..files.atomic import link_or_copy, read_json, write_json
 from ..files.checksums import CHECKSUMS, verify_file, write_checksums
 from .hub import BEST, files_of_run
-from .results import EVALUATIONS, RESULT, STATISTICS, WHAT, Evaluated
+from .results import EVALUATIONS, RESULT, STATISTICS, WHAT, Evaluated, name_of_data
 from .run import WEIGHTS, Run
 
 PRIVATE = ("argv", "problem")
@@ -80,6 +80,8 @@ def _copy_evaluation(evaluated: Evaluated, folder: Path, *, name: str, data: str
         if within != RESULT and (stories or within in ONLY_NUMBERS):
             link_or_copy(path, folder / within)
     result = read_json(evaluated.folder / RESULT, what=WHAT)
+    if evaluated.is_named_other:
+        data = f"{name_of_data(Path(result['data']))}-{evaluated.facts.get('data', '')}"
     write_json(folder / RESULT, {**result, "run": name, "data": data})
     written = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     write_checksums(folder, [each for each in written if each != CHECKSUMS])

@@ -199,7 +199,7 @@ def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
             scores = {} if stale else {name: _headline(cell) for name, cell in found.available.items()}
             about = {"folder": str(found.run / EVALUATIONS / found.label), "stale": stale, "other_data": other}
             results.append({**about, **counts, "scores": scores})
-            problems += [each for each in (stale, other) if each]
+            problems += [each for each in (stale, None if found.is_named_other else other) if each]
         except VsrError as error:
             problems.append(str(error))
         except (KeyError, TypeError, AttributeError) as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from accelerate import Accelerator
 
 from ..config.experiment import TrainConfig
 from ..console import warn
-from ..data.cache.extraction import frozen_features, warn_truncated_texts
+from ..data.cache.extraction import Features, frozen_features, warn_truncated_texts
+from ..data.known_words import KNOWN_WORDS, KnownWords
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
@@ -17,7 +19,7 @@ from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
 from ..runs.run import FROZEN, Run
 from .distributed import main_process_first, resumes_everywhere, worker_group
-from .fit_statistics import fit_to_training
+from .fit_statistics import fit_to_training, training_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +73,24 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
         if accelerator.is_main_process:
             save_assets(model, run.assets)
             save_weights(model, run.folder / FROZEN, frozen=True)
+            _save_known_words(model, prepared, features, run, device=device)
             run.update(parameters=parameter_counts(model))
             run.record_checksums()
     training, validation = (
         open_split(model, prepared, split, features, device=device) for split in ("train", "validation")
     )
     return Setup(model=model, training=training, validation=validation, resuming=resuming)
+
+
+def _save_known_words(
+    model: StoryModel, prepared: Prepared, features: Features, run: Run, *, device: torch.device
+) -> None:
+    """Store the words of the training texts, unless the text decoder needs none of them."""
+    if getattr(model.text_decoder, "open_vocabulary", False):
+        return
+    frames = training_frames(model, prepared, features, device=device)
+    words = KnownWords.of(frames.texts, frames.story.tolist(), context_frames=prepared.context_frames)
+    words.save(run.assets / KNOWN_WORDS)
 
 
 def _check_splits(config: TrainConfig, prepared: Prepared) -> None:

@@ -16,7 +16,7 @@ from ..console import warn
 from ..data.prepared import Prepared, open_prepared
 from ..errors import VsrError
 from ..plugin.registry import Registry
-from ..runs.results import evaluations_of, lock_evaluation
+from ..runs.results import ON, evaluations_of, lock_evaluation, name_of_data
 from ..runs.run import Run
 from .settings import decoding_of
 
@@ -38,17 +38,23 @@ def data_of(run: Run, folder: Path | None) -> Path:
     return folder or trained_on
 
 
-def evaluation_folder(place: Path, split: str, decoding: Decoding, *, own: Decoding) -> Path:
+def evaluation_folder(
+    place: Path, split: str, decoding: Decoding, *, own: Decoding, other_data: Path | None = None
+) -> Path:
     """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote.
 
-    `own` is the decoding of the run's configuration, whose folder has the plain name of the split.
+    `own` is the decoding of the run's configuration, whose folder has the plain name of the split. `other_data` is what
+    was scored, if it is not the run's own data; its name follows.
     """
-    return evaluations_of(place) / (split if decoding == own else f"{split}-{decoding.label()}")
+    name = split if decoding == own else f"{split}-{decoding.label()}"
+    return evaluations_of(place) / (f"{name}{ON}{name_of_data(other_data)}" if other_data else name)
 
 
-def folder_of_run(run: Run, split: str, decoding: Decoding) -> Path:
-    """Return where an evaluation of this run is stored."""
-    return evaluation_folder(run.folder, split, decoding, own=decoding_of(run))
+def folder_of_run(run: Run, split: str, decoding: Decoding, data: Path) -> Path:
+    """Return where an evaluation of this run on some data is stored."""
+    at_its_path = data.resolve() == Path(run.facts()["data"]).resolve()
+    own = at_its_path or open_prepared(data).fingerprint == run.config()["data"]["fingerprint"]
+    return evaluation_folder(run.folder, split, decoding, own=decoding_of(run), other_data=None if own else data)
 
 
 def run_evaluate(
@@ -67,7 +73,7 @@ def run_evaluate(
     None. Raises VsrError if another process writes the same evaluation.
     """
     decoding = decoding or decoding_of(run)
-    folder = folder_of_run(run, split, decoding)
+    folder = folder_of_run(run, split, decoding, data)
     with lock_evaluation(folder):
         return _evaluate(registry, run, data, split, metrics, decoding=decoding, folder=folder, device=device)
 
@@ -104,7 +110,7 @@ def _evaluate(
         checkpoint=checkpoint,
         cautions=cautions,
     )
-    result = {"run": str(run.folder), "data": str(data), **evaluation.result}
+    result = {"run": str(run.folder), "data": str(data.resolve()), **evaluation.result}
     stored = store_evaluation(folder, evaluation, result, draw=partial(draw_shown, prepared, evaluation))
     warn_of_lasting(evaluation.result, stored)
     return stored

@@ -38,7 +38,7 @@ def run_leaky(
     from ..evaluation.leaky_protocol import leaky_steps
     from ..model.weights import choose_device, load_model
 
-    folder = leaky_folder(run, split, decoding)
+    folder = leaky_folder(run, split, decoding, data)
     with lock_evaluation(folder):
         prepared = open_prepared(data)
         steps = leaky_steps(
@@ -64,9 +64,9 @@ def run_leaky(
     return record
 
 
-def leaky_folder(run: Run, split: str, decoding: Decoding) -> Path:
+def leaky_folder(run: Run, split: str, decoding: Decoding, data: Path) -> Path:
     """Return the folder of the leaky scores: beside the result, under another name."""
-    folder = folder_of_run(run, split, decoding)
+    folder = folder_of_run(run, split, decoding, data)
     return folder.with_name(f"{folder.name}-leaky")
 
 

@@ -68,7 +68,7 @@ def describe_run(run: Run, *, stories: bool | None) -> Described:
             evaluations.append(found)
     if not evaluations:
         warn(f"{run.folder}: has no evaluation, so its card has no scores; make one with 'vsr evaluate'")
-    evaluations.sort(key=lambda each: (each.label != FIRST, each.label))
+    evaluations.sort(key=lambda each: (each.label != FIRST, each.is_named_other, each.label))
     manifest = _manifest(run)
     return Described(run=run, evaluations=evaluations, manifest=manifest, stories=_may_show(manifest, stories))
 

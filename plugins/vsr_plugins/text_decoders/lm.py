@@ -50,6 +50,7 @@ class LmDecoder(TokenDecoder):
     ) -> None:
         super().__init__(loaded.vocabulary, length=options.length, objective=objective)
         self.options, self.loaded = options, loaded
+        self.open_vocabulary = options.weights == "pretrained"
         self.image_tokens, self.prefix = (0, 0) if options.trained == "none" else (options.image_tokens, options.prefix)
         upper_layers = options.lora_layers if options.trained == "lora" else None
         self.language = LanguageModel(

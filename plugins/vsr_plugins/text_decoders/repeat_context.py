@@ -44,6 +44,7 @@ class RepeatContextDecoder(WholeTextDecoder):
     """
 
     caution = "the text decoder repeat-context only repeats a text of the context: it writes nothing new"
+    open_vocabulary = True
     recency: Tensor
 
     def __init__(self, options: RepeatContextOptions, context: BuildContext) -> None:

@@ -75,6 +75,7 @@ class VlmDecoder(TokenDecoder):
         super().__init__(conversations.vocabulary, length=options.length, objective=objective)
         self.conversations = conversations
         self.options, self.frozen = options, options.trained == "none"
+        self.open_vocabulary = options.weights == "pretrained"
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # ignore the model's own settings
         self.model = model
         if options.trained != "all":
