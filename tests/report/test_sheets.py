@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vsr_cli.plugin.kinds import MODEL_COMPONENTS
+from vsr_cli.report.formatting import column_format
 from vsr_cli.report.sheet_formats import latex, render, to_csv
 from vsr_cli.report.sheets import Entry, Sheet, ablation_sheet, comparison_sheet, evaluation_sheet, flat, runs_sheet
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE
@@ -98,8 +99,8 @@ def test_evaluation_has_a_row_for_the_model_each_baseline_and_the_upper_bound(re
     sheet = evaluation_sheet(result)
     assert [row[0] for row in sheet.rows] == ["model", "copy-last", "nearest-neighbor", "upper bound"]
     assert sheet.head == ["", "bleu ↑", "mse ↓"]
-    assert sheet.rows[0][1] == Entry("4", "[3.5, 4.5]", strong=True)
-    assert sheet.rows[1][1] == Entry("3", verdict=BETTER)
+    assert sheet.rows[0][1] == Entry("4.00", "[3.50, 4.50]", strong=True)
+    assert sheet.rows[1][1] == Entry("3.00", verdict=BETTER)
     assert sheet.rows[2][1] == "–"
     assert "meteor is unavailable: meteor: WordNet was not found; install it" in sheet.cautions
     assert evaluation_sheet(result, only=["mse"]).head == ["", "mse ↓"]
@@ -107,11 +108,11 @@ def test_evaluation_has_a_row_for_the_model_each_baseline_and_the_upper_bound(re
 
 def test_markdown_has_marks_and_a_legend_in_every_encoding(result):
     text = render(evaluation_sheet(result), "markdown")
-    assert "| model | **4** [3.5, 4.5] | **0.04** |" in text
-    assert "| copy-last | 3 ▲ | 0.05 |" in text
+    assert "| model | **4.00** [3.50, 4.50] | **0.0400** |" in text
+    assert "| copy-last | 3.00 ▲ | 0.0500 |" in text
     assert "the model is ▲ significantly better than it" in text
     ascii_text = render(evaluation_sheet(result), "markdown", encoding="ascii")
-    assert "| copy-last | 3 ^ | 0.05 |" in ascii_text
+    assert "| copy-last | 3.00 ^ | 0.0500 |" in ascii_text
     assert "the model is ^ significantly better" in ascii_text
 
 
@@ -119,13 +120,33 @@ def test_latex_is_booktabs_with_marks_and_footnotes(result):
     text = render(evaluation_sheet(result), "latex")
     rows = check_latex(text)
     assert rows[0] == ["", r"bleu $\uparrow$", r"mse $\downarrow$"]
-    assert rows[1] == ["model", r"\textbf{4} {\scriptsize [3.5, 4.5]}", r"\textbf{0.04}"]
-    assert rows[2] == ["copy-last", r"3\textsuperscript{$\ast$}", "0.05"]
+    assert rows[1] == ["model", r"\textbf{4.00} {\scriptsize [3.50, 4.50]}", r"\textbf{0.0400}"]
+    assert rows[2] == ["copy-last", r"3.00\textsuperscript{$\ast$}", "0.0500"]
+    assert r"\label{tab:a-i-run-test-split}" in text
     notes = text[text.index(r"{\footnotesize") :]
     for mark, words in ((r"$\ast$", BETTER), (r"$\dagger$", WORSE), (r"$\circ$", NOT_SIGNIFICANT)):
         assert rf"\textsuperscript{{{mark}}} {words}" in notes
     assert r"95 \% interval over stories" in notes
     assert "only 12 stories were scored" in notes
+
+
+@pytest.mark.parametrize(
+    ("first", "value", "shown"),
+    [
+        (81.07, 8.803, "8.8"),
+        (0.874, 0.4, "0.400"),
+        (1.0, 0.00625, "0.01"),
+        (0.00189, 0.0516, "0.05160"),
+        (0.9, 5.3e-15, "0.000"),
+        (0.9, -1e-9, "0.000"),
+        (2345.6, 12.3, "12"),
+        (2345.6, 12345.6, "12,346"),
+        (0.0, 0.25, "0.250"),
+        (None, None, "–"),
+    ],
+)
+def test_a_column_has_the_decimals_of_its_first_score(first, value, shown):
+    assert column_format(first)(value) == shown
 
 
 def test_csv_has_every_number_in_full_precision(result):
@@ -142,9 +163,9 @@ def test_csv_has_every_number_in_full_precision(result):
 def test_comparison_marks_differences_emphasizes_the_best_and_lists_shared_baselines(compared):
     sheet = comparison_sheet(compared, ["a", "b"])
     assert [row[0] for row in sheet.rows] == ["a", "b", "copy-last"]
-    assert sheet.rows[1][1] == Entry("5", "[4.4, 5.6]", BETTER, strong=True)
-    assert sheet.rows[0][2] == Entry("0.04", "", None, strong=True)
-    assert sheet.rows[2][1:] == ["3", "–"]
+    assert sheet.rows[1][1] == Entry("5.00", "[4.40, 5.60]", BETTER, strong=True)
+    assert sheet.rows[0][2] == Entry("0.0400", "", None, strong=True)
+    assert sheet.rows[2][1:] == ["3.00", "–"]
     check_latex(render(sheet, "latex"))
     assert "it is ▲ significantly better than a" in render(sheet, "markdown")
     assert "meteor is not compared: not measured in runs/b" in sheet.cautions
@@ -156,9 +177,9 @@ def test_comparison_marks_differences_emphasizes_the_best_and_lists_shared_basel
 def test_ablation_has_scores_costs_and_baselines():
     sheet = ablation_sheet(ablated())
     assert sheet.head == ["", "bleu ↑", "seeds", "parameters", "time per run"]
-    assert sheet.rows[1] == ["lstm", Entry("3", "[3.5, 4.5]", WORSE), "2", "1,234", "1:01"]
+    assert sheet.rows[1] == ["lstm", Entry("3.00", "[3.50, 4.50]", WORSE), "2", "1,234", "1:01"]
     assert sheet.rows[2][1] == "–"
-    assert sheet.rows[3] == ["mean", "1", "", "", ""]
+    assert sheet.rows[3] == ["mean", "1.00", "", "", ""]
     text = render(sheet, "latex")
     check_latex(text)
     assert r"corrected for 1 comparisons (Holm)" in text

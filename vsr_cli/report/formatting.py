@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 from rich.text import Text
 
@@ -13,6 +14,7 @@ STYLE_OF_VERDICT: Mapping[str | None, str] = {BETTER: "green", WORSE: "red", NOT
 MARK_OF_DIRECTION = {"higher": "↑", "lower": "↓", "one": "→1"}
 MARKS: Mapping[str | None, str] = {BETTER: "▲", WORSE: "▼", NOT_SIGNIFICANT: "~", None: ""}
 ASCII_MARKS: Mapping[str | None, str] = {BETTER: "^", WORSE: "v", NOT_SIGNIFICANT: "~", None: ""}
+MOST_DECIMALS = 5
 NOT_TESTED = "not tested"
 """Shown where there is no verdict."""
 TEST = "95 %, paired bootstrap over stories"
@@ -53,6 +55,12 @@ def short(value: float | None) -> str:
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def column_format(first: float | None) -> Callable[[float | None], str]:
+    """Return the format of a column of scores: the decimals with which `first` has three significant digits."""
+    decimals = max(0, min(MOST_DECIMALS, 2 - math.floor(math.log10(abs(first))))) if first else 3
+    return lambda value: MISSING if value is None else f"{value:z,.{decimals}f}"
 
 
 def loss_text(value: float | None) -> str:

@@ -87,6 +87,7 @@ def to_latex(sheet: Sheet) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{latex(sheet.title)}}}",
+        rf"\label{{tab:{_label(sheet.title)}}}",
         r"\small",
     ]
     for number, (head, rows) in enumerate(_blocks(sheet)):
@@ -108,6 +109,11 @@ def to_latex(sheet: Sheet) -> str:
     if footnotes:
         lines += [r"\par\smallskip", rf"{{\footnotesize {'; '.join(footnotes)}.\par}}"]
     return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _label(title: str) -> str:
+    """Return a label from the first words of a caption: "tab:run-1-test-split"."""
+    return "-".join(re.findall(r"[A-Za-z0-9]+", re.split("[,:] [0-9]", title)[0])).lower()
 
 
 def _keep_marks(words: str, against: str) -> str:

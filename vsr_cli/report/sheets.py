@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from ..runs.results import Verdict
 from ..runs.summary import RunSummary, differing_parts
 from .ablation import baseline_means, facts_of, holm_test
-from .formatting import MARK_OF_DIRECTION, MISSING, TEST, clock, loss_text, short
+from .formatting import MARK_OF_DIRECTION, MISSING, TEST, clock, column_format, loss_text
 
 SCORES_ACROSS = 5
 """Columns of scores in a table; more metrics continue in another one."""
 LEFT_OUT = "left_out"
+Format = Callable[[float | None], str]
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,11 @@ def evaluation_sheet(result: Mapping[str, Any], *, only: Sequence[str] | None = 
     metrics = {name: cell for name, cell in result["metrics"].items() if only is None or name in only}
     available = {name: cell for name, cell in metrics.items() if "unavailable" not in cell}
     baselines = list(dict.fromkeys(name for cell in available.values() for name in cell["baselines"]))
+    columns = [(cell, column_format(cell["value"])) for cell in available.values()]
     rows: list[list[Value]] = [
-        ["model", *(Entry(short(cell["value"]), _between(cell["ci95"]), strong=True) for cell in available.values())],
-        *([name, *(_baseline(cell["baselines"].get(name)) for cell in available.values())] for name in baselines),
-        ["upper bound", *(short(cell["upper_bound"]) for cell in available.values())],
+        ["model", *(_scored(cell, shown, strong=True) for cell, shown in columns)],
+        *([name, *(_baseline(cell["baselines"].get(name), shown) for cell, shown in columns)] for name in baselines),
+        ["upper bound", *(shown(cell["upper_bound"]) for cell, shown in columns)],
     ]
     decoding = (result.get("decoding") or {}).get("method")
     counts = f"{result['windows']} windows of {result['stories']} stories"
@@ -90,7 +92,9 @@ def comparison_sheet(result: Mapping[str, Any], names: Sequence[str]) -> Sheet:
     metrics = result["metrics"]
     rows = _scored_rows(names, metrics)
     baselines = list(dict.fromkeys(name for cell in metrics.values() for name in cell["baselines"]))
-    rows += [[name, *(short(cell["baselines"].get(name)) for cell in metrics.values())] for name in baselines]
+    rows += [
+        [name, *(_format_of(cell)(cell["baselines"].get(name)) for cell in metrics.values())] for name in baselines
+    ]
     records = [
         {"metric": metric, "system": name, "kind": "run", **_numbers(score), "better": cell["better"]}
         for metric, cell in metrics.items()
@@ -125,7 +129,10 @@ def ablation_sheet(result: Mapping[str, Any]) -> Sheet:
     ]
     means = {metric: baseline_means(cell) for metric, cell in metrics.items()}
     baselines = list(dict.fromkeys(name for of in means.values() for name in of))
-    rows += [[name, *(short(of.get(name)) for of in means.values()), "", "", ""] for name in baselines]
+    rows += [
+        [name, *(_format_of(metrics[metric])(of.get(name)) for metric, of in means.items()), "", "", ""]
+        for name in baselines
+    ]
     records = [
         {
             "metric": metric,
@@ -198,7 +205,13 @@ def _scored_rows(names: Sequence[str], metrics: Mapping[str, Any]) -> list[list[
     """Return a row for each system: its score in each metric, the best of which is emphasized."""
     best = {metric: _best(cell) for metric, cell in metrics.items()}
     return [
-        [name, *(_scored(cell["scores"][at], strong=at in best[metric]) for metric, cell in metrics.items())]
+        [
+            name,
+            *(
+                _scored(cell["scores"][at], _format_of(cell), strong=at in best[metric])
+                for metric, cell in metrics.items()
+            ),
+        ]
         for at, name in enumerate(names)
     ]
 
@@ -210,19 +223,26 @@ def _best(cell: Mapping[str, Any]) -> set[int]:
     if len(scored) < 2:
         return set()
     least = min(scored.values(), key=order[cell["better"]])
-    return {at for at, value in scored.items() if short(value) == short(least)}
+    shown = _format_of(cell)
+    return {at for at, value in scored.items() if shown(value) == shown(least)}
 
 
-def _scored(score: Mapping[str, Any] | None, *, strong: bool) -> Value:
+def _format_of(cell: Mapping[str, Any]) -> Format:
+    """Return the format of a metric's scores, which are those of several systems."""
+    return column_format(next((score["value"] for score in cell["scores"] if score), None))
+
+
+def _scored(score: Mapping[str, Any] | None, shown: Format, *, strong: bool) -> Value:
     if score is None:
         return MISSING
-    return Entry(short(score["value"]), _between(score["ci95"]), score.get("verdict"), strong)
+    interval = f"[{', '.join(map(shown, score['ci95']))}]" if score["ci95"] else ""
+    return Entry(shown(score["value"]), interval, score.get("verdict"), strong)
 
 
-def _baseline(baseline: Mapping[str, Any] | None) -> Value:
+def _baseline(baseline: Mapping[str, Any] | None, shown: Format) -> Value:
     if baseline is None or "unavailable" in baseline:
         return MISSING
-    return Entry(short(baseline["value"]), verdict=baseline["verdict"])
+    return Entry(shown(baseline["value"]), verdict=baseline["verdict"])
 
 
 def _head(metrics: Mapping[str, Any]) -> list[str]:
@@ -266,7 +286,3 @@ def _unavailable(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 def _not_compared(result: Mapping[str, Any]) -> list[str]:
     return [f"{name} is not compared: {reason}" for name, reason in result["not_compared"].items()]
-
-
-def _between(interval: Sequence[float] | None) -> str:
-    return f"[{', '.join(map(short, interval))}]" if interval else ""
