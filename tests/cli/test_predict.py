@@ -112,7 +112,7 @@ def test_predict_from_an_earlier_frame_sees_none_after_it(workspace, vsr, write_
 def test_stories_unlike_all_training_stories_are_named_in_one_line(workspace, vsr, write_story, tmp_path):
     (run,) = (workspace / "runs").iterdir()
     story = write_story(tmp_path / "ana", 4)
-    why = "no story that runs/{} was trained on, so expect little sense; train on such stories with 'vsr prepare"
+    why = "no story that the run {} was trained on, so expect little sense; train on such stories with 'vsr prepare"
     for command in (f"predict {story}", f"continue {story} --steps 1"):
         answer = vsr(f"{command} --out {tmp_path / 'next'}")
         assert answer.code == 0, answer.err

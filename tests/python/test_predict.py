@@ -143,7 +143,7 @@ def test_a_story_unlike_all_training_stories_has_a_caution(run, story, images, s
     model = vsr.load(run, device="cpu")
     unlike = model.predict(story)
     assert unlike.caution == model.continue_story(story, steps=1).caution
-    assert unlike.caution.startswith(f"ana: 88% of its words are in no story that {run} was trained on")
+    assert unlike.caution.startswith(f"ana: 88% of its words are in no story that the run {run.name} was trained on")
     assert escape(unlike.caution) in unlike._repr_html_()
     assert capsys.readouterr().err.split() == f"warning: {unlike.caution}".split()  # once
     like = model.predict(images=images[:4], texts=open_prepared(small_data).training_texts()[:4])

@@ -97,8 +97,8 @@ class Predictor:
             more = " and others" if len(names) > LISTED else ""
             of = f"{len(names)} of {len(stories)} stories ({', '.join(names[:LISTED])}{more}): most of their words"
         return (
-            f"{of} are in no story that {self.run.folder} was trained on, so expect little sense; train on such "
-            "stories with 'vsr prepare my_stories/' and 'vsr train --data data/my_stories'"
+            f"{of} are in no story that the run {self.run.folder.resolve().name} was trained on, so expect little "
+            "sense; train on such stories with 'vsr prepare my_stories/' and 'vsr train --data data/my_stories'"
         )
 
     def alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
