@@ -115,7 +115,7 @@ def open_run(folder: Path | None) -> Run:
         return run
     finished = [run for run in map(Run, sorted(RUNS.glob("*"))) if _is_finished(run)]
     if not finished:
-        raise VsrError(f"{RUNS}/: no finished run here; train one with 'vsr train', or name one with --run DIR")
+        raise VsrError(f"{RUNS}/: no finished run here; train one with 'vsr train', or name one")
     return max(finished, key=lambda run: str(run.facts()["ended"]))
 
 
