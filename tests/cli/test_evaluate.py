@@ -54,7 +54,7 @@ def test_evaluate_uses_the_data_of_the_run(workspace, vsr, tmp_path):
     finally:
         shutil.rmtree(newer)
     assert by_default["data"] == str(workspace / "data/storyworld")
-    assert named["data"] == "data/newer"
+    assert named["data"] == str(newer)
     assert named["metrics"] == by_default["metrics"]
 
 
