@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vsr_cli.report.tables import GAP, Column, blocks, fitting_table
+from vsr_cli.report.tables import GAP, MANY, Column, blocks, fitting_table
 
 WIDTHS = (40, 60, 80, 120)
 NAMES = ["2026-11-29_16-47-00_attention-gru_with-the-copying-decoder", "b", "runs/of/another/folder/lstm-large-seed-12"]
@@ -124,3 +124,18 @@ def test_any_names_and_numbers_are_complete(names, numbers, width):
 def test_the_gap_between_columns_is_that_of_the_constant():
     (head, _) = rendered(fitting_table([Column("a", ["1"]), Column("b", ["2"])], width=40), 40)
     assert head == f"a{' ' * GAP}b"
+
+
+def test_a_long_table_is_laid_out_like_a_short_one():
+    names = [f"run {number}" for number in range(MANY)] + ["大", "esc\x1b", "a longer name"]
+
+    def columns(rows):
+        return [
+            Column("run", names[rows], justify="left"),
+            Column("n", [str(len(name)) for name in names[rows]]),
+            Column("", [name[:2] for name in names[rows]], justify="left"),
+        ]
+
+    long, short = (rendered(fitting_table(columns(rows), width=60), 60) for rows in (slice(None), slice(3, None)))
+    assert len(short) == MANY + 1
+    assert [long[0], *long[4:]] == short

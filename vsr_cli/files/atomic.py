@@ -289,7 +289,7 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
     """
     refuse_special_file(path)
     try:
-        return unsealed(from_json(path.read_text(encoding="utf-8-sig")))
+        return unsealed(from_json(path.read_bytes().decode("utf-8-sig")))
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +13,11 @@ from ..errors import VsrError
 
 def refuse_special_file(path: Path) -> None:
     """Raise VsrError if a path is a named pipe, a socket or a device: to open one may block forever."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # whoever opens it reports why it cannot be read
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise VsrError(f"{path}: is not a regular file but a pipe, socket or device; remove it, or restore the file")
 
 

@@ -30,7 +30,7 @@ def to_json(value: Any, *, indent: int | None = None, sort_keys: bool = False, a
 def from_json(text: str | bytes) -> Any:
     """Read JSON. Raises ValueError if it is not JSON, holds NaN or Infinity, or is nested too deeply to be read."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_refuse)
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -56,8 +56,9 @@ def unsealed(value: Any) -> dict[str, Any]:
     """Return a sealed object without its checksum. Raises ValueError if it is no object or its checksum differs."""
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
-    plain = {key: item for key, item in value.items() if key != SEAL}
-    if value.get(SEAL) != _checksum(plain):
+    plain = dict(value)
+    seal = plain.pop(SEAL, None)
+    if seal is None or seal != _checksum(plain):
         raise ValueError(
             "its content does not fit its checksum"
             if SEAL in value
@@ -67,8 +68,18 @@ def unsealed(value: Any) -> dict[str, Any]:
 
 
 def _checksum(value: Mapping[str, Any]) -> str:
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(to_json(value, sort_keys=True).encode())}"
+    text = _CANONICAL.encode(value)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # as in `to_json`
+        content = to_json(value, sort_keys=True).encode()
+    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(content)}"
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+# Made once: a list of 5,000 runs reads 35,000 objects.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -50,7 +50,10 @@ def read_history(path: Path, *, epochs: int = 0) -> list[dict[str, Any]]:
     """
     refuse_special_file(path)
     rows: list[dict[str, Any]] = []
-    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        lines = []
     for number, line in enumerate(lines, start=1):
         try:
             row = unsealed(from_json(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,8 @@ def is_run(folder: Path) -> bool:
 
 def summaries(folder: Path) -> list[RunSummary]:
     """Summarise the runs in a folder, the newest first, unreadable ones last; other entries are skipped."""
-    found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    found = [summarise(path) for path in (folder / name for name in names) if is_run(path)]
     return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
 
 
@@ -77,7 +79,7 @@ def summarise(folder: Path) -> RunSummary:
     run = Run(folder)
     try:
         facts, config = run.facts(), run.config()
-        rows = read_history(run.history, epochs=run.epochs_trained())
+        rows = read_history(run.history, epochs=int(facts.get("epochs_trained", 0)))
         watched = watched_loss(config)
         best = best_row(rows, watched)
         killed = facts["status"] == "running" and not is_held(folder)
