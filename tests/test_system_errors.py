@@ -11,11 +11,11 @@ from PIL import Image
 
 from vsr_cli import system_errors
 from vsr_cli.api import Rejected, Story
+from vsr_cli.data import scratch
 from vsr_cli.data.images import read_image
 from vsr_cli.data.preparation.story_encoding import content_of, encode_story
 from vsr_cli.data.shards import MappedRows, map_shard, save_shard
 from vsr_cli.errors import VsrError
-from vsr_cli.evaluation import predictions
 from vsr_cli.files.atomic import read_json, write_json
 from vsr_cli.model.weights import load_weights
 from vsr_cli.system_errors import describe_os_error, refuse_exhaustion, refuse_system_error
@@ -141,9 +141,9 @@ def test_full_tmpdir_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert (predictions._temporary_array((2, 3)) == 0).all()
-    monkeypatch.setattr(predictions.os, "posix_fallocate", refuse)
+    assert (scratch.scratch_array((2, 3), np.uint8) == 0).all()
+    monkeypatch.setattr(scratch.os, "posix_fallocate", refuse)
     with pytest.raises(OSError, match="No space") as raised:
-        predictions._temporary_array((2, 3))
+        scratch.scratch_array((2, 3), np.uint8)
     assert f"{tmp_path}: No space left on device; free some space" in describe_os_error(raised.value)
     assert "TMPDIR" in describe_os_error(raised.value)

@@ -18,7 +18,7 @@ from vsr_cli.evaluation.baselines import (
     shuffled_context,
     windows_of_other_stories,
 )
-from vsr_cli.evaluation.embeddings import TrainingWindows, Unavailable, WindowVectors, candidates
+from vsr_cli.evaluation.embeddings import Ranking, TrainingWindows, Unavailable, WindowVectors
 from vsr_cli.evaluation.predictions import Predictions, load_references
 
 
@@ -100,7 +100,7 @@ def test_the_mean_image_is_of_the_targets():
 def test_candidates_exclude_the_past_of_the_own_story():
     # One story of seven frames with rows 0 to 6 (three windows), and one of five frames with rows 10 to 14.
     rows = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [2, 3, 4, 5, 6], [10, 11, 12, 13, 14]])
-    found = candidates(rows, np.array([0, 1, 2, 0]), ["a", "a", "a", "b"], np.array([0, 1, 2, 3]))
+    found = Ranking(rows, np.array([0, 1, 2, 0]), ["a", "a", "a", "b"]).candidates(np.array([0, 1, 2, 3]))
     assert found.rows.tolist() == [4, 5, 6, 14]
     assert found.answer.tolist() == [0, 1, 2, 3]
     rivals = [found.rows[row].tolist() for row in found.rivals]
@@ -110,7 +110,7 @@ def test_candidates_exclude_the_past_of_the_own_story():
 
 def test_candidates_exclude_copies_of_past_frames_and_merge_equal_targets():
     rows = np.array([[0, 1, 2, 3, 4], [7, 8, 9, 5, 2], [10, 11, 12, 13, 4]])
-    found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array([0, 2]))
+    found = Ranking(rows, np.zeros(3, int), ["a", "b", "c"]).candidates(np.array([0, 2]))
     assert found.rows.tolist() == [2, 4]
     assert found.answer.tolist() == [1, 1]
     assert found.rivals.tolist() == [[False, True], [True, True]]
@@ -119,6 +119,6 @@ def test_candidates_exclude_copies_of_past_frames_and_merge_equal_targets():
 @pytest.mark.parametrize("kept", [[0], [2, 1]])
 def test_only_scored_windows_are_ranked_but_among_all_targets(kept):
     rows = np.arange(15).reshape(3, 5)
-    found = candidates(rows, np.zeros(3, int), ["a", "b", "c"], np.array(kept))
+    found = Ranking(rows, np.zeros(3, int), ["a", "b", "c"]).candidates(np.array(kept))
     assert found.rivals.shape == (len(kept), 3)
     assert found.rivals.all()

@@ -52,7 +52,7 @@ def observed(run: Run) -> str:
         for name, tensor in sorted(load_model(run, registry(), which=which).state_dict().items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
     evaluated = open_evaluated(run.folder, "test")
-    digest.update(repr((evaluated.result, evaluated.predictions(), evaluated.history())).encode())
+    digest.update(repr((evaluated.result, list(evaluated.predictions()), evaluated.history())).encode())
     for name, statistic in sorted(evaluated.statistics().items()):
         digest.update(name.encode() + statistic.tobytes())
     picture = evaluated.predicted_image(0)

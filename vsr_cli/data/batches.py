@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, TokenBatch, VisualEncoder
+from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, VisualEncoder
 from .cache.extraction import Features, RowsOf, text_rows, visual_rows
 from .prepared_types import Frames, Windows
+from .scratch import tokenized
 from .shards import Rows
 
 RESIDENT_SHARE = 0.4
@@ -85,8 +87,9 @@ class Targets:
     ) -> None:
         self._image_rows = windows.image_rows[:, -1]
         self._features = features
-        self._texts = [frames.texts[row] for row in windows.text_rows[:, -1].tolist()]
-        self._tokens: TokenBatch = decoder.tokenize(self._texts)
+        self._texts = frames.texts
+        self._text_rows = windows.text_rows[:, -1]
+        self._tokens = tokenized(decoder.tokenize, _Taken(frames.texts, self._text_rows))
         self._images = taking(frames.images, self._image_rows, device)
         self._device = device
 
@@ -98,7 +101,7 @@ class Targets:
             ids=_tensor(self._tokens.ids[indices][:, :longest], self._device),
             mask=_tensor(mask[:, :longest], self._device),
             image=_unit(self._images(self._image_rows[indices])),
-            texts=[self._texts[index] for index in indices.tolist()],
+            texts=[self._texts[row] for row in self._text_rows[indices].tolist()],
             features=self._features.batch(indices) if self._features else None,
         )
 
@@ -107,6 +110,20 @@ class Targets:
         """The number of tokens of the target of each window, (W,)."""
         counts: NDArray[np.int64] = self._tokens.mask.sum(axis=1)
         return counts
+
+
+class _Taken(Sequence[str]):
+    """The texts of some rows (n,), read on access."""
+
+    def __init__(self, texts: Sequence[str], rows: NDArray[np.int64]) -> None:
+        self._texts = texts
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._texts[int(self._rows[index])]
 
 
 class TargetFeatureSource:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+from numpy.typing import NDArray
 
 from ..api import Entity, nfc
 from ..config.choices import Resize
@@ -101,11 +102,10 @@ class Prepared:
     def image_facts(self) -> ImageFacts:
         """Sizes, digests and perceptual hashes of the distinct images."""
         table = self._table("images.arrow")
-        digests = b"".join(table["digest"].to_pylist())
         return ImageFacts(
             width=table["width"].to_numpy(),
             height=table["height"].to_numpy(),
-            digest=np.frombuffer(digests, np.uint8).reshape(-1, 16),
+            digest=_digests(table["digest"].combine_chunks()),
             hash=table["hash"].to_numpy(),
         )
 
@@ -181,7 +181,11 @@ class Prepared:
         repeated = np.zeros(rows.shape, dtype=np.bool_)
         repeated[:, 1:] = rows[:, 1:] == rows[:, :-1]
         starts = index[rows[:, 0]].astype(np.int64)
-        return Windows(table["story"].to_pylist(), image_rows[rows], text_rows[rows], repeated, starts)
+        # One string per story, not per window.
+        encoded = table["story"].combine_chunks().dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        stories = [names[number] for number in encoded.indices.to_pylist()]
+        return Windows(stories, image_rows[rows], text_rows[rows], repeated, starts)
 
     def _table(self, name: str) -> Any:
         if name not in self._tables:
@@ -210,6 +214,13 @@ class Prepared:
     def chunks(self) -> list[tuple[str, int]]:
         """Read the key of each chunk and its number of images."""
         return [(key, images) for key, images in read_json(self.verified(CHUNK_LIST), what=TABLE)["chunks"]]
+
+
+def _digests(column: Any) -> NDArray[np.uint8]:
+    """Return a column of 16 bytes per row as (n, 16), without an object for each row."""
+    _, content = column.buffers()
+    start = column.offset * 16
+    return np.frombuffer(content, np.uint8)[start : start + len(column) * 16].reshape(-1, 16)
 
 
 def open_prepared(folder: Path) -> Prepared:

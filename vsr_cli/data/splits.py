@@ -23,7 +23,7 @@ If all runs deviate by more, because groups are large, the closest are used.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Membership:
     """The facts that decide the split of a story."""
 

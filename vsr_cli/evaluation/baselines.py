@@ -15,6 +15,7 @@ from ..config.resolve import Choice
 from ..data.lint import target_in_context
 from ..data.prepared import Prepared
 from ..data.prepared_types import Frames, Windows
+from ..data.scratch import taken
 from ..data.shards import ArrayRows, ChosenRows
 from ..data.statistics import ALL
 from ..model.embedding_spaces import Vectors
@@ -89,8 +90,8 @@ def training_baselines(embedded: EmbeddedSplit, rows: NDArray[np.int64]) -> dict
         "nearest-neighbor": Predictions(
             [texts[row] for row in windows.text_rows[:, -1].tolist()],
             ChosenRows(frames.images, windows.image_rows[:, -1]),
-            vectors.visual[nearest, -1],
-            vectors.text[nearest, -1],
+            taken(vectors.visual[:, -1], nearest),
+            taken(vectors.text[:, -1], nearest),
         ),
         "mean": mean.take(np.zeros(len(rows), np.int64)),
     }
@@ -103,15 +104,13 @@ def nearest_contexts(training: TrainingWindows, vectors: WindowVectors) -> NDArr
     """
     means = training.means
 
-    def contexts(of: WindowVectors) -> Vectors:
-        halves = [
-            unit(each[:, :-1].mean(axis=1) - means[space]) for space, each in (("visual", of.visual), ("text", of.text))
-        ]
-        return np.concatenate(halves, axis=1)
+    def contexts(of: WindowVectors, rows: NDArray[np.int64]) -> Vectors:
+        visual, text = of.contexts(rows)
+        return np.concatenate([unit(visual - means["visual"]), unit(text - means["text"])], axis=1)
 
-    ours, theirs = contexts(vectors), contexts(training.vectors)
-    parts = [(ours[start : start + CHUNK] @ theirs.T).argmax(axis=1) for start in range(0, len(ours), CHUNK)]
-    return np.concatenate(parts).astype(np.int64)
+    theirs = contexts(training.vectors, np.arange(len(training.windows)))
+    blocks = np.split(np.arange(len(vectors.visual)), range(CHUNK, len(vectors.visual), CHUNK))
+    return np.concatenate([(contexts(vectors, rows) @ theirs.T).argmax(axis=1) for rows in blocks]).astype(np.int64)
 
 
 def central_text(training: TrainingWindows) -> int:

@@ -15,12 +15,18 @@ from ..config.schema import FeatureOptions
 from ..data.cache.extraction import Features, frozen_features
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
+from ..data.scratch import roomy_array, taken
 from ..model.embedding_spaces import EmbeddingSpaces, Vectors
 from ..model.story_model import StoryModel
 from .predictions import Predictions
 
 MOST_TRAINING_WINDOWS = 4000
 """Training windows that baselines come from, evenly chosen from all: their vectors take a few hundred megabytes."""
+
+COMPARED = 256
+"""Windows compared at a time."""
+CELLS = 2**22
+"""The most pairs of a window and a target that are compared at a time."""
 
 Statistics = dict[str, dict[str, NDArray[np.float64]]]
 """By metric, then by series (the model, a baseline or the upper bound): (W, S)."""
@@ -42,7 +48,13 @@ class WindowVectors:
 
     def take(self, rows: NDArray[np.int64]) -> WindowVectors:
         """Return those of some windows."""
-        return WindowVectors(self.visual[rows], self.text[rows])
+        if np.array_equal(rows, np.arange(len(self.visual))):
+            return self
+        return WindowVectors(taken(self.visual, rows), taken(self.text, rows))
+
+    def contexts(self, rows: NDArray[np.int64]) -> tuple[Vectors, Vectors]:
+        """Return the mean of the context frames of some windows (n,), of images and of texts: (n, d) each."""
+        return _mean_context(self.visual, rows), _mean_context(self.text, rows)
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ def unit(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The distinct targets of a split, and which of them the target of each scored window is ranked among."""
+    """The distinct targets of a split, and which of them the target of each of W windows is ranked among."""
 
     rows: NDArray[np.int64]
     """(C,), of the frames' images or texts."""
@@ -134,33 +146,57 @@ class Candidates:
     """(W, C)."""
 
 
-def candidates(
-    rows: NDArray[np.int64], starts: NDArray[np.int64], stories: Sequence[str], scored: NDArray[np.int64]
-) -> Candidates:
-    """Return what the target of each scored window is ranked among, from all windows of a split.
+class Ranking:
+    """What targets are ranked among: `rows` are the images or texts (W, K + 1) of the frames of all windows of a split.
 
-    `rows` are their frames' images or texts (W, K + 1). Excluded are the story's own frames in the
-    context or before it, and whatever is the same image or text as one of these.
+    Excluded are the story's own frames in the context or before it, and whatever is the same image or text as one of
+    these.
     """
-    targets, target_of = np.unique(rows[:, -1], return_inverse=True)  # (C,), (W,)
-    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]
-    rivals = np.ones((len(scored), len(targets)), np.bool_)
-    later = np.zeros_like(rivals)
-    column = np.full(int(rows.max()) + 1, -1, np.int64)
-    column[targets] = np.arange(len(targets))
-    position = starts[:, None] + np.arange(rows.shape[1])  # (W, K + 1), of each frame in its story
-    of_story = {story: np.flatnonzero(number == story) for story in np.unique(number[scored]).tolist()}
-    for index, window in enumerate(scored.tolist()):
-        own = of_story[int(number[window])]
-        before = position[own] < position[window, -1]  # (own, K + 1)
-        seen = column[rows[own][before]]
-        ahead = target_of[own][~before[:, -1]]
-        later[index, ahead] = True
-        excluded = seen[seen >= 0]
-        rivals[index, excluded] = later[index, excluded] = False
-        # The target itself stays, though a frame before the context may be the same.
-        rivals[index, target_of[window]] = later[index, target_of[window]] = True
-    return Candidates(targets, target_of[scored], rivals, later)
+
+    def __init__(self, rows: NDArray[np.int64], starts: NDArray[np.int64], stories: Sequence[str]) -> None:
+        self._rows = rows
+        self.targets, self._target_of = np.unique(rows[:, -1], return_inverse=True)  # (C,), (W,)
+        numbers = {story: number for number, story in enumerate(dict.fromkeys(stories))}
+        self._number = np.array([numbers[story] for story in stories], np.int64)  # (W,)
+        self._order = np.argsort(self._number, kind="stable")
+        self._ends = np.cumsum(np.bincount(self._number, minlength=len(numbers)))
+        self._column = np.full(int(rows.max()) + 1, -1, np.int64)
+        self._column[self.targets] = np.arange(len(self.targets))
+        self._position = starts[:, None] + np.arange(rows.shape[1])  # (W, K + 1), of each frame in its story
+
+    def candidates(self, scored: NDArray[np.int64]) -> Candidates:
+        """Return what the targets of some windows (n,) are ranked among."""
+        rows, position, target_of = self._rows, self._position, self._target_of
+        rivals = np.ones((len(scored), len(self.targets)), np.bool_)
+        later = np.zeros_like(rivals)
+        for index, window in enumerate(scored.tolist()):
+            own = self._of_story(int(self._number[window]))
+            before = position[own] < position[window, -1]  # (own, K + 1)
+            seen = self._column[rows[own][before]]
+            ahead = target_of[own][~before[:, -1]]
+            later[index, ahead] = True
+            excluded = seen[seen >= 0]
+            rivals[index, excluded] = later[index, excluded] = False
+            # The target itself stays, though a frame before the context may be the same.
+            rivals[index, target_of[window]] = later[index, target_of[window]] = True
+        return Candidates(self.targets, target_of[scored], rivals, later)
+
+    def _of_story(self, number: int) -> NDArray[np.int64]:
+        return self._order[self._ends[number - 1] if number else 0 : self._ends[number]]
+
+
+def _mean_context(frames: Vectors, rows: NDArray[np.int64]) -> Vectors:
+    """Return the mean of the context of some windows (n,) of `frames` (W, K + 1, d): (n, d)."""
+    found = roomy_array((len(rows), frames.shape[-1]), np.float32)
+    for part in in_blocks(len(rows), COMPARED):
+        found[part] = frames[rows[part], :-1].mean(axis=1)
+    return found
+
+
+def in_blocks(count: int, size: int) -> list[slice]:
+    """Divide `count` rows into blocks of about `size`."""
+    bounds = np.linspace(0, count, max(1, count // size) + 1).astype(int).tolist()
+    return [slice(*bounds[at : at + 2]) for at in range(len(bounds) - 1)]
 
 
 def measure_in_spaces(
@@ -182,11 +218,11 @@ def measure_in_spaces(
     for name, metric in metrics.items():
         visual = metric.space == "visual"
         rows, frames = (windows.image_rows, vectors.visual) if visual else (windows.text_rows, vectors.text)
-        ranked = candidates(rows, windows.starts, windows.stories, scored)
+        ranking = Ranking(rows, windows.starts, windows.stories)
         first = np.unique(rows[:, -1], return_index=True)[1]
         targets = frames[first, -1]  # (C, d)
         predicted = {each: found.visual if visual else found.text for each, found in series.items()}
-        predicted["mean-context"] = frames[scored, :-1].mean(axis=1)  # (W, d)
+        predicted["mean-context"] = _mean_context(frames, scored)  # (W, d)
         compared = {each: (vector, targets) for each, vector in predicted.items() if vector is not None}
         if metric.ranks and metric.space in means:
             mean = means[metric.space]
@@ -195,15 +231,13 @@ def measure_in_spaces(
                 compared[f"{each}-centred"] = vector - mean, targets - mean
         if metric.ranks:
             compared |= {each: _by_query(found, metric, targets) for each, found in series.items() if found.queries}
-        statistics[name] = {
-            each: np.concatenate(
-                [
-                    metric.measure_in_space(_comparison(part, vector, keys, ranked, context=frames[scored, :-1]))
-                    for part in np.array_split(np.arange(len(scored)), max(1, len(scored) // 256))
-                ]
-            )
-            for each, (vector, keys) in compared.items()
-        }
+        measured: dict[str, list[NDArray[np.float64]]] = {each: [] for each in compared}
+        # Each block is compared with all targets, so that blocks are smaller where there are many.
+        for part in in_blocks(len(scored), min(COMPARED, max(16, CELLS // len(targets)))):
+            ranked, context = ranking.candidates(scored[part]), frames[scored[part], :-1]
+            for each, (vector, keys) in compared.items():
+                measured[each].append(metric.measure_in_space(_comparison(vector[part], keys, ranked, context=context)))
+        statistics[name] = {each: np.concatenate(found) for each, found in measured.items()}
     return statistics
 
 
@@ -216,15 +250,13 @@ def _by_query(predictions: Predictions, metric: SpaceMetric, targets: Vectors) -
     return queries.text, queries.text_keys(targets)
 
 
-def _comparison(
-    part: NDArray[np.int64], predicted: Vectors, targets: Vectors, ranked: Candidates, *, context: Vectors
-) -> Comparison:
+def _comparison(predicted: Vectors, targets: Vectors, ranked: Candidates, *, context: Vectors) -> Comparison:
     return Comparison(
-        predicted=predicted[part],
-        reference=targets[ranked.answer[part]],
-        context=context[part],
+        predicted=predicted,
+        reference=targets[ranked.answer],
+        context=context,
         candidates=targets,
-        answer=ranked.answer[part],
-        rivals=ranked.rivals[part],
-        later=ranked.later[part],
+        answer=ranked.answer,
+        rivals=ranked.rivals,
+        later=ranked.later,
     )

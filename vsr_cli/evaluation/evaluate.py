@@ -31,7 +31,7 @@ from .embeddings import Statistics
 from .leakage import Audit, Leak, audit
 from .model_predictions import Part, Predicted, join_parts, predict_part
 from .predictions import Predictions
-from .scoring import Task, check_available, measure, metric_results, open_task, prediction_lines
+from .scoring import ScoredLines, Task, check_available, measure, metric_results, open_task
 from .significance import HELD_OUT_ONCE, MORE_STORIES, RESAMPLES, SEED, few_stories
 
 SHARP = 0.7
@@ -45,7 +45,7 @@ class Evaluation:
     """The result as JSON has it, and all that it was computed from."""
 
     result: dict[str, Any]
-    predictions: list[dict[str, Any]]
+    predictions: Sequence[dict[str, Any]]
     """One per scored window, as a line of predictions.jsonl."""
     statistics: Statistics
     leaks: Sequence[Leak]
@@ -147,7 +147,7 @@ def finish(
         "metrics": {choice.name: results[choice.name] for choice in choices},
         **record,
     }
-    lines = prediction_lines(task, available["model"], statistics)
+    lines = ScoredLines(task, available["model"], statistics)
     return Evaluation(result, lines, statistics, leaks, task.windows, available["model"].images)
 
 

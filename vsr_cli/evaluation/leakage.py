@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from .normalize import clean_text
 
+AT_ONCE = 256
+"""Targets that are compared with all seen images at a time."""
+THUMBNAILS = 2048
+"""Of seen images, held in memory: 24 MiB."""
 LEARNED_FROM = ("train", "validation")
 """The splits that shaped a model: its weights, and the choice of the best epoch."""
 
@@ -104,14 +109,24 @@ def _near_duplicates(prepared: Prepared, windows: Windows, other: Prepared, seen
     """Return the windows whose target image is a near duplicate of a seen one, each with a story that has it."""
     targets, window_of = np.unique(windows.image_rows[:, -1], return_inverse=True)
     rows, first = np.unique(seen.image_rows, return_index=True)
-    pairs = near_duplicates(prepared.image_facts.hash[targets], other.image_facts.hash[rows], distance=NEAR)
-    ours, theirs = _thumbnails(prepared, targets[pairs[:, 0]]), _thumbnails(other, rows[pairs[:, 1]])
+    ours, theirs = prepared.image_facts.hash[targets], other.image_facts.hash[rows]
+    seen_thumbnail = lru_cache(THUMBNAILS)(partial(_thumbnail, other))
     like: dict[int, str] = {}
-    for target, at in pairs.tolist():
-        if target not in like and same_pixels(ours[int(targets[target])], theirs[int(rows[at])]):
-            like[target] = seen.stories[int(first[at]) // seen.image_rows.shape[1]]
+    for start in range(0, len(targets), AT_ONCE):  # of drawings that share a backdrop, each has hundreds of pairs
+        for target, pairs in _by_target(near_duplicates(ours[start : start + AT_ONCE], theirs, distance=NEAR), start):
+            own = _thumbnail(prepared, int(targets[target]))
+            same = (at for at in pairs.tolist() if same_pixels(own, seen_thumbnail(int(rows[at]))))
+            if (at := next(same, None)) is not None:
+                like[target] = seen.stories[int(first[at]) // seen.image_rows.shape[1]]
     return {window: like[target] for window, target in enumerate(window_of.tolist()) if target in like}
 
 
-def _thumbnails(prepared: Prepared, rows: NDArray[np.int64]) -> dict[int, NDArray[np.float32]]:
-    return {row: thumbnail(prepared.frames.images.gather(np.array([row]))[0]) for row in np.unique(rows).tolist()}
+def _by_target(pairs: NDArray[np.int64], start: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each target of sorted pairs (n, 2), counted from `start`, with all that it is paired with."""
+    targets, first = np.unique(pairs[:, 0], return_index=True)
+    if len(pairs):
+        yield from zip((targets + start).tolist(), np.split(pairs[:, 1], first[1:]), strict=True)
+
+
+def _thumbnail(prepared: Prepared, row: int) -> NDArray[np.float32]:
+    return thumbnail(prepared.frames.images.gather(np.array([row]))[0])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,11 +14,11 @@ from ..data.batches import Contexts
 from ..data.cache.extraction import BATCH, to_array
 from ..data.prepared import Prepared
 from ..data.prepared_types import Frames, Windows
+from ..data.scratch import scratch_array, taken
 from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..model.embedding_spaces import Vectors
 from ..model.story_model import StoryModel
 from ..progress import progress
-from ..system_errors import SCRATCH
 from .normalize import clean_text, without_tags
 from .text_workers import Texts
 
@@ -64,8 +61,8 @@ class Predictions:
         return Predictions(
             [self.texts[row] for row in rows.tolist()],
             ChosenRows(self.images, rows),
-            None if self.visual is None else self.visual[rows],
-            None if self.text is None else self.text[rows],
+            None if self.visual is None else taken(self.visual, rows),
+            None if self.text is None else taken(self.text, rows),
             None if self.queries is None else self.queries.take(rows),
             None if self.shown is None else [self.shown[row] for row in rows.tolist()],
         )
@@ -176,7 +173,7 @@ def predict_all(
                 texts[index], shown[index] = normalize(text), shown_text(model.text_decoder, text, story)
             generated = to_bytes(prediction.images)
             if images is None:
-                images = _temporary_array((len(contexts), *generated.shape[1:]))
+                images = scratch_array((len(contexts), *generated.shape[1:]), np.uint8)
             images[indices] = generated
             bar.advance(task, len(indices))
     assert images is not None, "a split without windows is not predicted"
@@ -218,14 +215,3 @@ def to_bytes(images: torch.Tensor) -> NDArray[np.uint8]:
     """Convert images (B, 3, H, W) in [0, 1] to (B, H, W, 3) uint8."""
     array: NDArray[np.uint8] = (images * 255).round().byte().movedim(1, -1).cpu().numpy()
     return array
-
-
-def _temporary_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    with tempfile.TemporaryFile(prefix=f".{SCRATCH}.") as file:
-        try:
-            # Without allocated disk space, a write through the map would end the process when the disk is full.
-            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
-        except OSError as error:
-            error.filename = tempfile.gettempdir()
-            raise
-        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)  # the map outlives the file's name

@@ -253,22 +253,29 @@ def upper_bound_caution(name: str, metric: Metric | SpaceMetric, bound: float | 
     )
 
 
-def prediction_lines(task: Task, predictions: Predictions, statistics: Statistics) -> list[dict[str, Any]]:
-    """Return the scored windows as lines of predictions.jsonl."""
-    windows = task.windows
-    scores = {
-        name: [metric.combine(statistics[name]["model"][row : row + 1])[name] for row in range(len(windows))]
-        for name, metric in task.metrics.items()
-    }
-    return [
-        {
-            "story": story,
+class ScoredLines(Sequence[dict[str, Any]]):
+    """The scored windows as lines of predictions.jsonl, each made when it is needed."""
+
+    def __init__(self, task: Task, predictions: Predictions, statistics: Statistics) -> None:
+        self._task = task
+        self._predictions = predictions
+        self._measured = {name: statistics[name]["model"] for name in task.metrics}
+
+    def __len__(self) -> int:
+        return len(self._task.windows)
+
+    def __getitem__(self, number: Any) -> Any:
+        row = range(len(self))[number]
+        windows, predictions, start = self._task.windows, self._predictions, int(self._task.windows.starts[row])
+        return {
+            "story": windows.stories[row],
             "start": start,
             "context": list(range(start + 1, start + windows.text_rows.shape[1])),
             "text": predictions.texts[row] if predictions.shown is None else predictions.shown[row],
             "prediction": predictions.texts[row],
-            "reference": task.references.texts[row],
-            "scores": {name: values[row] for name, values in scores.items()},
+            "reference": self._task.references.texts[row],
+            "scores": {
+                name: metric.combine(self._measured[name][row : row + 1])[name]
+                for name, metric in self._task.metrics.items()
+            },
         }
-        for row, (story, start) in enumerate(zip(windows.stories, windows.starts.tolist(), strict=True))
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def store_evaluation(
     """
     earlier = _earlier(folder, evaluation, result)
     merged: dict[str, Any] = undefined_as_null(result)
-    lines: list[dict[str, Any]] = undefined_as_null(evaluation.predictions)
+    lines: Iterable[dict[str, Any]] = map(undefined_as_null, evaluation.predictions)
     tensors = _tensors(evaluation)
     if earlier:
         merged, lines, tensors = _merged(earlier, merged, lines, tensors)
@@ -100,8 +100,10 @@ def _changes(stored: Evaluated, evaluation: Evaluation, result: Mapping[str, Any
     changed = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
     if not changed:
         changed += [name for name in ("checkpoint", "leaks") if stored.result[name] != result[name]]
-    if not changed and _unscored(stored.predictions()) != _unscored(evaluation.predictions):
-        changed.append("predictions")  # of another device, whose rounding differs
+    if not changed:
+        lines, lines_now = stored.predictions(), evaluation.predictions
+        if len(lines) != len(lines_now) or any(map(_predicts_otherwise, lines, lines_now)):
+            changed.append("predictions")  # of another device, whose rounding differs
     return changed
 
 
@@ -109,13 +111,13 @@ def _other(changed: Sequence[str]) -> str:
     return "differs" if len(changed) == 1 else "differ"
 
 
-def _unscored(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "scores"} for line in lines]
+def _predicts_otherwise(line: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return {**line, "scores": None} != {**other, "scores": None}
 
 
 def _merged(
-    stored: Evaluated, result: dict[str, Any], lines: list[dict[str, Any]], tensors: dict[str, NDArray[Any]]
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    stored: Evaluated, result: dict[str, Any], lines: Iterable[dict[str, Any]], tensors: dict[str, NDArray[Any]]
+) -> tuple[dict[str, Any], Iterable[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Merge the stored results of other metrics; the stored result of a metric that cannot run now stays."""
     before, now = stored.result["metrics"], result["metrics"]
     lasting = [name for name in stored.available if "unavailable" in now.get(name, {"unavailable": None})]
@@ -125,11 +127,14 @@ def _merged(
     if lasting:
         say(f"keeping the stored scores of {', '.join(lasting)}")
     measured = {key: rows for key, rows in stored.statistics().items() if key.rpartition("/")[0] in lasting}
-    joined = []
-    for line, earlier in zip(lines, stored.predictions(), strict=True):
-        scores = {name: value for name, value in earlier["scores"].items() if name in lasting}
-        joined.append({**line, "scores": {**scores, **line["scores"]}})
-    return {**result, "metrics": cells}, joined, {**measured, **tensors}
+    earlier_lines = stored.predictions()  # opened here, as its folder is renamed before its lines are read
+
+    def joined() -> Iterator[dict[str, Any]]:
+        for line, earlier in zip(lines, earlier_lines, strict=True):
+            scores = {name: value for name, value in earlier["scores"].items() if name in lasting}
+            yield {**line, "scores": {**scores, **line["scores"]}}
+
+    return {**result, "metrics": cells}, joined(), {**measured, **tensors}
 
 
 def _tensors(evaluation: Evaluation) -> dict[str, NDArray[Any]]:

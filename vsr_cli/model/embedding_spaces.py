@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder, mean_over_positions
-from ..data.cache.extraction import BATCH, image_tensor, text_rows
+from ..data.cache.extraction import BATCH, image_tensor, text_rows, to_array
+from ..data.scratch import roomy_array, taken
 from ..data.shards import Rows
 
 if TYPE_CHECKING:
@@ -97,8 +98,11 @@ class EmbeddingSpaces:
 def _by_row(rows: NDArray[np.int64], compute: Callable[[NDArray[np.int64]], Tensor]) -> Vectors:
     """Compute each distinct row once, in batches."""
     distinct, back = np.unique(rows, return_inverse=True)
-    found = np.concatenate(
-        [compute(distinct[start : start + BATCH]).float().cpu().numpy() for start in range(0, len(distinct), BATCH)]
-    )
-    vectors: Vectors = found[back.reshape(rows.shape)]
-    return vectors
+    found: Vectors | None = None
+    for start in range(0, len(distinct), BATCH):
+        part = to_array(compute(distinct[start : start + BATCH]))
+        if found is None:
+            found = roomy_array((len(distinct), *part.shape[1:]), np.float32)
+        found[start : start + len(part)] = part
+    assert found is not None, "no row is embedded"
+    return taken(found, back.reshape(rows.shape))

@@ -72,13 +72,14 @@ def chosen_examples(evaluated: Evaluated) -> dict[str, dict[str, Any]]:
     """Return the best, the median and the worst prediction by the first metric that can order them, by title."""
     predictions = evaluated.predictions()
     for name, cell in evaluated.available.items():
-        scored = [item for item in predictions if item["scores"].get(name) is not None]
+        scores = {row: item["scores"].get(name) for row, item in enumerate(predictions)}
+        scored = {row: score for row, score in scores.items() if score is not None}
         if not scored or cell["better"] == "one":
             continue
-        ordered = sorted(scored, key=lambda item: item["scores"][name], reverse=cell["better"] == "higher")
+        ordered = sorted(scored, key=lambda row: float(scored[row]), reverse=cell["better"] == "higher")
         indices = {"best": 0, "median": (len(ordered) - 1) // 2, "worst": len(ordered) - 1}
         shown = indices if len(ordered) >= len(indices) else {"best": 0}
-        return {f"{title} by {name}": ordered[index] for title, index in shown.items()}
+        return {f"{title} by {name}": predictions[ordered[index]] for title, index in shown.items()}
     return {}
 
 

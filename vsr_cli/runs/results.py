@@ -21,9 +21,9 @@ from ..files.atomic import read_json, sweep, whole_folder
 from ..files.checksums import read_checksums, verify_file
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
-from ..files.strict_json import from_json
 from ..system_errors import refuse_system_error
 from .history import read_history
+from .prediction_lines import PredictionLines
 from .run import Run
 
 if TYPE_CHECKING:
@@ -150,15 +150,9 @@ class Evaluated:
             return f"{self.folder}: scored {self.result['data']} as it was before it was prepared anew"
         return None
 
-    def predictions(self) -> list[dict[str, Any]]:
-        """Read the scored windows, in order. Raises VsrError if they cannot be read."""
-        path = self._verified(PREDICTIONS)
-        try:
-            # Bytes, because text lines also end at characters such as U+2028, which JSON does not escape.
-            return [from_json(line) for line in path.read_bytes().splitlines()]
-        except (OSError, ValueError) as error:
-            refuse_system_error(error, path)
-            raise VsrError(f"{path}: cannot be read ({error}); {self.remedy}") from error
+    def predictions(self) -> PredictionLines:
+        """Open the scored windows, in order. Raises VsrError if they cannot be read."""
+        return PredictionLines(self._verified(PREDICTIONS), remedy=self.remedy)
 
     def predicted_image(self, number: int) -> Path | None:
         """Return the path of the predicted image of a window, None where none was predicted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +66,7 @@ def is_run(folder: Path) -> bool:
 
 def summaries(folder: Path) -> list[RunSummary]:
     """Summarise the runs in a folder, the newest first, unreadable ones last; other entries are skipped."""
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    found = [summarise(path) for path in (folder / name for name in names) if is_run(path)]
+    found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
     return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
 
 

@@ -17,6 +17,8 @@ from ..model.embedding_spaces import EmbeddingSpaces
 from ..model.story_model import StoryModel
 from ..progress import progress
 
+AT_ONCE = 8192
+"""Windows whose frames are told apart at a time: the windows of a story share most of theirs."""
 MOST = 20_000
 """Frames used, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
 
@@ -72,8 +74,16 @@ def _count_steps(steps: int, description: str) -> Iterator[int]:
 def _distinct(windows: Windows) -> NDArray[np.int64]:
     """Return the story, image row and text row of each distinct frame of some windows, (F, 3), in their order."""
     story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)  # (W,)
-    positions = windows.starts[:, None] + np.arange(windows.image_rows.shape[1])  # (W, K + 1)
-    columns = [np.broadcast_to(story[:, None], positions.shape), positions, windows.image_rows, windows.text_rows]
-    real = ~windows.repeated
-    distinct: NDArray[np.int64] = np.unique(np.stack([column[real] for column in columns], axis=1), axis=0)
-    return distinct[:, [0, 2, 3]]
+    width = windows.image_rows.shape[1]
+    longest = int(windows.starts.max()) + width
+    keys, places = [], []
+    for start in range(0, len(windows), AT_ONCE):
+        part = np.arange(start, min(start + AT_ONCE, len(windows)))
+        frames = story[part, None] * longest + windows.starts[part, None] + np.arange(width)  # (n, K + 1)
+        real = np.flatnonzero(~windows.repeated[part])
+        key, first = np.unique(frames.reshape(-1)[real], return_index=True)
+        keys.append(key)
+        places.append(start * width + real[first])
+    key, first = np.unique(np.concatenate(keys), return_index=True)
+    place = np.concatenate(places)[first]
+    return np.stack([key // longest, windows.image_rows.reshape(-1)[place], windows.text_rows.reshape(-1)[place]], 1)

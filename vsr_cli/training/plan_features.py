@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..config.schema import FeatureOptions
 from ..data.cache.extraction import FeatureRequest, Features, fits_limit, load_or_compute, text_request, visual_request
 from ..data.prepared import Prepared
+from ..data.scratch import tokenized
 from ..data.shards import ArrayRows, Rows
 from ..model.story_model import StoryModel
 
@@ -76,7 +77,7 @@ def plan_features(
         options,
     )
     needs = [need for need in (visual_need, text_need) if need]
-    return Features(visual=visual, text=text, tokens=model.text.tokenize(prepared.frames.texts)), needs
+    return Features(visual=visual, text=text, tokens=tokenized(model.text.tokenize, prepared.frames.texts)), needs
 
 
 def _plan(

@@ -46,6 +46,7 @@ def run_prepare(
     from ..data.cache.extraction import load_or_compute, text_request, visual_request, warn_truncated_texts
     from ..data.preparation.workers import join_workers
     from ..data.prepared import open_prepared
+    from ..data.scratch import tokenized
     from ..data.splits import SPLITS
     from ..model.parts import build_part
     from ..model.weights import choose_device
@@ -90,7 +91,7 @@ def run_prepare(
         text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {TRAINABLE}")
-    warn_truncated_texts(text.tokenize(prepared.frames.texts))
+    warn_truncated_texts(tokenized(text.tokenize, prepared.frames.texts))
     load_or_compute(text_request(prepared, text, windows, device=device), config.features, workers=together)
     return prepared
 

@@ -27,6 +27,7 @@ from ..preparation.chunks import Share
 from ..preparation.workers import SINGLE_PROCESS, WorkerGroup
 from ..prepared import Prepared
 from ..prepared_types import Frames, Windows
+from ..scratch import tokenized
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
 from .feature_set import FEATURES, FeatureRows, FeatureSet
@@ -65,7 +66,7 @@ def frozen_features(
     return Features(
         visual=load_or_compute(visual_request(prepared, visual, windows, device=device), options, workers=workers),
         text=load_or_compute(text_request(prepared, text, windows, device=device), options, workers=workers),
-        tokens=text.tokenize(prepared.frames.texts),
+        tokens=tokenized(text.tokenize, prepared.frames.texts),
     )
 
 
@@ -168,7 +169,9 @@ def text_request(
         return features, lengths if of_tokens else None
 
     used = _used([each.text_rows for each in windows])
-    digests = b"".join(hashlib.sha256(texts[row].encode()).digest()[:16] for row in used.tolist())
+    digests = bytearray()
+    for row in used.tolist():
+        digests += hashlib.sha256(texts[row].encode()).digest()[:16]
     digest_rows = np.frombuffer(digests, np.uint8).reshape(-1, 16)
     return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), make)
 

@@ -78,7 +78,7 @@ def write_tables(
         "stored_row": images.first,
         "width": images.size[images.first, 0],
         "height": images.size[images.first, 1],
-        "digest": [images.digest[row].tobytes() for row in images.first.tolist()],
+        "digest": _bytes_column(images.digest[images.first]),
         "hash": images.hash[images.first],
     }
     with arrow_writer(folder / "images.arrow", IMAGE_SCHEMA) as writer:
@@ -87,6 +87,11 @@ def write_tables(
     write_json(folder / CHUNK_LIST, {"chunks": listed})
     write_checksums(folder, sorted(path.name for path in folder.iterdir()))
     return {"fingerprint": fingerprint, "counts": counts | {"images": len(images.first)}}
+
+
+def _bytes_column(digests: NDArray[np.uint8]) -> Any:
+    """Return digests (n, 16) as a column, without an object for each."""
+    return pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(np.ascontiguousarray(digests))])
 
 
 def _assigned(survey: _Survey, splits: Mapping[str, str]) -> dict[str, str | None]:
