@@ -35,9 +35,9 @@ def scratch_array(shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar
         return np.asarray(np.memmap(file, dtype=dtype, mode="r+", shape=shape))
 
 
-def roomy_array(shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
-    """Return an array of zeros, in memory if it is small."""
-    if math.prod(shape) * np.dtype(dtype).itemsize <= SMALL:
+def roomy_array(shape: tuple[int, ...], dtype: type[Scalar], *, small: int | None = None) -> NDArray[Scalar]:
+    """Return an array of zeros, in memory if it has at most `small` bytes (None: `SMALL`)."""
+    if math.prod(shape) * np.dtype(dtype).itemsize <= (SMALL if small is None else small):
         return np.zeros(shape, dtype)
     return scratch_array(shape, dtype)
 

@@ -4,9 +4,12 @@ import pytest
 
 from vsr_cli.api import Entity, Frame, Story
 from vsr_cli.data.preparation.story_encoding import marked_up
+from vsr_cli.data.scratch import scratch_array
 from vsr_cli.evaluation.normalize import clean_text, marked_text
 from vsr_plugins.datasets.story_reasoning.markup import parse_story
 
+from ...folders import contents
+from ...memory_dataset import noise_png, prepare_in_memory
 from ...plugins.datasets.story_reasoning.rows import record
 
 
@@ -42,3 +45,25 @@ def test_marked_up_spans_are_parsed_back() -> None:
 def test_clean_text_has_no_tags_and_marked_text_has(text: str) -> None:
     assert clean_text(text) == "Mara waits."
     assert marked_text(text).startswith("< gdi image2 > < gdo char1 > Mara <")
+
+
+def test_a_long_story_is_decoded_into_a_file_and_stored_alike(tmp_path, monkeypatch) -> None:
+    frames = tuple(Frame(image=noise_png(number), text=f"Frame {number}.") for number in range(9))
+    story = Story(id="long", frames=(*frames, frames[2]))
+
+    def prepared(name):
+        found = prepare_in_memory(tmp_path / name, story, assignments=["data.image_size=16"])
+        return found, contents(tmp_path / name)
+
+    within, small = prepared("small")
+    made = []
+    monkeypatch.setattr(
+        "vsr_cli.data.preparation.story_encoding.scratch_array",
+        lambda shape, dtype: made.append(shape) or scratch_array(shape, dtype),
+    )
+    for module in ("story_encoding", "chunks"):
+        monkeypatch.setattr(f"vsr_cli.data.preparation.{module}.HELD", 1000)
+    beyond, large = prepared("large")
+    assert made == [(10, 16, 16, 3)]
+    assert within.fingerprint == beyond.fingerprint
+    assert small == large

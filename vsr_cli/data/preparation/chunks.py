@@ -35,8 +35,9 @@ from ...files.atomic import replacing
 from ...files.strict_json import SEAL, from_json, to_json
 from ...system_errors import refuse_system_error
 from ..duplicates import distinct
+from ..scratch import roomy_array
 from ..shards import REMEDY, ROWS, map_shard, save_shard
-from .story_encoding import EncodedStory, ImageRecord, content_of, encode_story, stored
+from .story_encoding import HELD, EncodedStory, ImageRecord, content_of, encode_story, stored
 
 FORMAT = 2
 """Changed whenever the same story would be stored differently."""
@@ -214,7 +215,7 @@ def _write(chunk: Chunk, members: Sequence[EncodedStory | Rejected]) -> None:
     save_shard(
         chunk.images,
         {
-            ROWS: np.stack([record.image.pixels for record in records]) if records else NO_IMAGES,
+            ROWS: _stacked(records),
             "digest": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 16),
             "hash": np.asarray([record.hash for record in records], np.uint64),
             "size": np.asarray([(record.image.width, record.image.height) for record in records], np.int32).reshape(
@@ -225,6 +226,16 @@ def _write(chunk: Chunk, members: Sequence[EncodedStory | Rejected]) -> None:
     with replacing(chunk.stories) as temporary:
         content = "".join(f"{line}\n" for line in lines).encode()
         temporary.write_bytes(content + to_json(_seal(content)).encode() + b"\n")
+
+
+def _stacked(records: Sequence[ImageRecord]) -> NDArray[np.uint8]:
+    """Return the pixels of images as one array (n, H, W, 3), which is not held in memory if it is large."""
+    if not records:
+        return NO_IMAGES
+    rows = roomy_array((len(records), *records[0].image.pixels.shape), np.uint8, small=HELD)
+    for row, record in enumerate(records):
+        rows[row] = record.image.pixels
+    return rows
 
 
 def _seal(content: bytes) -> dict[str, str]:

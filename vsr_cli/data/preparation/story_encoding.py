@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ...api import Entity, Frame, Rejected, Story, is_blank, is_file, nfc, shown
 from ...config.choices import Resize
@@ -15,6 +18,10 @@ from ...files.strict_json import to_json, undefined_as_null
 from ...system_errors import refuse_exhaustion
 from ..duplicates import digest_image, perceptual_hash
 from ..images import FittedImage, ImageProblem, read_image
+from ..scratch import scratch_array
+
+HELD = 32 * 2**20
+"""Bytes of decoded images of one story that are held in memory; those of a longer one are in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,8 @@ def encode_story(story: Story, *, size: int, resize: Resize) -> EncodedStory:
     """Decode the images of a story. A frame without an image or text, or with a bad image, gets a problem code."""
     record = stored(story)
     images: list[ImageRecord | None] = []
+    shape = (len(story.frames), size, size, 3)
+    held = scratch_array(shape, np.uint8) if math.prod(shape) > HELD else None
     for index, (frame, entry) in enumerate(zip(story.frames, record["frames"], strict=True)):
         image: ImageRecord | None = None
         if entry["text"] is None:
@@ -103,6 +112,9 @@ def encode_story(story: Story, *, size: int, resize: Resize) -> EncodedStory:
             try:
                 fitted = read_image(frame.image, where=where, size=size, resize=resize)
                 digest = bytes.fromhex(digest_image(fitted.pixels))
+                if held is not None:
+                    held[index] = fitted.pixels
+                    fitted = replace(fitted, pixels=held[index])
                 image = ImageRecord(fitted, digest, perceptual_hash(fitted.pixels))
             except ImageProblem as error:
                 entry["problem"] = error.code
