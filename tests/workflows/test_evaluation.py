@@ -89,5 +89,7 @@ def test_other_data_has_an_evaluation_of_its_own(train_small, small_data, prepar
     assert uploaded["data"] == f"my_stories-{found.facts['data']}"
 
     write_json(other / "manifest.json", read_json(other / "manifest.json", what="") | {"fingerprint": "f" * 32})
-    with pytest.raises(VsrError, match=r"my stories as it is now \(it has: test, test-on-my_stories\); 'vsr evaluate"):
+    with pytest.raises(
+        VsrError, match=r"my stories as it is now \(it has: test, test-on-my_stories; --data .*\); 'vsr evaluate"
+    ):
         open_evaluated(run.folder, "test", data=other)

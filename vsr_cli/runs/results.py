@@ -294,8 +294,9 @@ def _of_data(run: Path, split: str, data: Path) -> Path:
 
 def _there(run: Path) -> str:
     """Return which evaluations a run has, for an error."""
-    names = ", ".join(found.name for found in _folders(run))
-    return f" (it has: {names})" if names else ""
+    names = [found.name for found in _folders(run)]
+    how = "; --data DIR reads that of other data" if any(ON in name for name in names) else ""
+    return f" (it has: {', '.join(names)}{how})" if names else ""
 
 
 def _read(place: Path, run: Path, folder: Path, split: str) -> Evaluated:
