@@ -81,6 +81,17 @@ def test_card_is_valid_and_has_the_stored_scores(pushed, evaluated):
     assert pushed[linked[0]] == (evaluated / linked[0]).read_bytes()
 
 
+def test_scores_of_two_decodings_are_two_results_of_the_card(evaluated, vsr):
+    data = json.loads((evaluated / "run.json").read_text())["data"]
+    assert vsr(f"evaluate --run {evaluated} --data {data} --metrics mse --decoding beam").code == 0
+    assert vsr(f"card {evaluated}").code == 0
+    index = ModelCard.load(evaluated / "README.md").data.to_dict()["model-index"][0]["results"]
+    assert [len({each["type"] for each in result["metrics"]}) for result in index] == [
+        len(result["metrics"]) for result in index
+    ]
+    assert [result["dataset"]["args"]["decoding"] for result in index] == ["greedy", "beam"]
+
+
 def test_without_storyboards_no_text_or_image_of_a_story_is_uploaded(evaluated, vsr, models):
     assert vsr(f"push {evaluated} {REPO} --no-storyboards").code == 0
     files = models.repos[REPO].files()

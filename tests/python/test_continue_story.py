@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -97,7 +98,8 @@ def test_the_animation_shows_each_frame_of_the_story(continued):
         ({"steps": 100, "alternatives": 5, "method": "sample"}, "500 predictions; at most 400"),
         ({"pick": 2}, "--pick 2: there is no such alternative"),
         ({"pick": []}, "--pick: no number"),
-        ({"pick": "2"}, "--pick 2: there is no such alternative"),
+        ({"pick": "2"}, "pick: not a number or a list of them (got '2')"),
+        ({"pick": None}, "pick: not a number or a list of them (got None)"),
         ({"from_frame": "2"}, "ana: has no frame 2 to go on from"),
         ({"pick": [1, 1, 1, 1]}, "--pick: 4 numbers for 3 steps"),
         ({"from_frame": 9}, "ana: has no frame 9 to go on from"),
@@ -122,3 +124,10 @@ def test_no_story_goes_on_from_a_frame_without_words(model, story, monkeypatch):
     assert [frame.text for frame in model.continue_story(story, steps=1)] == [""]
     with pytest.raises(vsr.VsrError, match="ana: frame 5 has no words, so the story cannot go on from it"):
         model.continue_story(story, steps=2)
+
+
+def test_numbers_may_be_those_of_numpy(model, story):
+    two, one = np.int64(2), np.int64(1)
+    continued = model.continue_story(story, steps=two, alternatives=two, pick=np.array([two, one]), method="sample")
+    assert continued.texts == model.continue_story(story, steps=2, alternatives=2, pick=[2, 1], method="sample").texts
+    assert model.predict(story, from_frame=two).text == model.predict(story, from_frame=2).text

@@ -47,6 +47,8 @@ FORMS = {
     "channels first": lambda image: np.moveaxis(np.asarray(image), 2, 0),
     "tensor": chw,
     "tensor of floats": lambda image: chw(image) / 255,
+    "sparse": lambda image: chw(image).to_sparse(),
+    "rounded above 1": lambda image: np.asarray(image) / 255 + 1e-7,
     "tensor with gradient": lambda image: (chw(image) / 255).requires_grad_(),
 }
 
@@ -76,7 +78,8 @@ def test_a_story_may_be_a_folder_its_pairs_or_a_story_json(model, story, images,
     for n, (image, _) in enumerate(pairs, start=1):
         image.save(tmp_path / f"{n:02}.png")
     (tmp_path / "story.json").write_text(f'{{"frames": [{lines}]}}')
-    for given in (str(story), pairs, tuple(pairs), tmp_path, tmp_path / "story.json"):
+    lists = [list(pair) for pair in pairs]  # as JSON and pandas have them
+    for given in (str(story), pairs, tuple(pairs), lists, tmp_path, tmp_path / "story.json"):
         assert shown(model.predict(given)) == expected
 
 
@@ -172,6 +175,13 @@ MISTAKES = {
     "absent folder": ({"story": "absent"}, "absent: there is no such folder"),
     "a number": ({"story": 3}, "story: not a story (got int)"),
     "no stories": ({"story": []}, "story: an empty list"),
+    "unordered": ({"images": [SIX], "texts": {"a"}}, "texts: not a list of texts (got set)"),
+    "half a character": ({"images": [SIX], "texts": ["a \ud800"]}, "frame 1: its text is not Unicode"),
+    "open file": ({"images": [io.BytesIO()], "texts": ["a"]}, "story, image 1: not an image (got BytesIO)"),
+    "no values": ({"images": [torch.zeros(3, 4, 4, device="meta")], "texts": ["a"]}, "a tensor without values"),
+    "address": ({"images": ["https://a.org/1.png"], "texts": ["a"]}, "image 1: addresses are not read"),
+    "address of a story": ({"story": "https://a.org/story"}, "story: addresses are not read"),
+    "no name": ({"story": "a\0b"}, "story: not a name that a file can have"),
     "both": ({"story": "absent", "texts": ["a"]}, "pass a story, or images and texts, not both"),
     "odd pair": ({"story": [("a.png", "a"), "b"]}, "story, frame 2: not a pair (image, text) (got str)"),
     "method": ({"story": "absent", "method": "samples"}, "method='samples'"),
@@ -198,18 +208,43 @@ def test_all_bad_stories_of_a_batch_are_reported(model, story):
     assert caught.value._render_traceback_() == [f"VsrError: {line}" for line in caught.value.lines]  # in Jupyter
 
 
+@pytest.mark.parametrize("folder", ["file", "file/below", "", None, "a\0b", "/proc/absent"])
+def test_a_folder_that_cannot_be_written_is_one_line(model, story, tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for made in (model.predict(story), model.continue_story(story, steps=1)):
+        with pytest.raises(vsr.VsrError) as caught:
+            made.save(folder)
+        assert len(str(caught.value).splitlines()) == 1
+    assert contents(tmp_path) == {"file": b""}
+
+
+def test_a_home_folder_and_a_new_working_directory_are_followed(run, story, tmp_path, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    model = vsr.load(run.name)
+    monkeypatch.chdir(story.parent)
+    continued = model.continue_story(story.name, steps=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert model.run == run
+    assert (continued.save("~/out") / "01.png").read_bytes() == (story / "01.png").read_bytes()
+    assert (tmp_path / "out" / "storyboard.png").is_file()
+
+
 def test_load_reports_a_missing_run_device_or_checkpoint(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, part in (
         ({"run": "absent"}, "absent: there is no such folder"),
         ({}, "no finished run here"),
+        ({"run": 3}, r"run: not a path \(got int\)"),
+        ({"run": run, "device": None}, "device: None is not available on this machine"),
         ({"run": run, "device": "tpu"}, "device: tpu is not available on this machine"),
         ({"run": run, "device": "cuda:99"}, "device: cuda:99 is not available on this machine"),
         ({"run": run, "checkpoint": "first"}, "checkpoint: 'first' is not one of best, last"),
     ):
         with pytest.raises(vsr.VsrError, match=part):
             vsr.load(**arguments)
-    assert vsr.load(run, checkpoint="last").run == run
+    assert vsr.load(run, checkpoint="last", device=torch.device("cpu")).run == run
 
 
 @pytest.fixture(scope="module")

@@ -88,12 +88,25 @@ def test_another_decoding_and_options_of_metrics_are_recorded(trained):
     assert (trained.run / "evaluations/test-sample-seed2").is_dir()
 
 
+def test_the_order_of_options_does_not_matter(trained):
+    result = vsr.evaluate(trained, metrics=["mse"], settings={"decoding.beams": 2, "decoding.method": "beam"})
+    assert (result.record["decoding"]["method"], result.record["decoding"]["beams"]) == ("beam", 2)
+    assert vsr.evaluate(trained, metrics=["mse"], beams=2, method="beam").record == result.record
+
+
 @pytest.mark.parametrize(
     ("call", "part"),
     [
         (lambda model: vsr.prepare("absent"), "absent: there is no such folder"),
         (lambda model: vsr.prepare(window="all"), "window='all'"),
         (lambda model: vsr.prepare(settings={"stories": 3}), "settings: 'stories' is not of the form section.key"),
+        (lambda model: vsr.prepare(3), "source: not a path (got int)"),
+        (lambda model: vsr.train(model.data, out=3), "out: not a path (got int)"),
+        (lambda model: vsr.train(model.data, settings=["training.epochs=3"]), "settings: not a mapping (got list)"),
+        (lambda model: vsr.resume(model.run, epochs="x"), "epochs: not a whole number (got 'x')"),
+        (lambda model: vsr.evaluate(model, metrics=[None]), "metrics: not a list of names (got [None])"),
+        (lambda model: vsr.evaluate(model, settings={"training.epochs": 3}), "this command does not use it"),
+        (lambda model: vsr.evaluate(model, settings={3: 1}), "settings: 3 is not of the form section.key"),
         (lambda model: vsr.train("absent"), "absent: there is no such folder"),
         (lambda model: vsr.train(), "data: nothing is prepared under data/"),
         (lambda model: vsr.train(model.data, temporal="gruu"), "did you mean gru?"),

@@ -33,6 +33,8 @@ def export(
     They run with onnxruntime, numpy and tokenizers alone; docs/how-to/export.md has a script that predicts with them.
     Components that write or draw with large pretrained models cannot be exported.
     """
+    from ..api import Decoding
+    from ..config.experiment import own_decoding
     from ..runs.opening import open_run
 
     if onnx is None:
@@ -57,8 +59,9 @@ def export(
         image_size=int(data["image_size"]),
         resize=data["resize"],
     )
-    if (method := config.get("decoding", {}).get("method", "greedy")) != "greedy":
-        warn(f"the run generates texts by {method} decoding; the script in docs/how-to/export.md is greedy")
+    own = own_decoding(config, where=f"{opened.folder}/config.json").label()
+    if own != (plain := Decoding().label()):
+        warn(f"the run generates texts by {own} decoding; the script in docs/how-to/export.md is {plain}")
     if as_json:
         print_json({"folder": str(onnx), **record})
     else:

@@ -142,7 +142,8 @@ def run_report_of_several(
 def _files_of(out: Path) -> tuple[Path, Path]:
     """Return the page and the Markdown file that --out names. Raises VsrError if it would overwrite another file."""
     if out.suffix.lower() not in (".html", ".htm"):
-        raise VsrError(f"--out {out}: is not the name of an HTML page; name one such as {out.with_suffix('.html')}")
+        example = out.with_suffix(".html") if out.name else out / "runs.html"
+        raise VsrError(f"--out {out}: is not the name of an HTML page; name one such as {example}")
     text = out.with_suffix(".md")
     for path in (out, text):
         if path.is_dir():

@@ -53,6 +53,8 @@ class Layer:
     values: Mapping[str, Mapping[str, Any]]
     mistake: str | None = None
     """What is wrong with the layer itself, to be reported with all the other mistakes."""
+    for_command: bool = False
+    """Whether it was given to this very command, as --set is, so that a section of another command is a mistake."""
 
 
 def preset_layer(name: str) -> Layer:
@@ -94,7 +96,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def parse_set(assignments: Iterable[str]) -> list[Layer]:
-    """Parse `--set section.key=value`. One of another form becomes a layer that says so."""
+    """Parse `--set section.key=value`. One of another form becomes a layer that says so.
+
+    Layers that choose a component come first, since those after it are its options, in whichever order they were typed.
+    """
     layers: list[Layer] = []
     for text in assignments:
         place, equals, value = text.partition("=")
@@ -103,12 +108,22 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
             if not section.startswith("metrics."):  # the names of metrics have hyphens
                 section = section.replace("-", "_")
             values = {section: {key.replace("-", "_"): _parse_value(value)}}
-            layers.append(Layer(f"--set {text}", values))
+            layers.append(Layer(f"--set {text}", values, for_command=True))
         else:
             example = f"did you mean {_place_of(place.strip())}={value}?" if _place_of(place.strip()) else EXAMPLE
             mistake = f"--set {text}: not of the form section.key=value; {example}"
             layers.append(Layer(f"--set {text}", {}, mistake))
-    return layers
+    return choices_first(layers)
+
+
+def choices_first(layers: Iterable[Layer]) -> list[Layer]:
+    """Return layers of one setting each with those first that choose a component, or the decoding method."""
+
+    def is_option(layer: Layer) -> bool:
+        settings = [(section, key) for section, values in layer.values.items() for key in values]
+        return not all(key == "name" or (section, key) == ("decoding", "method") for section, key in settings)
+
+    return sorted(layers, key=is_option)
 
 
 def _place_of(key: str) -> str | None:
@@ -159,7 +174,7 @@ class Resolver:
                     )
                     continue
                 known_elsewhere = section in self._elsewhere
-                if known_elsewhere and not layer.where.startswith("--set"):
+                if known_elsewhere and not layer.for_command:
                     continue  # a preset or a file may serve several commands
                 hint = "this command does not use it; it uses: " + ", ".join(self._values)
                 self._mistakes.append(

@@ -10,7 +10,7 @@ from PIL import Image
 from ..api import Decoding, Frame, Story, is_blank
 from ..data.images import decode_image, png_bytes
 from ..errors import VsrError
-from .predict import NextFrame, shown_image
+from .predict import NextFrame, refuse_surrogates, shown_image
 from .predictor import Predictor
 
 
@@ -85,4 +85,5 @@ def _decoded(story: Story, index: int) -> Image.Image:
         if not half:
             raise VsrError(f"{where}: it has no {what}; every frame of a story to continue needs both")
     assert frame.image is not None
+    refuse_surrogates(frame.text or "", where=where)
     return decode_image(frame.image, where=where if isinstance(frame.image, bytes) else str(frame.image))

@@ -80,11 +80,21 @@ def _check(story: Story, index: int, image_size: int, resize: Resize) -> Context
             raise VsrError(f"{where}: {reason}; every frame of a context needs an image and a text")
     assert frame.image is not None
     assert frame.text is not None
+    refuse_surrogates(frame.text, where=where)
     path = str(frame.image) if isinstance(frame.image, Path) else None
     image = decode_image(frame.image, where=path or where)
     # Decoded again by the same steps as in `prepare`, which may read a JPEG at a fraction of its size.
     square = read_image(frame.image, where=path or where, size=image_size, resize=resize)
     return ContextFrame(index + 1, image, square.pixels, frame.text.strip(), path)
+
+
+def refuse_surrogates(text: str, *, where: str) -> None:
+    """Raise VsrError if a text holds half of a character, which no tokenizer and no file takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise VsrError(f"{where}: its text is not Unicode (got a lone surrogate, {half}); correct it") from error
 
 
 def predict_alternatives(

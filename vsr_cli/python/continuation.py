@@ -22,6 +22,7 @@ from ..inference.continuation_storing import (
 from ..report.animation import animation_frames, check_mp4, write_gif
 from .frames import PredictedFrame, frames_together, html_image, html_note
 from .images import ImageLike
+from .settings import path_of, reporting_errors
 
 
 class ContinuedStory(Sequence[PredictedFrame]):
@@ -90,7 +91,9 @@ class ContinuedStory(Sequence[PredictedFrame]):
         """
         if mp4:
             check_mp4()
-        return Path(store_continuation(self._continued, Path(folder), run=self._run, mp4=mp4)["folder"])
+        out = path_of(folder, "folder")
+        with reporting_errors():
+            return Path(store_continuation(self._continued, out, run=self._run, mp4=mp4)["folder"])
 
     def __repr__(self) -> str:
         given = len(self._continued.given.frames)

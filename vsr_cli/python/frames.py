@@ -16,6 +16,7 @@ from ..data.images import png_bytes
 from ..inference.alternatives import alternatives_storyboard
 from ..inference.predict import ContextFrame, NextFrame, copied_from, shown_image, storyboard_of
 from ..inference.storing import store_prediction
+from .settings import path_of, reporting_errors
 
 
 class PredictedFrame:
@@ -89,15 +90,17 @@ class PredictedFrame:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write what `vsr predict` writes: image.png, storyboard.png and prediction.json; return the folder.
 
-        Several alternatives are image-1.png and so on. Raises VsrError if another process writes there.
+        Several alternatives are image-1.png and so on. Raises VsrError if another process writes there, or the folder
+        cannot be written.
         """
-        out = Path(folder)
-        store_prediction(
-            [each._predicted for each in self._all],
-            out,
-            run=self._run,
-            decodings=[each._decoding for each in self._all],
-        )
+        out = path_of(folder, "folder")
+        with reporting_errors():
+            store_prediction(
+                [each._predicted for each in self._all],
+                out,
+                run=self._run,
+                decodings=[each._decoding for each in self._all],
+            )
         return out
 
     def __repr__(self) -> str:

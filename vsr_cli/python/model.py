@@ -15,16 +15,16 @@ from ..console import warn
 from ..errors import VsrError
 from ..inference.continuation import continue_story
 from ..inference.continuation_checks import check_size, check_steps, picks_of
-from ..inference.predict import shown_image
+from ..inference.predict import refuse_surrogates, shown_image
 from ..inference.predictor import Predictor, load_predictor
 from ..inference.story_folders import notes_on, open_reader, story_up_to
-from ..plugin.faults import naming_faults
 from ..runs.opening import open_run
+from ..runs.run import Run
 from ..workflows.settings import load_registry
 from .continuation import ContinuedStory
 from .frames import PredictedFrame, frames_together
 from .images import ImageLike
-from .settings import layers_of, path_of
+from .settings import layers_of, path_of, reporting_errors, whole
 from .stories import StoryLike, is_story, read_story, story_of
 
 CHECKPOINTS = ("best", "last")
@@ -143,7 +143,7 @@ class Model:
         Raises:
             VsrError: A story or an option cannot be used; the message is one line per mistake.
         """
-        with naming_faults():
+        with reporting_errors():
             chosen = self._decoding(decoding)
             decodings = self._alternatives(chosen, alternatives)
             if story is None or images is not None or texts is not None or is_story(story):
@@ -170,7 +170,7 @@ class Model:
     def _predict(
         self, stories: Sequence[Story], decodings: Sequence[Decoding], from_frame: int | None
     ) -> list[PredictedFrame]:
-        stories = [story_up_to(story, from_frame) for story in stories]
+        stories = [story_up_to(story, whole(from_frame)) for story in stories]
         self._warn_of(stories)
         frames = []
         for story in stories:
@@ -213,13 +213,14 @@ class Model:
         Raises:
             VsrError: As `predict`; or a frame was predicted without words, from which no story can go on.
         """
-        with naming_faults():
+        with reporting_errors():
+            steps, alternatives = whole(steps), whole(alternatives)
             check_steps(steps)
             chosen = self._decoding(decoding)
             decodings = self._alternatives(chosen, alternatives)
             check_size(steps=steps, alternatives=alternatives)
-            picks = picks_of([pick] if isinstance(pick, int) else list(pick), steps=steps, alternatives=alternatives)
-            given = story_up_to(self._one_story(story, images, texts), from_frame)
+            picks = picks_of(_listed(pick), steps=steps, alternatives=alternatives)
+            given = story_up_to(self._one_story(story, images, texts), whole(from_frame))
             self._warn_of([given])
             continued = continue_story(self._predictor, given, decodings=decodings, picks=picks)
             return ContinuedStory(continued, run=self.run, caution=self._predictor.caution_on([given]))
@@ -243,10 +244,11 @@ class Model:
         Raises:
             VsrError: As `predict`; or the image decoder does not read texts, see `reads_text`; or the text is blank.
         """
-        with naming_faults():
+        with reporting_errors():
             if not isinstance(text, str) or is_blank(text):
                 raise VsrError(f"text: no words (got {text!r}); write the text of the next frame")
-            given = story_up_to(self._one_story(story, None, None), from_frame)
+            refuse_surrogates(text, where="text")
+            given = story_up_to(self._one_story(story, None, None), whole(from_frame))
             chosen = self._decoding({"seed": seed})
             return shown_image(self._predictor.draw(given, text.strip(), seed=chosen.seed))
 
@@ -261,12 +263,11 @@ class Model:
 
     def _decoding(self, options: DecodingOptions) -> Decoding:
         base = decoding_layer(self._predictor.decoding, where=f"{self.run}/config.json")
-        # The method first: naming one sets the options of the layers before it aside.
-        ordered = sorted(options.items(), key=lambda option: option[0] != "method")
-        layers = layers_of({name: (f"decoding.{name}", value) for name, value in ordered}, None)
+        layers = layers_of({name: (f"decoding.{name}", value) for name, value in options.items()}, None)
         return resolve_decoding(self._registry, [base, *layers])
 
     def _alternatives(self, decoding: Decoding, count: int) -> list[Decoding]:
+        count = whole(count)
         if not isinstance(count, int) or not 1 <= count <= 100:
             raise VsrError(f"alternatives: not a number from 1 to 100 (got {count!r})")
         return self._predictor.alternatives(decoding, count)
@@ -294,6 +295,17 @@ def load(
     """
     if checkpoint not in CHECKPOINTS:
         raise VsrError(f"checkpoint: {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
-    with naming_faults():
-        folder = None if run is None else path_of(run)
-        return Model(load_predictor(open_run(folder), load_registry(), device=device, checkpoint=checkpoint))
+    with reporting_errors():
+        opened = open_run(None if run is None else path_of(run, "run"))
+        there = Run(opened.folder.absolute())  # a program may change its working directory
+        return Model(load_predictor(there, load_registry(), device=str(device), checkpoint=checkpoint))
+
+
+def _listed(pick: int | Sequence[int]) -> list[int]:
+    """Return the numbers of `pick`. Raises VsrError if it is of another type."""
+    one = whole(pick)
+    if isinstance(one, int):
+        return [one]
+    if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
+        raise VsrError(f"pick: not a number or a list of them (got {pick!r}); pass 1, or one number per step")
+    return [whole(each) for each in one]

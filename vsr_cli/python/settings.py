@@ -2,35 +2,79 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config.resolve import Layer
+from ..config.resolve import Layer, choices_first
+from ..errors import VsrError
 from ..files.home import expand_home
+from ..plugin.faults import naming_faults
+from ..system_errors import describe_os_error
+
+ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://|data:[\w/+.-]*[;,]")
+"""The start of a URL."""
 
 
 def layers_of(arguments: Mapping[str, tuple[str, Any]], settings: Mapping[str, Any] | None) -> list[Layer]:
     """Return a layer for each setting that was given, which names it in messages as it was given.
 
     `arguments` are those of the function: {"epochs": ("training.epochs", 3)}; None stands for no value. `settings` is
-    {"temporal.layers": 2}.
+    {"temporal.layers": 2}. Raises VsrError if that is no mapping of names to values.
     """
+    if not isinstance(settings or {}, Mapping):
+        raise VsrError(f'settings: not a mapping (got {type(settings).__name__}); pass {{"section.key": value}}')
     given = [(name, path, value) for name, (path, value) in arguments.items() if value is not None]
     given += [(path, path, value) for path, value in (settings or {}).items()]
-    return [_layer(name, path, value) for name, path, value in given]
+    return choices_first(_layer(name, path, value) for name, path, value in given)
 
 
 def _layer(name: str, path: str, value: Any) -> Layer:
     where = f"{name}={value!r}"
-    section, dot, key = path.rpartition(".")
+    section, dot, key = path.rpartition(".") if isinstance(path, str) else ("", "", "")
     if not dot or not section or not key:
         return Layer(where, {}, f"settings: {path!r} is not of the form section.key; for example 'training.epochs'")
     plain = os.fspath(value) if isinstance(value, os.PathLike) else value
-    return Layer(where, {section: {key: plain}})
+    return Layer(where, {section: {key: plain}}, for_command=True)
 
 
-def path_of(value: str | os.PathLike[str]) -> Path:
-    """Return a path, with "~" as the home folder."""
-    return Path(expand_home(os.fspath(value)))
+def path_of(value: str | os.PathLike[str], where: str = "path") -> Path:
+    """Return a path, with "~" as the home folder. `where` names it in messages.
+
+    Raises VsrError if it is of another type, empty, an address of the web, or no name that a file can have.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise VsrError(f"{where}: not a path (got {type(value).__name__}); pass a string or a pathlib.Path")
+    if not text:
+        raise VsrError(f"{where}: an empty path; name a file or folder")
+    if ADDRESS.match(text):
+        raise VsrError(f"{where}: addresses are not read (got {text[:80]}); download it, and pass its path")
+    try:
+        if b"\0" in os.fsencode(text):
+            raise ValueError
+    except ValueError as error:
+        raise VsrError(f"{where}: not a name that a file can have (got {text[:80]!a}); correct it") from error
+    return Path(expand_home(text))
+
+
+def whole(value: Any) -> Any:
+    """Return a whole number of any type, such as numpy's, as an int; any other value as it is, for checks to refuse."""
+    try:
+        return value if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # also arrays, of which those of one number alone are whole numbers
+        return value
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Raise the error that the command line would report in one line: VsrError, or PluginError for a plugin's fault."""
+    try:
+        with naming_faults():
+            yield
+    except OSError as error:
+        raise VsrError(describe_os_error(error)) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TypeAlias, Union
 
 from ..api import Dataset, Frame, Story
@@ -17,6 +17,8 @@ StoryLike: TypeAlias = Union[str, "os.PathLike[str]", Pairs, Story]
 """A folder of pairs or its story.json, the pairs (image, text) themselves, or a `vsr_cli.api.Story`."""
 NAME = "story"
 """The id of a story that is made of pairs."""
+UNORDERED = (str, bytes, os.PathLike, Set, Mapping)
+"""What has a length, but is no list of frames in their order."""
 
 
 def is_story(value: object) -> bool:
@@ -27,7 +29,7 @@ def is_story(value: object) -> bool:
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str | None)
+    return isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[1], str | None)
 
 
 def read_story(reader: Dataset, value: StoryLike, *, name: str = NAME) -> Story:
@@ -35,7 +37,8 @@ def read_story(reader: Dataset, value: StoryLike, *, name: str = NAME) -> Story:
     if isinstance(value, Story):
         return value
     if isinstance(value, str | os.PathLike):
-        return read_one_story(reader, path_of(value))
+        # Absolute, as its images are read again when it is saved.
+        return read_one_story(reader, path_of(value, name).absolute())
     if not isinstance(value, list | tuple):
         raise VsrError(
             f"{name}: not a story (got {type(value).__name__}); pass a folder, or a list of pairs (image, text)"
@@ -53,9 +56,9 @@ def story_of(images: Sequence[ImageLike] | None, texts: Sequence[str] | None, *,
     if images is None or texts is None:
         missing = "images" if images is None else "texts"
         raise VsrError(f"{missing}: missing; a story needs both, images=[...] and texts=[...]")
-    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
+    if isinstance(texts, UNORDERED) or not hasattr(texts, "__len__"):
         raise VsrError(f"texts: not a list of texts (got {type(texts).__name__}); pass one text per image")
-    if isinstance(images, str | bytes | os.PathLike) or not hasattr(images, "__len__"):
+    if isinstance(images, UNORDERED) or not hasattr(images, "__len__"):
         raise VsrError(f"images: not a list of images (got {type(images).__name__}); pass one image per text")
     if len(images) != len(texts):
         raise VsrError(f"images, texts: not as many (got {len(images)} and {len(texts)}); pass one text per image")

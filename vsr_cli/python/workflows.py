@@ -13,8 +13,6 @@ from ..config.choices import Precision, Resize, ShortStories, Split, SplitBy, Wi
 from ..config.experiment import decoding_layer, resolve_evaluation
 from ..data.manifest import read_finished
 from ..errors import VsrError
-from ..files.home import expand_home
-from ..plugin.faults import naming_faults
 from ..training.graceful_shutdown import Interrupted
 from ..workflows.evaluation import data_of, run_evaluate
 from ..workflows.preparation import default_folder, run_prepare
@@ -23,7 +21,7 @@ from ..workflows.stories import default_dataset, find_data, prepare_config, unse
 from ..workflows.training import resume_train, run_train
 from .model import DecodingOptions, Model, load
 from .results import EvaluationResult
-from .settings import layers_of, path_of
+from .settings import layers_of, path_of, reporting_errors, whole
 
 PathLike = str | os.PathLike[str]
 
@@ -54,9 +52,10 @@ def example_stories(count: int = 3) -> list[Story]:
     Each has five frames or more, with `image` (the bytes of a file) and `text`: the fifth is what was to be predicted
     with `from_frame=4`.
     """
+    count = whole(count)
     if not isinstance(count, int) or not 1 <= count <= 1000:
         raise VsrError(f"count: not a number from 1 to 1000 (got {count!r})")
-    with naming_faults():
+    with reporting_errors():
         return unseen_stories(load_registry(), count)
 
 
@@ -91,16 +90,16 @@ def prepare(
     Raises:
         VsrError: The stories or a setting cannot be used; one line per mistake.
     """
-    with naming_faults():
+    with reporting_errors():
         registry = load_registry()
-        where = None if source is None else expand_home(os.fspath(source))
+        where = None if source is None else str(path_of(source, "source"))
         name = dataset or default_dataset(where)
         arguments = {
             "window": ("data.window", window),
             "short_stories": ("data.short_stories", short_stories),
             "resize": ("data.resize", resize),
             "split": ("data.split", split),
-            "groups": ("data.group_csv", None if groups is None else path_of(groups)),
+            "groups": ("data.group_csv", None if groups is None else path_of(groups, "groups")),
             "visual": ("visual.name", visual),
             "text": ("text.name", text),
         }
@@ -112,7 +111,7 @@ def prepare(
             assignments=[],
             further=layers_of(arguments, settings),
         )
-        folder = default_folder(where, name) if out is None else path_of(out)
+        folder = default_folder(where, name) if out is None else path_of(out, "out")
         prepared = run_prepare(config, where, folder)
         return PreparedData(prepared.folder, prepared.manifest)
 
@@ -150,9 +149,9 @@ def train(
         VsrError: The data or a setting cannot be used; one line per mistake.
         KeyboardInterrupt: Training was interrupted, after a checkpoint; `resume` goes on.
     """
-    with naming_faults():
+    with reporting_errors():
         registry = load_registry()
-        folder = find_data(None if data is None else path_of(data))
+        folder = find_data(None if data is None else path_of(data, "data"))
         if folder is None:
             raise VsrError("data: nothing is prepared under data/; call vsr.prepare(MY_STORIES), or name a folder")
         arguments = {
@@ -176,13 +175,13 @@ def train(
             registry,
             folder,
             preset=preset,
-            config=None if config is None else path_of(config),
+            config=None if config is None else path_of(config, "config"),
             flags={},
             assignments=[],
             further=layers_of(arguments, settings),
         )
         try:
-            run = run_train(resolved, folder, None if out is None else path_of(out))
+            run = run_train(resolved, folder, None if out is None else path_of(out, "out"))
         except Interrupted as stop:
             raise KeyboardInterrupt from stop
     return load(run.folder, device=device or "auto")
@@ -203,10 +202,16 @@ def resume(
         epochs: More epochs than the run has.
         device: Where the model is then loaded; it trains where it did before.
     """
-    with naming_faults():
+    epochs = whole(epochs)
+    if epochs is not None and not isinstance(epochs, int):
+        raise VsrError(f"epochs: not a whole number (got {epochs!r})")
+    with reporting_errors():
         try:
             done = resume_train(
-                load_registry(), path_of(run), data=None if data is None else path_of(data), epochs=epochs
+                load_registry(),
+                path_of(run, "run"),
+                data=None if data is None else path_of(data, "data"),
+                epochs=epochs,
             )
         except Interrupted as stop:
             raise KeyboardInterrupt from stop
@@ -239,21 +244,22 @@ def evaluate(
     """
     if not isinstance(model, Model):
         raise VsrError(f"model: not a model (got {type(model).__name__}); load it with vsr.load(RUN)")
-    if isinstance(metrics, str):
-        raise VsrError(f"metrics: not a list of names (got {metrics!r}); pass [{metrics!r}]")
-    with naming_faults():
+    if metrics is not None and (isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics)):
+        remedy = f"[{metrics!r}]" if isinstance(metrics, str) else "names such as ['bleu']"
+        raise VsrError(f"metrics: not a list of names (got {metrics!r}); pass {remedy}")
+    with reporting_errors():
         registry, predictor = load_registry(), model._predictor
         run = predictor.run
         if predictor.checkpoint != run.which_checkpoint():
             raise VsrError(f"{run.folder}: the last checkpoint is loaded, and the best one is scored; load that")
         if data is not None:
-            read_finished(path_of(data))
+            read_finished(path_of(data, "data"))
         layers = [
             decoding_layer(predictor.decoding, where=f"{run.folder}/config.json"),
             *layers_of({name: (f"decoding.{name}", value) for name, value in decoding.items()}, settings),
         ]
         choices, how = resolve_evaluation(registry, metric_names(registry, metrics), layers)
-        folder = data_of(run, None if data is None else path_of(data))
+        folder = data_of(run, None if data is None else path_of(data, "data"))
         choices = choices if metrics else [*choices, *metrics_of_dataset(registry, folder)]
         device = str(predictor.device)
         return EvaluationResult(run_evaluate(registry, run, folder, split, choices, decoding=how, device=device))

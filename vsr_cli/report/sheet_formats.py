@@ -31,7 +31,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\symbol{34}",  # \textquotedbl needs the font encoding T1
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     MISSING: "--",
@@ -130,9 +130,17 @@ def _keep_marks(words: str, against: str) -> str:
 def latex(text: str) -> str:
     """Escape a text for LaTeX, on one line: its special characters, minus signs and powers of ten."""
     text = visible(" ".join(text.split()))
-    escaped = "".join(SPECIAL.get(letter, letter) for letter in text)
+    letters = [f"{letter}{{}}" if pair == "--" else SPECIAL.get(letter, letter) for letter, pair in _pairs(text)]
+    escaped = "".join(letters)
     escaped = re.sub(r"(?<![\w.$}-])-(?=\d)", "$-$", escaped)
-    return re.sub(r"(?<![\w.])(\d\.\d)e([+-])0*(\d+)(?!\w)", _power, escaped)
+    escaped = re.sub(r"(?<![\w.])(\d\.\d)e([+-])0*(\d+)(?!\w)", _power, escaped)
+    # At the start of a row they would be read as arguments of the end of the row before.
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each letter, and with the one after it: LaTeX joins two hyphens to a dash."""
+    return ((letter, text[at : at + 2]) for at, letter in enumerate(text))
 
 
 def _power(match: re.Match[str]) -> str:
