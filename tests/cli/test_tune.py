@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,15 @@ def test_damaged_study_is_one_line(vsr, prepared_folder, started):
     answer = vsr(line)
     assert (answer.code, len(answer.errors)) == (2, 1)
     assert "study.db: cannot be read as a study" in answer.errors[0]
+
+
+def test_best_run_that_is_gone_is_not_to_be_evaluated(vsr, prepared_folder, started):
+    line = "tune --search training.batch_size=2..9 --epochs 1 --out tn --data data/storyworld --trials 1"
+    assert "vsr evaluate --run tn/runs/trial-000" in vsr(line).out
+    shutil.rmtree(prepared_folder / "tn/runs/trial-000")
+    answer = vsr(line)
+    assert (answer.code, "vsr evaluate" in answer.out) == (0, False)
+    assert "vsr train --config tn/best.json" in answer.out
 
 
 def test_time_limit_starts_no_trial(vsr, prepared_folder, started):

@@ -202,8 +202,3 @@ def test_preset_in_a_config_file_is_no_section(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text('{"preset": "tiny", "training": {"epochs": 2}}')
     assert read_config_file(file).values == {"training": {"epochs": 2}}
-
-
-def test_options_of_a_component_or_decoding_may_be_typed_before_its_name():
-    assert resolve("temporal.layers=3", "temporal.name=lstm").record()["temporal"]["layers"] == 3
-    assert resolve("decoding.beams=3", "decoding.method=beam").record()["decoding"]["beams"] == 3

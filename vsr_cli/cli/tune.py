@@ -246,14 +246,12 @@ def show_tuning(result: Mapping[str, Any]) -> None:
     if result["best"] is None:
         console.print("no trial has finished", style="bold red")
         return
+    run = next(each["run"] for each in result["trials"] if each["number"] == result["best"])
     console.print(
-        "chosen on the validation split, which is optimistic for the chosen one; only its run has weights",
+        "chosen on the validation split, which is optimistic for the chosen one; "
+        + ("only its run has weights" if run else "its run is gone, so train it again"),
         soft_wrap=True,
     )
-    run = next(each["run"] for each in result["trials"] if each["number"] == result["best"])
-    for line in (
-        f"{folder}/tune.png",
-        f"vsr train --config {folder}/best.json",
-        f"vsr evaluate --run {shlex.quote(run)} --split test",
-    ):
+    evaluation = [f"vsr evaluate --run {shlex.quote(run)} --split test"] if run else []
+    for line in (f"{folder}/tune.png", f"vsr train --config {folder}/best.json", *evaluation):
         console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -96,10 +96,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def parse_set(assignments: Iterable[str]) -> list[Layer]:
-    """Parse `--set section.key=value`. One of another form becomes a layer that says so.
-
-    Layers that choose a component come first, since those after it are its options, in whichever order they were typed.
-    """
+    """Parse `--set section.key=value`. One of another form becomes a layer that says so."""
     layers: list[Layer] = []
     for text in assignments:
         place, equals, value = text.partition("=")
@@ -113,17 +110,7 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
             example = f"did you mean {_place_of(place.strip())}={value}?" if _place_of(place.strip()) else EXAMPLE
             mistake = f"--set {text}: not of the form section.key=value; {example}"
             layers.append(Layer(f"--set {text}", {}, mistake))
-    return choices_first(layers)
-
-
-def choices_first(layers: Iterable[Layer]) -> list[Layer]:
-    """Return layers of one setting each with those first that choose a component, or the decoding method."""
-
-    def is_option(layer: Layer) -> bool:
-        settings = [(section, key) for section, values in layer.values.items() for key in values]
-        return not all(key == "name" or (section, key) == ("decoding", "method") for section, key in settings)
-
-    return sorted(layers, key=is_option)
+    return layers
 
 
 def _place_of(key: str) -> str | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..config.resolve import Layer, choices_first
+from ..config.resolve import Layer
 from ..errors import VsrError
 from ..files.home import expand_home
 from ..plugin.faults import naming_faults
@@ -30,7 +30,9 @@ def layers_of(arguments: Mapping[str, tuple[str, Any]], settings: Mapping[str, A
         raise VsrError(f'settings: not a mapping (got {type(settings).__name__}); pass {{"section.key": value}}')
     given = [(name, path, value) for name, (path, value) in arguments.items() if value is not None]
     given += [(path, path, value) for path, value in (settings or {}).items()]
-    return choices_first(_layer(name, path, value) for name, path, value in given)
+    # Arguments have no order: what chooses a component or a decoding method comes first, its options after it.
+    given.sort(key=lambda each: not str(each[1]).endswith((".name", "decoding.method")))
+    return [_layer(name, path, value) for name, path, value in given]
 
 
 def _layer(name: str, path: str, value: Any) -> Layer:

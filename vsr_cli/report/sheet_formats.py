@@ -133,9 +133,7 @@ def latex(text: str) -> str:
     letters = [f"{letter}{{}}" if pair == "--" else SPECIAL.get(letter, letter) for letter, pair in _pairs(text)]
     escaped = "".join(letters)
     escaped = re.sub(r"(?<![\w.$}-])-(?=\d)", "$-$", escaped)
-    escaped = re.sub(r"(?<![\w.])(\d\.\d)e([+-])0*(\d+)(?!\w)", _power, escaped)
-    # At the start of a row they would be read as arguments of the end of the row before.
-    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
+    return re.sub(r"(?<![\w.])(\d\.\d)e([+-])0*(\d+)(?!\w)", _power, escaped)
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -164,7 +162,9 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _row(cells: Iterator[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
+    row = f"{' & '.join(cells)} \\\\"
+    # At its start, these would be read as arguments of the end of the row before.
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
 
 
 def _blocks(sheet: Sheet) -> Iterator[tuple[Sequence[str], list[Sequence[Value]]]]:

@@ -72,9 +72,9 @@ class Tuning:
         return self.folder / PLAN
 
     @property
-    def study(self) -> str:
-        """The address of the study's file, as Optuna takes it."""
-        return f"sqlite:///{self.folder.absolute() / 'study.db'}"
+    def study(self) -> Path:
+        """The file of the study."""
+        return self.folder / "study.db"
 
     @property
     def _taken(self) -> str:

@@ -90,7 +90,8 @@ def _parse(word: str) -> Dimension:
         return _range(where, setting, right)
     values = tuple(dict.fromkeys(value.strip() for value in right.split(",") if value.strip()))
     if len(values) < 2:
-        raise VsrError(f"{where}: a single value is no choice; set it with --set {setting}={right.strip()}")
+        value = next(iter(values), right.strip())
+        raise VsrError(f"{where}: a single value is no choice; set it with --set {setting}={value}")
     return Dimension(setting=setting, values=values)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import VsrError, one_line
@@ -29,11 +31,11 @@ class Study:
         pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1)
         try:
             self._study = optuna.create_study(
-                study_name=NAME, storage=tuning.study, direction="minimize", pruner=pruner, load_if_exists=True
+                study_name=NAME, storage=_storage(tuning), direction="minimize", pruner=pruner, load_if_exists=True
             )
         except (SQLAlchemyError, RuntimeError, ValueError) as error:
             raise VsrError(
-                f"{tuning.folder / 'study.db'}: cannot be read as a study ({one_line(error)}); restore it from a copy, "
+                f"{tuning.study}: cannot be read as a study ({one_line(error)}); restore it from a copy, "
                 "or name another folder with --out"
             ) from error
 
@@ -77,3 +79,12 @@ class Study:
 
     def _trial(self, frozen: Any) -> Any:
         return self._optuna.trial.Trial(self._study, frozen._trial_id)
+
+
+def _storage(tuning: Tuning) -> Any:
+    """Return the study's file as a storage of Optuna, in whose addresses a path holds no "{", "}", "?" or "%"."""
+    from optuna.storages import RDBStorage
+    from sqlalchemy.pool import QueuePool
+
+    connect = partial(sqlite3.connect, tuning.study.absolute(), check_same_thread=False)
+    return RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": QueuePool})
