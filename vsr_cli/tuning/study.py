@@ -21,7 +21,7 @@ class Study:
     """Optuna's study of a search, in one SQLite file."""
 
     def __init__(self, tuning: Tuning, space: Sequence[Dimension], *, seed: int) -> None:
-        """Open the study or begin it. Raises VsrError if its file is damaged."""
+        """Open the study or begin it. Raises VsrError if its file is damaged, or not that of the runs there."""
         import optuna
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -38,6 +38,13 @@ class Study:
                 f"{tuning.study}: cannot be read as a study ({one_line(error)}); restore it from a copy, "
                 "or name another folder with --out"
             ) from error
+
+        known = {tuning.name(each.number) for each in self.trials()}
+        if lost := sorted({path.name for path in (tuning.folder / "runs").glob("trial-*")} - known):
+            raise VsrError(
+                f"{tuning.study}: does not know {lost[0]}, whose run is there, so it would be taken for another trial; "
+                "restore it from a copy, or name another folder with --out"
+            )
 
     def trials(self) -> list[Any]:
         """Return all trials so far."""
