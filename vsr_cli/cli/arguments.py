@@ -19,15 +19,11 @@ from .parsing.completion import complete_assignment, complete_run, complete_run_
 
 def as_path(typed: str | Path) -> Path:
     """Read a path from the command line: every option and argument that takes one has this as its `parser`."""
-    return Path(_named(str(typed)))
+    return Path(as_source(str(typed)))
 
 
 def as_source(typed: str) -> str:
     """Read a source from the command line: a path, or the name of a dataset."""
-    return _named(typed)
-
-
-def _named(typed: str) -> str:
     if not typed:  # an unset variable of the shell, which pathlib takes for "."
         raise typer.BadParameter("it is empty; name a path")
     return expand_home(typed)
