@@ -318,7 +318,15 @@ def test_failed_shard_is_stored_here(empty, vsr, monkeypatch, write_story):
 
 
 @pytest.mark.parametrize(
-    "words", ["--shards 2 --shard 1/2", "--launcher ray", "--job a=b", "--shards 1", "--shards 2 --launcher slurm"]
+    "words",
+    [
+        "--shards 2 --shard 1/2",
+        "--launcher ray",
+        "--job a=b",
+        "--shards 1",
+        "--shards 2 --launcher slurm",
+        "--shards 2 --job a=b",
+    ],
 )
 def test_options_that_distribute_go_together(empty, vsr, words):
     answer = vsr(f"prepare --preset tiny {words}")

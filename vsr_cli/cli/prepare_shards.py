@@ -31,8 +31,8 @@ def store_shards(words: Sequence[str], folder: Path, *, shards: int, launcher: s
     from ..training.graceful_shutdown import graceful_shutdown
 
     logs = folder.with_name(f"{folder.name}.logs")
+    engine = make_engine(launcher, job, jobs=shards, folder=logs / "jobs")  # refuses settings before anything is made
     logs.mkdir(parents=True, exist_ok=True)
-    engine = make_engine(launcher, job, jobs=shards, folder=logs / "jobs")
     plain = words_of_shard(words)
     files = {f"{number}/{shards}": logs / f"shard-{number}.log" for number in range(1, shards + 1)}
     say(f"storing {shards} shards; their logs are in {logs}")

@@ -24,7 +24,7 @@ from ..workflows.settings import load_registry
 from .continuation import ContinuedStory
 from .frames import PredictedFrame, frames_together
 from .images import ImageLike
-from .settings import layers_of, path_of, reporting_errors, whole
+from .settings import layers_of, path_of, pick_list, reporting_errors, whole
 from .stories import StoryLike, is_story, read_story, story_of
 
 CHECKPOINTS = ("best", "last")
@@ -219,7 +219,7 @@ class Model:
             chosen = self._decoding(decoding)
             decodings = self._alternatives(chosen, alternatives)
             check_size(steps=steps, alternatives=alternatives)
-            picks = picks_of(_listed(pick), steps=steps, alternatives=alternatives)
+            picks = picks_of(pick_list(pick), steps=steps, alternatives=alternatives)
             given = story_up_to(self._one_story(story, images, texts), whole(from_frame))
             self._warn_of([given])
             continued = continue_story(self._predictor, given, decodings=decodings, picks=picks)
@@ -299,13 +299,3 @@ def load(
         opened = open_run(None if run is None else path_of(run, "run"))
         there = Run(opened.folder.absolute())  # a program may change its working directory
         return Model(load_predictor(there, load_registry(), device=str(device), checkpoint=checkpoint))
-
-
-def _listed(pick: int | Sequence[int]) -> list[int]:
-    """Return the numbers of `pick`. Raises VsrError if it is of another type."""
-    one = whole(pick)
-    if isinstance(one, int):
-        return [one]
-    if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
-        raise VsrError(f"pick: not a number or a list of them (got {pick!r}); pass 1, or one number per step")
-    return [whole(each) for each in one]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,16 @@ def whole(value: Any) -> Any:
         return value if isinstance(value, bool) else operator.index(value)
     except TypeError:  # also arrays, of which those of one number alone are whole numbers
         return value
+
+
+def pick_list(pick: int | Sequence[int]) -> list[int]:
+    """Return the numbers of `pick`. Raises VsrError if it is of another type."""
+    one = whole(pick)
+    if isinstance(one, int):
+        return [one]
+    if isinstance(one, str | bytes) or not hasattr(one, "__len__"):
+        raise VsrError(f"pick: not a number or a list of them (got {pick!r}); pass 1, or one number per step")
+    return [whole(each) for each in one]
 
 
 @contextmanager
