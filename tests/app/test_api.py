@@ -45,7 +45,9 @@ def test_a_program_gets_what_the_python_api_returns(client, models, frames, stor
         ("predict", {"texts": ["x" * 2001, *TEXTS[1:]]}, "frame 1: its text is too long (got 2001 characters)"),
         ("predict", {"seed": -1}, "decoding.seed"),
         ("continue", {"steps": 9}, "steps: not a number from 1 to 8 (got 9)"),
+        ("continue", {"steps": None}, "steps: not a number from 1 to 8 (got None)"),
         ("draw", {"text": " "}, "text: no words"),
+        ("draw", {"text": "x" * 2001}, "text: its text is too long"),
         ("draw", {"text": "Ana", "run": "two"}, "the image decoder deconv does not read the text"),
     ],
 )
@@ -74,14 +76,43 @@ def call(address, data, *, kind="predict"):
         return f"{error.code} {error.read().decode()}"
 
 
-def test_no_file_of_the_machine_is_read_or_served(comparison, models, monkeypatch, capfd):
+UPLOADED = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        ([["/etc/passwd"], ["Ana"], "greedy", 0, "one"], "The 'meta' field must be explicitly provided"),
+        ([[UPLOADED], ["Ana"], "greedy", 0, "one"], "not uploaded by a user"),
+        ([[{**UPLOADED, "path": "/a\0b"}], ["Ana"], "greedy", 0, "one"], "null byte"),
+        ([[{**UPLOADED, "path": 5}], ["Ana"], "greedy", 0, "one"], "the arguments of the call cannot be used"),
+        ([[], ["Ana"], "magic", 0, "one"], "magic is not in the list of choices"),
+        ([[], ["Ana"], "greedy", "soon", "one"], "a `number` component"),
+        ([[], ["Ana"], "greedy", 0, ["one"]], "run: ['one'] is not one of one, two"),
+        ([[]], "receive enough input values (needed: 5, got: 1)"),
+        ([[None] * 25, ["Ana"] * 25, "greedy", 0, "one"], "the arguments of the call cannot be used"),
+    ],
+)
+def test_a_call_of_wrong_arguments_is_refused_in_one_line(comparison, data, part):
+    answer = call(comparison, data)
+    assert "event: error" in answer
+    line = json.loads(answer.split("data: ", 1)[1])["error"]
+    assert part in line
+    assert len(line.splitlines()) == 1
+
+
+def test_an_unknown_endpoint_is_refused(comparison):
+    assert call(comparison, [], kind="nope").startswith("400 ")
+    assert "there is no such endpoint" in call(comparison, [], kind="nope")
+
+
+def test_no_file_of_the_machine_is_read_or_served(comparison, models):
     secret = models[0].run / "config.json"
     for place in (secret, "/etc/passwd"):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"{comparison}gradio_api/file={place}")
         file = {"path": str(place), "meta": {"_type": "gradio.FileData"}}
         assert "event: error" in call(comparison, [[file], ["Ana"], "greedy", 0, "one"])
-    capfd.readouterr()  # Gradio logs these as they are nobody's mistake
 
 
 def test_no_address_is_fetched(comparison):

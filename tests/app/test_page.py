@@ -34,18 +34,26 @@ def drop(page, paths):
     page.locator(".drop input[type=file]").set_input_files([str(path) for path in paths])
 
 
+def choose_own_story(page):
+    page.get_by_label("Example story").click()
+    page.get_by_role("option", name="Your own story").click()
+    page.wait_for_function("document.querySelectorAll('.frame img').length === 0")
+
+
 def drop_story(page, story):
     drop(page, sorted(story.iterdir()))
     page.wait_for_function(f"document.querySelectorAll('.frame textarea')[3].value === {json.dumps(TEXTS[3])}")
 
 
 def boards(page):
-    """Return the alternative texts of all storyboards on the page."""
-    return [image.get_attribute("alt") for image in page.locator(".board img").all()]
+    """Return the labels and texts of all storyboards on the page, one string each."""
+    line = "`${frame.querySelector('b').textContent}: ${frame.querySelector('span').textContent}`"
+    board = f"[...board.children].map(frame => {line}).join('; ')"
+    return page.evaluate(f"[...document.querySelectorAll('.board')].map(board => {board})")
 
 
 def wait_for_panels(page, count):
-    page.wait_for_function(f"(document.querySelector('.board img')?.alt.match(/frame \\d+/g) ?? []).length >= {count}")
+    page.wait_for_function(f"(document.querySelector('.board')?.children.length ?? 0) >= {count}")
 
 
 def message(page):
@@ -70,13 +78,14 @@ def test_a_story_grows_by_alternatives_and_an_edit_and_is_downloaded(page, model
     opened.get_by_role("button", name="Show alternatives").click()
     wait_for_panels(opened, 6)
     opened.get_by_label("Prediction 3").check()
-    opened.wait_for_function("document.querySelectorAll('.board img')[1].alt.includes('prediction 3, picked')")
+    opened.locator(".board .marked", has_text="prediction 3, picked").wait_for()
     pairs = [*zip(sorted(story.glob("*.png")), TEXTS, strict=True), (expected.image, expected.text)]
     third = models[0].predict(pairs, alternatives=4, method="sample").alternatives[2]
     assert f"frame 6, predicted: {third.text}" in boards(opened)[0]
     opened.get_by_label("Its text").fill("Ana sleeps.")
     opened.get_by_role("button", name="Redraw from this text").click()
-    opened.wait_for_function("document.querySelector('.board img').alt.endsWith('frame 6, predicted: Ana sleeps.')")
+    opened.locator(".board .marked", has_text="Ana sleeps.").wait_for()
+    assert boards(opened)[0].endswith("frame 6, predicted: Ana sleeps.")
     with opened.expect_download() as downloading:
         opened.get_by_role("button", name="Download story (ZIP)").click()
     with zipfile.ZipFile(downloading.value.path()) as archive:
@@ -89,22 +98,32 @@ def test_a_story_grows_by_alternatives_and_an_edit_and_is_downloaded(page, model
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_the_first_example_is_predicted_by_one_click(page, models):
+    opened = page()
+    given = [text.input_value() for text in opened.locator(".frame textarea").all()]
+    opened.get_by_role("button", name="Predict next frame").click()
+    wait_for_panels(opened, len(given) + 1)
+    assert [f"frame {number}: {text}" for number, text in enumerate(given, 1)] == boards(opened)[0].split("; ")[:-1]
+
+
 def test_a_story_is_predicted_with_the_keyboard_alone(page, browser):
     opened = page()
 
-    def focus(name):
+    def focus(name, *, key="Tab"):
         """Press Tab until an element of this name has the focus."""
         for _ in range(40):
-            browser.press("Tab")
+            browser.press(key)
             named = "e => e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText || ''"
             if name in opened.evaluate(f"({named})(document.activeElement)"):
                 return
         raise AssertionError(f"Tab does not reach {name}")
 
-    focus("Begin with an example")
-    browser.press("ArrowDown")
-    browser.press("Enter")
-    opened.wait_for_function("document.querySelectorAll('.frame img').length === 4")
+    example = opened.get_by_label("Text 4").input_value()
+    for key, choice, expected in (("Tab", "ArrowDown", ""), ("Shift+Tab", "ArrowUp", example)):
+        focus("Example story", key=key)
+        browser.press(choice)
+        browser.press("Enter")
+        opened.wait_for_function(f"document.querySelectorAll('.frame textarea')[3].value === {json.dumps(expected)}")
     focus("Text 4")
     browser.press("Control+A")
     browser.type("Nobody comes home.")
@@ -116,6 +135,7 @@ def test_a_story_is_predicted_with_the_keyboard_alone(page, browser):
 
 def test_what_cannot_be_used_is_one_line(page, story, tmp_path):
     opened = page()
+    choose_own_story(opened)
     (tmp_path / "notes.png").write_text("not an image")
     drop(opened, [*sorted(story.glob("0[1-3].png")), tmp_path / "notes.png"])
     assert message(opened).startswith("image 4 (notes.png): it is not an image of a supported format")

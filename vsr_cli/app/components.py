@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
 
 import gradio as gr
-from PIL import Image
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
 from ..errors import PluginError, VsrError
-from ..report.storyboard import Panel, draw_storyboard, in_rows
+from .stories import ShownFrame
 
-NARROW = 640
-"""CSS pixels of a phone's width, at which a storyboard has one column."""
 MODEL = "model"
 """What needs a model waits in this one queue."""
+IMAGES = "images"
+"""What decodes dropped images waits in this one: each may need 200 MB."""
 
 
 def without_example(component: Any) -> Any:
@@ -33,6 +33,10 @@ def uploaded_image(**options: Any) -> Any:
     component = without_example(gr.Image(type="filepath", **options))
     component.preprocess = lambda payload: payload.path if payload else None
     return component
+
+
+def nothing() -> None:
+    """Do nothing, for an event of the browser alone: Gradio logs a traceback if one without a function is called."""
 
 
 @contextmanager
@@ -59,19 +63,23 @@ def caution_html(caution: str | None) -> str:
     return f'<p class="caution">Note: {escape(caution)}</p>' if caution else ""
 
 
-def board_html(panels: Sequence[Panel], *, columns: int, name: str) -> str:
-    """Return a storyboard as HTML: one column on a phone, else `columns`. Its texts are the alternative text."""
-    if not panels:
+def served_file(content: bytes, name: str) -> str:
+    """Store a result where Gradio serves files, and return its path."""
+    return str(save_bytes_to_cache(content, name, get_upload_folder()))
+
+
+def board_html(frames: Sequence[ShownFrame], *, columns: int, name: str) -> str:
+    """Return a storyboard of at most so many columns as HTML, whose texts can be selected and read aloud."""
+    if not frames:
         return ""
-    described = "; ".join(f"{panel.label}: {panel.caption}" for panel in panels)
-    wide, narrow = (_data_url(draw_storyboard(in_rows(panels, each))) for each in (columns, 1))
-    return (
-        f'<picture class="board"><source media="(max-width: {NARROW}px)" srcset="{narrow}">'
-        f'<img src="{wide}" alt="{escape(f"{name}. {described}", quote=True)}"></picture>'
+    items = "".join(
+        f'<li class="{"marked" if frame.marked else "given"}"><figure><img src="{_data_url(frame.image)}" alt="">'
+        f"<figcaption><b>{escape(frame.label)}</b> <span>{escape(frame.text)}</span></figcaption></figure></li>"
+        for frame in frames
     )
+    return f'<ol class="board" style="--columns: {columns}" aria-label="{escape(name)}">{items}</ol>'
 
 
-def _data_url(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=90, method=1)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _data_url(image: bytes) -> str:
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
-from PIL import Image
 
+from ..data.images import png_bytes
 from ..errors import VsrError
 from ..python.model import DecodingOptions, Model
-from .components import MODEL, errors_on_page, without_example
-from .stories import PageStory, grow, read_given, zipped
+from .components import MODEL, errors_on_page, served_file, without_example
+from .stories import PageStory, check_text, grow, read_given, zipped
 
 METHODS = ("as trained", "greedy", "beam", "sample")
 MOST = 8
@@ -27,37 +25,39 @@ def add_endpoints(models: Mapping[str, Model]) -> None:
     def begin(images: list[str] | None, texts: list[str] | None, run: str | None) -> tuple[Model, PageStory]:
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise VsrError("texts: not a list of strings; send one text for each image")
+        if run is not None and run not in names:
+            raise VsrError(f"run: {run!r} is not one of {', '.join(names)}")
         return models[run or names[0]], PageStory(read_given(images or [], texts, least=len(texts)))
 
     def predict(
         images: list[str] | None, texts: list[str] | None, method: str, seed: float, run: str
-    ) -> tuple[str, Image.Image]:
+    ) -> tuple[str, str]:
         """Predict the next frame of a story: its text and its image."""
         with errors_on_page():
             model, story = begin(images, texts, run)
             last = grow(model, story, decoding=_decoding(method, seed)).grown[-1]
-            return last.text, last.image
+            return last.text, served_file(last.image, "image.png")
 
     def continue_(
-        images: list[str] | None, texts: list[str] | None, steps: float, method: str, seed: float, run: str
+        images: list[str] | None, texts: list[str] | None, steps: float | None, method: str, seed: float, run: str
     ) -> tuple[list[str], str]:
         """Continue a story by several frames: their texts, and a ZIP of the story folder with its storyboard."""
         with errors_on_page():
             model, story = begin(images, texts, run)
-            if not 1 <= steps <= MOST:
-                raise VsrError(f"steps: not a number from 1 to {MOST} (got {steps:g})")
+            if steps is None or steps not in range(1, MOST + 1):
+                raise VsrError(f"steps: not a number from 1 to {MOST} (got {steps})")
             for _ in range(int(steps)):
                 story = grow(model, story, decoding=_decoding(method, seed))
-            content = zipped(story, run=model.run)
-            return [frame.text for frame in story.grown], save_bytes_to_cache(
-                content, f"{model.run.name}-story.zip", get_upload_folder()
-            )
+            archive = served_file(zipped(story, run=model.run), f"{model.run.name}-story.zip")
+            return [frame.text for frame in story.grown], archive
 
-    def draw(images: list[str] | None, texts: list[str] | None, text: str, seed: float, run: str) -> Image.Image:
+    def draw(images: list[str] | None, texts: list[str] | None, text: str, seed: float, run: str) -> str:
         """Generate the image of a story's next frame from its text."""
         with errors_on_page():
             model, story = begin(images, texts, run)
-            return model.draw(story.pairs(len(story.given)), text or "", seed=int(seed or 0))
+            check_text(text or "", where="text")
+            image = model.draw(story.pairs(len(story.given)), text or "", seed=int(seed or 0))
+            return served_file(png_bytes(image), "image.png")
 
     with gr.Column(visible=False):
         images = without_example(gr.File(file_count="multiple", label="images"))

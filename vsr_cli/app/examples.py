@@ -29,6 +29,11 @@ class ExampleStory:
     images: tuple[Path, ...]
     texts: tuple[str, ...]
 
+    @property
+    def frames(self) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        """The images and the texts."""
+        return self.images, self.texts
+
 
 def example_stories(model: Model, folder: Path) -> list[ExampleStory]:
     """Return a few stories that the model was not trained on, and write their images into a folder."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from gradio.route_utils import FnIndexInferError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..files.strict_json import from_json, to_json
@@ -41,7 +42,11 @@ class LocalOnly:
             if problem:
                 await _refuse(send, problem)
                 return
-            receive = _replay(body or b"", receive)
+            try:
+                await self.app(scope, _replay(body or b"", receive), _Page(send).send)
+            except (KeyError, FnIndexInferError):  # Gradio looks a function up by what was sent
+                await _refuse(send, "there is no such endpoint; /gradio_api/info lists them")
+            return
         await self.app(scope, receive, _Page(send).send)
 
 

@@ -10,46 +10,67 @@ import gradio as gr
 
 from ..errors import VsrError
 from ..python.model import DecodingOptions, Model
-from .components import MODEL, caution_html, errors_on_page, uploaded_image, warn_on_page, without_example
+from .calls import refuse_wrong_arguments
+from .components import (
+    IMAGES,
+    MODEL,
+    caution_html,
+    errors_on_page,
+    nothing,
+    uploaded_image,
+    warn_on_page,
+    without_example,
+)
 from .endpoints import add_endpoints
 from .examples import ExampleStory
 from .panels import RunPanel, build_panel
 from .stories import GivenFrame, PageStory, grow, read_given, read_upload
 
-DAY = 24 * 3600
 STEPS, ALTERNATIVES = 5, 6
 """At most, of one click."""
 OWN = "own"
 """The run's own decoding, as a choice."""
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SHOW_LAST = (
+    "() => setTimeout(() => [...document.querySelectorAll('.board')].at(-1)?.lastElementChild"
+    ".scrollIntoView({block: 'nearest'}), 100)"
+)
+"""Brings the newest frame into view once the page has it."""
+OWN_STORY = -1
+"""The choice of no example."""
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the browser's dialog offers; the content decides."""
 
 
 def build_page(models: Sequence[Model], examples: Sequence[ExampleStory]) -> Any:
     """Return the page of one run, or of several side by side, which are asked together."""
     count = models[0].context_frames
-    titles = _titles(models)
-    with gr.Blocks(title=f"vsr: {', '.join(titles)}", analytics_enabled=False, delete_cache=(3600, DAY)) as page:
+    titles = titles_of(models)
+    with gr.Blocks(title=f"vsr: {', '.join(titles)}", analytics_enabled=False) as page:
         gr.HTML(
             "<h1>Visual story reasoning</h1>"
-            f"<p>Bring {count} images with their texts, and the model predicts how the story goes on.</p>"
+            f"<p>From {count} images and their texts, the model predicts the next image and text of the story.</p>"
+            "<h2>1. Choose a story, or bring your own</h2>"
         )
-        example = gr.Dropdown(
-            [(each.title, index) for index, each in enumerate(examples)],
-            value=None,
-            label="Begin with an example",
-            filterable=False,
-        )
-        files = without_example(
-            gr.File(
-                label="or drop images and .txt files",
-                file_count="multiple",
-                file_types=[*IMAGES, ".txt"],
-                height=150,
-                elem_classes="drop",
+        with gr.Row(equal_height=True):
+            example = gr.Dropdown(
+                [*((each.title, index) for index, each in enumerate(examples)), ("Your own story", OWN_STORY)],
+                value=0,
+                label="Example story",
+                filterable=False,
+                min_width=280,
             )
-        )
-        images, texts = _frames(count)
+            files = without_example(
+                gr.File(
+                    label=f"Or drop up to {count} images, with .txt files of the same names",
+                    file_count="multiple",
+                    file_types=[*SUFFIXES, ".txt"],
+                    height=140,
+                    elem_classes="drop",
+                    min_width=280,
+                )
+            )
+        images, texts = _frames(count, examples[0])
+        gr.HTML("<h2>2. Predict how it goes on</h2>")
         with gr.Row(elem_classes="actions"):
             predict = gr.Button("Predict next frame", variant="primary", min_width=200)
             go_on = gr.Button("Continue several frames", min_width=200)
@@ -74,7 +95,7 @@ def build_page(models: Sequence[Model], examples: Sequence[ExampleStory]) -> Any
                     columns = count if len(models) == 1 else 2
                     panels.append(build_panel(model, number=number, title=title, columns=columns, seed=seed))
         example.input(
-            lambda index: _filled(examples[index].images, examples[index].texts, count),
+            lambda index: _filled(*(([], []) if index in (None, OWN_STORY) else examples[index].frames), count),
             example,
             [*images, *texts],
             api_visibility="private",
@@ -83,9 +104,11 @@ def build_page(models: Sequence[Model], examples: Sequence[ExampleStory]) -> Any
         files.upload(
             lambda paths: _dropped(paths, count),
             files,
-            [files, *images, *texts],
+            [example, files, *images, *texts],
             api_visibility="private",
             show_progress="hidden",
+            concurrency_id=IMAGES,
+            concurrency_limit=2,
         )
         for number, image in enumerate(images, start=1):
             _check_at_once(image, number)
@@ -94,10 +117,11 @@ def build_page(models: Sequence[Model], examples: Sequence[ExampleStory]) -> Any
         _connect(go_on, panels, given, [method, seed], count, steps=steps)
         _connect(choose, panels, given, [method, seed], count, alternatives=several)
         add_endpoints(dict(zip(titles, models, strict=True)))
+    refuse_wrong_arguments(page)
     return page
 
 
-def _titles(models: Sequence[Model]) -> list[str]:
+def titles_of(models: Sequence[Model]) -> list[str]:
     """Return the names of the runs, each of them once."""
     names = [model.run.resolve().name for model in models]
     if len(set(names)) == len(names):
@@ -105,14 +129,25 @@ def _titles(models: Sequence[Model]) -> list[str]:
     return [f"{letter}: {name}" for letter, name in zip("ABCDEFGH", names, strict=False)]
 
 
-def _frames(count: int) -> tuple[list[Any], list[Any]]:
+def _frames(count: int, begin: ExampleStory) -> tuple[list[Any], list[Any]]:
     images, texts = [], []
+    values = _filled(*begin.frames, count)
     with gr.Row(equal_height=False, elem_classes="frames"):
         for number in range(1, count + 1):
             with gr.Column(min_width=150, elem_classes="frame"):
-                images.append(uploaded_image(label=f"Image {number}", sources=["upload"], height=180, buttons=[]))
+                images.append(
+                    uploaded_image(
+                        value=values[number - 1], label=f"Image {number}", sources=["upload"], height=180, buttons=[]
+                    )
+                )
                 texts.append(
-                    gr.Textbox(label=f"Text {number}", lines=3, max_lines=6, placeholder="What happens in the image?")
+                    gr.Textbox(
+                        values[count + number - 1],
+                        label=f"Text {number}",
+                        lines=3,
+                        max_lines=6,
+                        placeholder="What happens in the image?",
+                    )
                 )
     return images, texts
 
@@ -126,10 +161,10 @@ def _filled(images: Sequence[Path | str], texts: Sequence[str], count: int) -> l
 def _dropped(paths: Sequence[str] | None, count: int) -> list[Any]:
     """Sort dropped files into the frames, or report why not; either way more can be dropped."""
     try:
-        return [None, *_sorted_into_frames([Path(path) for path in paths or []], count)]
+        return [OWN_STORY, None, *_sorted_into_frames([Path(path) for path in paths or []], count)]
     except VsrError as error:
         warn_on_page(error)
-        return [None, *[gr.skip()] * (2 * count)]
+        return [gr.skip(), None, *[gr.skip()] * (2 * count)]
 
 
 def _sorted_into_frames(paths: Sequence[Path], count: int) -> list[Any]:
@@ -166,7 +201,15 @@ def _check_at_once(image: Any, number: int) -> None:
             return None
         return gr.skip()
 
-    image.upload(check, image, image, api_visibility="private", show_progress="hidden", concurrency_limit=2)
+    image.upload(
+        check,
+        image,
+        image,
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_id=IMAGES,
+        concurrency_limit=2,
+    )
 
 
 def decoding_of(model: Model, method: str | None, seed: float | None, *, alternatives: int = 1) -> DecodingOptions:
@@ -208,7 +251,7 @@ def _connect(
                     stories[index] = grow(panel.model, stories[index], alternatives=several, decoding=how)
                 yield [value for panel, story in zip(panels, stories, strict=True) for value in panel.show(story)]
 
-    button.click(
+    clicked = button.click(
         react,
         [*(panel.story for panel in panels), *given, *settings, *([number] if number is not None else [])],
         [output for panel in panels for output in panel.outputs],
@@ -217,8 +260,8 @@ def _connect(
         concurrency_limit=1,
         show_progress="minimal",
         show_progress_on=[panel.board for panel in panels],
-        scroll_to_output=True,
     )
+    clicked.success(nothing, js=SHOW_LAST, api_visibility="private", queue=False)
 
 
 def _begun(story: PageStory, given: tuple[GivenFrame, ...]) -> PageStory:

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 
 from ..python.model import Model
-from .components import MODEL, board_html, caution_html, errors_on_page, without_example
-from .stories import PageStory, alternative_panels, edit, pick, story_panels, without_last, zipped
+from .components import MODEL, board_html, caution_html, errors_on_page, nothing, served_file, without_example
+from .stories import PageStory, edit, pick, shown_alternatives, shown_frames, without_last, zipped
 
-EMPTY = '<p class="empty">The storyboard appears here.</p>'
+EMPTY = '<p class="empty">The storyboard appears here: the given frames, and the predicted ones.</p>'
 DOWNLOAD = "() => setTimeout(() => document.querySelector('#{0} a, a#{0}, #{0}').click(), 300)"
 """Clicks a link once the page has its address."""
 
@@ -44,15 +42,15 @@ class RunPanel:
     def show(self, story: PageStory) -> list[Any]:
         """Return the components as a story needs them."""
         grown = story.grown
-        board = board_html(story_panels(story), columns=self.columns, name=f"Storyboard of {self.title}")
-        panels = alternative_panels(story)
-        several = [(f"Prediction {number}", number) for number in range(1, len(panels) + 1)]
+        board = board_html(shown_frames(story), columns=self.columns, name=f"Storyboard of {self.title}")
+        alternatives = shown_alternatives(story)
+        several = [(f"Prediction {number}", number) for number in range(1, len(alternatives) + 1)]
         first = len(story.given) + 1
         frames = [(f"Frame {number}", number) for number in range(first, first + len(grown))]
         return [
             story,
             f"{caution_html(story.caution)}{board}" or EMPTY,
-            board_html(panels, columns=self.columns, name="Predictions to choose from"),
+            board_html(alternatives, columns=self.columns, name="Predictions to choose from"),
             gr.update(choices=several, value=grown[-1].pick if several else None, visible=bool(several)),
             gr.update(visible=bool(grown)),
             gr.update(choices=frames, value=frames[-1][1] if frames else None),
@@ -63,7 +61,7 @@ class RunPanel:
 def build_panel(model: Model, *, number: int, title: str, columns: int, seed: Any) -> RunPanel:
     """Lay out the panel of a run, and connect what concerns it alone."""
     story = gr.State(PageStory(), time_to_live=6 * 3600)
-    gr.HTML(f"<h2>{escape(title)}</h2>")
+    gr.HTML(f"<h2>Story as {escape(title)} continues it</h2>")
     board = gr.HTML(EMPTY, elem_classes="board-area")
     choices = gr.HTML("", elem_classes="board-area")
     choice = gr.Radio([], label="Go on with which prediction?", visible=False)
@@ -83,7 +81,7 @@ def build_panel(model: Model, *, number: int, title: str, columns: int, seed: An
     listen(remove.click, _removed, [story])
     frame.input(_text_of, [story, frame], text, api_visibility="private", queue=False, show_progress="hidden")
     download.click(partial(_zip, model.run), story, file, api_visibility="private", show_progress="hidden").success(
-        None, js=DOWNLOAD.format(f"zip-{number}"), api_visibility="private"
+        nothing, js=DOWNLOAD.format(f"zip-{number}"), api_visibility="private", queue=False
     )
     return panel
 
@@ -105,7 +103,7 @@ def _connect(panel: RunPanel, event: Any, function: Any, inputs: list[Any], *, q
     )
 
 
-def _picked(_: Model, story: PageStory, number: int) -> PageStory:
+def _picked(_: Model, story: PageStory, number: int | None) -> PageStory:
     return pick(story, number)
 
 
@@ -128,4 +126,4 @@ def _text_of(story: PageStory, number: int | None) -> str:
 
 def _zip(run: Path, story: PageStory) -> str:
     with errors_on_page():
-        return str(save_bytes_to_cache(zipped(story, run=run), f"{run.name}-story.zip", get_upload_folder()))
+        return served_file(zipped(story, run=run), f"{run.name}-story.zip")

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import VsrError
 from ..python.model import Model
@@ -36,11 +37,14 @@ def served_app(models: Sequence[Model], *, host: str = "127.0.0.1", port: int | 
             "frames; compare runs of the same number"
         )
     with tempfile.TemporaryDirectory(prefix="vsr-app-") as folder, _only(Path(folder) / "files"):
+        from .page import titles_of
+        from .storage import limited_storage
+        from .warming import warm_up
+
         (Path(folder) / "examples").mkdir()
         examples = example_stories(models[0], Path(folder) / "examples")
-        for model in models:  # the first prediction prepares what later ones use
-            model.predict(list(zip(examples[0].images, examples[0].texts, strict=True)))
-        with _launched(models, examples, host, port) as address:
+        with _launched(models, examples, host, port) as (page, address), limited_storage(page, Path(folder) / "files"):
+            warm_up(address, examples[0], titles_of(models))
             yield address
 
 
@@ -49,7 +53,13 @@ def _only(folder: Path) -> Iterator[None]:
     """Let Gradio use this folder alone, and nothing that a shell has set; it reads the environment."""
     folder.mkdir()
     before = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_")}
-    ours = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    ours = {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        # Gradio would make a table of its last 10,000 calls after each one.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(1 << 60),
+    }
     for name in before:
         del os.environ[name]
     os.environ.update(ours)
@@ -62,7 +72,9 @@ def _only(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _launched(models: Sequence[Model], examples: Sequence[ExampleStory], host: str, port: int | None) -> Iterator[str]:
+def _launched(
+    models: Sequence[Model], examples: Sequence[ExampleStory], host: str, port: int | None
+) -> Iterator[tuple[Any, str]]:
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -100,6 +112,6 @@ def _launched(models: Sequence[Model], examples: Sequence[ExampleStory], host: s
         where = f"--host {host}" if port is None else f"--host {host} --port {port}"
         raise VsrError(f"{where}: cannot be listened on ({error}); name another port") from error
     try:
-        yield str(page.local_url)
+        yield page, str(page.local_url)
     finally:
         page.close(verbose=False)

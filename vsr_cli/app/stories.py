@@ -13,25 +13,18 @@ from PIL import Image
 
 from ..api import is_blank
 from ..data.images import decode_image, image_suffix, png_bytes
-from ..errors import VsrError
+from ..errors import VsrError, one_line
 from ..files.strict_json import to_json
 from ..python.model import DecodingOptions, Model
 from ..report.animation import animation_frames, write_gif
-from ..report.storyboard import (
-    Panel,
-    alternative_panel,
-    context_panel,
-    draw_storyboard,
-    in_rows,
-    story_panel,
-)
+from ..report.storyboard import ACCENT, FAINT, Panel, draw_storyboard, in_rows
 
 LONGEST_STORY = 24
 """Frames of a story on the page."""
 LONGEST_TEXT = 2000
 """Characters of a text."""
 PREVIEW = 600
-"""Pixels of the longer side of an image as it is drawn on the page."""
+"""Pixels of the longer side of an image as the page shows it."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +34,16 @@ class GivenFrame:
     image: Path
     """The file as it was uploaded."""
     text: str
-    preview: Image.Image
+    preview: bytes
+    """A JPEG for the page. Compressed, as stories stay in memory for hours."""
 
 
 @dataclass(frozen=True)
 class GrownFrame:
     """A frame that a run predicted."""
 
-    alternatives: tuple[tuple[str, Image.Image], ...]
-    """All predictions of it."""
+    alternatives: tuple[tuple[str, bytes], ...]
+    """All predictions of it: the text, and the image as a PNG."""
     pick: int
     """Which of them the story goes on with, from 1."""
     how: dict[str, Any]
@@ -64,8 +58,8 @@ class GrownFrame:
         return self.alternatives[self.pick - 1][0]
 
     @property
-    def image(self) -> Image.Image:
-        """The image that the story goes on with."""
+    def image(self) -> bytes:
+        """The image that the story goes on with, as a PNG."""
         return self.alternatives[self.pick - 1][1]
 
 
@@ -86,9 +80,9 @@ class PageStory:
         """The texts of all frames."""
         return [text for _, text in self.pairs(LONGEST_STORY)]
 
-    def pairs(self, count: int) -> list[tuple[Path | Image.Image, str]]:
+    def pairs(self, count: int) -> list[tuple[Path | bytes, str]]:
         """Return the first frames as the Python API takes them; `count` may exceed their number."""
-        pairs: list[tuple[Path | Image.Image, str]] = [(frame.image, frame.text) for frame in self.given]
+        pairs: list[tuple[Path | bytes, str]] = [(frame.image, frame.text) for frame in self.given]
         pairs += [(frame.image, frame.text) for frame in self.grown]
         return pairs[:count]
 
@@ -104,6 +98,8 @@ def read_given(images: Sequence[str | None], texts: Sequence[str | None], *, lea
     """
     if len(images) != len(texts):
         raise VsrError(f"{len(images)} images and {len(texts)} texts; bring one text for each image")
+    if len(images) > LONGEST_STORY:
+        raise VsrError(f"{len(images)} images; bring at most {LONGEST_STORY}, the last ones of the story")
     halves = [(image, (text or "").strip()) for image, text in zip(images, texts, strict=True)]
     while len(halves) > least and halves[-1] == (None, ""):
         halves.pop()
@@ -120,16 +116,22 @@ def _read_frame(number: int, image: str | None, text: str) -> GivenFrame:
 
 
 def check_text(text: str, *, where: str) -> None:
-    """Raise VsrError if a text is longer than the page takes."""
+    """Raise VsrError if a text is longer than the page takes, or not text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can have half of a surrogate pair
+        raise VsrError(f"{where}: its text is not valid Unicode ({one_line(error)}); send whole characters") from error
     if len(text) > LONGEST_TEXT:
         raise VsrError(f"{where}: its text is too long (got {len(text)} characters); write at most {LONGEST_TEXT}")
 
 
-def read_upload(path: str, *, where: str) -> Image.Image:
-    """Return an uploaded image at the size of the page. Raises VsrError, as for any image of a story."""
-    image = decode_image(Path(path), where=f"{where} ({Path(path).name})")
+def read_upload(path: str, *, where: str) -> bytes:
+    """Return an uploaded image as a JPEG of the page's size. Raises VsrError, as for any image of a story."""
+    image = decode_image(Path(path), where=f"{where} ({Path(path).name})", size=PREVIEW // 2)
     image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
-    return image
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def grow(
@@ -142,12 +144,14 @@ def grow(
     if story.grown and is_blank(story.grown[-1].text):
         raise VsrError(f"frame {count} has no words, so the story cannot go on from it; edit its text, or remove it")
     frame = model.predict(story.pairs(count), alternatives=alternatives, **(decoding or {}))
-    made = tuple((each.text, each.image) for each in frame.alternatives)
+    made = tuple((each.text, png_bytes(each.image)) for each in frame.alternatives)
     return replace(story, grown=(*story.grown, GrownFrame(made, 1, frame.decoding, caution=frame.caution)))
 
 
-def pick(story: PageStory, number: int) -> PageStory:
-    """Go on with another alternative of the last frame, counted from 1."""
+def pick(story: PageStory, number: int | None) -> PageStory:
+    """Go on with another alternative of the last frame, counted from 1. Raises VsrError if there is none."""
+    if not story.grown or not isinstance(number, int) or not 1 <= number <= len(story.grown[-1].alternatives):
+        raise VsrError(f"prediction {number}: the last frame has no such prediction; ask for alternatives first")
     return replace(story, grown=(*story.grown[:-1], replace(story.grown[-1], pick=number)))
 
 
@@ -164,7 +168,7 @@ def edit(model: Model, story: PageStory, number: int, text: str, *, seed: int) -
         raise VsrError(f"frame {number}: no words; write its text")
     check_text(text, where=f"frame {number}")
     old = story.grown[index]
-    image = model.draw(story.pairs(number - 1), text, seed=seed) if model.reads_text else old.image
+    image = png_bytes(model.draw(story.pairs(number - 1), text, seed=seed)) if model.reads_text else old.image
     how = {**old.how, "seed": seed} if model.reads_text else old.how
     return replace(story, grown=(*story.grown[:index], GrownFrame(((text, image),), 1, how, edited=True)))
 
@@ -174,26 +178,45 @@ def without_last(story: PageStory) -> PageStory:
     return replace(story, grown=story.grown[:-1])
 
 
-def story_panels(story: PageStory) -> list[Panel]:
-    """Return a panel of each frame, predicted ones marked."""
-    given = [context_panel(number, frame.preview, frame.text) for number, frame in enumerate(story.given, start=1)]
-    first = len(given) + 1
-    return [*given, *(story_panel(number, each.image, each.text) for number, each in enumerate(story.grown, first))]
+@dataclass(frozen=True)
+class ShownFrame:
+    """A frame as it is shown."""
+
+    label: str
+    text: str
+    image: bytes
+    marked: bool
+    """Whether it is predicted, or the one of several predictions that was picked."""
 
 
-def alternative_panels(story: PageStory) -> list[Panel]:
-    """Return a panel of each alternative of the last frame; none if it has no other ones."""
+def shown_frames(story: PageStory) -> list[ShownFrame]:
+    """Return all frames of a story, predicted ones marked."""
+    frames = [(each.text, each.preview) for each in story.given] + [(each.text, each.image) for each in story.grown]
+    given = len(story.given)
+    return [
+        ShownFrame(f"frame {number}" if number <= given else f"frame {number}, predicted", *frame, number > given)
+        for number, frame in enumerate(frames, start=1)
+    ]
+
+
+def shown_alternatives(story: PageStory) -> list[ShownFrame]:
+    """Return the alternatives of the last frame, the picked one marked; none if it has no other ones."""
     if not story.grown or len(story.grown[-1].alternatives) == 1:
         return []
-    frame, number = story.grown[-1], len(story.given) + len(story.grown)
+    last = story.grown[-1]
     return [
-        alternative_panel(number, index, image, text, picked=index == frame.pick)
-        for index, (text, image) in enumerate(frame.alternatives, start=1)
+        ShownFrame(f"prediction {number}{', picked' if number == last.pick else ''}", *frame, number == last.pick)
+        for number, frame in enumerate(last.alternatives, start=1)
     ]
 
 
 def zipped(story: PageStory, *, run: Path) -> bytes:
-    """Return a ZIP of the story folder, which `vsr continue` takes, its storyboard, its animation and its record."""
+    """Return a ZIP of the story folder, which `vsr continue` takes, its storyboard, its animation and its record.
+
+    Raises VsrError if the story has no frames.
+    """
+    if not story.texts:
+        raise VsrError("story: it has no frames; predict one first")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (image, text) in enumerate(story.pairs(LONGEST_STORY), start=1):
@@ -201,9 +224,12 @@ def zipped(story: PageStory, *, run: Path) -> bytes:
             if isinstance(image, Path):
                 archive.writestr(f"{stem}{image_suffix(image)}", image.read_bytes())
             else:
-                archive.writestr(f"{stem}.png", png_bytes(image))
+                archive.writestr(f"{stem}.png", image)
             archive.writestr(f"{stem}.txt", f"{text}\n")
-        panels = story_panels(story)
+        panels = [
+            Panel(Image.open(io.BytesIO(each.image)), each.text, each.label, ACCENT if each.marked else FAINT)
+            for each in shown_frames(story)
+        ]
         archive.writestr("storyboard.png", png_bytes(draw_storyboard(in_rows(panels, 4))))
         animation = io.BytesIO()
         write_gif(animation_frames(panels), animation)
