@@ -71,7 +71,7 @@ class PlainStory(nn.Module):
         """Return the losses from the encodings of B stories' contexts, their target ids (B, T) and images."""
         image, text = self.see(pooled), self.read(states)  # (B*4, D)
         similarity = self.temperature.exp().clamp(max=100) * functional.normalize(image) @ functional.normalize(text).T
-        pairs = torch.arange(len(similarity))
+        pairs = torch.arange(len(similarity), device=similarity.device)
         alignment = (functional.cross_entropy(similarity, pairs) + functional.cross_entropy(similarity.T, pairs)) / 2
         frames = self.fuse(torch.cat([image, text], dim=-1)).view(len(answer), CONTEXT, WIDTH)
         summary = self.remember(frames)[0][:, -1]

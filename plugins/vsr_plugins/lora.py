@@ -14,11 +14,13 @@ from vsr_cli.api import VsrError
 def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: Sequence[str] = ()) -> None:
     """Add trained low-rank updates to every linear layer of a frozen model, in place, except those named in `exclude`.
 
-    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 1. `component` is its kind
-    and name. Raises VsrError, naming it, if peft is not installed.
+    Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 1. The updates are in single
+    precision whatever the model is in, since small steps are lost in half. `component` is its kind and name. Raises
+    VsrError, naming it, if peft is not installed.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
+        from peft.tuners.lora import LoraLayer
     except ImportError as error:
         option = "_".join(component.split()[:2]) + ".trained"
         raise VsrError(
@@ -35,6 +37,10 @@ def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles
         inject_adapter_in_model(config, model)
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            for name in layer.adapter_layer_names:
+                getattr(layer, name).float()
 
 
 def fold_lora(model: Any) -> None:

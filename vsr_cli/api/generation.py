@@ -93,7 +93,7 @@ class _Scorer:
     def __init__(self, step: Step, fixed: State, vocabulary: Vocabulary, no_repeat_ngram: int) -> None:
         self.step, self.fixed, self.vocabulary = step, fixed, vocabulary
         self.no_repeat_ngram = no_repeat_ngram
-        self._never: list[int] | None = None  # known once the number of scores is
+        self._never: Tensor | None = None  # known once the number of scores is
 
     def log_probabilities(self, tokens: Tensor, state: State, written: Tensor) -> tuple[Tensor, State]:
         """Return log-probabilities (R, V) of the tokens after `tokens` (R,), the last of `written` (R, t) or bos.
@@ -104,8 +104,9 @@ class _Scorer:
         scores = scores.float()
         if self._never is None:
             # A tokenizer may have special tokens that the model knows nothing of.
-            self._never = [token for token in self.vocabulary.never_generated if token < scores.shape[-1]]
-        scores[:, self._never] = NEVER
+            never = [token for token in self.vocabulary.never_generated if token < scores.shape[-1]]
+            self._never = torch.tensor(never, dtype=torch.long, device=scores.device)
+        scores.index_fill_(1, self._never, NEVER)
         scores = scores.log_softmax(dim=-1)
         if self.no_repeat_ngram:
             forbid_repeats(scores, written, length=self.no_repeat_ngram)
@@ -118,14 +119,13 @@ def _write_in_order(
     """Generate a text per row into padding (R, length): greedily, or sampled by the numbers (R, length)."""
     (rows, length), device = written.shape, written.device
     token = torch.full((rows,), scorer.vocabulary.bos, device=device)
+    numbers = None if numbers is None else numbers.to(device)
     active = torch.arange(rows, device=device)  # the rows that are still computed
     ended = torch.zeros(rows, dtype=torch.bool, device=device)  # of the active ones
     for place in range(length):
         scores, state = scorer.log_probabilities(token, state, written[active, :place])
-        if numbers is None:
-            token = scores.argmax(dim=-1)  # (R, V) -> (R,)
-        else:
-            token = draw(scores, numbers[:, place].to(device), decoding=decoding)
+        # (R, V) -> (R,)
+        token = scores.argmax(dim=-1) if numbers is None else draw(scores, numbers[:, place], decoding=decoding)
         token = token.masked_fill(ended, scorer.vocabulary.pad)
         written[active, place] = token
         ended |= token == scorer.vocabulary.eos
@@ -135,7 +135,7 @@ def _write_in_order(
             going = (~ended).nonzero()[:, 0]
             token, active, ended = token[going], active[going], ended[going]
             state, scorer.fixed = _taken(state, going), _taken(scorer.fixed, going)
-            numbers = None if numbers is None else numbers[going.cpu()]
+            numbers = None if numbers is None else numbers[going]
     return written
 
 

@@ -32,11 +32,12 @@ def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, obj
 
     `states` may also be those of the real tokens alone, (N, H). Outside of training, pass `PLAIN` as the `objective`.
     """
+    real = mask.nonzero(as_tuple=True)  # looked up once, as a GPU is waited for
     if states.dim() == 3:
-        states = states[mask]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
+        states = states[real]  # (B, T, H) -> (N, H): padding is dropped before the head, by far the widest layer
     if objective.is_plain:
         bias = head.weight.new_zeros(len(head.weight)) if head.bias is None else head.bias
-        return head_cross_entropy(states, head.weight, bias, ids[mask])
+        return head_cross_entropy(states, head.weight, bias, ids[real])
     return sliced_loss(
         lambda part: at_least_single(head(states[part])).log_softmax(dim=-1),
         ids,

@@ -14,9 +14,10 @@ from .cache.extraction import Features, RowsOf, text_rows, visual_rows
 from .prepared_types import Frames, Windows
 from .scratch import tokenized
 from .shards import Rows
+from .transfer import to_device
 
-RESIDENT_SHARE = 0.4
-"""Maximum share of the free memory of a device that one resident array may take; the rest is for the model."""
+MODEL_SHARE = 0.6
+"""Share of the memory of a device that all resident arrays together leave free for the model."""
 
 Take = Callable[[NDArray[np.int64]], torch.Tensor]
 """Returns rows by index, of any shape: (*indices, *row), on the device."""
@@ -34,7 +35,9 @@ class Contexts:
         text: TextEncoder,
         features: Features,
         device: torch.device,
+        images: Take | None = None,
     ) -> None:
+        """Open the contexts of some windows. `images` returns those of their last frames, if they are shared."""
         self._image_rows = windows.image_rows[:, :-1]
         self._text_rows = windows.text_rows[:, :-1]
         self._story = np.unique(windows.stories, return_inverse=True)[1].astype(np.int64)
@@ -42,7 +45,7 @@ class Contexts:
         self._tokens = features.tokens
         self._visual = _features(features.visual, visual_rows(frames, visual, device), self._image_rows, device)
         self._text = _features(features.text, text_rows(features.tokens, text, device), self._text_rows, device)
-        self._last_images = taking(frames.images, self._image_rows[:, -1], device)
+        self._last_images = images or taking(frames.images, self._image_rows[:, -1], device)
         self._frames = frames
         self._device = device
 
@@ -62,14 +65,14 @@ class Contexts:
         return Context(
             visual=self._visual(image_rows),
             text=self._text(text_rows),
-            text_ids=_tensor(self._tokens.ids[text_rows], self._device),
-            text_mask=_tensor(self._tokens.mask[text_rows], self._device),
-            mask=_tensor(self._real[indices], self._device),
+            text_ids=to_device(self._tokens.ids[text_rows], self._device),
+            text_mask=to_device(self._tokens.mask[text_rows], self._device),
+            mask=to_device(self._real[indices], self._device),
             last_image=_unit(self._last_images(image_rows[:, -1])),
-            story=_tensor(self._story[indices], self._device),
-            text_row=_tensor(text_rows, self._device),
+            story=to_device(self._story[indices], self._device),
+            text_row=to_device(text_rows, self._device),
             texts=[[self._frames.texts[row] for row in rows] for rows in text_rows.tolist()],
-            images=lambda: _unit(_tensor(self._frames.images.gather(image_rows), self._device)),
+            images=lambda: _unit(to_device(self._frames.images.gather(image_rows), self._device)),
         )
 
 
@@ -84,13 +87,15 @@ class Targets:
         decoder: TextDecoder,
         device: torch.device,
         features: TargetFeatureSource | None = None,
+        images: Take | None = None,
     ) -> None:
+        """Open the targets of some windows. `images` returns their images, if they are shared."""
         self._image_rows = windows.image_rows[:, -1]
         self._features = features
         self._texts = frames.texts
         self._text_rows = windows.text_rows[:, -1]
         self._tokens = tokenized(decoder.tokenize, _Taken(frames.texts, self._text_rows))
-        self._images = taking(frames.images, self._image_rows, device)
+        self._images = images or taking(frames.images, self._image_rows, device)
         self._device = device
 
     def batch(self, indices: NDArray[np.int64]) -> Target:
@@ -98,8 +103,8 @@ class Targets:
         mask = self._tokens.mask[indices]
         longest = int(mask.sum(axis=1).max())
         return Target(
-            ids=_tensor(self._tokens.ids[indices][:, :longest], self._device),
-            mask=_tensor(mask[:, :longest], self._device),
+            ids=to_device(self._tokens.ids[indices][:, :longest], self._device),
+            mask=to_device(mask[:, :longest], self._device),
             image=_unit(self._images(self._image_rows[indices])),
             texts=[self._texts[row] for row in self._text_rows[indices].tolist()],
             features=self._features.batch(indices) if self._features else None,
@@ -153,11 +158,11 @@ class TargetFeatureSource:
         return TargetFeatures(
             visual=self._visual(image_rows),
             text=self._text(text_rows),
-            text_ids=_tensor(self._tokens.ids[text_rows], self._device),
-            text_mask=_tensor(self._tokens.mask[text_rows], self._device),
-            image_row=_tensor(image_rows, self._device),
-            text_row=_tensor(text_rows, self._device),
-            place=_tensor(self._position[indices], self._device),
+            text_ids=to_device(self._tokens.ids[text_rows], self._device),
+            text_mask=to_device(self._tokens.mask[text_rows], self._device),
+            image_row=to_device(image_rows, self._device),
+            text_row=to_device(text_rows, self._device),
+            place=to_device(self._position[indices], self._device),
         )
 
 
@@ -172,20 +177,23 @@ def taking(rows: Rows, used: NDArray[np.int64], device: torch.device, *, budget:
         budget = _free_bytes(device)
     first = rows.gather(distinct[:1])
     if not len(distinct) or first.nbytes * len(distinct) > budget:
-        return lambda indices: _tensor(rows.gather(indices), device)
+        return lambda indices: to_device(rows.gather(indices), device)
     resident = torch.empty((len(distinct), *first.shape[1:]), dtype=torch.from_numpy(first).dtype, device=device)
     step = max(1, 2**26 // first.nbytes)  # 64 MiB on the host at a time
     for start in range(0, len(distinct), step):
         part = rows.gather(distinct[start : start + step])
-        resident[start : start + len(part)] = _tensor(part, device)
+        resident[start : start + len(part)] = to_device(part, device)
     position = np.full(int(distinct[-1]) + 1, -1, np.int64)
     position[distinct] = np.arange(len(distinct))
-    return lambda indices: resident[_tensor(position[indices], device)]
+    return lambda indices: resident[to_device(position[indices], device)]
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Return the maximum size in bytes of a resident array; 0 for a device without its own memory."""
-    return int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
+    """Return the maximum size in bytes of one more resident array; 0 for a device without its own memory."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return max(0, free - int(MODEL_SHARE * total))
 
 
 def _features(cached: Rows | None, compute: RowsOf, used: NDArray[np.int64], device: torch.device) -> Take:
@@ -199,10 +207,6 @@ def _features(cached: Rows | None, compute: RowsOf, used: NDArray[np.int64], dev
         return features.reshape(*rows.shape, *features.shape[1:])
 
     return computed
-
-
-def _tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def _unit(images: torch.Tensor) -> torch.Tensor:

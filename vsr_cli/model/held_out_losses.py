@@ -31,7 +31,9 @@ def held_out_batches(windows: int) -> Sequence[NDArray[np.int64]]:
 def batch_losses(model: StoryModel, split: Split, indices: NDArray[np.int64]) -> dict[str, float]:
     """Return the mean losses of the windows with these indices, in single precision whatever the model trains in."""
     batch = split.contexts.batch(indices), split.targets.batch(indices)
-    losses = {name: float(loss) for name, loss in model.losses(*batch).items()}
+    computed = model.losses(*batch)
+    values = torch.stack([loss.float() for loss in computed.values()]).tolist()  # one synchronization for all
+    losses = dict(zip(computed, values, strict=True))
     if model.trace is not None and all(map(math.isfinite, losses.values())):
         model.trace.clear()  # what remains of a split names the component that was the first to return NaN
     return losses

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.batches import Contexts, TargetFeatureSource, Targets
+from ..data.batches import Contexts, TargetFeatureSource, Targets, taking
 from ..data.cache.extraction import Features
 from ..data.prepared import Prepared
 from .story_model import StoryModel
@@ -40,9 +40,13 @@ def open_split(model: StoryModel, prepared: Prepared, split: str, features: Feat
     encoded: dict[str, Any] = {"visual": model.visual, "text": model.text, "features": features, "device": device}
     needed = any(term.needs_target_features for term in model.terms.values())
     target_features = TargetFeatureSource(frames, windows, **encoded) if needed else None
-    targets = Targets(frames, windows, decoder=model.text_decoder, device=device, features=target_features)
+    # One window's last image is often another one's target: a GPU holds it once.
+    images = taking(frames.images, windows.image_rows[:, -2:], device)
+    targets = Targets(
+        frames, windows, decoder=model.text_decoder, device=device, features=target_features, images=images
+    )
     counts = {name: term.counts(windows, targets) for name, term in model.terms.items()}
-    return Split(Contexts(frames, windows, **encoded), targets, counts)
+    return Split(Contexts(frames, windows, **encoded, images=images), targets, counts)
 
 
 @dataclass(kw_only=True)

@@ -69,7 +69,9 @@ class Checkpoints:
         All processes call it together. Raises Interrupted if a process was asked to stop.
         """
         accelerator = self.accelerator
-        flags = accelerator.gather(torch.tensor([[request.signal, int(due)]], device=accelerator.device)).tolist()
+        flags = [[request.signal, int(due)]]
+        if accelerator.num_processes > 1:  # a GPU would be waited for after each step
+            flags = accelerator.gather(torch.tensor(flags, device=accelerator.device)).tolist()
         signal, due = max(signal for signal, _ in flags), bool(flags[0][1])  # the main process's clock counts
         if signal or due:
             self.save_last(progress)

@@ -38,14 +38,13 @@ class FiniteChecks:
             when = f"epoch {epoch}, step {step}{self._source(broken)}"
             self._stop(f"the {broken[0]} loss is {losses[broken[0]]}", when)
 
-    def gradient(self, norm: Tensor, accelerator: Accelerator, *, epoch: int, step: int) -> None:
-        """Check the norm of the gradient, a scalar.
+    def gradient(self, norm: float, accelerator: Accelerator, *, epoch: int, step: int) -> None:
+        """Check the norm of the gradient.
 
         In fp16, the loss scaler skips steps that overflow and then scales less: it is an error only when the scale
         cannot be reduced.
         """
-        value = float(norm)
-        if math.isfinite(value) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
+        if math.isfinite(norm) or (accelerator.scaler is not None and accelerator.scaler.get_scale() > 1):
             return
         # A gradient that is not finite spreads to all earlier components, so its source is the last one.
         later_first = [*reversed(MODEL_COMPONENTS), ""]
@@ -54,7 +53,7 @@ class FiniteChecks:
             found = first_not_finite(item for item in named if item[0].startswith(f"{part}." if part else ""))
             if found:
                 self._stop(f"the gradient of {self._owned(found)} is not finite", f"epoch {epoch}, step {step}")
-        self._stop(f"the gradient's norm is {value}", f"epoch {epoch}, step {step}")
+        self._stop(f"the gradient's norm is {norm}", f"epoch {epoch}, step {step}")
 
     def weights(self, optimizer: Optimizer, *, epoch: int) -> None:
         """Check the content of a checkpoint: weights, buffers and optimizer states."""

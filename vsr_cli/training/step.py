@@ -68,9 +68,10 @@ class StepRunner:
         self.accelerator.unscale_gradients(self.optimizer)
         trainable = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm([parameter.grad for parameter in trainable if parameter.grad is not None])
+        length = float(norm)  # read once, as a GPU is waited for
         if self.checks:
-            self.checks.gradient(norm, self.accelerator, **at)
-        if 0 < self.options.max_grad_norm < norm:  # most steps need no clipping
+            self.checks.gradient(length, self.accelerator, **at)
+        if 0 < self.options.max_grad_norm < length:  # most steps need no clipping
             nn.utils.clip_grads_with_norm_(trainable, self.options.max_grad_norm, norm)
         set_rate(self.optimizer, rate)
         self.optimizer.step()

@@ -52,9 +52,6 @@ class Diffusion(nn.Module):
             # The last block of Stable Diffusion 3 does not use the queries of the text, so these would get no gradient.
             exclude = [f"transformer_blocks.{blocks - 1}.attn.add_q_proj"] if blocks else []
             add_lora(network, rank=options.rank, dropout=0.0, component=WHO, exclude=exclude)
-            for weight in network.parameters():
-                if weight.requires_grad:
-                    weight.data = weight.data.float()  # small updates are lost in half precision
             if options.gradient_checkpointing:
                 network.enable_gradient_checkpointing()
         self.train(False)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, last_real
+from vsr_cli.api.recurrence import run_recurrent
 
 from . import RecurrentOptions
 
@@ -27,7 +28,7 @@ class Recurrent(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the top layer's state after each frame (B, K, D) and after the last real one (B, D)."""
-        steps: Tensor = self.recurrent(self.dropout(frames))[0]
+        steps: Tensor = run_recurrent(self.recurrent, self.dropout(frames))[0]
         return steps, last_real(steps, mask)
 
 

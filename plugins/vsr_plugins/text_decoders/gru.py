@@ -11,6 +11,7 @@ from torch.nn import functional
 from vsr_cli.api import BuildContext, Decoding, Narrative
 from vsr_cli.api.context_memory import ContextMemory
 from vsr_cli.api.generation import State
+from vsr_cli.api.recurrence import run_recurrent
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from . import AttentionGruOptions, GruOptions
@@ -59,12 +60,13 @@ class GruDecoder(TokenDecoder):
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         before = state[0].transpose(0, 1).contiguous()  # (R, layers, hidden) -> (layers, R, hidden)
-        output, after = self.recurrent(self.dropout(self.embedding(tokens[:, None])), before)
+        output, after = run_recurrent(self.recurrent, self.dropout(self.embedding(tokens[:, None])), before)
         return self.head(self.dropout(output[:, 0])), (after.transpose(0, 1),)  # (R, 1, hidden) -> (R, V)
 
     def _states(self, narrative: Narrative, ids: Tensor) -> Tensor:
         embedded = self.dropout(self.embedding(self._shift_right(ids)))
-        states: Tensor = self.recurrent(embedded, first_state(self.start, narrative, layers=self.layers))[0]
+        first = first_state(self.start, narrative, layers=self.layers)
+        states, _ = run_recurrent(self.recurrent, embedded, first)
         dropped: Tensor = self.dropout(states)  # (B, T, hidden)
         return dropped
 
@@ -117,7 +119,7 @@ class AttentionGruDecoder(TokenDecoder):
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats per real token, a scalar, from targets and mask (B, T)."""
         embedded = self.dropout(self.embedding(self._shift_right(ids)))
-        states, _ = self.recurrent(embedded, first_state(self.start, narrative, layers=self.layers))
+        states, _ = run_recurrent(self.recurrent, embedded, first_state(self.start, narrative, layers=self.layers))
         return self._head_loss(self._join(states, *self.memory(narrative)), ids, mask)
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
@@ -137,7 +139,8 @@ class AttentionGruDecoder(TokenDecoder):
 
     def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
         before = state[0].transpose(0, 1).contiguous()  # (R, layers, hidden) -> (layers, R, hidden)
-        states, after = self.recurrent(self.dropout(self.embedding(tokens[:, None])), before)  # (R, 1, hidden)
+        embedded = self.dropout(self.embedding(tokens[:, None]))
+        states, after = run_recurrent(self.recurrent, embedded, before)  # (R, 1, hidden)
         memory, mask = fixed
         return self.head(self._join(states, memory, mask))[:, 0], (after.transpose(0, 1),)
 

@@ -74,7 +74,7 @@ class LmDecoder(TokenDecoder):
         with torch.no_grad():
             separator = torch.tensor([loaded.separator])
             self.start = nn.Parameter(
-                self.language.entered([separator])[0][0],
+                self.language.entered([separator])[0][0].float(),  # it trains, also beside weights in half precision
                 requires_grad=bool(self.image_tokens + self.prefix),
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)

@@ -24,8 +24,9 @@ from vsr_cli.api import VsrError
 
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 """Names of the normalization after the last layer, in the architectures of transformers."""
-TOKENS_PER_PASS = 2048
-"""Positions that one forward pass computes together at most, unless a single row is longer."""
+TOKENS_PER_PASS = {"cpu": 2048, "cuda": 16_384}
+"""Positions that one forward pass computes together at most, unless a single row is longer. A GPU takes as long for few
+as for many, since it waits for the program to start each operation."""
 UNUSABLE = (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError)
 """Errors of an architecture that is called in a way that it does not support."""
 LARGE = 100.0
@@ -141,10 +142,11 @@ class LanguageModel(nn.Module):
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         entered = self.entered(rows)
         found: dict[int, Tensor] = {}
+        most = TOKENS_PER_PASS.get(vectors.device.type, TOKENS_PER_PASS["cpu"])
         start = 0
         while start < len(order):
             stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]]) <= TOKENS_PER_PASS:
+            while stop < len(order) and (stop + 1 - start) * len(rows[order[stop]]) <= most:
                 stop += 1
             part = order[start:stop]
             padded = nn.utils.rnn.pad_sequence([rows[row] for row in part], batch_first=True)

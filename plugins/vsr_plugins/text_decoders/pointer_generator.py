@@ -15,6 +15,7 @@ from torch.nn import functional
 from vsr_cli.api import BuildContext, Decoding, Narrative
 from vsr_cli.api.context_memory import WordStates, word_mask
 from vsr_cli.api.generation import State
+from vsr_cli.api.recurrence import run_recurrent
 from vsr_cli.api.text_loss import answer_log_probabilities, sliced_loss
 from vsr_cli.api.token_decoder import TokenDecoder
 
@@ -37,7 +38,7 @@ class Outputs:
     gate: Tensor
     """Log-odds of generating instead of copying, in nats, (...)."""
 
-    def at(self, chosen: Tensor | slice | tuple[slice, int]) -> Outputs:
+    def at(self, chosen: Tensor | slice | tuple[slice, int] | tuple[Tensor, ...]) -> Outputs:
         """Return the outputs at some of the positions."""
         return Outputs(self.states[chosen], self.attention[chosen], self.gate[chosen])
 
@@ -82,12 +83,12 @@ class PointerGeneratorDecoder(TokenDecoder):
         before = self._shift_right(ids)
         words, readable = self.words(narrative), self._readable(narrative)
         outputs, _ = self._outputs(before, self._first_state(narrative), words, readable)
-        real = outputs.at(mask)  # of the N real tokens
-        source = narrative.context.text_ids.flatten(1)  # (B, M)
-        source = source[:, None].expand_as(outputs.attention)[mask]  # (N, M)
+        places = mask.nonzero(as_tuple=True)  # of the N real tokens, looked up once, as a GPU is waited for
+        real = outputs.at(places)
+        source = narrative.context.text_ids.flatten(1)[places[0]]  # (B, M) -> (N, M)
         objective = self._objective()
         if objective.is_plain:
-            loss = -self._answered(real, source, ids[mask]).mean()
+            loss = -self._answered(real, source, ids[places]).mean()
         else:
             loss = sliced_loss(
                 lambda part: self._mixed(real.at(part), source[part]),
@@ -97,7 +98,7 @@ class PointerGeneratorDecoder(TokenDecoder):
                 objective=objective,
             )
         if self.training and self.coverage:
-            loss = loss + self.coverage * _coverage(outputs.attention.exp())[mask].mean()
+            loss = loss + self.coverage * _coverage(outputs.attention.exp())[places].mean()
         return loss
 
     def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
@@ -134,7 +135,7 @@ class PointerGeneratorDecoder(TokenDecoder):
     def _outputs(self, before: Tensor, state: Tensor, words: Tensor, readable: Tensor) -> tuple[Outputs, Tensor]:
         """Return the outputs after tokens (B, T), starting from a state (B, hidden), and the state after them."""
         embedded = self.dropout(self.embedding(before))  # (B, T, E)
-        states, after = self.recurrent(embedded, state[None])  # (B, T, hidden), (1, B, hidden)
+        states, after = run_recurrent(self.recurrent, embedded, state[None])  # (B, T, hidden), (1, B, hidden)
         matched = self.query(states) @ words.transpose(1, 2) * words.shape[-1] ** -0.5  # (B, T, M)
         masked = ~readable[:, None]
         attention = matched.float().masked_fill(masked, NEVER).log_softmax(dim=-1).masked_fill(masked, NEVER)

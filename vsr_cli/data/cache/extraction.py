@@ -30,6 +30,7 @@ from ..prepared_types import Frames, Windows
 from ..scratch import tokenized
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
+from ..transfer import to_device
 from .feature_set import FEATURES, FeatureRows, FeatureSet
 
 REMOVING = 60.0
@@ -234,8 +235,8 @@ def text_rows(tokens: TokenBatch, encoder: TextEncoder, device: torch.device) ->
 
     @torch.no_grad()
     def compute(rows: NDArray[np.int64]) -> torch.Tensor:
-        ids = torch.from_numpy(tokens.ids[rows]).to(device)
-        mask = torch.from_numpy(tokens.mask[rows]).to(device)
+        ids = to_device(tokens.ids[rows], device)
+        mask = to_device(tokens.mask[rows], device)
         return encoder.frozen(ids, mask)
 
     return compute
@@ -243,7 +244,7 @@ def text_rows(tokens: TokenBatch, encoder: TextEncoder, device: torch.device) ->
 
 def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """Turn images (..., H, W, 3) into a tensor (..., 3, H, W) uint8."""
-    return torch.from_numpy(images).to(device).movedim(-1, -3)
+    return to_device(images, device).movedim(-1, -3)
 
 
 def to_array(features: torch.Tensor) -> NDArray[np.float32]:

@@ -44,11 +44,12 @@ class Alignment(LossTerm):
 
     def loss(self, images: Tensor, texts: Tensor, context: Context, gather: Gather = lambda rows: rows) -> Tensor:
         """Return the loss of frame embeddings (B, K, D), a scalar."""
-        real = gather(context.mask.byte()).bool()  # (B, K)
-        story = gather(context.story)[:, None].expand_as(real)[real]  # (N,)
-        text_row = gather(context.text_row)[real]  # (N,)
-        image = functional.normalize(gather(images)[real].float(), dim=-1)  # (N, D)
-        text = functional.normalize(gather(texts)[real].float(), dim=-1)  # (N, D)
+        mask = gather(context.mask.byte())  # (B, K)
+        real = mask.flatten().nonzero()[:, 0]  # (N,), looked up once, as a GPU is waited for
+        story = gather(context.story)[:, None].expand_as(mask).flatten()[real]  # (N,)
+        text_row = gather(context.text_row).flatten()[real]  # (N,)
+        image = functional.normalize(gather(images).flatten(0, 1)[real].float(), dim=-1)  # (N, D)
+        text = functional.normalize(gather(texts).flatten(0, 1)[real].float(), dim=-1)  # (N, D)
         scale = self.log_inverse_temperature.exp().clamp(max=LARGEST_INVERSE_TEMPERATURE)
         similarity = scale * image @ text.T  # (N, N)
         twins = (story[:, None] == story) & (text_row[:, None] == text_row)

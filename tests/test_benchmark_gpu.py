@@ -1,0 +1,48 @@
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_section_that_fails_is_reported_and_the_others_are_measured(gpu, capsys):
+    words = ["--device", "nowhere", "--quick", "--only", "equality", "encoding", "--json"]
+    ran = subprocess.run([sys.executable, BENCHMARKS / "gpu.py", *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    sections = json.loads(ran.stdout)["sections"]
+    assert sections.keys() == {"equality", "encoding"}
+    assert all("nowhere" in facts["error"] for facts in sections.values())
+    gpu.show("equality", sections["equality"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_reference_preset_is_measured_beside_a_plain_loop_with_its_losses(gpu, tmp_path):
+    size = gpu.Size(windows=16, batch=2, words=6, epoch_steps=2, images=2, small=True)
+    facts = gpu.reference(size, torch.device("cpu"), tmp_path)
+    assert facts["windows"] == 16
+    assert facts["seconds per epoch"] == pytest.approx(8 * facts["ms per step"] / 1000)
+    assert facts["plain loop, ms per step"] > 0
+
+
+def test_other_numbers_than_the_cpus_are_a_failure(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "TOLERANCE", -1.0)
+    size = gpu.Size(windows=8, batch=2, words=6, small=True)
+    with pytest.raises(AssertionError, match="differ from the CPU's"):
+        gpu.equality(size, torch.device("cpu"), tmp_path)
