@@ -67,8 +67,8 @@ QUICK = Size(
     epoch_steps=3,
     predicted=2,
     images=32,
-    seconds=300,
-    seconds_together=1200,
+    seconds=600,
+    seconds_together=1800,
     small=True,
 )
 LANGUAGE_MODELS = {

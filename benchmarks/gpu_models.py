@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from vsr_cli.data.prepared_types import Frames, Windows
+from vsr_cli.data.prepared_types import Frames, Texts, Windows
 from vsr_cli.data.shards import ArrayRows
 
 CONTEXT, FRAMES_OF_A_STORY = 4, 12
@@ -68,7 +69,7 @@ def synthetic_data(windows: int, *, image_size: int, words: int, vocabulary: int
     starts = np.tile(np.arange(per_story), stories)[:windows]
     rows = (story * FRAMES_OF_A_STORY + starts)[:, None] + np.arange(CONTEXT + 1)  # (W, K + 1)
     names = [f"story-{number}" for number in story.tolist()]
-    frames = Frames(RepeatedRows(images, count), texts)
+    frames = Frames(RepeatedRows(images, count), Texts(pa.chunked_array([texts])))  # as in a prepared folder
     return SyntheticData(frames, Windows(names, rows, rows, np.zeros(rows.shape, np.bool_), starts))
 
 
