@@ -203,7 +203,9 @@ def test_all_usage_errors_are_reported_together(answers, words):
 
 # 2. Plugins import nothing of ours but vsr_cli.api, and no other plugin.
 
-HEAVY_API = {f"vsr_cli.api.{name}" for name in ("context_memory", "generation", "text_loss", "token_decoder")}
+HEAVY_API = {
+    f"vsr_cli.api.{name}" for name in ("context_memory", "generation", "recurrence", "text_loss", "token_decoder")
+}
 """What of the API imports torch, and so is named by itself."""
 
 
