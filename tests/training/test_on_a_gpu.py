@@ -27,8 +27,14 @@ from ..pretend_gpu import GPU, pretend_gpu, to_gpu
 
 POINTS = [each for each in entry_points(group=GROUP) if each.value.startswith("vsr_plugins.")]
 REGISTRY = discover(POINTS, disabled=set())
+SLOW = {"vlm", "diffusion"}
 COMPONENTS = [
-    (entry.section, entry.component.name)
+    pytest.param(
+        entry.section,
+        entry.component.name,
+        marks=[pytest.mark.slow] if entry.component.name in SLOW else [],
+        id=f"{entry.section}-{entry.component.name}",
+    )
     for entry in REGISTRY.provided
     if entry.section in MODEL_COMPONENTS and entry.component.name not in ("resnet50", "mobilenet_v2", "timm")
 ]
@@ -49,7 +55,7 @@ def models(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize(("section", "name"), COMPONENTS, ids=map("-".join, COMPONENTS))
+@pytest.mark.parametrize(("section", "name"), COMPONENTS)
 def test_component_trains_and_predicts_on_a_gpu_as_on_the_cpu(section, name, models):
     settings = [setting.format_map(models) for setting in NEEDS.get((section, name), Needs()).settings]
     harness = make_harness(REGISTRY, section, name, settings)
