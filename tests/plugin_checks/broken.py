@@ -363,6 +363,16 @@ class Forgets(MeanSquaredError):
         return {"forgets": float(statistics.mean())}
 
 
+class Peeks(MeanSquaredError):
+    reads_images = False
+
+    def measure(self, samples):
+        return np.array([[float(sample.predicted_image.size)] for sample in samples])
+
+    def combine(self, statistics):
+        return {"peeks": float(statistics.mean())}
+
+
 PARTS = {
     "fusion": (WiderFusion, ForgottenLayer, Neighbourly, Unsaved, SingleOnly, Clumsy),
     "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
@@ -374,7 +384,7 @@ PARTS = {
         *(IgnoresSeed, Restless, Recalls, SharesNoise, Reseeds, NeedsWords, Wide),
     ),
     "dataset": (Shuffled, Twins, Boasts, Pictureless),
-    "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets),
+    "metrics": (Relative, Misnamed, UpsideDown, NoNumber, Blackens, Sorts, Forgets, Peeks),
 }
 
 

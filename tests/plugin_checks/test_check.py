@@ -78,6 +78,7 @@ FINDINGS = [
         "the truth scores no worse than other texts and images",
         "better is higher, but truth 0, shuffled 0",
     ),
+    (broken.Peeks, "measures each window alone", "other statistics without images, though reads_images is False"),
     (broken.NoNumber, "measures each window alone", "not finite"),
     (broken.Blackens, UNCHANGED, r"measure changed its input \(predicted_image\)"),
     (broken.Sorts, UNCHANGED, r"combine changed its input \(statistics\)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ WINDOWS = 6
 DIMENSIONS = 8
 """Of the vectors in the embedding space."""
 BETTER = ("higher", "lower", "one")
+NO_IMAGE: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
+"""What a metric of texts gets in other processes."""
 Statistics = NDArray[np.float64]
 
 
@@ -95,7 +97,7 @@ def _comparison(answers: Sequence[int], rows: Sequence[int]) -> Comparison:
 
 
 def measures_alone(choice: Choice) -> str | None:
-    """Measure windows together, in another order, and alone."""
+    """Measure windows together, in another order, and alone; without images if the metric reads none."""
     answers = np.roll(np.arange(WINDOWS), 1).tolist()
     statistics = _measure(choice, answers)[1]
     shape = f"{statistics.shape} {statistics.dtype}"
@@ -110,6 +112,14 @@ def measures_alone(choice: Choice) -> str | None:
     for row in range(WINDOWS):
         alone = _measure(choice, answers, [row])[1]
         require(_near(alone, statistics[[row]]), "returned other statistics of a window alone")
+    metric = build(choice.provided, choice.options)
+    if not isinstance(metric, SpaceMetric) and not getattr(metric, "reads_images", True):
+        samples = _samples(answers)
+        if isinstance(metric, ReadsReferences):
+            metric.read_references([sample.reference_text for sample in samples])
+        blank = [replace(each, predicted_image=NO_IMAGE, reference_image=NO_IMAGE) for each in samples]
+        unchanged = np.array_equal(metric.measure(blank), statistics)
+        require(unchanged, "returned other statistics without images, though reads_images is False")
     return f"S = {statistics.shape[1]}"
 
 
