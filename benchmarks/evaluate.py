@@ -109,7 +109,7 @@ def measured(work: Callable[[], Any]) -> tuple[Any, list[float]]:
 
 
 def stages(run: Path, data: Path, windows: int | None) -> dict[str, list[float]]:
-    """Evaluate a run into a copy of its evaluations, by the metrics that are the default."""
+    """Evaluate a run by the default metrics, and store the result in its folder, as `vsr evaluate` does."""
     from vsr_cli.config.experiment import resolve_evaluation
     from vsr_cli.data.prepared import Prepared
     from vsr_cli.workflows.evaluation import run_evaluate

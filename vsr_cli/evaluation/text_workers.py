@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..plugin.registry import Provided
 
 WORTHWHILE = 500
-"""Windows up to which one process is as fast: a worker takes about two seconds of processor time to start."""
+"""Windows up to which one process is as fast: a worker takes about a second of processor time to start."""
 WINDOWS_PER_WORKER = 250
 Texts = tuple[str, Sequence[str], str, str]
 """Of a window: its story, the context's texts, the predicted and the true text."""
