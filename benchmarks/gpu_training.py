@@ -37,6 +37,12 @@ VOCABULARY, SIDE = 30_522, 224
 DISTINCT = 512
 """Features that are distinct; the others repeat them."""
 WARM_STEPS = 2
+DECODINGS = {
+    "greedy": Decoding(),
+    "sample": Decoding(method="sample", temperature=0.7),
+    "mbr": Decoding(method="mbr", samples=12, temperature=0.7, utility="both"),
+}
+"""The last is that of the presets `laptop` and `strong`."""
 PLAIN_NAMES = {
     "resnet.": "visual.network.", "see.": "visual.projection.", "read.": "text.projection.",
     "fuse.": "fusion.linear.", "remember.": "temporal.recurrent.", "embed.": "text_decoder.embedding.",
@@ -186,11 +192,11 @@ class Bench:
             "peak memory, GiB": peak,
         }
 
-    def predict(self, count: int, method: Any) -> dict[str, float]:
+    def predict(self, count: int, method: str) -> dict[str, float]:
         """Predict frames of the first windows; return the seconds of one, and the peak of memory."""
         model, device = self.model.eval(), self.device
         contexts = self.split().contexts
-        decoding = Decoding(method=method, samples=12, temperature=0.7, utility="both")
+        decoding = DECODINGS[method]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         parts = list(in_parts(np.arange(count), BATCH))
