@@ -150,7 +150,7 @@ def tokens(size: Size, device: Any, folder: Path) -> Facts:
     """Train and sample the image decoder `tokens`."""
     from gpu_training import Bench
 
-    settings = ["image_decoder.name=tokens", f"image_decoder.autoencoder_steps={20 if size.small else 200}"]
+    settings = ["image_decoder.name=tokens", f"image_decoder.autoencoder_steps={2 if size.small else 200}"]
     bench = Bench.build("reference", settings, size, device, folder, fit=True)
     return {**bench.train(size.decoder_steps), **bench.predict(size.predicted, "greedy")}
 
