@@ -205,7 +205,7 @@ def measure(given: argparse.Namespace, stories: int, folder: Path) -> dict[str, 
 def show(results: list[dict[str, Any]]) -> None:
     """Print the results as a table: a row for each command and number of stories."""
     table = Table()
-    for name in ("stories", "command", "seconds", "processor, s", "anonymous, MiB", "over the least", "mapped, MiB"):
+    for name in ("stories", "command", "s", "CPU, s", "anonymous, MiB", "growth", "mapped, MiB"):
         table.add_column(name, justify="left" if name == "command" else "right")
     for name in COMMANDS:
         least = min(result["commands"][name]["anonymous_mib"] for result in results)
@@ -240,13 +240,14 @@ def main() -> None:
         "--stories", type=int, nargs="+", metavar="N", help=f"default: {STORIES}; with --quick 40 160"
     )
     arguments.add_argument("--size", type=pixels, metavar="WxH", help="of the source's images; default: 575x240")
-    arguments.add_argument("--encoders", choices=ENCODERS, default="mobilenet")
+    arguments.add_argument("--encoders", choices=ENCODERS, help="default: mobilenet; with --quick tiny")
     arguments.add_argument("--quick", action="store_true", help="40 and 160 stories of 64x64, under two minutes")
     arguments.add_argument("--folder", type=Path, help="where the files are made, a new folder in it; default: TMPDIR")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--generate", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     given.stories = given.stories or ([40, 160] if given.quick else [STORIES])
+    given.encoders = given.encoders or ("tiny" if given.quick else "mobilenet")
     given.size = given.size or ((64, 64) if given.quick else (575, 240))
     if given.generate:
         generate(given.generate, given.stories[0], *given.size)
