@@ -9,6 +9,7 @@ from ..config.experiment import TrainConfig
 from ..data.cache.extraction import frozen_features
 from ..data.prepared import Prepared
 from ..files.strict_json import to_json
+from ..model.frozen_store import FrozenStore
 from ..model.parts import build_part
 from ..model.weights import choose_device
 
@@ -34,8 +35,9 @@ def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: S
             "image_size": prepared.image_size,
             "steps": prepared.context_frames,
         }
+        store = FrozenStore(options=config.features)
         visual, text = (
-            build_part(section, choice, training_texts=prepared.training_texts, **sizes)
+            build_part(section, choice, training_texts=prepared.training_texts, store=store, **sizes)
             for section, choice in zip(("visual", "text"), choices, strict=True)
         )
         if visual.cache_key is None and text.cache_key is None:

@@ -25,6 +25,7 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
+from .frozen_half import FrozenHalf, FrozenSource, frozen_half_lock, own_random_numbers
 from .hub import hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import (
@@ -39,6 +40,7 @@ from .metrics import (
     micro_f1,
 )
 from .optional_contracts import (
+    DefersFrozenHalf,
     FitsTraining,
     FoldsUpdates,
     GeneratesSamples,
@@ -52,7 +54,15 @@ from .reading.delimited import TableRow, describe_missing_columns, read_table
 from .reading.image_kinds import OTHER_SUFFIXES, image_formats, image_suffixes
 from .reading.paths import NoFile, find_file, is_file, leads_outside
 from .reading.text_files import encoding_of, open_bytes, open_text, refuse_unreadable, source_file, undecodable
-from .requirements import Requirement, missing_download, missing_file, missing_model, missing_on_hub, missing_package
+from .requirements import (
+    Requirement,
+    local_files,
+    missing_download,
+    missing_file,
+    missing_model,
+    missing_on_hub,
+    missing_package,
+)
 from .stories import (
     Analysis,
     Box,
@@ -94,11 +104,14 @@ __all__ = [
     "Context",
     "Dataset",
     "Decoding",
+    "DefersFrozenHalf",
     "Entity",
     "FitsTraining",
     "FoldsUpdates",
     "Frame",
     "FrameAnalysis",
+    "FrozenHalf",
+    "FrozenSource",
     "Fusion",
     "GeneratesSamples",
     "GenerativeImageDecoder",
@@ -146,6 +159,7 @@ __all__ = [
     "describe_missing_columns",
     "encoding_of",
     "find_file",
+    "frozen_half_lock",
     "hookimpl",
     "hub_reason",
     "image_formats",
@@ -154,6 +168,7 @@ __all__ = [
     "is_file",
     "last_real",
     "leads_outside",
+    "local_files",
     "mean_over_positions",
     "micro_f1",
     "missing_download",
@@ -168,6 +183,7 @@ __all__ = [
     "open_bytes",
     "open_text",
     "own_name",
+    "own_random_numbers",
     "quiet",
     "quiet_hub",
     "read_table",

@@ -72,11 +72,18 @@ class Component:
     requires: str | None = None
     """Import path of a function from the options to a list of `Requirement`: the weights, models and libraries that are
     missing on this machine. It is called before anything is read or written."""
+    frozen_source: str | None = None
+    """Of an encoder that implements `DefersFrozenHalf`: import path of a function from the options to a `FrozenSource`,
+    or to None if nothing is frozen or the source is not known. It imports no large library."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", self.name):
             raise ValueError(f"component name {self.name!r} is not lower-case words joined by '-' or '_'")
-        for field, target in (("build", self.build), ("requires", self.requires)):
+        for field, target in (
+            ("build", self.build),
+            ("requires", self.requires),
+            ("frozen_source", self.frozen_source),
+        ):
             if target is not None and not re.fullmatch(r"[\w.]+:\w+", target):
                 raise ValueError(f"component {self.name}: {field} {target!r} is not 'package.module:name'")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):

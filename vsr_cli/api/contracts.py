@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .decoding import Decoding
+from .frozen_half import FrozenHalf
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
 
@@ -42,6 +43,10 @@ class BuildContext:
     """Terms of the text loss in training. A decoder that supports them stores this as its attribute `objective`."""
     assets: Path | None = None
     """The folder that `save_assets` wrote, when a run is loaded: then download nothing. None at the first build."""
+    seed: int = 0
+    """Seeds the random numbers of a frozen half, which no other part of the model may depend on."""
+    frozen_half: FrozenHalf | None = None
+    """For an encoder that implements `DefersFrozenHalf`: do not build the frozen half yet. `assets` is set, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

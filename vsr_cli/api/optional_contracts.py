@@ -6,12 +6,13 @@ width, F frames, H W pixels, d width of an embedding space.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .decoding import Decoding
+from .frozen_half import FrozenHalf
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -78,6 +79,29 @@ class HasAssets(Protocol):
 
     def save_assets(self, folder: Path) -> None:
         """Write files into an empty folder; `BuildContext.assets` is that folder when the run is loaded."""
+
+
+@runtime_checkable
+class DefersFrozenHalf(Protocol):
+    """An encoder that can be built without its frozen half, which it builds when `frozen` is first called.
+
+    Its component declares `frozen_source`. Without `BuildContext.frozen_half` it is built whole. With it, it is built
+    from `assets`, without the library that defines the half, and draws the same random numbers for what trains. Then
+    `cache_key`, `tokenize`, `pixels`, `forward` and `save_assets` do the same as in the whole encoder.
+    """
+
+    frozen_facts: Mapping[str, Any]
+    """What must be known of the half before it is built, as JSON; `FrozenHalf.facts` are these."""
+    initial: Mapping[str, Tensor]
+    """The tensors of what trains that come from the same source, by their names in the state dict; often none."""
+    pending: FrozenHalf | None
+    """The half that is not built yet; None if it is part of the module."""
+
+    def build_frozen_half(self) -> None:
+        """Build the half, `fill` it and make it part of the module, on its device, if that has not been done."""
+
+    def release_frozen_half(self) -> None:
+        """Drop the half if `build_frozen_half` has built it, so that it is `pending` again."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ MODEL_FILES = {
     "preprocessor": ("preprocessor_config.json", "processor_config.json"),
 }
 """Groups of files of a model; it has at least one file of each group."""
+MOST_FILES = 1000
+"""Files of a model that `local_files` lists."""
 HUB_ID = r"\w[\w.-]*(/\w[\w.-]*)?"
 
 
@@ -151,6 +154,23 @@ def missing_model(
         return read
 
     return missing_on_hub(model, remedy=remedy, choose=choose, revision=revision)
+
+
+def local_files(model: str) -> list[Path] | None:
+    """Return all files of a model on this machine, of a folder or of a Hub id in the cache; None if there is none.
+
+    A folder with very many files, such as a home folder, counts as none.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(model, "config.json") if re.fullmatch(HUB_ID, model) else None
+        if not isinstance(cached, str):
+            return None
+        folder = Path(cached).parent
+    files = list(islice((path for path in folder.rglob("*") if path.is_file()), MOST_FILES + 1))
+    return sorted(files) if len(files) <= MOST_FILES else None
 
 
 def missing_on_hub(

@@ -1,4 +1,4 @@
-"""`vsr cache`: list, verify and prune the cached frozen features, which all prepared data and runs share."""
+"""`vsr cache`: list, verify and prune the cached frozen features and weights, which all data and runs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parsing.commands import examples
 
 @examples("vsr cache list", "vsr cache list --json")
 def cache_list(as_json: Json = False) -> None:
-    """List the cached features of each encoder, the least recently used first."""
+    """List the cached features and frozen weights of each encoder, the least recently used first."""
     from ..data.cache.maintenance import list_feature_sets
     from ..system_errors import cache_folder
 
@@ -39,6 +39,8 @@ def cache_list(as_json: Json = False) -> None:
 
 def _row(facts: Mapping[str, Any]) -> str:
     """Return the shape of the features of one image or text."""
+    if "parameters" in facts:
+        return "weights"
     shape = "x".join(map(str, facts.get("row_shape", ["?"])))
     return f"{shape}, without padding" if facts.get("tokens") else shape
 
@@ -50,7 +52,7 @@ def cache_verify(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare all cached features with their checksums. Exit code 1 if any are damaged."""
+    """Compare all cached features and frozen weights with their checksums. Exit code 1 if any are damaged."""
     from ..data.cache.maintenance import list_feature_sets, remove_damaged, verify
 
     found = list_feature_sets()
@@ -89,7 +91,7 @@ def cache_prune(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Remove cached features, all of them without an option. They are computed again when needed."""
+    """Remove cached features and frozen weights, all of them without an option. They are made again when needed."""
     from ..data.cache.maintenance import prune
 
     limit = 0.0 if unused_days is None and to is None else None if to is None else to * 2**30

@@ -18,6 +18,7 @@ from ..config.choices import Resize
 from ..console import say
 from ..errors import VsrError, one_line
 from ..files.atomic import is_empty, replacing_folder, write_json
+from ..model.frozen_store import build_frozen_halves
 from ..model.story_model import StoryModel
 from .graphs import Graph, graphs_of, naming
 
@@ -56,6 +57,7 @@ def export_onnx(
     exported or computes something else outside torch; nothing is written then.
     """
     check_target(folder)
+    build_frozen_halves(model)  # a graph holds the weights of its module
     texts = [text for text, _ in zip(EXAMPLES * 2 * steps, range(2 * steps), strict=False)]
     graphs = graphs_of(model, names=names, steps=steps, image_size=image_size, texts=texts)
     with naming(names["text"]):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from ..api import GenerativeImageDecoder, HasAssets
+from ..api import FrozenHalf, GenerativeImageDecoder, HasAssets
 from ..config.experiment import TrainConfig
 from ..config.schema import DataOptions
 from ..errors import VsrError
 from ..plugin.kinds import KIND_OF
+from .frozen_store import FrozenStore
 from .losses.term import TermRequest, build_terms
-from .parts import PROMISES, Parts, build_part, frozen_sample
+from .parts import ENCODERS, PROMISES, Parts, build_part, frozen_sample
 from .story_model import StoryModel
 
 
@@ -23,8 +25,12 @@ def build_model(
     training_texts: Callable[[], Iterable[str]] = tuple,
     assets: Path | None = None,
     steps: int = DataOptions.model_fields["context_frames"].default,
+    halves: Mapping[str, FrozenHalf] = MappingProxyType({}),
+    store: FrozenStore | None = None,
 ) -> StoryModel:
     """Build the model of a configuration. With the `assets` of a run nothing is downloaded or read but those.
+
+    Encoders are built without the frozen `halves` of a run, by section, or those that `store` has in the cache.
 
     Raises VsrError if a part cannot be built, needs an objective without a weight, or ignores one that has a weight.
     """
@@ -39,7 +45,8 @@ def build_model(
     }
     built: dict[str, Any] = {}
     for section, choice in config.parts.items():
-        built[section] = build_part(section, choice, **options)
+        encoder: dict[str, Any] = {"half": halves.get(section), "store": store} if section in ENCODERS else {}
+        built[section] = build_part(section, choice, **options, **encoder)
         if section == "text":
             sample = frozen_sample(built["visual"], built["text"], image_size=image_size)
             options["vocabulary"] = built["text"].vocabulary

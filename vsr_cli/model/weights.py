@@ -19,6 +19,7 @@ from ..runs.run import FROZEN, WEIGHTS, Run
 from ..system_errors import refuse_system_error
 from .building import build_model
 from .find_nonfinite import weight_not_finite
+from .frozen_store import pending_halves
 from .story_model import StoryModel
 
 
@@ -37,11 +38,12 @@ def frozen_names(model: nn.Module) -> set[str]:
     return names & model.state_dict().keys()
 
 
-def parameter_counts(model: nn.Module) -> dict[str, int]:
+def parameter_counts(model: StoryModel) -> dict[str, int]:
     """Return the numbers of trainable parameters, "trained", and of all others, "frozen"."""
     parameters = list(model.parameters())
     trained = sum(each.numel() for each in parameters if each.requires_grad)
-    return {"trained": trained, "frozen": sum(each.numel() for each in parameters) - trained}
+    pending = sum(half.parameters for _, half in pending_halves(model))
+    return {"trained": trained, "frozen": sum(each.numel() for each in parameters) - trained + pending}
 
 
 def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
@@ -101,9 +103,13 @@ def rebuild_model(run: Run, config: TrainConfig, *, image_size: int, steps: int,
     """
     run.verify(which)
     with no_network(str(run.folder)):
-        model = build_model(config, image_size=image_size, steps=steps, assets=run.assets)
+        halves = run.frozen_halves()
+        model = build_model(config, image_size=image_size, steps=steps, assets=run.assets, halves=halves)
     checkpoint = run.checkpoint(which)
     state = load_weights(run.folder / FROZEN) | load_weights(checkpoint / WEIGHTS)
+    for section in halves.keys() - {section for section, _ in pending_halves(model)}:  # its plugin has built it
+        tensors = load_weights(halves[section].weights)
+        state |= {f"{section}.{name}": tensor for name, tensor in tensors.items()}
     expected = model.state_dict()
     for name in sorted(expected.keys() & state.keys()):
         if state[name].dtype != expected[name].dtype:

@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from ..api import Options, Requirement
+from ..api import FrozenSource, Options, Requirement
 from ..errors import VsrError
 from .faults import fault_of, remember_code
 from .kinds import KIND_OF
@@ -23,6 +23,13 @@ def requirements(entry: Provided, options: Options) -> list[Requirement]:
     """Return the missing requirements of a component. Raises VsrError if its plugin's code cannot be imported."""
     target = entry.component.requires
     return list(_load(entry, target)(options)) if target else []
+
+
+def frozen_source(entry: Provided, options: Options) -> FrozenSource | None:
+    """Return what the frozen half of an encoder is made from. Raises VsrError if its code cannot be imported."""
+    target = entry.component.frozen_source
+    found: FrozenSource | None = _load(entry, target)(options) if target else None
+    return found
 
 
 def _load(entry: Provided, target: str) -> Callable[..., Any]:

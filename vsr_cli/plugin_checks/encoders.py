@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -11,10 +13,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ..api import Options
+from ..api import BuildContext, Options
 from ..config.resolve import Choice
 from ..errors import VsrError
+from ..model.frozen_store import save_half
 from ..model.story_model import StoryModel
+from ..plugin.loading import build, frozen_source
 from .harness import SIZES, Harness, describe, near, tokens
 from .outcomes import Check, require
 from .stories import make_stories
@@ -178,9 +182,44 @@ def _others(annotation: Any, value: object) -> Iterator[object]:
         yield from (value + 0.5, value / 2)
 
 
+@torch.no_grad()
+def frozen_half_can_wait(harness: Harness) -> str | None:
+    """Build the encoder without its frozen half, as training with cached features does, and compare it."""
+    choice, size = harness.config.parts[harness.section], SIZES[0]
+    source = frozen_source(choice.provided, choice.options)
+    model = harness.build()
+    if source is None or harness.component(model).cache_key is None:
+        return "it is built whole"
+    shape = tuple(_frozen(harness, model, _inputs(harness, model)).shape[1:])
+    context = BuildContext(width=size.width, steps=size.steps, image_size=size.image_size, training_texts=list, seed=1)
+    whole = _build_seeded(choice, context)
+    with TemporaryDirectory() as folder:
+        assets = Path(folder, "assets")
+        assets.mkdir()
+        half = save_half(whole, Path(folder), shape=shape)
+        whole.save_assets(assets)
+        later = _build_seeded(choice, replace(context, assets=assets, frozen_half=half))
+        require(later.pending is not None, "builds its frozen half at once, although frozen_half is given")
+        trained = {name: weight for name, weight in whole.named_parameters() if weight.requires_grad}
+        mine = dict(later.named_parameters())
+        require(mine.keys() == trained.keys(), "has other trained parameters without its frozen half")
+        require(all(mine[name].equal(trained[name]) for name in mine), "trained weights depend on the frozen half")
+        require(later.cache_key == whole.cache_key, "has another cache_key without its frozen half")
+        inputs = _inputs(harness, model).tensors
+        require(later.frozen(*inputs).equal(whole.frozen(*inputs)), "other features by the half that is built later")
+        require(later.pending is None, "is still pending after frozen was called")
+    return None
+
+
+def _build_seeded(choice: Choice, context: BuildContext) -> Any:
+    torch.manual_seed(0)
+    return build(choice.provided, choice.options, context).eval()
+
+
 CHECKS: tuple[Check[Harness], ...] = (
     ("frozen is deterministic and independent of the batch", frozen_is_a_function),
     ("cache_key changes with everything that frozen depends on", key_is_complete),
+    ("can be built without its frozen half, if it declares that", frozen_half_can_wait),
 )
 TEXT_CHECKS: tuple[Check[Harness], ...] = (
     ("tokenizes any text within its vocabulary", tokenizes),

@@ -20,7 +20,7 @@ from ..files.atomic import link_or_copy, replacing_folder
 from ..files.checksums import CHECKSUMS, file_checksum
 from ..system_errors import cache_folder
 from .results import EVALUATIONS, LEAKS, PICTURES, PREDICTIONS, RESULT, STATISTICS, STORYBOARDS
-from .run import FROZEN, RUNS, WEIGHTS, Run
+from .run import FROZEN, HALVES, RUNS, WEIGHTS, Run
 
 LOCAL = (RUNS.name, "data", "scores")
 """Default folders: a path in one of them is never an id of the Hub, so that a typing error causes no request."""
@@ -117,7 +117,9 @@ def files_of_run(run: Run, there: Iterable[str], *, where: str) -> list[str]:
         raise VsrError(f"{where}: its run.json holds no checksums of the weights; ask its author to push it again")
     for name in recorded:
         path = PurePosixPath(name)
-        if name != FROZEN and (path.parts[:1] != ("assets",) or ".." in path.parts or re.search(r"[\\:\0]", name)):
+        if name not in (FROZEN, *HALVES.values()) and (
+            path.parts[:1] != ("assets",) or ".." in path.parts or re.search(r"[\\:\0]", name)
+        ):
             raise VsrError(f"{where}: names a file outside of its assets ({name}); refused, do not trust this run")
         if path.suffix.lower() in EXECUTABLE:
             raise VsrError(f"{where}: needs {name}, which may hold code; vsr loads no such file, so it is refused")

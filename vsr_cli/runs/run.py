@@ -5,6 +5,8 @@ run.json          status, command line, random seed, versions, prepared data, pl
                   the files that are written once: frozen weights and assets
 assets/PART/      files that a component needs besides weights (a tokenizer, a backbone's configuration)
 frozen.safetensors, checkpoints/{last,best}/model.safetensors    the frozen weights, and the trained ones
+frozen-{visual,text}.safetensors    the frozen half of an encoder, if it is stored by itself: perhaps a hard link to the
+                                    cache's, so that it is replaced and never written to
 checkpoints/last/state.{json,safetensors}    the rest of the training state, for a bit-exact resumption
 checkpoints/*/checksums.json    the checksums of a checkpoint's files, which are replaced together
 history.jsonl     one line per epoch, each with a checksum, as every JSON file has one
@@ -18,14 +20,15 @@ import hashlib
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..api import FrozenHalf
 from ..errors import VsrError, one_line
-from ..files.atomic import read_json, replacing, whole_folder, write_json
+from ..files.atomic import link_or_copy, read_json, replacing, whole_folder, write_json
 from ..files.checksums import file_checksum, read_checksums, verify_file
 from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
@@ -39,7 +42,9 @@ FOLDS = "folds.json"
 """In a folder that holds one run per fold: the request of the cross-validation. Such a folder is no run itself."""
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 """The file of the frozen weights, in the run folder, and that of the trained ones, in each checkpoint."""
-WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN)
+HALVES = {section: f"frozen-{section}.safetensors" for section in ("visual", "text")}
+"""The files of the frozen halves of encoders that are stored by themselves, by section."""
+WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN, *HALVES.values())
 OWNED = (*WRITTEN, "assets", "checkpoints", "evaluations", "predictions")
 """All entries of a run folder that vsr writes; it leaves others alone."""
 REMEDY = "restore it from a copy, or train anew"
@@ -89,7 +94,8 @@ class Run:
         """
         checkpoint = self.checkpoint(self.which_checkpoint(which))
         trained = read_checksums(checkpoint, remedy=REMEDY).get(WEIGHTS)
-        frozen = self._checksums().get(FROZEN)
+        recorded = self._checksums()
+        frozen = " ".join(recorded[name] for name in (FROZEN, *HALVES.values()) if name in recorded)
         if not trained or not frozen:
             raise VsrError(f"{self.folder}: its weights have no checksums; {REMEDY}")
         return hashlib.sha256(f"{frozen} {trained}".encode()).hexdigest()[:16]
@@ -117,8 +123,46 @@ class Run:
 
     def record_checksums(self) -> None:
         """Write the checksums of the frozen weights and of all assets into run.json."""
-        files = [self.folder / FROZEN, *sorted(path for path in self.assets.rglob("*") if path.is_file())]
+        halves = [path for path in map(self.folder.joinpath, HALVES.values()) if path.exists()]
+        files = [self.folder / FROZEN, *halves, *sorted(path for path in self.assets.rglob("*") if path.is_file())]
         self.update(checksums={path.relative_to(self.folder).as_posix(): file_checksum(path) for path in files})
+
+    def record_halves(self, halves: Mapping[str, FrozenHalf]) -> dict[str, FrozenHalf]:
+        """Store frozen halves of encoders, by section, as links or copies, and return them in this folder."""
+        stored = {}
+        for section, name in HALVES.items():
+            (self.folder / name).unlink(missing_ok=True)
+            if half := halves.get(section):
+                with replacing(self.folder / name) as temporary:
+                    link_or_copy(half.weights, temporary)
+                stored[section] = replace(half, weights=self.folder / name, initial=None)
+        self.update(
+            frozen={
+                section: {
+                    "key": half.cache_key,
+                    "shape": list(half.shape),
+                    "parameters": half.parameters,
+                    "facts": dict(half.facts),
+                }
+                for section, half in stored.items()
+            }
+        )
+        return stored
+
+    def frozen_halves(self) -> dict[str, FrozenHalf]:
+        """Return the frozen halves of encoders that are stored by themselves, by section; none in an older run."""
+        recorded = self.facts().get("frozen", {})
+        return {
+            section: FrozenHalf(
+                weights=self.folder / HALVES[section],
+                cache_key=about["key"],
+                shape=tuple(about["shape"]),
+                parameters=about["parameters"],
+                facts=about["facts"],
+            )
+            for section, about in recorded.items()
+            if section in HALVES
+        }
 
     def _checksums(self) -> dict[str, str]:
         found = self.facts().get("checksums")

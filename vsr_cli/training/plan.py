@@ -23,6 +23,7 @@ from ..data.cache.extraction import BATCH
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model
+from ..model.frozen_store import FrozenStore, pending_halves
 from ..model.held_out_losses import batch_losses
 from ..model.loss_means import open_split
 from ..model.story_model import StoryModel
@@ -157,6 +158,7 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
         image_size=prepared.image_size,
         steps=prepared.context_frames,
         training_texts=prepared.training_texts,
+        store=FrozenStore(options=config.features, writes=False),
     )
     model.to(accelerator.device)
     progress = Progress(
@@ -256,12 +258,14 @@ def _part_sizes(config: TrainConfig, model: StoryModel) -> list[PartSize]:
     modules: dict[str, nn.Module] = {part: getattr(model, part) for part in config.parts}
     names = {part: choice.name for part, choice in config.parts.items()}
     counted: set[nn.Parameter] = set()
+    pending = {section: half.parameters for section, half in pending_halves(model)}
     sizes = []
     for part, module in {**modules, "objective": model}.items():
         own = set(module.parameters()) - counted
         counted |= own
         trained = sum(parameter.numel() for parameter in own if parameter.requires_grad)
         frozen = sum(parameter.numel() for parameter in own if not parameter.requires_grad)
+        frozen += pending.pop(part, 0)
         sizes.append(PartSize(part=part, component=names.get(part), trained=trained, frozen=frozen))
     return sizes
 
@@ -270,7 +274,8 @@ def _disk(model: StoryModel, optimizer: Optimizer) -> Disk:
     frozen = frozen_names(model)
     sizes = {name: tensor.nbytes for name, tensor in model.state_dict().items()}
     return Disk(
-        frozen_weights=sum(size for name, size in sizes.items() if name in frozen),
+        frozen_weights=sum(size for name, size in sizes.items() if name in frozen)
+        + sum(half.weights.stat().st_size for _, half in pending_halves(model)),
         trained_weights=sum(size for name, size in sizes.items() if name not in frozen),
         optimizer=_optimizer_bytes(optimizer),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from ..config.experiment import TrainConfig
 from ..console import warn
@@ -14,6 +15,7 @@ from ..data.known_words import KNOWN_WORDS, KnownWords
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model, save_assets
+from ..model.frozen_store import FrozenStore, build_frozen_halves, pending_halves, release_frozen_half
 from ..model.loss_means import Split, open_split
 from ..model.story_model import StoryModel
 from ..model.weights import parameter_counts, rebuild_model, save_weights
@@ -52,6 +54,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
                 image_size=prepared.image_size,
                 steps=prepared.context_frames,
                 training_texts=prepared.training_texts,
+                store=FrozenStore(options=config.features),
             )
         model.to(device)
     _check_best_metric(config, model)
@@ -70,12 +73,18 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
         if config.parts["text"].record() != prepared.manifest["text"]:  # 'vsr prepare' has warned of that encoder's
             warn_truncated_texts(features.tokens)
         fit_to_training(model, prepared, features, device=device)
-        if accelerator.is_main_process:
-            save_assets(model, run.assets)
-            save_weights(model, run.folder / FROZEN, frozen=True)
-            _save_known_words(model, prepared, features, run, device=device)
-            run.update(parameters=parameter_counts(model))
-            run.record_checksums()
+    for section, cached in (("visual", features.visual), ("text", features.text)):
+        if cached is not None:
+            release_frozen_half(model, section)
+    _build_halves_alike(model, accelerator)
+    if not resuming and accelerator.is_main_process:
+        save_assets(model, run.assets)
+        for section, half in run.record_halves(dict(pending_halves(model))).items():
+            getattr(model, section).pending = half  # the cache may be pruned during the training
+        save_weights(model, run.folder / FROZEN, frozen=True)
+        _save_known_words(model, prepared, features, run, device=device)
+        run.update(parameters=parameter_counts(model))
+        run.record_checksums()
     training, validation = (
         open_split(model, prepared, split, features, device=device) for split in ("train", "validation")
     )
@@ -91,6 +100,16 @@ def _save_known_words(
     frames = training_frames(model, prepared, features, device=device)
     words = KnownWords.of(frames.texts, frames.story.tolist(), context_frames=prepared.context_frames)
     words.save(run.assets / KNOWN_WORDS)
+
+
+def _build_halves_alike(model: StoryModel, accelerator: Accelerator) -> None:
+    """Build the frozen halves in every process if one has built them: weights must be the same everywhere.
+
+    The machines of a training have caches of their own, of which one may be full.
+    """
+    pending = sorted(section for section, _ in pending_halves(model))
+    if accelerator.num_processes > 1 and any(each != pending for each in gather_object([pending])):
+        build_frozen_halves(model)
 
 
 def _check_splits(config: TrainConfig, prepared: Prepared) -> None:

@@ -14,7 +14,7 @@ from ..errors import VsrError
 from ..files.atomic import remove, write_json
 from ..report.formatting import clock, loss_text
 from ..runs.history import best_row, read_history
-from ..runs.run import FROZEN, Run
+from ..runs.run import FROZEN, HALVES, Run
 from ..runs.summary import summarise
 from ..training.graceful_shutdown import graceful_shutdown
 from .folder import Search, Tuning
@@ -171,6 +171,7 @@ class Trials:
 
 def drop_weights(run: Run) -> None:
     """Remove the weights of a run; its configuration, history and curves remain."""
-    for path in (run.checkpoints, run.assets, run.folder / FROZEN):
+    weights = [run.folder / name for name in (FROZEN, *HALVES.values())]
+    for path in (run.checkpoints, run.assets, *weights):
         if path.exists():
             remove(path)

@@ -48,6 +48,7 @@ def run_prepare(
     from ..data.prepared import open_prepared
     from ..data.scratch import tokenized
     from ..data.splits import SPLITS
+    from ..model.frozen_store import FrozenStore
     from ..model.parts import build_part
     from ..model.weights import choose_device
     from ..training.memory import tune_allocator
@@ -62,7 +63,8 @@ def run_prepare(
     torch.manual_seed(TrainingOptions().seed)
     # Built before any story is read: weights that cannot be used are reported at once.
     model = trained() if trained else None
-    visual = model.visual if model else build_part("visual", config.visual, training_texts=tuple, **sizes)
+    store = FrozenStore(options=config.features, writes=is_main())
+    visual = model.visual if model else build_part("visual", config.visual, training_texts=tuple, store=store, **sizes)
     together = join_workers()
     if together.share.of > 1:
         read_stories(config, dataset, source, folder, share=together.share)
@@ -88,7 +90,7 @@ def run_prepare(
         say("the train split has no window: features of texts are computed when a run is evaluated on this data")
         return prepared
     else:
-        text = build_part("text", config.text, training_texts=prepared.training_texts, **sizes)
+        text = build_part("text", config.text, training_texts=prepared.training_texts, store=store, **sizes)
     if text.cache_key is None:
         say(f"text encoder {config.text.name}: {TRAINABLE}")
     warn_truncated_texts(tokenized(text.tokenize, prepared.frames.texts))

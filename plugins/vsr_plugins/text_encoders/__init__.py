@@ -91,6 +91,7 @@ def vsr_text_encoders() -> list[Component]:
             build="vsr_plugins.text_encoders.pretrained:build",
             options=DistilBertOptions,
             requires="vsr_plugins.text_encoders.requirements:requirements",
+            frozen_source="vsr_plugins.text_encoders.requirements:frozen_source",
         ),
         Component(
             name="hf-text",
@@ -98,6 +99,7 @@ def vsr_text_encoders() -> list[Component]:
             build="vsr_plugins.text_encoders.pretrained:build",
             options=HfTextOptions,
             requires="vsr_plugins.text_encoders.requirements:requirements",
+            frozen_source="vsr_plugins.text_encoders.requirements:frozen_source",
         ),
         Component(
             name="tiny-text",

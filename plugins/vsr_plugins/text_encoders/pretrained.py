@@ -1,4 +1,8 @@
-"""Text encoders `distilbert` and `hf-text`: encoders of transformers, frozen up to a layer."""
+"""Text encoders `distilbert` and `hf-text`: encoders of transformers, frozen up to a layer.
+
+transformers is imported when a layer is built: that takes two seconds, and training with cached features of a whole
+model needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,36 @@ import json
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
 
-from vsr_cli.api import BuildContext, TokenBatch, Vocabulary, VsrError, content_key, refuse_foreign_code
+from vsr_cli.api import (
+    BuildContext,
+    FrozenHalf,
+    TokenBatch,
+    Vocabulary,
+    VsrError,
+    content_key,
+    frozen_half_lock,
+    own_random_numbers,
+    refuse_foreign_code,
+)
 
+from ..saved_config import config_from
 from . import HfTextOptions
+from .pretrained_layers import first_state, without_padding
 from .pretrained_loading import LAYERS, check, from_config, load_pretrained, longest_input
 from .pretrained_reading import SIGLIPS, Reading, in_windows
 from .pretrained_vocabulary import added_to
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 SPECIAL_IDS = "special_ids.json"
 SMALLEST_SCALE = 1e-8
@@ -34,47 +52,109 @@ class TransformersEncoder(nn.Module):
 
     `lower` is the model without the layers above the boundary, which are `upper`. If nothing is frozen, `lower` is the
     whole model and trains. A model that is not split reads a text longer than its window in several windows.
+
+    `model` is None where the frozen half is built later, from the text of the model's configuration.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | None,
         vocabulary: Vocabulary,
         reading: Reading,
         *,
         options: HfTextOptions,
         width: int,
+        pending: FrozenHalf | None = None,
+        saved_config: str | None = None,
     ) -> None:
         super().__init__()
-        self.config = cast(Any, model.config)
+        self.pending = pending
+        self._built: FrozenHalf | None = None
+        self._key = pending.cache_key if pending else None
+        self._saved_config = saved_config
+        self.frozen_facts = facts_of(model) if model is not None else dict(pending.facts) if pending else {}
+        self.config = cast(Any, model.config if model is not None else None)
         self.vocabulary = vocabulary
         self.length = options.length
         self.reading = reading
         self.pooling = reading.pooling
-        self.window = min(most for most in (self.length, reading.window, longest_input(model)) if most)
-        self.reads_padding = self.config.model_type in SIGLIPS
-        self.padded = longest_input(model) or 0 if self.reads_padding else 0
+        longest: int | None = self.frozen_facts["longest_input"]
+        self.window = min(most for most in (self.length, reading.window, longest) if most)
+        self.reads_padding = self.frozen_facts["model_type"] in SIGLIPS
+        self.padded = longest or 0 if self.reads_padding else 0
         added = added_to(vocabulary)
         self.first = [] if self.reads_padding or vocabulary.bos in added else [vocabulary.bos]
         # Matters only for models that read padding; eos if they have no padding token.
         self.filler = vocabulary.eos if vocabulary.pad in added else vocabulary.pad
         self.trains_whole = options.frozen_layers == 0
-        self.lower = model
+        self._frozen_layers = options.frozen_layers
         self.upper = nn.ModuleList()
-        if isinstance(options.frozen_layers, int) and not self.trains_whole:
-            stack = getattr(model, LAYERS[self.config.model_type])
-            self.upper = stack.layer[options.frozen_layers :]
-            stack.layer = stack.layer[: options.frozen_layers]
-        if not self.trains_whole:
-            self.lower.requires_grad_(False).train(False)
+        if model is not None:
+            self.lower = model
+            self.upper = self._split(model)
+            if not self.trains_whole:
+                self.lower.requires_grad_(False).train(False)
+        elif pending and pending.facts["split"]:
+            self._build_upper(pending)
         self.spread = options.layers == "spread"
-        self.projection = nn.Linear(self.config.hidden_size * (3 if self.spread else 1), width)
+        self.projection = nn.Linear(self.frozen_facts["hidden_size"] * (3 if self.spread else 1), width)
+
+    def _split(self, model: PreTrainedModel) -> nn.ModuleList:
+        """Remove the layers above the boundary from a model, and return them."""
+        if not isinstance(self._frozen_layers, int) or self.trains_whole:
+            return nn.ModuleList()
+        stack = getattr(model, LAYERS[self.frozen_facts["model_type"]])
+        upper: nn.ModuleList = stack.layer[self._frozen_layers :]
+        stack.layer = stack.layer[: self._frozen_layers]
+        self.frozen_facts["split"] = len(upper) > 0
+        return upper
+
+    def _build_upper(self, half: FrozenHalf) -> None:
+        """Build the layers above the boundary alone, with their pretrained weights at the start of a training."""
+        assert self._saved_config is not None
+        self.config = cast(Any, config_from(self._saved_config))
+        with torch.device("meta"):
+            upper = self._split(from_config(self.config))
+        self.upper = upper.to_empty(device="cpu").train()
+        if half.initial is not None:
+            half.fill(self, half.initial)
+
+    def build_frozen_half(self) -> None:
+        """Build the layers below the boundary with their stored weights, if that has not been done."""
+        if self.pending is None:
+            return
+        assert self._saved_config is not None
+        with frozen_half_lock:
+            if (half := self.pending) is None:  # another thread has built it
+                return
+            with own_random_numbers():
+                self.config = cast(Any, config_from(self._saved_config))
+                model = from_config(self.config)
+                self._split(model)
+            self.lower = model
+            self.lower.requires_grad_(False).train(False)
+            half.fill(self, half.weights)
+            self.lower.to(cast(Any, self.projection.weight.device))
+            self._built, self.pending = half, None
+
+    def release_frozen_half(self) -> None:
+        """Drop the layers below the boundary, if they were built from their stored weights."""
+        if self._built is not None:
+            del self.lower
+            self._built, self.pending = None, self._built
+
+    @property
+    def initial(self) -> dict[str, Tensor]:
+        """The tensors of the layers above the boundary."""
+        return {f"upper.{name}": tensor for name, tensor in self.upper.state_dict().items()}
 
     @property
     def cache_key(self) -> str | None:
         """Return a digest of the frozen weights, the structure, the tokenizer and the length."""
         if self.trains_whole:
             return None
+        if self._key is not None:
+            return self._key
         structure = {
             name: value
             for name, value in sorted(self.config.to_dict().items())
@@ -95,7 +175,7 @@ class TransformersEncoder(nn.Module):
     def train(self, mode: bool = True) -> TransformersEncoder:
         """Set the mode of what trains; frozen layers have no dropout."""
         super().train(mode)
-        if not self.trains_whole:
+        if not self.trains_whole and self.pending is None:
             self.lower.train(False)
         return self
 
@@ -145,7 +225,10 @@ class TransformersEncoder(nn.Module):
 
     def save_assets(self, folder: Path) -> None:
         """Write the configuration, the pooling, the tokenizer and the ids of its special tokens."""
-        self.config.save_pretrained(folder)
+        if self._saved_config is not None:
+            (folder / CONFIG).write_text(self._saved_config, encoding="utf-8")
+        else:
+            self.config.save_pretrained(folder)
         self.reading.save(folder)
         self.vocabulary.save(folder / TOKENIZER)
         ids = {name: getattr(self.vocabulary, name) for name in ("pad", "bos", "eos")}
@@ -185,11 +268,14 @@ class TransformersEncoder(nn.Module):
         return states if self.reads_padding else states.masked_fill(~mask[..., None], 0.0)
 
     def _lower_output(self, ids: Tensor, mask: Tensor, *, every_layer: bool = False) -> Any:
+        self.build_frozen_half()
         seen = None if self.reads_padding else mask.long()
         return self.lower(input_ids=ids, attention_mask=seen, output_hidden_states=every_layer)
 
     def _upper_pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the pooled states (N, H) of the upper layers from the states (N, L, H) below them."""
+        from transformers.masking_utils import create_bidirectional_mask
+
         # The mask of the model's own forward pass.
         attention = create_bidirectional_mask(self.config, states, mask.long())
         *layers, last = self.upper
@@ -210,47 +296,6 @@ class TransformersEncoder(nn.Module):
         return (states * real).sum(1) / real.sum(1).clamp(min=1)  # (N, L, H) -> (N, H)
 
 
-def without_padding(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the columns that are padding in all texts, of rows (N, L, *F) and mask (N, L); padding is on the right.
-
-    The rest depends on them only by rounding.
-    """
-    longest = int(mask.sum(dim=1).max())
-    return rows[:, :longest], mask[:, :longest]
-
-
-def first_state(layer: Any, states: Tensor, mask: Tensor) -> Tensor:
-    """Return the first token's state (N, H) after a layer, from all states (N, L, H) before it and their mask (N, L).
-
-    Keys and values are computed for all tokens; the query, the attention output and the feed-forward network, ten
-    twelfths of the cost of a layer, for the first only. The layer is DistilBERT's, or BERT's as copied by the other
-    models in `LAYERS`.
-    """
-    distilled = hasattr(layer, "ffn")
-    attention = layer.attention if distilled else layer.attention.self
-    names = ("q_lin", "k_lin", "v_lin") if distilled else ("query", "key", "value")
-    first = states[:, :1]  # (N, 1, H)
-    query, key, value = (
-        getattr(attention, name)(read).unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
-        for name, read in zip(names, (first, states, states), strict=True)
-    )  # (N, heads, 1 or L, H / heads)
-    read = functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask[:, None, None],  # (N, 1, 1, L)
-        dropout_p=attention.dropout.p if attention.training else 0.0,
-        scale=attention.scaling,
-    )
-    read = read.transpose(1, 2).flatten(2)  # -> (N, 1, H)
-    if distilled:
-        attended = layer.sa_layer_norm(attention.out_lin(read) + first)
-        after: Tensor = layer.output_layer_norm(layer.ffn(attended) + attended)
-    else:
-        after = layer.feed_forward_chunk(layer.attention.output(read, first))
-    return after[:, 0]
-
-
 def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
     """Build the encoder from a Hub id or folder, or its architecture from the assets of a run.
 
@@ -260,9 +305,33 @@ def build(options: HfTextOptions, context: BuildContext) -> TransformersEncoder:
         ids = json.loads((context.assets / SPECIAL_IDS).read_text(encoding="utf-8"))
         vocabulary = Vocabulary(tokenizer=Tokenizer.from_file(str(context.assets / TOKENIZER)), **ids)
         refuse_foreign_code(context.assets)
-        model = from_config(AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False))
+        saved_config = (context.assets / CONFIG).read_text(encoding="utf-8")
         reading = Reading.load(context.assets, options)
+        pending = context.frozen_half
+        model = None if pending else from_config(config_from(saved_config))
     else:
-        model, vocabulary, reading = load_pretrained(options)
-    check(model, vocabulary, reading, options=options)
-    return TransformersEncoder(model, vocabulary, reading, options=options, width=context.width)
+        pending, saved_config = None, None
+        with own_random_numbers(context.seed):
+            model, vocabulary, reading = load_pretrained(options)
+    if model is not None:
+        check(model, vocabulary, reading, options=options)
+    return TransformersEncoder(
+        model,
+        vocabulary,
+        reading,
+        options=options,
+        width=context.width,
+        pending=pending,
+        saved_config=saved_config,
+    )
+
+
+def facts_of(model: PreTrainedModel) -> dict[str, Any]:
+    """Return what an encoder must know of its model before that is built, as JSON."""
+    config = cast(Any, model.config)
+    return {
+        "model_type": config.model_type,
+        "hidden_size": config.hidden_size,
+        "longest_input": longest_input(model),
+        "split": False,
+    }

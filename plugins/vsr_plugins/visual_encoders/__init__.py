@@ -106,6 +106,7 @@ def vsr_visual_encoders() -> list[Component]:
             build="vsr_plugins.visual_encoders.torchvision_networks:build_resnet50",
             options=ImagenetOptions,
             requires="vsr_plugins.visual_encoders.requirements:resnet50",
+            frozen_source="vsr_plugins.visual_encoders.requirements:source_of_resnet50",
         ),
         Component(
             name="mobilenet_v2",
@@ -113,6 +114,7 @@ def vsr_visual_encoders() -> list[Component]:
             build="vsr_plugins.visual_encoders.torchvision_networks:build_mobilenet_v2",
             options=ImagenetOptions,
             requires="vsr_plugins.visual_encoders.requirements:mobilenet_v2",
+            frozen_source="vsr_plugins.visual_encoders.requirements:source_of_mobilenet_v2",
         ),
         Component(
             name="torchvision",
@@ -120,6 +122,7 @@ def vsr_visual_encoders() -> list[Component]:
             build="vsr_plugins.visual_encoders.torchvision_networks:build",
             options=TorchvisionOptions,
             requires="vsr_plugins.visual_encoders.requirements:torchvision",
+            frozen_source="vsr_plugins.visual_encoders.requirements:source_of_torchvision",
         ),
         Component(
             name="timm",
@@ -127,6 +130,7 @@ def vsr_visual_encoders() -> list[Component]:
             build="vsr_plugins.visual_encoders.timm_networks:build",
             options=TimmOptions,
             requires="vsr_plugins.visual_encoders.requirements:timm",
+            frozen_source="vsr_plugins.visual_encoders.requirements:source_of_timm",
         ),
         Component(
             name="hf-vision",
@@ -134,5 +138,6 @@ def vsr_visual_encoders() -> list[Component]:
             build="vsr_plugins.visual_encoders.transformers_networks:build",
             options=HfVisionOptions,
             requires="vsr_plugins.visual_encoders.requirements:hf_vision",
+            frozen_source="vsr_plugins.visual_encoders.requirements:source_of_hf_vision",
         ),
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsr_cli.api import BuildContext, VsrError, content_key, one_line
+from vsr_cli.api import BuildContext, FrozenHalf, VsrError, content_key, frozen_half_lock, one_line, own_random_numbers
 
 from . import VisualOptions
 from .preprocessing import Preprocessing
@@ -20,14 +22,17 @@ from .style import WithStyle
 class PretrainedEncoder(nn.Module):
     """A network without its classifier, frozen or trained, and a linear layer over its features.
 
-    `network` returns (N, F) from pixels (N, 3, size, size); `structure` is all that its weights do not determine, for
-    the cache key; `assets` are files by name, from which it is built when a run is loaded. Raises VsrError if the
-    network does not accept such pixels.
+    `make` builds the network, which returns (N, F) from pixels (N, 3, size, size). `structure` is all that its weights
+    do not determine, for the cache key; `assets` are files by name, from which it is built when a run is loaded. With
+    `context.frozen_half`, the network is built when `frozen` is first called. Raises VsrError if the network does not
+    accept such pixels.
     """
+
+    initial: Mapping[str, Tensor] = MappingProxyType({})
 
     def __init__(
         self,
-        network: nn.Module,
+        make: Callable[[], nn.Module],
         preprocessing: Preprocessing,
         *,
         structure: Mapping[str, object],
@@ -36,26 +41,61 @@ class PretrainedEncoder(nn.Module):
         assets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        network.eval()
-        features = features_of(network, preprocessing.size)
-        if options.style:
-            network = WithStyle(network, size=preprocessing.size)
-            features = features_of(network, preprocessing.size)
-        self.network = network
         self.preprocessing = preprocessing
         self.trains_whole = options.frozen == "none"
-        self.network.requires_grad_(self.trains_whole)
-        self.projection = nn.Linear(features, context.width)
+        self.pending = context.frozen_half
+        self._built: FrozenHalf | None = None
+        self._style = options.style
+        self._make = make if self.pending else None
         # Without style, the key is that of earlier versions.
         self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
+        self._key: str | None = None
+        if self.pending is None:
+            with own_random_numbers(context.seed):
+                self.network = self._network(make())
+            features = features_of(self.network, preprocessing.size)
+        else:
+            self._key = self.pending.cache_key
+            features = int(self.pending.facts["features"])
+        self.frozen_facts: Mapping[str, Any] = {"features": features}
+        self.projection = nn.Linear(features, context.width)
 
     @property
     def cache_key(self) -> str | None:
         """Return a digest of the frozen weights, the structure and the preprocessing."""
         if self.trains_whole:
             return None
+        if self._key is not None:
+            return self._key
         return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
+
+    def build_frozen_half(self) -> None:
+        """Build the network with its stored weights, if that has not been done."""
+        if self.pending is None:
+            return
+        assert self._make is not None
+        with frozen_half_lock:
+            if (half := self.pending) is None:  # another thread has built it
+                return
+            with own_random_numbers():
+                self.network = self._network(self._make())
+            half.fill(self, half.weights)
+            self.network.to(self.projection.weight.device)
+            self._built, self.pending = half, None
+
+    def release_frozen_half(self) -> None:
+        """Drop the network, if it was built from its stored weights."""
+        if self._built is not None:
+            del self.network
+            self._built, self.pending = None, self._built
+
+    def _network(self, network: nn.Module) -> nn.Module:
+        network.eval()
+        if self._style:
+            features_of(network, self.preprocessing.size)  # reports a network that does not fit
+            network = WithStyle(network, size=self.preprocessing.size).eval()
+        return network.requires_grad_(self.trains_whole)
 
     def train(self, mode: bool = True) -> PretrainedEncoder:
         """Set the mode of what trains; running statistics do not change.
@@ -63,7 +103,7 @@ class PretrainedEncoder(nn.Module):
         A batch is split over passes and processes, and batch statistics would depend on the split.
         """
         super().train(mode)
-        for module in self.network.modules():
+        for module in self.network.modules() if self.pending is None else ():
             if not self.trains_whole or isinstance(module, _BatchNorm):
                 module.training = False
         return self
@@ -76,6 +116,7 @@ class PretrainedEncoder(nn.Module):
         """Return features (N, F) of pixels (N, 3, size, size), or the pixels if the network trains."""
         if self.trains_whole:
             return pixels
+        self.build_frozen_half()
         with torch.no_grad():
             # The fast memory format for convolutions.
             features: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))

@@ -1,13 +1,22 @@
-"""Requirements of the pretrained visual encoders: weights and libraries."""
+"""Requirements of the pretrained visual encoders: weights and libraries. And what their frozen halves are made from."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vsr_cli.api import Requirement, missing_download, missing_file, missing_model, missing_package
+from vsr_cli.api import (
+    FrozenSource,
+    Requirement,
+    local_files,
+    missing_download,
+    missing_file,
+    missing_model,
+    missing_package,
+)
 
 from . import HfVisionOptions, ImagenetOptions, TimmOptions, TorchvisionOptions
 
@@ -60,6 +69,48 @@ def hf_vision(options: HfVisionOptions) -> list[Requirement]:
     """Return the missing files of the model; for random weights, only its configuration."""
     files = ["config", "preprocessor", *(["weights"] if options.weights == "pretrained" else [])]
     return missing_model(options.model, option="visual.model", files=files)
+
+
+def source_of_resnet50(options: ImagenetOptions) -> FrozenSource | None:
+    """Return the source of the frozen ResNet-50."""
+    return _source_of_file(options, default=DEFAULTS["resnet50"][0], packages=["torchvision"])
+
+
+def source_of_mobilenet_v2(options: ImagenetOptions) -> FrozenSource | None:
+    """Return the source of the frozen MobileNetV2."""
+    return _source_of_file(options, default=DEFAULTS["mobilenet_v2"][0], packages=["torchvision"])
+
+
+def source_of_torchvision(options: TorchvisionOptions) -> FrozenSource | None:
+    """Return the source of a network of torchvision; None if only torchvision knows the name of its file."""
+    return _source_of_file(options, packages=["torchvision"])
+
+
+def source_of_timm(options: TimmOptions) -> FrozenSource | None:
+    """Return the source of a model of timm; None if only timm knows the name of its file."""
+    return _source_of_file(options, packages=["timm"])
+
+
+def _source_of_file(
+    options: ImagenetOptions | TorchvisionOptions | TimmOptions, *, packages: Sequence[str], default: str | None = None
+) -> FrozenSource | None:
+    """Return the source of a network with random weights, with those of a file, or with torchvision's `default`."""
+    if options.frozen == "none":
+        return None
+    if options.weights == "random":
+        return FrozenSource(packages=packages, random=True)
+    file = (
+        hub_folder() / "checkpoints" / default if default and options.weights == "imagenet" else Path(options.weights)
+    )
+    return FrozenSource(files=[file], packages=packages) if file.is_file() else None
+
+
+def source_of_hf_vision(options: HfVisionOptions) -> FrozenSource | None:
+    """Return the source of a model of transformers: all files of its folder."""
+    files = local_files(options.model)
+    if options.frozen == "none" or files is None:
+        return None
+    return FrozenSource(files=files, packages=["transformers", "torchvision"], random=options.weights == "random")
 
 
 def _default_of(architecture: str, weights: str) -> list[Requirement]:

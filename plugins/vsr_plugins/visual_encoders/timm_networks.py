@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet
+from vsr_cli.api import BuildContext, VsrError, one_line, own_random_numbers, quiet
 
 from . import TimmOptions
 from .preprocessing import Preprocessing
@@ -22,6 +23,10 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
 
     Raises VsrError if timm is not installed or has no such model, or if loading the weights fails.
     """
+    structure = {"network": f"timm:{options.model.partition('.')[0]}"}
+    if context.assets is not None and (preprocessing := Preprocessing.load(context.assets)) is not None:
+        make = partial(create, options, pretrained=False)
+        return PretrainedEncoder(make, preprocessing, structure=structure, options=options, context=context)
     try:
         import timm
         from timm.data.config import resolve_model_data_config
@@ -35,9 +40,10 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
             f"visual encoder timm: no such model (got {options.model}); choose a name of timm, such as "
             f"{', '.join(near)}, by --set visual.model=NAME"
         )
-    network = create(options, pretrained=context.assets is None and options.weights == "pretrained")
+    with own_random_numbers(context.seed):
+        network = create(options, pretrained=context.assets is None and options.weights == "pretrained")
     facts: dict[str, Any] = cast(Any, resolve_model_data_config)(network)
-    preprocessing = Preprocessing.load(context.assets) or preprocessing_of(facts, crop=options.crop)
+    preprocessing = preprocessing_of(facts, crop=options.crop)
     if context.assets is None and options.weights not in ("pretrained", "random"):
         named = cast(Any, network).pretrained_cfg.get("classifier") or ()
         classifiers = (named,) if isinstance(named, str) else tuple(named)
@@ -48,8 +54,7 @@ def build(options: TimmOptions, context: BuildContext) -> PretrainedEncoder:
             owner=f"timm's {options.model}",
             aside=tuple(f"{name}." for name in classifiers),
         )
-    structure = {"network": f"timm:{options.model.partition('.')[0]}"}
-    return PretrainedEncoder(network, preprocessing, structure=structure, options=options, context=context)
+    return PretrainedEncoder(lambda: network, preprocessing, structure=structure, options=options, context=context)
 
 
 def create(options: TimmOptions, *, pretrained: bool) -> nn.Module:

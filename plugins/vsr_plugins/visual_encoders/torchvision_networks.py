@@ -1,4 +1,7 @@
-"""Visual encoders `resnet50`, `mobilenet_v2` and `torchvision`: classifiers of torchvision."""
+"""Visual encoders `resnet50`, `mobilenet_v2` and `torchvision`: classifiers of torchvision.
+
+torchvision is imported when a network is built: that takes two seconds, and training with cached features needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ import re
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from difflib import get_close_matches
+from functools import partial
 from io import StringIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models import WeightsEnum
 
 from vsr_cli.api import BuildContext, VsrError, one_line
 
@@ -21,6 +23,9 @@ from . import ImagenetOptions, TorchvisionOptions, VisualOptions
 from .preprocessing import Preprocessing
 from .pretrained import PretrainedEncoder
 from .weights import UNREADABLE, fill, read_weights
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 CLASSES = 1000
 """Classes of ImageNet, the outputs of the last layer."""
@@ -51,6 +56,10 @@ def build(options: TorchvisionOptions, context: BuildContext) -> PretrainedEncod
 
     Raises VsrError if torchvision has no such network, or if loading the weights fails.
     """
+    if context.assets is not None:  # it was built before
+        return build_classifier(options.architecture, options.weights, options=options, context=context)
+    from torchvision import models
+
     offered = [name for name in models.list_models(module=models) if not name.startswith(UNOFFERED)]
     if options.architecture not in offered:
         near = get_close_matches(options.architecture, offered, n=3) or offered
@@ -65,20 +74,41 @@ def build_classifier(
     architecture: str, weights: str, *, options: VisualOptions, context: BuildContext
 ) -> PretrainedEncoder:
     """Build torchvision's network of this name; see `build`."""
+    preprocessing = Preprocessing.load(context.assets) or preprocessing_of(
+        published_weights(architecture, weights) or published_weights(architecture, "DEFAULT"), crop=options.crop
+    )
+    read = weights if context.assets is None and weights != "random" else None
+    return PretrainedEncoder(
+        partial(make_network, architecture, size=preprocessing.size, weights=read),
+        preprocessing,
+        structure={"network": architecture},
+        options=options,
+        context=context,
+    )
+
+
+def published_weights(architecture: str, name: str) -> WeightsEnum | None:
+    """Return torchvision's weights of this name, None if it has none."""
+    from torchvision import models
+
     published = models.get_model_weights(architecture)
-    names = [each.name for each in published]
-    chosen = DEFAULT.get(weights, weights)
-    entry = published[chosen] if chosen in (*names, "DEFAULT") else published.DEFAULT
-    preprocessing = Preprocessing.load(context.assets) or preprocessing_of(entry, crop=options.crop)
+    chosen = DEFAULT.get(name, name)
+    return published[chosen] if chosen in (*(each.name for each in published), "DEFAULT") else None
+
+
+def make_network(architecture: str, *, size: int, weights: str | None) -> nn.Module:
+    """Build a network without its classifier, with published weights, those of a file, or random ones (None)."""
+    from torchvision import models
+
     structure: dict[str, Any] = INCEPTION if architecture in ("googlenet", "inception_v3") else {}
     if architecture.startswith("vit_"):
-        structure = {"image_size": preprocessing.size}  # for its position embeddings
-    network = models.get_model(architecture, weights=None, **structure)
+        structure = {"image_size": size}  # for its position embeddings
+    network: nn.Module = models.get_model(architecture, weights=None, **structure)
     classifier = without_classifier(network)
-    if context.assets is None and weights != "random":
-        tensors = (
-            download(entry) if chosen in (*names, "DEFAULT") else read_weights(Path(weights), names=["default", *names])
-        )
+    if weights is not None:
+        entry = published_weights(architecture, weights)
+        names = [each.name for each in models.get_model_weights(architecture)]
+        tensors = download(entry) if entry else read_weights(Path(weights), names=["default", *names])
         fill(
             network,
             {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in tensors.items()},
@@ -86,13 +116,12 @@ def build_classifier(
             owner=f"torchvision's {architecture}",
             aside=(classifier, *AUXILIARY),
         )
-    return PretrainedEncoder(
-        network, preprocessing, structure={"network": architecture}, options=options, context=context
-    )
+    return network
 
 
-def preprocessing_of(entry: WeightsEnum, *, crop: bool) -> Preprocessing:
+def preprocessing_of(entry: WeightsEnum | None, *, crop: bool) -> Preprocessing:
     """Return the preprocessing of published weights."""
+    assert entry is not None, "every network has default weights"
     theirs = entry.transforms()
     (size,), (resize,) = theirs.crop_size, theirs.resize_size
     return Preprocessing(

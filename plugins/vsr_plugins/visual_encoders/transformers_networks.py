@@ -5,18 +5,31 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedConfig
 
-from vsr_cli.api import BuildContext, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
+from vsr_cli.api import (
+    BuildContext,
+    VsrError,
+    one_line,
+    own_random_numbers,
+    quiet,
+    refuse_foreign_code,
+    refuse_missing_tensors,
+)
 
+from ..saved_config import config_from
 from . import HfVisionOptions
 from .preprocessing import FILE, Preprocessing
 from .pretrained import PretrainedEncoder
 from .weights import UNREADABLE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 CONFIG = "config.json"
 CLASS_TOKENS = ("cls_token", "class_embedding")
@@ -58,52 +71,81 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     Raises VsrError if loading the model or its preprocessing fails, or if it does not support the pooling.
     """
     preprocessing = Preprocessing.load(context.assets)
-    if context.assets is None:
-        try:
-            with quiet(below=logging.CRITICAL):
-                refuse_foreign_code(options.model)
-                config, model = load_model(options)
-                processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
-        except UNREADABLE as error:
-            raise VsrError(
-                f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); name a folder with a "
-                "vision model in safetensors and a preprocessor_config.json by --set visual.model=FOLDER, or "
-                "set HF_HOME to a cache that has it"
-            ) from error
-        preprocessing = preprocessing_of(processor, options=options)
-    else:
+    if context.assets is not None:
         if preprocessing is None:
             raise VsrError(
                 f"{context.assets / FILE}: file not found, and the visual encoder of the run needs it; "
                 "restore it, or train again"
             )
         refuse_foreign_code(context.assets)
-        config = AutoConfig.from_pretrained(context.assets, local_files_only=True, trust_remote_code=False)
-        model = from_config(config)
-    network = PooledVision(without_pooler(model) if options.pooling != "pooler" else model, pooling=options.pooling)
+        text = (context.assets / CONFIG).read_text(encoding="utf-8")
+        make = partial(rebuild_network, text, pooling=options.pooling)
+        # The facts are for a cache key, which a stored half has.
+        facts = {} if context.frozen_half else facts_of(config_from(text))
+        return _encoder(make, preprocessing, facts, saved=text, options=options, context=context)
+    from transformers import AutoImageProcessor
+
+    try:
+        with quiet(below=logging.CRITICAL), own_random_numbers(context.seed):
+            refuse_foreign_code(options.model)
+            config, model = load_model(options)
+            processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise VsrError(
+            f"visual encoder hf-vision: cannot load {options.model} ({one_line(error)}); name a folder with a "
+            "vision model in safetensors and a preprocessor_config.json by --set visual.model=FOLDER, or "
+            "set HF_HOME to a cache that has it"
+        ) from error
+    preprocessing = preprocessing_of(processor, options=options)
+    network = pooled(model, pooling=options.pooling)
     if options.pooling == "cls" and not network.has_class_token:
         raise VsrError(
             f"visual encoder hf-vision: {options.model} has no class token ({config.model_type}); "
             "set visual.pooling to pooler or mean"
         )
-    facts = {
-        name: value
-        for name, value in sorted(config.to_dict().items())
-        # Fields that do not affect the computation.
-        if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
-    }
+    facts = facts_of(config)
+    return _encoder(lambda: network, preprocessing, facts, saved=json.dumps(facts), options=options, context=context)
+
+
+def facts_of(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the fields of a configuration that affect the computation."""
+    unused = {"_name_or_path", "architectures", "dtype", "transformers_version"}
+    return {name: value for name, value in sorted(config.to_dict().items()) if name not in unused}
+
+
+def _encoder(
+    make: Callable[[], nn.Module],
+    preprocessing: Preprocessing,
+    facts: Mapping[str, Any],
+    *,
+    saved: str,
+    options: HfVisionOptions,
+    context: BuildContext,
+) -> PretrainedEncoder:
     return PretrainedEncoder(
-        network,
+        make,
         preprocessing,
         structure={"config": facts, "pooling": options.pooling},
         options=options,
         context=context,
-        assets={CONFIG: json.dumps(facts)},
+        assets={CONFIG: saved},
     )
+
+
+def rebuild_network(config: str, *, pooling: str) -> PooledVision:
+    """Build the network of a run without its weights, from the text of its configuration."""
+    return pooled(from_config(config_from(config)), pooling=pooling)
+
+
+def pooled(model: nn.Module, *, pooling: str) -> PooledVision:
+    """Reduce a vision model to one vector per image."""
+    return PooledVision(without_pooler(model) if pooling != "pooler" else model, pooling=pooling)
 
 
 def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
     """Load the vision model and its configuration; errors are those of the transformers library, or VsrError."""
+    from transformers import AutoConfig, AutoModel
+
     config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
     config = getattr(config, "vision_config", config)  # of CLIP-like models
     if options.weights == "random":
@@ -128,6 +170,8 @@ def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
 
 def from_config(config: PreTrainedConfig) -> nn.Module:
     """Build a vision model with random weights."""
+    from transformers import AutoModel
+
     return cast(nn.Module, AutoModel.from_config(config, trust_remote_code=False))  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,8 @@ def test_failed_download_names_the_remedies(build_named, file, tmp_path, monkeyp
 
 
 def test_encoder_is_rebuilt_without_weights_file_and_network(mobilenet, tmp_path, no_network):
-    torch.manual_seed(1)  # other weights than the fixture's
-    again = build_mobilenet_v2(ImagenetOptions(weights="/gone.pt"), context(32, tmp_path))
+    seeded = replace(context(32, tmp_path), seed=1)  # other weights than the fixture's
+    again = build_mobilenet_v2(ImagenetOptions(weights="/gone.pt"), seeded)
     assert again.cache_key != mobilenet.cache_key
     again.load_state_dict(mobilenet.state_dict())
     assert again.cache_key == mobilenet.cache_key

@@ -32,6 +32,7 @@ from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
 from ..transfer import to_device
 from .feature_set import FEATURES, FeatureRows, FeatureSet
+from .frozen_weights import FROZEN
 
 REMOVING = 60.0
 """Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
@@ -261,8 +262,9 @@ def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def fits_limit(size: int, options: FeatureOptions) -> bool:
-    """Return whether the cache may grow by this many bytes."""
-    return folder_bytes(cache_folder() / FEATURES) + size <= options.limit * 2**30
+    """Return whether the cache, of features and frozen weights, may grow by this many bytes."""
+    used = folder_bytes(cache_folder() / FEATURES) + folder_bytes(cache_folder() / FROZEN)
+    return used + size <= options.limit * 2**30
 
 
 def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:

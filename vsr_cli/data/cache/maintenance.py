@@ -1,4 +1,4 @@
-"""Maintenance of the frozen-feature cache: list, verify, repair and prune its sets."""
+"""Maintenance of the cache of frozen features and frozen weights: list, verify, repair and prune its sets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from ...files.locks import try_lock
 from ...system_errors import cache_folder
 from ..shards import ROWS, folder_bytes
 from .feature_set import ABOUT, FEATURES, FeatureSet, shard_paths
+from .frozen_weights import FROZEN, damaged_files, read_about
+
+INTERNAL = ("facts", "checksums")
+"""Entries of a description that no listing shows."""
 
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """A set of features in the cache."""
+    """A set of features in the cache, or the weights of a frozen half."""
 
     name: str
     folder: Path
@@ -32,6 +36,11 @@ class CachedFeatures:
     idle_days: float
     """Days since the set was last read or written."""
 
+    @property
+    def is_weights(self) -> bool:
+        """Whether it holds weights, not features."""
+        return self.folder.parent.name == FROZEN
+
     def record(self) -> dict[str, Any]:
         """Return it as in JSON."""
         counted = {"shards": self.shards, "bytes": self.bytes, "idle_days": round(self.idle_days, 2)}
@@ -40,8 +49,8 @@ class CachedFeatures:
 
 def list_feature_sets() -> list[CachedFeatures]:
     """List the sets in the cache, least recently used first."""
-    folder = cache_folder() / FEATURES
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    folders = [cache_folder() / name for name in (FEATURES, FROZEN)]
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     found = [_look(path) for path in paths if path.is_dir() and not path.name.startswith(".")]
     return sorted(found, key=lambda cached: -cached.idle_days)
 
@@ -50,9 +59,9 @@ def _look(folder: Path) -> CachedFeatures:
     shards = shard_paths(folder)
     used = max((path.stat().st_mtime for path in [*shards, folder / ABOUT] if path.exists()), default=0.0)
     return CachedFeatures(
-        name=folder.name,
+        name=folder.name if folder.parent.name == FEATURES else f"{FROZEN}/{folder.name}",
         folder=folder,
-        facts=_facts(folder) or {},
+        facts={name: fact for name, fact in (_facts(folder) or {}).items() if name not in INTERNAL},
         shards=len(shards),
         bytes=folder_bytes(folder),
         idle_days=max(0.0, (time.time() - used) / 86_400),
@@ -69,6 +78,9 @@ def _facts(folder: Path) -> dict[str, Any] | None:
 def verify(cached: CachedFeatures) -> Iterator[tuple[Path, str]]:
     """Read a set, and yield each file that is damaged or holds NaN or infinity, with a message."""
     facts = _facts(cached.folder)
+    if cached.is_weights:
+        yield from _verify_weights(cached.folder)
+        return
     if facts is None or not {"row_shape", "precision", "tokens"} <= facts.keys():
         yield cached.folder / ABOUT, f"{cached.folder / ABOUT}: missing or damaged, so the set cannot be read"
         return
@@ -84,6 +96,15 @@ def verify(cached: CachedFeatures) -> Iterator[tuple[Path, str]]:
             continue
         if not all(np.isfinite(part).all() for part in np.array_split(rows, max(1, len(rows) // 1024))):
             yield path, f"{path}: holds NaN or infinity"
+
+
+def _verify_weights(folder: Path) -> Iterator[tuple[Path, str]]:
+    try:
+        problems = damaged_files(folder, read_about(folder))
+    except VsrError as error:
+        problems = [str(error)]
+    for problem in problems[:1]:  # which makes the whole of no use
+        yield folder / ABOUT, problem
 
 
 def remove_damaged(cached: CachedFeatures) -> int | None:
@@ -122,7 +143,8 @@ def prune(*, unused_days: float | None, to_bytes: float | None) -> Pruned:
     """
     _refuse_links()
     pruned = Pruned([], [])
-    sweep(cache_folder() / FEATURES)
+    for name in (FEATURES, FROZEN):
+        sweep(cache_folder() / name)
     sets = list_feature_sets()
     total = sum(cached.bytes for cached in sets)
     for cached in sets:
@@ -138,4 +160,4 @@ def prune(*, unused_days: float | None, to_bytes: float | None) -> Pruned:
 
 
 def _refuse_links() -> None:
-    refuse_links(cache_folder(), [FEATURES])
+    refuse_links(cache_folder(), [FEATURES, FROZEN])
