@@ -1,14 +1,13 @@
 """Processes that measure texts, so that metrics in pure Python use every core.
 
 A worker builds the same metrics from the same options, reads the same references and measures the same batches, so the
-statistics are those of one process to the last bit. Parent and worker exchange lines of JSON, which holds a float
-exactly. A worker is a program of its own (`python -m vsr_cli.evaluation.text_workers`) that imports no torch; unlike a
-process of `multiprocessing` it does not run a caller's script again. This module imports none either.
+statistics are those of one process to the last bit. Parent and worker exchange lines of JSON. A worker is a program of
+its own (`python -m vsr_cli.evaluation.text_workers`) that imports no torch; unlike a process of `multiprocessing` it
+does not run a caller's script again. This module imports none either.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..api import Metric, ReadsReferences, Sample
 from ..distributed_env import usable_cores
+from ..files.strict_json import from_json, to_json
 from ..plugin.discovery import registry
 from ..plugin.loading import build
 
@@ -103,11 +103,8 @@ class TextWorkers:
                     return
                 batch = self._batches[index]()
                 _send(requests, batch)
-                answer = json.loads(answers.readline())
-                measured = {name: np.array(rows, np.float64) for name, rows in answer.items()}
-                if any(rows.ndim != 2 or len(rows) != len(batch) for rows in measured.values()):
-                    return
-                self._measured[index] = measured
+                answer = from_json(answers.readline())
+                self._measured[index] = {name: _decoded(rows, windows=len(batch)) for name, rows in answer.items()}
                 advance(index)
         except (OSError, ValueError):  # it has ended, or was interrupted in the middle of a line
             return
@@ -147,13 +144,24 @@ def _source(provided: Provided) -> list[str]:
 
 
 def _send(stream: IO[str], message: object) -> None:
-    stream.write(json.dumps(message) + "\n")
+    stream.write(to_json(message) + "\n")
     stream.flush()
+
+
+def _encoded(rows: NDArray[np.float64]) -> str:
+    """Return statistics (n, S) as hexadecimal digits: exact, and JSON has no NaN."""
+    assert rows.dtype == np.float64, "the parent makes float64 of all"
+    return rows.tobytes().hex()
+
+
+def _decoded(digits: str, *, windows: int) -> NDArray[np.float64]:
+    """Return the statistics (n, S) of n windows. Raises ValueError if there is not the same number for each."""
+    return np.frombuffer(bytes.fromhex(digits), np.float64).reshape(windows, -1)
 
 
 def _work(requests: IO[str], answers: IO[str]) -> None:
     """Measure the batches that are requested, until there are no more."""
-    opening = json.loads(requests.readline())
+    opening = from_json(requests.readline())
     metrics: dict[str, Metric] = {}
     for name, source, options in (entry.values() for entry in opening["metrics"]):
         provided = registry().find("metrics", name)
@@ -173,11 +181,10 @@ def _work(requests: IO[str], answers: IO[str]) -> None:
                 predicted_image=no_image,
                 reference_image=no_image,
             )
-            for story, context, predicted, reference in json.loads(line)
+            for story, context, predicted, reference in from_json(line)
         ]
         measured = {name: metric.measure(samples) for name, metric in metrics.items()}
-        assert all(rows.dtype == np.float64 for rows in measured.values()), "the parent makes float64 of all"
-        _send(answers, {name: rows.tolist() for name, rows in measured.items()})
+        _send(answers, {name: _encoded(rows) for name, rows in measured.items()})
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.segment import Segment
+from rich.segment import Segment, Segments
 from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
@@ -73,27 +73,19 @@ def fitting_table(columns: Sequence[Column], *, width: int, styles: Sequence[str
         table.add_column(_text(column.title), justify=column.justify, overflow="fold", width=wide)
     table.show_header = any(column.title for column in fitted)
     if len(fitted[0].cells) > MANY and not styles and all(map(_is_plain, fitted, widths)):
-        return Group(*([table] if table.show_header else []), _PlainRows(fitted, widths))
+        return Group(*([table] if table.show_header else []), _plain_rows(fitted, widths))
     for number, cells in enumerate(zip(*(column.cells for column in fitted), strict=True)):
         table.add_row(*map(_text, cells), style=_style(styles, number))
     return table
 
 
-class _PlainRows:
-    """Rows without styles and wrapped cells, as a table of rich lays them out, in a twentieth of its time."""
-
-    def __init__(self, columns: Sequence[Column], widths: Sequence[int]) -> None:
-        self._columns = columns
-        self._widths = widths
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        aligned = [
-            [_padded(str(cell), width, column.justify) for cell in column.cells]
-            for column, width in zip(self._columns, self._widths, strict=True)
-        ]
-        for cells in zip(*aligned, strict=True):
-            yield Segment((" " * GAP).join(cells))
-            yield Segment.line()
+def _plain_rows(columns: Sequence[Column], widths: Sequence[int]) -> Segments:
+    """Return rows without styles and wrapped cells, as a table of rich lays them out, in a twentieth of its time."""
+    aligned = [
+        [_padded(str(cell), width, column.justify) for cell in column.cells]
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    return Segments([Segment((" " * GAP).join(cells)) for cells in zip(*aligned, strict=True)], new_lines=True)
 
 
 def _is_plain(column: Column, width: int) -> bool:
