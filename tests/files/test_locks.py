@@ -3,6 +3,7 @@
 import fcntl
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,11 @@ def test_shared_and_exclusive_locks(tmp_path, first, second, refused):
         assert is_held(folder)
         (folder / "file").touch()
     assert not is_held(folder)
+
+
+def test_folder_that_cannot_be_created_is_not_waited_for():
+    with pytest.raises(FileNotFoundError), exclusive_lock(Path("/proc/absent"), busy="busy", patience=float("inf")):
+        pass
 
 
 def test_replaced_folder_is_locked_itself(tmp_path, monkeypatch):

@@ -20,6 +20,8 @@ from ..errors import VsrError
 PATIENCE = 1.0
 """Seconds before a lock counts as taken, as `is_held` takes one for an instant."""
 PAUSE = 0.02
+ATTEMPTS = 100
+"""Times in a row that a missing folder is created before it counts as one that cannot be, as in /proc."""
 
 
 @contextmanager
@@ -109,15 +111,18 @@ def is_held(folder: Path) -> bool:
 def _lock(folder: Path, kind: int, *, patience: float, make: bool) -> int | None:
     """Return an open handle of the locked folder; None if another process holds it for longer than `patience`."""
     until = time.monotonic() + patience
+    attempts = 0
     while True:
         try:
             if make:
                 folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            if make and time.monotonic() < until:
+            attempts += 1
+            if make and attempts < ATTEMPTS:
                 continue  # another process has removed it again
             raise
+        attempts = 0
         try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
