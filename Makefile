@@ -15,10 +15,10 @@ demo: install
 	$(BIN)/vsr demo
 
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile $(if $(PRECISION),--precision $(PRECISION))
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(PRECISION),--precision $(PRECISION))
 
 test-fast: install
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(if $(PRECISION),--precision $(PRECISION))
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(if $(PRECISION),--precision $(PRECISION))
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # Always a parameter, hidden where it is the only one: else what was set up for one would serve the next test.
         values = PRECISIONS if both else [pytest.param(asked or PRECISIONS[0], id=pytest.HIDDEN_PARAM)]
         metafunc.parametrize("precision", values, indirect=True, scope="session")
+
+
+@pytest.hookimpl(trylast=True)  # pytest's own order, by the parameters of fixtures, comes before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first, so that no process works on one alone at the end of `pytest -n`."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    all_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-slow[item.path], -all_tests[item.path]))
 
 
 @pytest.hookimpl(wrapper=True)
