@@ -213,6 +213,13 @@ def serving(server: ThreadingHTTPServer, cache: Path, monkeypatch: pytest.Monkey
         thread.join()
 
 
+def stall(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a hub answer nothing, and its clients wait only an instant for it, at each of their attempts."""
+    hub.stalls = True
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", 0.2)
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with a dataset, and an empty cache."""

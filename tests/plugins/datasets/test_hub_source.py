@@ -16,7 +16,7 @@ from vsr_plugins.datasets import HubOptions, StoryReasoningOptions
 from vsr_plugins.datasets.hf import build as build_hf
 from vsr_plugins.datasets.story_reasoning.reader import build as build_story_reasoning
 
-from .hub_server import FIRST, LAST, MAIN, NEWER, OLDER, REPO, SECOND, Hub, parquet, repository
+from .hub_server import FIRST, LAST, MAIN, NEWER, OLDER, REPO, SECOND, Hub, parquet, repository, stall
 
 STORIES = [("0", "train"), ("1", "train"), ("2", "test")]
 
@@ -103,7 +103,8 @@ def test_unavailable_hub_is_one_line(
     assert ("streaming needs" if streaming else "not in the cache") in line
     assert "500" in line
     assert "http" not in line
-    hub.down, hub.stalls = False, True
+    hub.down = False
+    stall(hub, monkeypatch)
     line = problem(make(streaming=streaming))
     assert "cannot be reached (" in line
     assert "timed out" in line
@@ -181,10 +182,14 @@ def test_stream_stays_on_one_commit(hub: Hub, make: Any) -> None:
 
 @BOTH
 @pytest.mark.parametrize("trouble", ["down", "stalls"])
-def test_interrupted_stream_is_one_line(hub: Hub, make: Any, trouble: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_stream_is_one_line(
+    hub: Hub, make: Any, trouble: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     stories = make(streaming=True).read(REPO)
     assert next(stories).id == "0"
-    setattr(hub, trouble, True)
+    if trouble == "stalls":
+        stall(hub, monkeypatch)
+    hub.down = trouble == "down"
     with pytest.raises(VsrError) as caught:
         list(stories)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import cache
 
 import nltk.data
 import numpy as np
@@ -185,12 +186,17 @@ def test_meteor_signature_says_which_wordnet() -> None:
     assert "|wordnet:9.9-test|" in meteor_module.Meteor(Nothing(), source="9.9-test").signature
 
 
+@cache  # each reads the files of WordNet anew
+def meteor_and_wordnet() -> tuple[Metric, WordNet]:
+    return meteor_module.build(Options()), WordNet()
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(pairs, min_size=1, max_size=5))
 def test_meteor_equals_nltk(texts: list[tuple[str, str]]) -> None:
-    metric = meteor_module.build(Options())
+    metric, wordnet = meteor_and_wordnet()
     expected = [
-        single_meteor_score(wordpunct_tokenize(two.lower()), wordpunct_tokenize(one.lower()), wordnet=WordNet())
+        single_meteor_score(wordpunct_tokenize(two.lower()), wordpunct_tokenize(one.lower()), wordnet=wordnet)
         for one, two in texts
     ]
     assert metric.measure([text_sample(*pair) for pair in texts])[:, 0].tolist() == expected
