@@ -28,8 +28,9 @@ class Ended:
 
 
 @pytest.fixture
-def started(started_here):
-    """Have trials run in this process. Return the list of started ones."""
+def started(started_here, monkeypatch):
+    """Have trials run in this process, without images of curves. Return the list of started ones."""
+    monkeypatch.setattr("vsr_cli.workflows.training._draw_curves", lambda run: None)
     return started_here(Ended())
 
 

@@ -15,12 +15,15 @@ PARTS = (
 
 
 @pytest.mark.slow
-def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, monkeypatch):
+def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, vsr, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(site.folder / "cache"))
     for package in packages.values():
         site.install(package)
 
-    def vsr(*words):
+    def cached():
+        return json.loads(vsr("cache list --json").out)["features"]
+
+    def there(*words):
         done = site.run("vsr_cli", *words)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
@@ -28,18 +31,18 @@ def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, m
 
     encoders = ("--visual", NAMES["visual-encoder"], "--text", NAMES["text-encoder"])
     sizes = (*encoders, "--set", "dataset.stories=16", "--set", "data.image_size=32", "--set", "data.test=0.25")
-    squares = json.loads(vsr("prepare", "--dataset", NAMES["dataset"], *sizes, "--out", "squares", "--json").stdout)
+    squares = json.loads(there("prepare", "--dataset", NAMES["dataset"], *sizes, "--out", "squares", "--json").stdout)
     assert squares["counts"]["stories_read"] == 16
     # Its squares are so alike that no window of another split would count.
-    vsr("prepare", "--dataset", "storyworld", *sizes, "--out", "data")
-    kept = json.loads(vsr("cache", "list", "--json").stdout)["features"]
+    there("prepare", "--dataset", "storyworld", *sizes, "--out", "data")
+    kept = cached()
     assert [each["kind"] for each in kept] == ["visual"], "both data in one set; the text encoder trains whole"
 
-    trained = vsr("train", "--data", "data", *PARTS, "--out", "run")
-    assert json.loads(vsr("cache", "list", "--json").stdout)["features"] == kept, "training encoded nothing anew"
+    trained = there("train", "--data", "data", *PARTS, "--out", "run")
+    assert cached() == kept, "training encoded nothing anew"
     assert "epoch 1/1" in trained.stderr
 
-    scored = json.loads(vsr("evaluate", "--run", "run", "--metrics", NAMES["metric"], "mrr-image", "--json").stdout)
+    scored = json.loads(there("evaluate", "--run", "run", "--metrics", NAMES["metric"], "mrr-image", "--json").stdout)
     assert scored["metrics"][NAMES["metric"]]["value"] > 0
     assert scored["metrics"]["mrr-image"]["value"] > 0
 
@@ -50,11 +53,11 @@ def test_new_packages_are_prepared_trained_scored_and_compared(packages, site, m
     story.mkdir()
     for path in [*site.folder.glob("0*.png"), *site.folder.glob("0*.txt")]:
         path.rename(story / path.name)
-    predicted = json.loads(vsr("predict", "story", "--run", "run", "--json").stdout)
+    predicted = json.loads(there("predict", "story", "--run", "run", "--json").stdout)
     assert isinstance(predicted["text"], str)
 
     ablation = ("--temporal", NAMES["temporal-model"], "gru", "--seeds", "1", "--metrics", NAMES["metric"], "mrr-image")
     rest = [word for word in PARTS if word not in ("--temporal", NAMES["temporal-model"])]
-    done = json.loads(vsr("ablate", "--data", "data", *ablation, *rest, "--out", "ablation", "--json").stdout)
+    done = json.loads(there("ablate", "--data", "data", *ablation, *rest, "--out", "ablation", "--json").stdout)
     assert [each["values"]["temporal"] for each in done["combinations"]] == [NAMES["temporal-model"], "gru"]
     assert done["failed"] == {}
