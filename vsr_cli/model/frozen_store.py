@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..api import BuildContext, DefersFrozenHalf, FrozenHalf
@@ -23,6 +22,7 @@ from ..errors import PluginError, VsrError
 from ..files.strict_json import to_json
 from ..plugin.loading import build, frozen_source
 from .find_nonfinite import first_not_finite
+from .tensor_files import write_tensors
 
 PACKAGES = ("torch", "safetensors")
 """Packages that every frozen half depends on."""
@@ -91,9 +91,7 @@ def save_half(encoder: Any, folder: Path, *, shape: tuple[int, ...]) -> FrozenHa
         raise VsrError(f"{type(encoder).__name__}: its weight {found} holds numbers that are not finite; use others")
     for name, tensors in ((WEIGHTS, half), (INITIAL, initial)):
         if tensors:
-            # A tied weight is written under each of its names: loading needs no knowledge of the tie.
-            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
-            save_file(plain, folder / name)
+            write_tensors(tensors, folder / name)
             (folder / name).chmod(0o644)  # safetensors writes 0600
     return FrozenHalf(
         weights=folder / WEIGHTS,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..api import FoldsUpdates
@@ -21,6 +21,7 @@ from .building import build_model
 from .find_nonfinite import weight_not_finite
 from .frozen_store import pending_halves
 from .story_model import StoryModel
+from .tensor_files import write_tensors
 
 
 def frozen_names(model: nn.Module) -> set[str]:
@@ -54,14 +55,9 @@ def save_weights(model: nn.Module, path: Path, *, frozen: bool) -> None:
     if found := weight_not_finite(model):
         raise VsrError(f"{path}: not written, since {found} holds numbers that are not finite; train anew")
     chosen = frozen_names(model)
-    state = {
-        # A tied weight is written under each of its names: loading needs no knowledge of the tie.
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in model.state_dict().items()
-        if (name in chosen) == frozen
-    }
+    state = {name: tensor for name, tensor in model.state_dict().items() if (name in chosen) == frozen}
     with replacing(path) as temporary, writing(path):
-        save_file(state, temporary)
+        write_tensors(state, temporary)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

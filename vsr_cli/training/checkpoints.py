@@ -18,7 +18,7 @@ import safetensors
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -27,6 +27,7 @@ from ..files.atomic import read_json, replacing_folder, write_json, writing
 from ..files.checksums import write_checksums
 from ..model.loss_means import LossMeans
 from ..model.story_model import StoryModel
+from ..model.tensor_files import write_tensors
 from ..model.weights import save_weights
 from ..runs.history import EpochRow
 from ..runs.run import WEIGHTS, Run
@@ -155,7 +156,7 @@ def save_nested(folder: Path, name: str, value: Any) -> None:
     tree = _encode(value, tensors)
     path = folder / f"{name}.safetensors"
     with writing(path):
-        save_file(tensors, path)
+        write_tensors(tensors, path)
     write_json(folder / f"{name}.json", tree)
 
 
@@ -173,7 +174,7 @@ def load_nested(folder: Path, name: str) -> Any:
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = str(len(tensors))
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = value
         return {"$tensor": name}
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
