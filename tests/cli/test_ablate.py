@@ -210,6 +210,7 @@ def test_submitit_runs_a_command(tmp_path):
 @pytest.mark.slow
 def test_ray_runs_a_command_and_stops_one(tmp_path):
     ray = pytest.importorskip("ray")
+    handler = signal.getsignal(signal.SIGTERM)
     tasks = engines.RayTasks({"num_cpus": "1"})  # starts Ray on this machine
     try:
         done = tasks.start(["--version"], tmp_path / "log")
@@ -230,6 +231,7 @@ def test_ray_runs_a_command_and_stops_one(tmp_path):
             engines.RayTasks({"num_cpsu": "1"})
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, handler)  # Ray keeps its own, which other tests of this process would find
 
 
 def test_unknown_submitit_option_is_one_line(vsr, prepared_folder):
