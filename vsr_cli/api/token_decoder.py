@@ -6,6 +6,7 @@ Imports torch, so `vsr_cli.api` itself does not import it. Shapes: B stories, T 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +14,7 @@ from torch.nn import functional
 from .contracts import Narrative
 from .decoding import Decoding
 from .generation import State, write, write_samples
+from .optional_contracts import WritesByStep
 from .text_loss import PLAIN, head_loss
 from .text_objective import TextObjective
 from .vocabulary import TokenBatch, Vocabulary
@@ -69,10 +71,33 @@ class TokenDecoder(nn.Module):
             decoding=decoding,
         )
 
-    def _write_samples(
-        self, narrative: Narrative, decodings: Sequence[Decoding], state: State, *, fixed: State = ()
-    ) -> Tensor:
-        """Sample a text per story and decoding with `_step`, all together: ids (B, S, length)."""
+    def step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
+        """Return scores (R, V) of the tokens after `tokens` (R,), and the new state."""
+        return self._step(tokens, state, fixed)
+
+    def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
+        raise AssertionError("a subclass that calls _write defines _step")
+
+
+class StepDecoder(TokenDecoder):
+    """A text decoder that generates with `_step` alone, for which a subclass adds `_step`, `loss` and `begin`.
+
+    A subclass whose state grows with the text, so that its step cannot be exported, overrides `_start` instead of
+    having `begin`.
+    """
+
+    def _start(self, narrative: Narrative) -> tuple[State, State]:
+        """Return the state before the first token, and what the steps read and never change; both (B, ...)."""
+        return cast(WritesByStep, self).begin(narrative)
+
+    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
+        """Generate a text per story: ids (B, length), up to eos, then padding."""
+        state, fixed = self._start(narrative)
+        return self._write(narrative, decoding, state, fixed=fixed)
+
+    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
+        """Sample a text per story and decoding, together: ids (B, S, length)."""
+        state, fixed = self._start(narrative)
         return write_samples(
             self._step,
             state,
@@ -82,10 +107,3 @@ class TokenDecoder(nn.Module):
             length=self.length,
             decodings=decodings,
         )
-
-    def step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
-        """Return scores (R, V) of the tokens after `tokens` (R,), and the new state."""
-        return self._step(tokens, state, fixed)
-
-    def _step(self, tokens: Tensor, state: State, fixed: State) -> tuple[Tensor, State]:
-        raise AssertionError("a subclass that calls _write defines _step")

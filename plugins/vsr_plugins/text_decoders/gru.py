@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative
+from vsr_cli.api import BuildContext, Narrative
 from vsr_cli.api.context_memory import ContextMemory
 from vsr_cli.api.generation import State
 from vsr_cli.api.recurrence import run_recurrent
-from vsr_cli.api.token_decoder import TokenDecoder
+from vsr_cli.api.token_decoder import StepDecoder
 
 from . import AttentionGruOptions, GruOptions
 
 
-class GruDecoder(TokenDecoder):
+class GruDecoder(StepDecoder):
     """Embedding, GRU and vocabulary head; the first state of the GRU is a projection of the summary.
 
     The sequence-to-sequence decoder of Cho et al. (2014), "Learning Phrase Representations using RNN
@@ -43,16 +41,6 @@ class GruDecoder(TokenDecoder):
     def loss(self, narrative: Narrative, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean cross-entropy in nats per real token, a scalar, from targets and mask (B, T)."""
         return self._head_loss(self._states(narrative, ids), ids, mask)
-
-    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Generate a text per story: ids (B, length), up to eos, then padding."""
-        state, _ = self.begin(narrative)
-        return self._write(narrative, decoding, state)
-
-    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
-        """Sample a text per story and decoding, together: ids (B, S, length)."""
-        state, _ = self.begin(narrative)
-        return self._write_samples(narrative, decodings, state)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, layers, hidden); nothing else is read."""
@@ -96,7 +84,7 @@ class Attention(nn.Module):
         return attended
 
 
-class AttentionGruDecoder(TokenDecoder):
+class AttentionGruDecoder(StepDecoder):
     """Embedding, GRU, attention to the context, and a vocabulary head over the state and the attended value.
 
     In Luong et al.'s order, the GRU steps before it attends, so that all positions of a target train in parallel.
@@ -121,16 +109,6 @@ class AttentionGruDecoder(TokenDecoder):
         embedded = self.dropout(self.embedding(self._shift_right(ids)))
         states, _ = run_recurrent(self.recurrent, embedded, first_state(self.start, narrative, layers=self.layers))
         return self._head_loss(self._join(states, *self.memory(narrative)), ids, mask)
-
-    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Generate a text per story: ids (B, length), up to eos, then padding."""
-        state, fixed = self.begin(narrative)
-        return self._write(narrative, decoding, state, fixed=fixed)
-
-    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
-        """Sample a text per story and decoding, together: ids (B, S, length)."""
-        state, fixed = self.begin(narrative)
-        return self._write_samples(narrative, decodings, state, fixed=fixed)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, layers, hidden), and the memory (B, M, D) with its mask (B, M)."""

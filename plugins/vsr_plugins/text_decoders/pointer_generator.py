@@ -5,19 +5,18 @@ M = K * L is the number of tokens of the context.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative
+from vsr_cli.api import BuildContext, Narrative
 from vsr_cli.api.context_memory import WordStates, word_mask
 from vsr_cli.api.generation import State
 from vsr_cli.api.recurrence import run_recurrent
 from vsr_cli.api.text_loss import answer_log_probabilities, sliced_loss
-from vsr_cli.api.token_decoder import TokenDecoder
+from vsr_cli.api.token_decoder import StepDecoder
 
 from . import PointerGeneratorOptions
 
@@ -43,7 +42,7 @@ class Outputs:
         return Outputs(self.states[chosen], self.attention[chosen], self.gate[chosen])
 
 
-class PointerGeneratorDecoder(TokenDecoder):
+class PointerGeneratorDecoder(StepDecoder):
     """The pointer-generator of See et al. (2017), "Get To The Point: Summarization with Pointer-Generator Networks".
 
     A GRU attends to the context's words; the probability of a token mixes, by a gate, that of generating it with the
@@ -100,16 +99,6 @@ class PointerGeneratorDecoder(TokenDecoder):
         if self.training and self.coverage:
             loss = loss + self.coverage * _coverage(outputs.attention.exp())[places].mean()
         return loss
-
-    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Generate a text per story: ids (B, length), up to eos, then padding."""
-        state, fixed = self.begin(narrative)
-        return self._write(narrative, decoding, state, fixed=fixed)
-
-    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
-        """Sample a text per story and decoding, together: ids (B, S, length)."""
-        state, fixed = self.begin(narrative)
-        return self._write_samples(narrative, decodings, state, fixed=fixed)
 
     def begin(self, narrative: Narrative) -> tuple[State, State]:
         """Return the first state (B, hidden), and of the context's words (B, M) states, which can be read, and ids."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr_cli.api import BuildContext, Decoding, Narrative, VsrError
+from vsr_cli.api import BuildContext, Narrative, VsrError
 from vsr_cli.api.context_memory import ContextMemory
 from vsr_cli.api.generation import State
-from vsr_cli.api.token_decoder import TokenDecoder
+from vsr_cli.api.token_decoder import StepDecoder
 
 from . import TransformerOptions
 
@@ -62,7 +61,7 @@ def _joined(read: Tensor) -> Tensor:
     return read.transpose(1, 2).flatten(2)  # (B, heads, T, d) -> (B, T, hidden)
 
 
-class TransformerDecoder(TokenDecoder):
+class TransformerDecoder(StepDecoder):
     """The decoder of Vaswani et al. (2017), "Attention Is All You Need", with learned positions and pre-norm layers.
 
     Raises VsrError if the number of heads does not divide the width of the hidden states.
@@ -105,16 +104,6 @@ class TransformerDecoder(TokenDecoder):
         for number, layer in enumerate(self.layers):
             states, _ = layer(states, seen[:, number], seen_mask)
         return self._head_loss(self.norm(states), ids, mask)
-
-    def generate(self, narrative: Narrative, decoding: Decoding) -> Tensor:
-        """Generate a text per story: ids (B, length), up to eos, then padding."""
-        state, fixed = self._start(narrative)
-        return self._write(narrative, decoding, state, fixed=fixed)
-
-    def generate_samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Tensor:
-        """Sample a text per story and decoding, together: ids (B, S, length)."""
-        state, fixed = self._start(narrative)
-        return self._write_samples(narrative, decodings, state, fixed=fixed)
 
     def _start(self, narrative: Narrative) -> tuple[State, State]:
         """Return the keys and values of no token yet (B, layers, 2, heads, 0, d), and of the context with its mask."""
