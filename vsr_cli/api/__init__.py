@@ -25,7 +25,7 @@ from .contracts import (
 )
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
-from .frozen_half import FrozenHalf, FrozenSource, frozen_half_lock, own_random_numbers
+from .frozen_half import FrozenHalf, FrozenHalfLater, FrozenSource, own_random_numbers
 from .hub import hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import (
@@ -111,6 +111,7 @@ __all__ = [
     "Frame",
     "FrameAnalysis",
     "FrozenHalf",
+    "FrozenHalfLater",
     "FrozenSource",
     "Fusion",
     "GeneratesSamples",
@@ -159,7 +160,6 @@ __all__ = [
     "describe_missing_columns",
     "encoding_of",
     "find_file",
-    "frozen_half_lock",
     "hookimpl",
     "hub_reason",
     "image_formats",

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import VsrError
 
 if TYPE_CHECKING:
     from torch import nn
 
-frozen_half_lock = RLock()
+_LOCK = RLock()
 """Held while a frozen half is built, so that no other thread uses or builds it meanwhile."""
 
 
@@ -104,3 +104,41 @@ def own_random_numbers(seed: int = 0) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+class FrozenHalfLater:
+    """The methods of `DefersFrozenHalf` for an encoder whose frozen half is one submodule, a `torch.nn.Module`.
+
+    A subclass names it in `half_name`, adds `_make_half`, and sets `pending` to `BuildContext.frozen_half`.
+    """
+
+    half_name: str
+    """The attribute that holds the half once it is built."""
+    pending: FrozenHalf | None = None
+    _built: FrozenHalf | None = None
+
+    def _make_half(self) -> nn.Module:
+        """Return the half with any weights, in eval mode and not trained."""
+        raise AssertionError("a subclass that is built without its frozen half defines _make_half")
+
+    def build_frozen_half(self) -> None:
+        """Build the half with its stored weights, if that has not been done."""
+        if self.pending is None:
+            return
+        with _LOCK:
+            if (half := self.pending) is None:  # another thread has built it
+                return
+            encoder = cast("nn.Module", self)
+            device = next(encoder.parameters()).device
+            with own_random_numbers():
+                made = self._make_half()
+            setattr(self, self.half_name, made)
+            half.fill(encoder, half.weights)
+            made.to(device)
+            self._built, self.pending = half, None
+
+    def release_frozen_half(self) -> None:
+        """Drop the half, if it was built from its stored weights."""
+        if self._built is not None:
+            delattr(self, self.half_name)
+            self._built, self.pending = None, self._built

@@ -21,16 +21,16 @@ from torch.nn import functional
 from vsr_cli.api import (
     BuildContext,
     FrozenHalf,
+    FrozenHalfLater,
     TokenBatch,
     Vocabulary,
     VsrError,
     content_key,
-    frozen_half_lock,
     own_random_numbers,
     refuse_foreign_code,
 )
 
-from ..saved_config import config_from
+from ..saved_config import config_from, facts_of_config
 from . import HfTextOptions
 from .pretrained_layers import first_state, without_padding
 from .pretrained_loading import LAYERS, check, from_config, load_pretrained, longest_input
@@ -47,7 +47,7 @@ SMALLEST_SCALE = 1e-8
 """Added to the variance in the normalization, as embeddings may be small."""
 
 
-class TransformersEncoder(nn.Module):
+class TransformersEncoder(FrozenHalfLater, nn.Module):
     """A pretrained encoder split at the freeze boundary, pooling, and a linear layer.
 
     `lower` is the model without the layers above the boundary, which are `upper`. If nothing is frozen, `lower` is the
@@ -55,6 +55,8 @@ class TransformersEncoder(nn.Module):
 
     `model` is None where the frozen half is built later, from the text of the model's configuration.
     """
+
+    half_name = "lower"
 
     def __init__(
         self,
@@ -69,7 +71,6 @@ class TransformersEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.pending = pending
-        self._built: FrozenHalf | None = None
         self._key = pending.cache_key if pending else None
         self._saved_config = saved_config
         self.frozen_facts = facts_of(model) if model is not None else dict(pending.facts) if pending else {}
@@ -119,29 +120,13 @@ class TransformersEncoder(nn.Module):
         if half.initial is not None:
             half.fill(self, half.initial)
 
-    def build_frozen_half(self) -> None:
-        """Build the layers below the boundary with their stored weights, if that has not been done."""
-        if self.pending is None:
-            return
+    def _make_half(self) -> nn.Module:
         assert self._saved_config is not None
-        with frozen_half_lock:
-            if (half := self.pending) is None:  # another thread has built it
-                return
-            with own_random_numbers():
-                self.config = cast(Any, config_from(self._saved_config))
-                model = from_config(self.config)
-                self._split(model)
-            self.lower = model
-            self.lower.requires_grad_(False).train(False)
-            half.fill(self, half.weights)
-            self.lower.to(cast(Any, self.projection.weight.device))
-            self._built, self.pending = half, None
-
-    def release_frozen_half(self) -> None:
-        """Drop the layers below the boundary, if they were built from their stored weights."""
-        if self._built is not None:
-            del self.lower
-            self._built, self.pending = None, self._built
+        self.config = cast(Any, config_from(self._saved_config))
+        model = from_config(self.config)
+        self._split(model)
+        model.requires_grad_(False).train(False)
+        return model
 
     @property
     def initial(self) -> dict[str, Tensor]:
@@ -155,15 +140,9 @@ class TransformersEncoder(nn.Module):
             return None
         if self._key is not None:
             return self._key
-        structure = {
-            name: value
-            for name, value in sorted(self.config.to_dict().items())
-            # Fields that do not affect the computation.
-            if name not in {"_name_or_path", "architectures", "dtype", "transformers_version"}
-        }
         return content_key(
             self.lower.state_dict(),
-            structure=structure,
+            structure=facts_of_config(self.config),
             tokenizer=hashlib.sha256(self.vocabulary.tokenizer.to_str().encode()).hexdigest(),
             special_names="text",  # special tokens written in a text are text
             special_ids=(self.vocabulary.pad, self.vocabulary.bos, self.vocabulary.eos),

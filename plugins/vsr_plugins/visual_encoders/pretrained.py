@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vsr_cli.api import BuildContext, FrozenHalf, VsrError, content_key, frozen_half_lock, one_line, own_random_numbers
+from vsr_cli.api import BuildContext, FrozenHalfLater, VsrError, content_key, one_line, own_random_numbers
 
 from . import VisualOptions
 from .preprocessing import Preprocessing
 from .style import WithStyle
 
 
-class PretrainedEncoder(nn.Module):
+class PretrainedEncoder(FrozenHalfLater, nn.Module):
     """A network without its classifier, frozen or trained, and a linear layer over its features.
 
     `make` builds the network, which returns (N, F) from pixels (N, 3, size, size). `structure` is all that its weights
@@ -28,6 +28,7 @@ class PretrainedEncoder(nn.Module):
     accept such pixels.
     """
 
+    half_name = "network"
     initial: Mapping[str, Tensor] = MappingProxyType({})
 
     def __init__(
@@ -44,7 +45,6 @@ class PretrainedEncoder(nn.Module):
         self.preprocessing = preprocessing
         self.trains_whole = options.frozen == "none"
         self.pending = context.frozen_half
-        self._built: FrozenHalf | None = None
         self._style = options.style
         self._make = make if self.pending else None
         # Without style, the key is that of earlier versions.
@@ -70,25 +70,9 @@ class PretrainedEncoder(nn.Module):
             return self._key
         return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
 
-    def build_frozen_half(self) -> None:
-        """Build the network with its stored weights, if that has not been done."""
-        if self.pending is None:
-            return
+    def _make_half(self) -> nn.Module:
         assert self._make is not None
-        with frozen_half_lock:
-            if (half := self.pending) is None:  # another thread has built it
-                return
-            with own_random_numbers():
-                self.network = self._network(self._make())
-            half.fill(self, half.weights)
-            self.network.to(self.projection.weight.device)
-            self._built, self.pending = half, None
-
-    def release_frozen_half(self) -> None:
-        """Drop the network, if it was built from its stored weights."""
-        if self._built is not None:
-            del self.network
-            self._built, self.pending = None, self._built
+        return self._network(self._make())
 
     def _network(self, network: nn.Module) -> nn.Module:
         network.eval()

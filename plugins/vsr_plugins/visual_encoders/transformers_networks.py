@@ -22,7 +22,7 @@ from vsr_cli.api import (
     refuse_missing_tensors,
 )
 
-from ..saved_config import config_from
+from ..saved_config import config_from, facts_of_config
 from . import HfVisionOptions
 from .preprocessing import FILE, Preprocessing
 from .pretrained import PretrainedEncoder
@@ -81,7 +81,7 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
         text = (context.assets / CONFIG).read_text(encoding="utf-8")
         make = partial(rebuild_network, text, pooling=options.pooling)
         # The facts are for a cache key, which a stored half has.
-        facts = {} if context.frozen_half else facts_of(config_from(text))
+        facts = {} if context.frozen_half else facts_of_config(config_from(text))
         return _encoder(make, preprocessing, facts, saved=text, options=options, context=context)
     from transformers import AutoImageProcessor
 
@@ -103,14 +103,8 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
             f"visual encoder hf-vision: {options.model} has no class token ({config.model_type}); "
             "set visual.pooling to pooler or mean"
         )
-    facts = facts_of(config)
+    facts = facts_of_config(config)
     return _encoder(lambda: network, preprocessing, facts, saved=json.dumps(facts), options=options, context=context)
-
-
-def facts_of(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the fields of a configuration that affect the computation."""
-    unused = {"_name_or_path", "architectures", "dtype", "transformers_version"}
-    return {name: value for name, value in sorted(config.to_dict().items()) if name not in unused}
 
 
 def _encoder(
