@@ -25,7 +25,7 @@ from vsr_cli.model.story_model import StoryModel
 from vsr_cli.model.weights import choose_device
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.training.distributed import precision_of, start
-from vsr_cli.training.fit_statistics import fit_to_training
+from vsr_cli.training.fit_statistics import fit_to_training, training_frames
 from vsr_cli.training.optimizer import make_optimizer
 from vsr_cli.training.progress import Progress, in_parts, shuffled
 from vsr_cli.training.step import StepRunner, compiled
@@ -121,7 +121,7 @@ class Bench:
         )
         model.to(device)
         if fit:
-            fit_to_training(model, data, features, device=device)  # type: ignore[arg-type]
+            fit_to_training(model, training_frames(model, data, features, device=device))  # type: ignore[arg-type]
         return cls(config=config, model=model, data=data, features=features, device=device)
 
     def split(self, model: StoryModel | None = None, device: torch.device | None = None) -> Split:

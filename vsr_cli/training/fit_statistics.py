@@ -18,20 +18,17 @@ from ..model.story_model import StoryModel
 from ..progress import progress
 
 AT_ONCE = 8192
-"""Windows whose frames are told apart at a time: the windows of a story share most of theirs."""
+"""Windows whose distinct frames are found at a time: the windows of a story share most of theirs."""
 MOST = 20_000
 """Frames used, of whole stories evenly chosen from all: their vectors take a few hundred megabytes."""
 
 
-def fit_to_training(
-    model: StoryModel, prepared: Prepared, features: Features, *, device: torch.device, windows: Windows | None = None
-) -> None:
-    """Fit the parts and loss terms that have a `fit` to the frames of some windows (None: all training windows)."""
+def fit_to_training(model: StoryModel, frames: TrainingFrames) -> None:
+    """Fit the parts and loss terms that have a `fit` to some frames."""
     parts = (*model.terms.values(), model.text_decoder, model.image_decoder)
     fitted = [part for part in parts if isinstance(part, FitsTraining)]
     if not fitted:
         return
-    frames = training_frames(model, prepared, features, device=device, windows=windows)
     say(f"fitting to {len(frames.texts)} training frames")
     for part in fitted:
         part.fit(frames)

@@ -29,7 +29,7 @@ from ..model.loss_means import open_split
 from ..model.story_model import StoryModel
 from ..model.weights import frozen_names
 from .distributed import precision_of
-from .fit_statistics import fit_to_training
+from .fit_statistics import fit_to_training, training_frames
 from .optimizer import make_optimizer
 from .plan_features import FeatureNeed, plan_features
 from .progress import Progress, in_parts, shuffled
@@ -169,7 +169,8 @@ def plan_training(config: TrainConfig, prepared: Prepared, *, accelerator: Accel
     sample = np.sort(np.concatenate(steps))
     features, needs = plan_features(prepared, model, sample=sample, device=accelerator.device, options=config.features)
     sampled = prepared.windows("train").take(sample)
-    fit_to_training(model, prepared, features, device=accelerator.device, windows=sampled)
+    frames = training_frames(model, prepared, features, device=accelerator.device, windows=sampled)
+    fit_to_training(model, frames)
     training = open_split(model, prepared, "train", features, device=accelerator.device)
 
     wrapped, optimizer = accelerator.prepare(model, make_optimizer(model, options))

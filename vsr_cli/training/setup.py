@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from ..api import TrainingFrames
 from ..config.experiment import TrainConfig
 from ..console import warn
-from ..data.cache.extraction import Features, frozen_features, warn_truncated_texts
+from ..data.cache.extraction import frozen_features, warn_truncated_texts
 from ..data.known_words import KNOWN_WORDS, KnownWords
 from ..data.prepared import Prepared
 from ..errors import VsrError
@@ -72,7 +72,8 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
     if not resuming:
         if config.parts["text"].record() != prepared.manifest["text"]:  # 'vsr prepare' has warned of that encoder's
             warn_truncated_texts(features.tokens)
-        fit_to_training(model, prepared, features, device=device)
+        frames = training_frames(model, prepared, features, device=device)
+        fit_to_training(model, frames)
     for section, cached in (("visual", features.visual), ("text", features.text)):
         if cached is not None:
             release_frozen_half(model, section)
@@ -82,7 +83,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
         for section, half in run.record_halves(dict(pending_halves(model))).items():
             getattr(model, section).pending = half  # the cache may be pruned during the training
         save_weights(model, run.folder / FROZEN, frozen=True)
-        _save_known_words(model, prepared, features, run, device=device)
+        _save_known_words(model, frames, run, context_frames=prepared.context_frames)
         run.update(parameters=parameter_counts(model))
         run.record_checksums()
     training, validation = (
@@ -91,14 +92,11 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
     return Setup(model=model, training=training, validation=validation, resuming=resuming)
 
 
-def _save_known_words(
-    model: StoryModel, prepared: Prepared, features: Features, run: Run, *, device: torch.device
-) -> None:
+def _save_known_words(model: StoryModel, frames: TrainingFrames, run: Run, *, context_frames: int) -> None:
     """Store the words of the training texts, unless the text decoder needs none of them."""
     if getattr(model.text_decoder, "open_vocabulary", False):
         return
-    frames = training_frames(model, prepared, features, device=device)
-    words = KnownWords.of(frames.texts, frames.story.tolist(), context_frames=prepared.context_frames)
+    words = KnownWords.of(frames.texts, frames.story.tolist(), context_frames=context_frames)
     words.save(run.assets / KNOWN_WORDS)
 
 
