@@ -44,15 +44,12 @@ def disk(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
 
 
-def ask_bare(address: str, files: list[Path], texts: list[str | None], run: str) -> str:
+def ask_bare(address: str, files: list[Path], texts: list[str], run: str) -> str:
     """Predict as a program without Gradio's client does, and return the text."""
-    import httpx
+    from vsr_cli.app.warming import predict, upload, visitor
 
-    with httpx.Client(base_url=f"{address}gradio_api", timeout=600, trust_env=False) as client:
-        paths = client.post("/upload", files=[("files", (file.name, file.read_bytes())) for file in files]).json()
-        images = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-        event = client.post("/call/predict", json={"data": [images, texts, "sample", 0, run]}).json()["event_id"]
-        answer = client.get(f"/call/predict/{event}").text
+    with visitor(address) as client:
+        answer = predict(client, upload(client, files), texts, run=run, method="sample")
         return str(json.loads(answer.split("data: ", 1)[1])[0])
 
 

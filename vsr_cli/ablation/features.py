@@ -12,6 +12,7 @@ from ..files.strict_json import to_json
 from ..model.frozen_store import FrozenStore
 from ..model.parts import build_part
 from ..model.weights import choose_device
+from ..plugin.kinds import ENCODERS
 
 
 def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: S
 
     done: set[str] = set()
     for config in configs:
-        choices = [config.parts["visual"], config.parts["text"]]
+        choices = [config.parts[section] for section in ENCODERS]
         shared = [[choice.record() for choice in choices], config.model.width, config.features.model_dump()]
         pair, with_seed = to_json(shared), to_json([*shared, config.training.seed])
         if done & {pair, with_seed}:
@@ -38,7 +39,7 @@ def cache_features(configs: Iterable[TrainConfig], prepared: Prepared, splits: S
         store = FrozenStore(options=config.features)
         visual, text = (
             build_part(section, choice, training_texts=prepared.training_texts, store=store, **sizes)
-            for section, choice in zip(("visual", "text"), choices, strict=True)
+            for section, choice in zip(ENCODERS, choices, strict=True)
         )
         if visual.cache_key is None and text.cache_key is None:
             done.add(pair)  # nothing is frozen, whatever the seed

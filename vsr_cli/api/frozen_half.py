@@ -15,6 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import VsrError
+from .loading import read_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,16 +59,11 @@ class FrozenHalf:
     def fill(self, encoder: nn.Module, file: Path) -> None:
         """Copy the tensors of `weights` or `initial` into an encoder in which their modules have been built.
 
-        Raises VsrError if a tensor is missing, not finite, or of another shape or type.
+        Raises VsrError if the file cannot be read, or a tensor is missing, not finite, or of another shape or type.
         """
-        import safetensors
         import torch
-        from safetensors.torch import load_file
 
-        try:
-            tensors = load_file(file)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise VsrError(f"{file}: these weights cannot be read ({error}); restore the file or train anew") from error
+        tensors = read_tensors(file, remedy="restore the file or train anew")
         state = encoder.state_dict()
         modules = {name.partition(".")[0] for name in tensors}
         lacking = [name for name in state if name.partition(".")[0] in modules and name not in tensors]
@@ -83,8 +79,6 @@ class FrozenHalf:
                     f"{file}: does not fit the encoder (its {name} is {tuple(tensor.shape)} {tensor.dtype}); "
                     "install the plugin versions that the run names"
                 )
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise VsrError(f"{file}: {name} holds numbers that are not finite; train anew")
         with torch.no_grad():
             for name, tensor in tensors.items():
                 state[name].copy_(tensor)

@@ -13,11 +13,12 @@ from PIL import Image
 
 from ..api import is_blank
 from ..data.images import decode_image, image_suffix, png_bytes
-from ..errors import VsrError, one_line
+from ..errors import VsrError
 from ..files.strict_json import to_json
+from ..inference.predict import refuse_surrogates
 from ..python.model import DecodingOptions, Model
 from ..report.animation import animation_frames, write_gif
-from ..report.storyboard import ACCENT, FAINT, Panel, draw_storyboard, in_rows
+from ..report.storyboard import context_panel, draw_storyboard, in_rows, story_panel
 
 LONGEST_STORY = 24
 """Frames of a story on the page."""
@@ -117,10 +118,7 @@ def _read_frame(number: int, image: str | None, text: str) -> GivenFrame:
 
 def check_text(text: str, *, where: str) -> None:
     """Raise VsrError if a text is longer than the page takes, or not text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON can have half of a surrogate pair
-        raise VsrError(f"{where}: its text is not valid Unicode ({one_line(error)}); send whole characters") from error
+    refuse_surrogates(text, where=where)  # JSON can have half of a surrogate pair
     if len(text) > LONGEST_TEXT:
         raise VsrError(f"{where}: its text is too long (got {len(text)} characters); write at most {LONGEST_TEXT}")
 
@@ -227,8 +225,8 @@ def zipped(story: PageStory, *, run: Path) -> bytes:
                 archive.writestr(f"{stem}.png", image)
             archive.writestr(f"{stem}.txt", f"{text}\n")
         panels = [
-            Panel(Image.open(io.BytesIO(each.image)), each.text, each.label, ACCENT if each.marked else FAINT)
-            for each in shown_frames(story)
+            (story_panel if each.marked else context_panel)(number, Image.open(io.BytesIO(each.image)), each.text)
+            for number, each in enumerate(shown_frames(story), start=1)
         ]
         archive.writestr("storyboard.png", png_bytes(draw_storyboard(in_rows(panels, 4))))
         animation = io.BytesIO()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,15 +21,31 @@ def warm_up(address: str, story: ExampleStory, runs: Sequence[str]) -> None:
     Gradio imports much at its first call, matplotlib among it, and a model is slower at its first prediction. Raises
     VsrError if a run cannot predict.
     """
-    # Not through a proxy: the address is on this machine.
-    with httpx.Client(base_url=f"{address}gradio_api", timeout=SECONDS, trust_env=False) as client:
+    with visitor(address) as client:
         client.get(address).raise_for_status()
-        named = [("files", (path.name, path.read_bytes())) for path in story.images]
-        uploaded = client.post("/upload", files=named).raise_for_status().json()
-        images = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in uploaded]
+        images = upload(client, story.images)
         for run in runs:
-            call = {"data": [images, list(story.texts), None, 0, run]}
-            event = client.post("/call/predict", json=call).raise_for_status().json()["event_id"]
-            answer = client.get(f"/call/predict/{event}").text
+            answer = predict(client, images, story.texts, run=run)
             if "event: complete" not in answer:
                 raise VsrError(f"{run}: cannot predict its first story ({answer}); try 'vsr predict' with this run")
+
+
+def visitor(address: str) -> httpx.Client:
+    """Return a client of the HTTP API of an app on this machine, which no proxy is needed for."""
+    return httpx.Client(base_url=f"{address}gradio_api", timeout=SECONDS, trust_env=False)
+
+
+def upload(client: httpx.Client, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Upload images, and return them as calls name them."""
+    named = [("files", (path.name, path.read_bytes())) for path in files]
+    uploaded = client.post("/upload", files=named).raise_for_status().json()
+    return [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in uploaded]
+
+
+def predict(
+    client: httpx.Client, images: list[dict[str, Any]], texts: Sequence[str], *, run: str, method: str | None = None
+) -> str:
+    """Predict the next frame of uploaded images and their texts; return the answer as a stream of events."""
+    call = {"data": [images, list(texts), method, 0, run]}
+    event = client.post("/call/predict", json=call).raise_for_status().json()["event_id"]
+    return client.get(f"/call/predict/{event}").text

@@ -11,10 +11,10 @@ from ..api import FrozenHalf, GenerativeImageDecoder, HasAssets
 from ..config.experiment import TrainConfig
 from ..config.schema import DataOptions
 from ..errors import VsrError
-from ..plugin.kinds import KIND_OF
+from ..plugin.kinds import ENCODERS, KIND_OF
 from .frozen_store import FrozenStore
 from .losses.term import TermRequest, build_terms
-from .parts import ENCODERS, PROMISES, Parts, build_part, frozen_sample
+from .parts import PROMISES, Parts, build_part, frozen_sample
 from .story_model import StoryModel
 
 

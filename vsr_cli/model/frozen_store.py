@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from ..api import BuildContext, DefersFrozenHalf, FrozenHalf
+from ..api.requirements import installed_version
 from ..config.resolve import Choice
 from ..config.schema import FeatureOptions
 from ..data.cache.extraction import fits_limit
 from ..data.cache.frozen_weights import INITIAL, WEIGHTS, StoredHalf, add_frozen, find_frozen
 from ..errors import PluginError, VsrError
 from ..files.strict_json import to_json
+from ..plugin.kinds import ENCODERS
 from ..plugin.loading import build, frozen_source
 from .find_nonfinite import first_not_finite
 from .tensor_files import write_tensors
@@ -105,7 +106,7 @@ def save_half(encoder: Any, folder: Path, *, shape: tuple[int, ...]) -> FrozenHa
 
 def pending_halves(model: nn.Module) -> Iterator[tuple[str, FrozenHalf]]:
     """Yield the section and the half of each encoder of a model whose frozen half is not built."""
-    for section in ("visual", "text"):
+    for section in ENCODERS:
         half = getattr(getattr(model, section), "pending", None)
         if half is not None:
             yield section, half
@@ -160,7 +161,7 @@ def _identity(section: str, choice: Choice, context: BuildContext) -> str | None
         "options": choice.options.model_dump(mode="json"),
         "image_size": context.image_size,
         "seed": context.seed if source.random else None,
-        "versions": [f"{name} {_version(name)}" for name in (*PACKAGES, *source.packages)],
+        "versions": [f"{name} {installed_version(name)}" for name in (*PACKAGES, *source.packages)],
         "files": files,
     }
     return hashlib.sha256(f"{section} {to_json(facts)}".encode()).hexdigest()[:32]
@@ -170,10 +171,3 @@ def _stat(path: Path) -> Sequence[str | int]:
     resolved = path.resolve()
     found = resolved.stat()
     return [str(path), str(resolved), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

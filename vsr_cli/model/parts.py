@@ -27,6 +27,7 @@ from ..api.text_loss import PLAIN
 from ..config.resolve import Choice
 from ..config.schema import DataOptions
 from ..errors import PluginError
+from ..plugin.kinds import ENCODERS
 from ..plugin.loading import build
 from .frozen_store import FrozenStore, build_stored
 
@@ -52,9 +53,6 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "image_decoder": ("loss",),
 }
 """The attributes of each part; `vsr_cli.api.contracts` documents them. An image decoder has `forward` or `generate`."""
-
-
-ENCODERS = ("visual", "text")
 
 
 def frozen_sample(visual: VisualEncoder, text: TextEncoder, *, image_size: int) -> tuple[Tensor, Tensor, Tensor]:

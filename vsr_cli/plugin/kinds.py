@@ -40,6 +40,8 @@ KINDS: tuple[Kind, ...] = (
 KIND_OF: dict[str, Kind] = {kind.section: kind for kind in KINDS}
 MODEL_COMPONENTS: tuple[str, ...] = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
 """The components of a model, in the order in which they are built."""
+ENCODERS: tuple[str, ...] = ("visual", "text")
+"""Those of them that may have a frozen half."""
 
 
 def kind_of_word(word: str) -> Kind:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..api.requirements import installed_version
 from ..errors import VsrError
 from ..files.atomic import is_empty, is_temporary, remove, sweep, write_json
 from .hub import LOCAL, find_run, hub_id
@@ -150,9 +150,4 @@ def _is_finished(run: Run) -> bool:
 def versions() -> dict[str, str]:
     """Return the versions of vsr, Python and the packages that results depend on."""
     found = {"vsr": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return found | {name: number for name in PACKAGES if (number := installed_version(name))}

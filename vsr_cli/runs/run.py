@@ -34,6 +34,7 @@ from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..files.strict_json import sealed, to_json
 from ..plugin.faults import fault_of
+from ..plugin.kinds import ENCODERS
 
 FORMAT = 3
 RUNS = Path("runs")
@@ -42,7 +43,7 @@ FOLDS = "folds.json"
 """In a folder that holds one run per fold: the request of the cross-validation. Such a folder is no run itself."""
 FROZEN, WEIGHTS = "frozen.safetensors", "model.safetensors"
 """The file of the frozen weights, in the run folder, and that of the trained ones, in each checkpoint."""
-HALVES = {section: f"frozen-{section}.safetensors" for section in ("visual", "text")}
+HALVES = {section: f"frozen-{section}.safetensors" for section in ENCODERS}
 """The files of the frozen halves of encoders that are stored by themselves, by section."""
 WRITTEN = ("config.json", "run.json", "history.jsonl", "curves.png", FROZEN, *HALVES.values())
 OWNED = (*WRITTEN, "assets", "checkpoints", "evaluations", "predictions")

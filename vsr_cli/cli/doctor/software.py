@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from ... import __version__
+from ...api.requirements import installed_version
 from ...plugin.registry import Registry
 from .finding import Finding
 
@@ -115,11 +116,3 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
 
 def _requirements() -> list[Requirement]:
     return [Requirement(line) for line in requires(DISTRIBUTION) or ()]
-
-
-def installed_version(name: str) -> str | None:
-    """Return the version of an installed package, None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

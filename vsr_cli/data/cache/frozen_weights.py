@@ -67,8 +67,8 @@ def find_frozen(kind: str, identity: str) -> StoredHalf | None:
             initial=folder / INITIAL if INITIAL in about["checksums"] else None,
         )
         hold_shared_lock(folder, half, patience=1.0)
-        for problem in damaged_files(folder, about):
-            raise DamagedFile(problem)
+        if problems := damaged_files(folder, about):
+            raise DamagedFile(problems[0])
     except (VsrError, OSError, KeyError, TypeError, ValueError) as error:
         if folder.is_dir():
             warn(f"{str(error).partition('; ')[0]}; these frozen weights are made again from their source")
