@@ -17,7 +17,6 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from vsr_cli.data.prepared_types import Frames, Texts, Windows
 from vsr_cli.data.shards import ArrayRows
@@ -71,22 +70,6 @@ def synthetic_data(windows: int, *, image_size: int, words: int, vocabulary: int
     names = [f"story-{number}" for number in story.tolist()]
     frames = Frames(RepeatedRows(images, count), Texts(pa.chunked_array([texts])))  # as in a prepared folder
     return SyntheticData(frames, Windows(names, rows, rows, np.zeros(rows.shape, np.bool_), starts))
-
-
-def write_tokenizer(path: Path, *, size: int) -> int:
-    """Write a WordPiece tokenizer with BERT's special tokens and so many tokens; return how many words it knows."""
-    special = ["[PAD]", *[f"[unused{number}]" for number in range(99)], "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    letters = [chr(code) for code in range(ord("!"), ord("~") + 1) if not chr(code).isupper()]
-    pieces = [*special, *letters, *(f"##{letter}" for letter in letters)]
-    words = size - len(pieces)
-    pieces += [f"word{number}" for number in range(words)]
-    tokenizer = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-    tokenizer.save(str(path))
-    return words
 
 
 def write_language_model(folder: Path, tokenizer: Path, device: torch.device, **config: Any) -> Path:

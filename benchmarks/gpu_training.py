@@ -13,6 +13,7 @@ import gpu_models
 import numpy as np
 import torch
 from gpu_models import CONTEXT, FRAMES_OF_A_STORY, RepeatedRows, SyntheticData
+from wordpiece import write_tokenizer
 
 from vsr_cli.api import Decoding
 from vsr_cli.config.experiment import TrainConfig, resolve_train
@@ -99,7 +100,7 @@ class Bench:
     ) -> Bench:
         """Build a preset with random weights. `fit` fits the parts that learn from the training frames first."""
         tokenizer = folder / "tokenizer.json"
-        words = gpu_models.write_tokenizer(tokenizer, size=VOCABULARY)
+        words = write_tokenizer(tokenizer, size=VOCABULARY)
         data = gpu_models.synthetic_data(size.windows, image_size=SIDE, words=size.words, vocabulary=words)
         chosen = ["visual.weights=random", "text.weights=random", f"text.tokenizer={tokenizer}"]
         chosen += [f"training.batch_size={size.batch}", f"training.device={device.type}", *settings]
@@ -216,7 +217,7 @@ def decoder_settings(name: str, size: Size, device: torch.device, folder: Path) 
 
     kind = "small" if size.small else name
     tokenizer = folder / "tokenizer.json"
-    gpu_models.write_tokenizer(tokenizer, size=VOCABULARY)
+    write_tokenizer(tokenizer, size=VOCABULARY)
     language = gpu_models.write_language_model(folder / "lm", tokenizer, device, **LANGUAGE_MODELS[kind])
     settings = ["text_decoder.name=lm", f"text_decoder.model={language}"]
     if size.small:

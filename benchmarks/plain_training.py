@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import wordpiece
 from accelerate import Accelerator
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -116,17 +117,8 @@ def _padded(rows: list[list[int]]) -> Tensor:
 
 def write_tokenizer(path: Path) -> None:
     """Write a WordPiece tokenizer of BERT's size, whose words are storyworld's and made-up ones."""
-    special = ["[PAD]", *[f"[unused{number}]" for number in range(99)], "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    letters = [chr(code) for code in range(ord("!"), ord("~") + 1) if not chr(code).isupper()]
     words = sorted({word for story in pairs(64) for _, text in story for word in _words(text) if len(word) > 1})
-    pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *words]
-    pieces += [f"word{number}" for number in range(WORDS - len(pieces))]
-    tokenizer = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-    tokenizer.save(str(path))
+    wordpiece.write_tokenizer(path, size=WORDS, words=words)
 
 
 def _words(text: str) -> list[str]:

@@ -131,7 +131,7 @@ def prepare(given: argparse.Namespace) -> None:
     """Prepare the stories, and compute the features, once for all ways."""
     settings = [f"dataset.stories={given.stories}", "data.test=0", "data.validation=0.1"]
     if given.preset == "reference":
-        from gpu_models import write_tokenizer
+        from wordpiece import write_tokenizer
 
         write_tokenizer(given.folder / "tokenizer.json", size=30_522)
         settings += [*PRESETS["reference"][:3], f"text.tokenizer={given.folder / 'tokenizer.json'}"]

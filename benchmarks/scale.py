@@ -16,17 +16,17 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from commands import run_vsr
 from rich.console import Console
 from rich.table import Table
 
@@ -118,26 +118,9 @@ def generate(folder: Path, stories: int, width: int, height: int) -> None:
 
 
 def measured(words: list[str], cache: Path) -> dict[str, float]:
-    """Run a command of vsr to its end; return its seconds, those of its processor time, and its peak memory in MiB."""
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        running = subprocess.Popen(
-            [sys.executable, "-m", "vsr_cli", *words],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "VSR_CACHE": str(cache)},
-        )
-        peaks = {"anonymous_mib": 0.0, "mapped_mib": 0.0}
-        watching = threading.Thread(target=watch, args=(running.pid, peaks))
-        watching.start()
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-        watching.join()
-        if running.returncode:
-            output.seek(0)
-            raise SystemExit(f"vsr {' '.join(words)}\n{output.read().decode(errors='replace')}")
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, "processor_seconds": usage.ru_utime + usage.ru_stime, **peaks}
+    """Run a command of vsr; return what it cost, with the peaks of its anonymous and its mapped memory in MiB."""
+    peaks = {"anonymous_mib": 0.0, "mapped_mib": 0.0}
+    return run_vsr(words, cache, watch=partial(watch, peaks=peaks)) | peaks
 
 
 def watch(process: int, peaks: dict[str, float]) -> None:

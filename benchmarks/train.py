@@ -32,6 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from commands import run_vsr
 from rich.console import Console
 from rich.table import Table
 
@@ -57,14 +58,14 @@ def prepare(given: argparse.Namespace) -> dict[str, Any]:
     mark = time.time_ns()
     data, cache = given.folder / f"data-{mark}", given.folder / f"cache-{mark}"
     words = ["prepare", "--dataset", "storyworld", "--preset", "reference", "--window", "first", "--out", str(data)]
-    return {"data": data, "cache": cache, **command([*words, *_sets(assignments(given, training=False))], cache)}
+    return {"data": data, "cache": cache, **run_vsr([*words, *_sets(assignments(given, training=False))], cache)}
 
 
 def vsr(given: argparse.Namespace, prepared: dict[str, Any]) -> dict[str, float]:
     """(c) The commands that anyone would type; the rate is what the run's history says."""
     run = given.folder / f"run-{time.time_ns()}"
     train = ["train", "--preset", "reference", "--data", str(prepared["data"]), "--out", str(run)]
-    trained = command([*train, *_sets(assignments(given, training=True))], prepared["cache"])
+    trained = run_vsr([*train, *_sets(assignments(given, training=True))], prepared["cache"])
     rows = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
         "rate": max(row["windows_per_second"] for row in rows[1:] or rows),
@@ -78,24 +79,6 @@ def vsr(given: argparse.Namespace, prepared: dict[str, Any]) -> dict[str, float]
 
 def _sets(chosen: list[str]) -> list[str]:
     return [word for item in chosen for word in ("--set", item)]
-
-
-def command(words: list[str], cache: Path) -> dict[str, float]:
-    """Run a command of vsr's to its end; give the seconds that it took and the peak of its memory."""
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        running = subprocess.Popen(
-            [sys.executable, "-m", "vsr_cli", *words],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "VSR_CACHE": str(cache)},
-        )
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-        if running.returncode:
-            output.seek(0)
-            raise SystemExit(f"vsr {' '.join(words)}\n{output.read().decode(errors='replace')}")
-        return {"seconds": time.perf_counter() - started, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def limit(given: argparse.Namespace) -> dict[str, float]:

@@ -35,6 +35,11 @@ NAMES = {
 """The plain model's names and vsr's."""
 
 
+@pytest.fixture(autouse=True)
+def benchmarks_import_each_other(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
 def load(name):
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

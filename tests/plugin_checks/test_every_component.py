@@ -82,17 +82,21 @@ SLOW = {"resnet50"}
 """It cannot be made small."""
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("models")
+def save_models(folder: Path) -> dict[str, Path]:
+    """Write the small models that `NEEDS` names for components of a model."""
     return {
         "bert": small_models.save_bert(folder / "bert"),
         "clip": small_models.save_clip(folder / "clip"),
         "gpt2": small_models.save_gpt2(folder / "gpt2"),
         "idefics3": small_vlms.save_idefics3(folder / "idefics3"),
         "sd": small_pipelines.save_sd(folder / "sd"),
-        "alexnet": small_models.save_alexnet(folder / "alexnet"),
     }
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {**save_models(folder), "alexnet": small_models.save_alexnet(folder / "alexnet")}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from vsr_cli.training.optimizer import make_optimizer
 from vsr_cli.training.progress import Progress
 from vsr_cli.training.step import StepRunner
 
-from ..plugin_checks import small_models, small_pipelines, small_vlms
-from ..plugin_checks.test_every_component import NEEDS, Needs
+from ..plugin_checks.test_every_component import NEEDS, Needs, save_models
 from ..pretend_gpu import GPU, pretend_gpu, to_gpu
 
 POINTS = [each for each in entry_points(group=GROUP) if each.value.startswith("vsr_plugins.")]
@@ -45,14 +44,7 @@ DECODINGS = (Decoding(), Decoding(method="sample", seed=1, top_p=0.9), Decoding(
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    return {
-        "bert": small_models.save_bert(folder / "bert"),
-        "clip": small_models.save_clip(folder / "clip"),
-        "gpt2": small_models.save_gpt2(folder / "gpt2"),
-        "idefics3": small_vlms.save_idefics3(folder / "idefics3"),
-        "sd": small_pipelines.save_sd(folder / "sd"),
-    }
+    return save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize(("section", "name"), COMPONENTS)

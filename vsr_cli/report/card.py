@@ -137,7 +137,7 @@ def _results(evaluated: Evaluated, data: Mapping[str, str]) -> list[Any]:
             dataset_type=dataset,
             dataset_name=called,
             dataset_split=evaluated.split,
-            # Evaluations of one split that this does not tell apart would be published as one.
+            # Evaluations of one split that differ in nothing but this would otherwise be published as one.
             dataset_config=None if evaluated.label == evaluated.split else evaluated.label,
             dataset_args={**about, **({"decoding": decoding} if decoding else {})},
             metric_type=metric,

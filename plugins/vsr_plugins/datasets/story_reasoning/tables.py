@@ -43,7 +43,7 @@ class Row:
     box: Box | str | None
     """As it stands; words that are no box as they are."""
     uncertain: tuple[str, ...] | None
-    """None where the row has as many cells as its header; else the fields that could not be told apart."""
+    """None where the row has as many cells as its header; else the fields that could not be distinguished."""
 
 
 def split_row(line: str) -> list[str]:
