@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import quantiles
 
+from vsr_cli.app.warming import predict, upload, visitor  # before anything is timed
+
 USERS, REQUESTS = 8, 1000
 BAD_EVERY = 8
 """One of so many requests uploads a file that is no image."""
@@ -46,7 +48,6 @@ def disk(folder: Path) -> float:
 
 def ask_bare(address: str, files: list[Path], texts: list[str], run: str) -> str:
     """Predict as a program without Gradio's client does, and return the text."""
-    from vsr_cli.app.warming import predict, upload, visitor
 
     with visitor(address) as client:
         answer = predict(client, upload(client, files), texts, run=run, method="sample")
