@@ -142,7 +142,7 @@ def test_the_epochs_of_runs_show_and_of_training(shown):
 
 def test_the_settings_of_runs_show(shown):
     from vsr_cli.cli.runs import show as runs
-    from vsr_cli.runs.summary import Change
+    from vsr_cli.runs.changes import Change
 
     changed = [
         Change(

@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -17,10 +18,11 @@ from vsr_cli.files.strict_json import to_json
 from vsr_cli.plugin.discovery import registry
 from vsr_cli.plugin.registry import Registry
 from vsr_cli.report.epochs import epoch_table
+from vsr_cli.runs.changes import changes
 from vsr_cli.runs.history import best_row, read_history
 from vsr_cli.runs.opening import open_run
 from vsr_cli.runs.run import FORMAT, Run
-from vsr_cli.runs.summary import changes, differing_parts, evaluations, is_run, summaries, summarise
+from vsr_cli.runs.summary import differing_parts, evaluations, is_run, summaries, summarise
 from vsr_cli.workflows.settings import train_config
 
 PARTS = ("visual", "text", "fusion", "temporal", "text_decoder", "image_decoder")
@@ -63,6 +65,19 @@ def test_a_summary_says_how_far_a_run_came(tmp_path):
     assert (found.best_epoch, found.best_validation, found.seconds) == (2, 3.0, 180.0)
     assert found.parts.keys() == set(PARTS)
     assert json.loads(json.dumps(found.record()))["folder"] == str(folder)
+
+
+def test_the_history_of_a_finished_run_is_parsed_only_if_it_changed_since(tmp_path, monkeypatch):
+    folder = write_run(tmp_path / "a", started="1", rows=[row(1, 5.0), row(2, 3.0)])
+    parsed = summarise(folder)
+    Run(folder).finish(epochs=2)
+    with monkeypatch.context() as context:
+        context.setattr("vsr_cli.runs.summary.read_history", pytest.fail)
+        assert replace(summarise(folder), ended=None) == parsed
+    Run(folder).append_history(row(3, 2.0))
+    assert summarise(folder).best_epoch == 3
+    Run(folder).history.write_bytes(Run(folder).history.read_bytes().replace(b"60.0", b"61.0"))
+    assert "line 1: not an epoch of a run, or damaged" in summarise(folder).problem
 
 
 def test_the_best_epoch_is_that_of_the_loss_which_the_run_watches(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import os
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..errors import VsrError
 from ..system_errors import NO_SPACE, SCRATCH, as_os_error, describe_os_error, refuse_system_error
-from .links import refuse_special_file
+from .links import read_regular
 from .names import nfc
 from .strict_json import from_json, sealed, to_json, unsealed
 
@@ -287,9 +288,8 @@ def read_json(path: Path, *, what: str) -> dict[str, Any]:
 
     Raises VsrError, naming `what` it should be, if it does not exist or its checksum differs.
     """
-    refuse_special_file(path)
     try:
-        return unsealed(from_json(path.read_bytes().decode("utf-8-sig")))
+        return unsealed(from_json(read_regular(path).removeprefix(codecs.BOM_UTF8)))
     except FileNotFoundError as error:
         raise VsrError(f"{path}: there is no such file, so this is not {what}") from error
     except (ValueError, OSError) as error:

@@ -34,6 +34,11 @@ def file_checksum(path: Path) -> str:
     return _known[key]
 
 
+def content_checksum(content: bytes) -> str:
+    """Return the checksum that a file with this content has."""
+    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(content)}"
+
+
 def _digest(path: Path, size: int) -> str:
     if not size:
         return xxhash.xxh3_128_hexdigest(b"")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import VsrError
-from ..files.links import refuse_special_file
+from ..files.checksums import content_checksum
+from ..files.links import read_regular
 from ..files.strict_json import from_json, unsealed
 
 
@@ -48,10 +49,9 @@ def read_history(path: Path, *, epochs: int = 0) -> list[dict[str, Any]]:
     `epochs` is how many there must be at least, as run.json records it. An incomplete last line is ignored: a run that
     was killed may have been writing it. Raises VsrError if a line is damaged or missing.
     """
-    refuse_special_file(path)
     rows: list[dict[str, Any]] = []
     try:
-        *lines, _ = path.read_bytes().split(b"\n")
+        *lines, _ = read_regular(path).split(b"\n")
     except FileNotFoundError:
         lines = []
     for number, line in enumerate(lines, start=1):
@@ -84,3 +84,48 @@ def losses_of(rows: Sequence[Row]) -> list[str]:
     """Return the names of the losses of some epochs, the weighted sum first."""
     names = dict.fromkeys(name for row in rows for name in row["train"])
     return sorted(names, key=lambda name: name != "loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistorySummary:
+    """What a list of runs shows of a history."""
+
+    watched: str
+    """The validation loss that decides which epoch is the best."""
+    epochs: int
+    best_epoch: int | None
+    best_validation: float | None
+    seconds: float
+    """The duration of all epochs."""
+
+
+def summarise_history(rows: Sequence[Row], watched: str) -> HistorySummary:
+    """Summarise the epochs of a run, the best one by the validation loss `watched`."""
+    best = best_row(rows, watched)
+    return HistorySummary(
+        watched=watched,
+        epochs=rows[-1]["epoch"] if rows else 0,
+        best_epoch=best["epoch"] if best else None,
+        best_validation=best["validation"][watched] if best else None,
+        seconds=sum(row["seconds"] for row in rows),
+    )
+
+
+def summary_record(path: Path, watched: str) -> dict[str, Any]:
+    """Return the summary of a history for run.json, with the checksum of the file that it summarises."""
+    return {**asdict(summarise_history(read_history(path), watched)), "checksum": content_checksum(read_regular(path))}
+
+
+def recorded_summary(path: Path, record: Any, watched: str) -> HistorySummary | None:
+    """Return the summary in a record of `summary_record`; None if it is not that of this very file, or there is none.
+
+    The file is hashed but not parsed, so that listing thousands of finished runs is fast and never stale.
+    """
+    if not isinstance(record, dict) or record.get("watched") != watched:
+        return None
+    try:
+        if content_checksum(read_regular(path)) != record["checksum"]:
+            return None
+        return HistorySummary(**{name: value for name, value in record.items() if name != "checksum"})
+    except (OSError, KeyError, TypeError):
+        return None  # whoever parses the file reports what is wrong with it

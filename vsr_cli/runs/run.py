@@ -23,10 +23,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..api import FrozenHalf
 from ..errors import VsrError, one_line
 from ..files.atomic import link_or_copy, read_json, replacing, whole_folder, write_json
 from ..files.checksums import file_checksum, read_checksums, verify_file
@@ -35,6 +34,10 @@ from ..files.locks import exclusive_lock
 from ..files.strict_json import sealed, to_json
 from ..plugin.faults import fault_of
 from ..plugin.kinds import ENCODERS
+from .history import summary_record, watched_loss
+
+if TYPE_CHECKING:
+    from ..api import FrozenHalf
 
 FORMAT = 3
 RUNS = Path("runs")
@@ -152,6 +155,8 @@ class Run:
 
     def frozen_halves(self) -> dict[str, FrozenHalf]:
         """Return the frozen halves of encoders that are stored by themselves, by section; none in an older run."""
+        from ..api import FrozenHalf  # imports pydantic, which a list of runs does without
+
         recorded = self.facts().get("frozen", {})
         return {
             section: FrozenHalf(
@@ -182,6 +187,11 @@ class Run:
     def update(self, **facts: Any) -> None:
         """Change some entries of run.json."""
         write_json(self.folder / "run.json", {**self.facts(), **facts})
+
+    def finish(self, *, epochs: int) -> None:
+        """Record in run.json that so many epochs are trained, with a summary of the history for lists of runs."""
+        history = summary_record(self.history, watched_loss(self.config()))
+        self.update(status="finished", ended=now(), epochs_trained=epochs, history=history)
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
@@ -240,12 +250,15 @@ class Run:
                 temporary.write_bytes(content[:length])
 
     def _read(self, name: str, required: tuple[str, ...]) -> dict[str, Any]:
-        if name == "run.json" and (self.folder / FOLDS).is_file():
+        try:
+            found = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
+        except VsrError as error:
+            if name != "run.json" or not (self.folder / FOLDS).is_file():
+                raise
             raise VsrError(
                 f"{self.folder}: holds one run per fold; name one of them, such as {self.folder / 'fold-1'}, or see "
                 f"their common scores with 'vsr report {self.folder}'"
-            )
-        found = read_json(self.folder / name, what="a run of vsr (a folder that 'vsr train' wrote)")
+            ) from error
         if found.get("format", FORMAT) != FORMAT:
             raise VsrError(
                 f"{self.folder}: run of format {found['format']}, this vsr {__version__} reads {FORMAT}; train anew, "

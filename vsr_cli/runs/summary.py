@@ -1,4 +1,4 @@
-"""Summaries of runs, read from their files alone: status, progress, changed settings, evaluations."""
+"""Summaries of runs, read from their files alone, without pydantic, so that a list of many is fast."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from ..config.resolve import preset_layer
-from ..config.schema import COMMON
 from ..errors import VsrError
 from ..files.atomic import read_json
 from ..files.locks import is_held
-from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
-from ..plugin.registry import Registry
-from .history import best_row, read_history, watched_loss
+from ..plugin.kinds import MODEL_COMPONENTS
+from .history import read_history, recorded_summary, summarise_history, watched_loss
 from .results import EVALUATIONS, all_stored
 from .run import FOLDS, Run
 
@@ -66,7 +61,8 @@ def is_run(folder: Path) -> bool:
 
 def summaries(folder: Path) -> list[RunSummary]:
     """Summarise the runs in a folder, the newest first, unreadable ones last; other entries are skipped."""
-    found = [summarise(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
+    paths = sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
+    found = [summarise(path) for path in paths if is_run(path)]
     return sorted(found, key=lambda run: (run.is_readable, run.started), reverse=True)
 
 
@@ -77,9 +73,10 @@ def summarise(folder: Path) -> RunSummary:
     run = Run(folder)
     try:
         facts, config = run.facts(), run.config()
-        rows = read_history(run.history, epochs=int(facts.get("epochs_trained", 0)))
         watched = watched_loss(config)
-        best = best_row(rows, watched)
+        history = recorded_summary(run.history, facts.get("history"), watched) or summarise_history(
+            read_history(run.history, epochs=int(facts.get("epochs_trained", 0))), watched
+        )
         killed = facts["status"] == "running" and not is_held(folder)
         problem = facts.get("problem")
         return RunSummary(
@@ -89,11 +86,11 @@ def summarise(folder: Path) -> RunSummary:
             ended=facts.get("ended"),
             data=str(facts["data"]),
             parts={part: str(config[part]["name"]) for part in MODEL_COMPONENTS},
-            epochs_done=rows[-1]["epoch"] if rows else 0,
+            epochs_done=history.epochs,
             epochs_wanted=int(config["training"]["epochs"]),
-            best_epoch=best["epoch"] if best else None,
-            best_validation=best["validation"][watched] if best else None,
-            seconds=sum(row["seconds"] for row in rows),
+            best_epoch=history.best_epoch,
+            best_validation=history.best_validation,
+            seconds=history.seconds,
             problem=GONE if killed else None if problem is None else str(problem),
         )
     except VsrError as error:
@@ -135,53 +132,6 @@ def differing_parts(runs: Sequence[RunSummary]) -> list[str]:
     """Return the parts in which some runs differ, and always the temporal model."""
     whole = [run.parts for run in runs if run.parts]
     return [part for part in MODEL_COMPONENTS if part == "temporal" or len({parts[part] for parts in whole}) > 1]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A setting of a run that differs from its preset."""
-
-    setting: str
-    value: Any
-    preset: Any
-    """The value in the preset, or the component's default; None also if there is neither."""
-
-
-def changes(registry: Registry, config: Mapping[str, Any]) -> list[Change]:
-    """Return the settings of a run that differ from its preset and from the defaults of its components.
-
-    If a component is not installed, its defaults are unknown and all of its options are returned.
-    """
-    try:
-        preset = preset_layer(str(config.get("preset"))).values
-    except VsrError:
-        preset = {}  # of another version of vsr
-    changed = []
-    for section in (*MODEL_COMPONENTS, *COMMON):
-        chosen = config.get(section)
-        if section == "data" or not isinstance(chosen, dict):
-            continue
-        in_preset = preset.get(section, {})
-        name = chosen.get("name")
-        if name != in_preset.get("name"):
-            changed.append(Change(f"{section}.name", name, in_preset.get("name")))
-            in_preset = {}
-        before = _defaults(registry, section, name, {key: value for key, value in in_preset.items() if key != "name"})
-        changed += [
-            Change(f"{section}.{key}", value, before.get(key))
-            for key, value in chosen.items()
-            if key != "name" and (key not in before or before[key] != value)
-        ]
-    return changed
-
-
-def _defaults(registry: Registry, section: str, name: str | None, in_preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a section, chosen those in a preset."""
-    try:
-        options = registry.find(section, str(name)).component.options if section in KIND_OF else COMMON[section]
-        return options.model_validate(in_preset).model_dump(mode="json")
-    except (VsrError, ValidationError):
-        return dict(in_preset)
 
 
 def evaluations(run: Run) -> tuple[list[dict[str, Any]], list[str]]:

@@ -14,7 +14,7 @@ from ..console import say
 from ..data.prepared import Prepared
 from ..model.weights import parameter_counts
 from ..runs.history import EpochRow, Row, read_history
-from ..runs.run import Run, now
+from ..runs.run import Run
 from .checkpoints import Checkpoints
 from .display import TrainingDisplay
 from .distributed import wait_for_everyone
@@ -138,7 +138,7 @@ def train(
             display.epoch(row, best=best)
             trackers.log(asdict(row), step=row.steps)
     if accelerator.is_main_process:
-        run.update(status="finished", ended=now(), epochs_trained=progress.epoch - 1)
+        run.finish(epochs=progress.epoch - 1)
     accelerator.end_training()
 
 

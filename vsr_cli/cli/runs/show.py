@@ -24,7 +24,8 @@ from ..parsing.commands import examples
 from .list import named_run, short_time
 
 if TYPE_CHECKING:
-    from ...runs.summary import Change, RunSummary
+    from ...runs.changes import Change
+    from ...runs.summary import RunSummary
 
 FILES = (
     ("configuration", "config.json"),
@@ -43,7 +44,8 @@ def runs_show(
     as_json: Json = False,
 ) -> None:
     """Show a run: its settings, epochs, scores and files, and what to type next."""
-    from ...runs.summary import changes, evaluations, summarise
+    from ...runs.changes import changes
+    from ...runs.summary import evaluations, summarise
 
     folder = named_run(run)
     summary = summarise(folder)
