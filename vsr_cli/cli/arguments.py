@@ -14,6 +14,7 @@ from ..config.choices import DecodingMethod, Launcher, Precision, Resize, Split,
 from ..config.presets import preset_names
 from ..files.home import expand_home
 from ..plugin.kinds import KIND_OF, KINDS
+from .parsing.commands import ASSIGNED
 from .parsing.completion import complete_assignment, complete_run, complete_run_name
 
 
@@ -153,8 +154,8 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="SECTION.KEY=VALUE",
-        help="Any other setting; can be given several times.",
+        metavar=ASSIGNED,
+        help="Any other settings.",
         autocompletion=complete_assignment,
     ),
 ]

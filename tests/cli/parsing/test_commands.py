@@ -1,5 +1,6 @@
 """Help, shell completion, usage errors and light imports of all commands."""
 
+import json
 import os
 import subprocess
 import sys
@@ -118,3 +119,14 @@ except SystemExit:
 print("IMPORTED", sorted({absent!r} & sys.modules.keys()), file=sys.stderr)
 """
     assert "IMPORTED []" in light(code).stderr
+
+
+def test_set_takes_several_settings_and_leaves_a_source_or_story_alone(vsr, empty):
+    for option in ("--set ", "--set="):
+        answer = vsr(f"config show {option}training.epochs=3 text-decoder.dropout=0.5 --set training.seed=7")
+        shown = json.loads(answer.out)
+        assert (shown["training"]["epochs"], shown["training"]["seed"]) == (3, 7)
+        assert shown["text_decoder"]["dropout"] == 0.5
+        answer = vsr(f"prepare {option}data.limit=5 data.seed=many stories_at/v0.5=x")
+        assert answer.errors[0].startswith("--set data.seed=many: ")
+    assert vsr("data lint --set data.limit=5 data.seed=1 stories_at/v0.5=x").errors[0].startswith("stories_at/v0.5=x: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -15,6 +16,9 @@ from typer.core import TyperCommand, TyperGroup
 
 SEVERAL = "..."
 """An option whose metavar ends with this takes every value that follows it: `--metrics bleu rouge`."""
+ASSIGNED = "SECTION.KEY=VALUE..."
+"""The metavar of an option that takes those words that are settings, so that a source or story may follow them."""
+_ASSIGNMENT = re.compile(r"\w[\w-]*(\.[\w-]+)+=.*", re.DOTALL)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 # Typer 0.29 carries its own copy of click and names this class nowhere public.
 UsageError = cast("type[Any]", typer.BadParameter.__mro__[1])
@@ -38,7 +42,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write `--metrics bleu rouge` as `--metrics bleu --metrics rouge`, then parse."""
-        several = {word for each in self.params for word in each.opts if str(each.metavar).endswith(SEVERAL)}
+        several = {word: each.metavar for each in self.params for word in each.opts if _takes_several(each)}
         spread: list[str] = []
         option: str | None = None
         for index, word in enumerate(args):
@@ -46,9 +50,13 @@ class Command(TyperCommand):
                 spread += args[index:]
                 break
             if word.startswith("-"):
-                option = word if word in several else None
+                name = word.partition("=")[0]
+                option = name if word in several or several.get(name) == ASSIGNED else None
             elif option and spread[-1] != option:
-                spread.append(option)
+                if several[option] == ASSIGNED and not _ASSIGNMENT.fullmatch(word):
+                    option = None
+                else:
+                    spread.append(option)
             spread.append(word)
         parsed: list[str] = super().parse_args(ctx, spread)
         return parsed
@@ -60,6 +68,10 @@ class Command(TyperCommand):
 
         with results_alone_on_stdout(), naming_faults():
             return super().invoke(ctx)
+
+
+def _takes_several(option: Any) -> bool:
+    return str(option.metavar).endswith(SEVERAL)
 
 
 class LazyGroup(TyperGroup):
