@@ -16,8 +16,8 @@ from vsr_cli.plugin.discovery import registry
 from vsr_cli.runs.results import all_stored, open_evaluated
 from vsr_cli.runs.sharing import copy_shared
 from vsr_cli.runs.summary import evaluations
-from vsr_cli.workflows.evaluation import run_evaluate
-from vsr_cli.workflows.settings import flag_layers, open_with_options
+from vsr_cli.workflows.evaluation import folder_of_run, run_evaluate
+from vsr_cli.workflows.settings import decoding_of, flag_layers, open_with_options
 from vsr_cli.workflows.sharing import describe_run
 
 
@@ -88,7 +88,18 @@ def test_other_data_has_an_evaluation_of_its_own(train_small, small_data, prepar
     uploaded = json.loads((tmp_path / "shared/evaluations/test-on-my_stories/result.json").read_text())
     assert uploaded["data"] == f"my_stories-{found.facts['data']}"
 
+    namesake = shutil.copytree(small_data, tmp_path / "elsewhere/my stories")
+    there = read_json(namesake / "manifest.json", what="") | {"fingerprint": "e" * 32}
+    write_json(namesake / "manifest.json", there)
+    again = [folder_of_run(run, "test", decoding_of(run), data) for data in (other, namesake)]
+    assert [folder.name for folder in again] == ["test-on-my_stories", "test-on-my_stories-eeeeeeee"]
+    third = run_evaluate(registry(), run, namesake, "test", metrics)
+    for data, result in ((other, results[1]), (namesake, third)):
+        assert open_evaluated(run.folder, "test", data=data).result == result
+    shutil.rmtree(run.folder / "evaluations/test-on-my_stories-eeeeeeee")
+
     write_json(other / "manifest.json", read_json(other / "manifest.json", what="") | {"fingerprint": "f" * 32})
+    assert folder_of_run(run, "test", decoding_of(run), other).name == "test-on-my_stories"
     with pytest.raises(
         VsrError, match=r"my stories as it is now \(it has: test, test-on-my_stories; --data .*\); 'vsr evaluate"
     ):

@@ -131,6 +131,10 @@ class Evaluated:
         words += ["--allow-train"] if self.split == "train" else []
         return shlex.join([*words, "--metrics", *self.result["metrics"]])
 
+    def is_of(self, data: Path, fingerprint: str) -> bool:
+        """Whether it is of this folder of prepared data, as it is or was, or of a copy of it."""
+        return self.result["data"] == str(data.resolve()) or fingerprint.startswith(self.facts.get("data", " "))
+
     @property
     def is_named_other(self) -> bool:
         """Whether its name says that it is of other data than the run's own."""
@@ -264,6 +268,15 @@ def name_of_data(data: Path) -> str:
     return re.sub(r"[^\w.=,+-]", "_", data.resolve().name)  # what `runs/hub.py` takes for an evaluation
 
 
+def names_on(name: str, data: Path, fingerprint: str) -> tuple[str, str]:
+    """Return the name of an evaluation on other data than the run's own, and the one where that is taken.
+
+    It is taken where it holds an evaluation of another folder of the same name, with other content.
+    """
+    plain = f"{name}{ON}{name_of_data(data)}"
+    return plain, f"{plain}-{fingerprint[:8]}"
+
+
 def evaluations_of(run: Path) -> Path:
     """Return the folder of the evaluations of a run or of external predictions."""
     return run / EVALUATIONS
@@ -282,7 +295,7 @@ def _folders(run: Path) -> list[Path]:
 def _of_data(run: Path, split: str, data: Path) -> Path:
     """Return the folder of the evaluation of a split of prepared data. Raises VsrError if there is none."""
     fingerprint = str(read_json(data / "manifest.json", what="prepared data").get("fingerprint"))
-    for name in (split, f"{split}{ON}{name_of_data(data)}"):
+    for name in (split, *names_on(split, data, fingerprint)):
         folder = evaluations_of(run) / name
         if (stored := read_stored(run, folder)) and fingerprint.startswith(stored.facts.get("data", " ")):
             return whole_folder(folder)

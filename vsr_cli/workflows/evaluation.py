@@ -15,8 +15,9 @@ from ..config.schema import FeatureOptions
 from ..console import warn
 from ..data.prepared import Prepared, open_prepared
 from ..errors import VsrError
+from ..files.atomic import whole_folder
 from ..plugin.registry import Registry
-from ..runs.results import ON, evaluations_of, lock_evaluation, name_of_data
+from ..runs.results import evaluations_of, lock_evaluation, names_on, read_stored
 from ..runs.run import Run
 from .settings import decoding_of
 
@@ -38,23 +39,35 @@ def data_of(run: Run, folder: Path | None) -> Path:
     return folder or trained_on
 
 
-def evaluation_folder(
-    place: Path, split: str, decoding: Decoding, *, own: Decoding, other_data: Path | None = None
-) -> Path:
+def evaluation_folder(place: Path, split: str, decoding: Decoding, *, own: Decoding) -> Path:
     """Return where an evaluation of a run is stored. Each decoding has a folder: none replaces what another wrote.
 
-    `own` is the decoding of the run's configuration, whose folder has the plain name of the split. `other_data` is what
-    was scored, if it is not the run's own data; its name follows.
+    `own` is the decoding of the run's configuration, whose folder has the plain name of the split.
     """
-    name = split if decoding == own else f"{split}-{decoding.label()}"
-    return evaluations_of(place) / (f"{name}{ON}{name_of_data(other_data)}" if other_data else name)
+    return evaluations_of(place) / (split if decoding == own else f"{split}-{decoding.label()}")
 
 
 def folder_of_run(run: Run, split: str, decoding: Decoding, data: Path) -> Path:
-    """Return where an evaluation of this run on some data is stored."""
+    """Return where an evaluation of this run on some data is stored. No data replace what other data wrote.
+
+    Other data than the run's own have their name in that of the folder, and their fingerprint where other data of the
+    same name were there first.
+    """
+    own = evaluation_folder(run.folder, split, decoding, own=decoding_of(run))
+    fingerprint = open_prepared(data).fingerprint
     at_its_path = data.resolve() == Path(run.facts()["data"]).resolve()
-    own = at_its_path or open_prepared(data).fingerprint == run.config()["data"]["fingerprint"]
-    return evaluation_folder(run.folder, split, decoding, own=decoding_of(run), other_data=None if own else data)
+    if at_its_path or fingerprint == run.config()["data"]["fingerprint"]:
+        return own
+    plain, longer = (own.with_name(name) for name in names_on(own.name, data, fingerprint))
+    return longer if whole_folder(longer).exists() or _is_of_others(run, plain, data, fingerprint) else plain
+
+
+def _is_of_others(run: Run, folder: Path, data: Path, fingerprint: str) -> bool:
+    try:
+        stored = read_stored(run.folder, folder)
+    except VsrError:
+        return False  # damaged, or of another version: to be replaced
+    return stored is not None and not stored.is_of(data, fingerprint)
 
 
 def run_evaluate(
