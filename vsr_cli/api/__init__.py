@@ -26,7 +26,7 @@ from .contracts import (
 from .decoding import Decoding
 from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
 from .frozen_half import FrozenHalf, FrozenHalfLater, FrozenSource, own_random_numbers
-from .hub import hub_reason, quiet_hub, terminal_bar
+from .hub import cache_if_unreachable, hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
 from .metrics import (
     Comparison,
@@ -155,6 +155,7 @@ __all__ = [
     "Vocabulary",
     "VsrError",
     "WritesByStep",
+    "cache_if_unreachable",
     "content_key",
     "copied_share",
     "describe_missing_columns",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VsrError
+from .hub import cache_if_unreachable
 
 ADAPTER = "adapter_config.json"
 SETTINGS = (
@@ -69,21 +70,22 @@ def _files(model: str) -> Iterator[Path]:
         return
     from transformers.utils.hub import cached_file
 
-    for name in SETTINGS:
-        try:
-            found = cached_file(
-                model,
-                name,
-                _raise_exceptions_for_gated_repo=False,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-        except (OSError, ValueError):  # the library reports it
-            return
-        if found is not None:
-            yield Path(found)
-        elif name == SETTINGS[0]:
-            return
+    with cache_if_unreachable(model):
+        for name in SETTINGS:
+            try:
+                found = cached_file(
+                    model,
+                    name,
+                    _raise_exceptions_for_gated_repo=False,
+                    _raise_exceptions_for_missing_entries=False,
+                    _raise_exceptions_for_connection_errors=False,
+                )
+            except (OSError, ValueError):  # the library reports it
+                return
+            if found is not None:
+                yield Path(found)
+            elif name == SETTINGS[0]:
+                return
 
 
 def _problems(value: Any) -> Iterator[str]:

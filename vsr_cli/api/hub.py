@@ -7,7 +7,11 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from ..console import warn
+from .requirements import TIMEOUT
 
 
 def terminal_bar() -> Any:
@@ -32,6 +36,41 @@ def quiet_hub() -> Iterator[None]:
         yield
     finally:
         hub_logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def cache_if_unreachable(*models: str | Path) -> Iterator[None]:
+    """Load models in a block; where the Hub cannot be reached, warn of it, and take them from the cache at once.
+
+    The libraries would try again for half a minute for each file that a model may have, as its cache lacks most. Local
+    folders need no Hub.
+    """
+    from huggingface_hub import constants
+
+    remote = [str(model) for model in models if not Path(model).expanduser().exists()]
+    problem = _problem_of_hub() if remote and not constants.HF_HUB_OFFLINE else None
+    if problem is None:
+        yield
+        return
+    warn(f"{remote[0]}: the Hugging Face Hub cannot be reached ({problem}), so only its cache on this machine is used")
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _problem_of_hub() -> str | None:
+    """Return why the Hub gives no answer to one request; None if it gives any."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except (HTTPError, OSError) as error:
+        return hub_reason(error)
+    return None
 
 
 def hub_reason(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from vsr_cli.api import VsrError, one_line, quiet, refuse_foreign_code
+from vsr_cli.api import VsrError, cache_if_unreachable, one_line, quiet, refuse_foreign_code
 
 Loaded = TypeVar("Loaded")
 UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -17,9 +17,9 @@ def load(metric: str, model: str | None, loader: Callable[[str], Loaded]) -> Loa
     remedy = f"name a folder with its weights in safetensors, or a hub id, by --set metrics.{metric}.model=FOLDER"
     if model is None:
         raise VsrError(f"{metric}: no model is named; {remedy}")
-    refuse_foreign_code(model)
     try:
-        with quiet():
+        with quiet(), cache_if_unreachable(model):
+            refuse_foreign_code(model)
             return loader(model)
     except UNLOADABLE as error:
         raise VsrError(f"{metric}: cannot load {model} ({one_line(error)}); {remedy}") from error

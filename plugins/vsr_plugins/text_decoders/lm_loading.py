@@ -14,6 +14,7 @@ from vsr_cli.api import (
     Requirement,
     Vocabulary,
     VsrError,
+    cache_if_unreachable,
     missing_file,
     missing_model,
     missing_package,
@@ -113,7 +114,7 @@ def load(options: LmOptions) -> Loaded:
     # A GPU that computes in bfloat16 holds frozen weights in it; trained ones are single.
     half = options.trained != "all" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     dtype = torch.bfloat16 if half else torch.float32
-    with quiet():
+    with quiet(), cache_if_unreachable(source):
         refuse_foreign_code(source)
         if Path(name).expanduser().exists():  # the library would take a default for a tokenizer that is not there
             for missing in _missing_files(options):

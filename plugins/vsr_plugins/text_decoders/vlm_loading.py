@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vsr_cli.api import (
     Requirement,
     VsrError,
+    cache_if_unreachable,
     missing_model,
     missing_package,
     one_line,
@@ -38,7 +39,7 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    with quiet():
+    with quiet(), cache_if_unreachable(options.model):
         refuse_foreign_code(options.model)
         try:
             config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from vsr_cli.api import Vocabulary, VsrError, one_line, quiet, refuse_foreign_code, refuse_missing_tensors
+from vsr_cli.api import (
+    Vocabulary,
+    VsrError,
+    cache_if_unreachable,
+    one_line,
+    quiet,
+    refuse_foreign_code,
+    refuse_missing_tensors,
+)
 
 from ..library_errors import UNLOADABLE
 from . import DistilBertOptions, HfTextOptions
@@ -37,7 +45,7 @@ def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary
     Raises VsrError if that fails, or if weights are missing.
     """
     place = options.tokenizer or options.model
-    with quiet():
+    with quiet(), cache_if_unreachable(options.model, place):
         for source in dict.fromkeys((options.model, place)):
             refuse_foreign_code(source)
         try:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vsr_cli.api import (
     BuildContext,
     VsrError,
+    cache_if_unreachable,
     one_line,
     own_random_numbers,
     quiet,
@@ -86,7 +87,11 @@ def build(options: HfVisionOptions, context: BuildContext) -> PretrainedEncoder:
     from transformers import AutoImageProcessor
 
     try:
-        with quiet(below=logging.CRITICAL), own_random_numbers(context.seed):
+        with (
+            quiet(below=logging.CRITICAL),
+            cache_if_unreachable(options.model),
+            own_random_numbers(context.seed),
+        ):
             refuse_foreign_code(options.model)
             config, model = load_model(options)
             processor = cast(Any, AutoImageProcessor).from_pretrained(options.model, trust_remote_code=False)
