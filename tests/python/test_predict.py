@@ -58,6 +58,19 @@ def expected(model, story):
     return shown(model.predict(story))
 
 
+def test_default_dtype_and_device_of_the_program_change_nothing(model, story, expected):
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        assert shown(vsr.load(model.run).predict(story)) == expected
+        with pytest.raises(vsr.VsrError):
+            vsr.load("absent")
+        assert (torch.get_default_dtype(), torch.get_default_device().type) == (torch.float64, "meta")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_an_image_is_the_same_in_every_form(model, images, expected, form):
     if form == "palette":

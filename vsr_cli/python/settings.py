@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from ..system_errors import describe_os_error
 
 ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://|data:[\w/+.-]*[;,]")
 """The start of a URL."""
+_lock = threading.Lock()
+_programs_dtype: list[Any] = []
+"""The program's default dtype, once for each call within which it is hidden: all threads share torch's."""
 
 
 def layers_of(arguments: Mapping[str, tuple[str, Any]], settings: Mapping[str, Any] | None) -> list[Layer]:
@@ -84,9 +89,36 @@ def pick_list(pick: int | Sequence[int]) -> list[int]:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Raise the error that the command line would report in one line: VsrError, or PluginError for a plugin's fault."""
+    """Work as the command line does: with torch's own defaults, and its errors in one line.
+
+    Raises VsrError, or PluginError for a plugin's fault.
+    """
     try:
-        with naming_faults():
+        with naming_faults(), _own_defaults():
             yield
     except OSError as error:
         raise VsrError(describe_os_error(error)) from error
+
+
+@contextmanager
+def _own_defaults() -> Iterator[None]:
+    """Hide a default dtype or device that the program has set: weights are of float32, and data start on the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # so nothing is set
+        yield
+        return
+    with _lock:
+        _programs_dtype.append(_programs_dtype[-1] if _programs_dtype else torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+    device = torch.get_default_device()
+    if device.type != "cpu":  # otherwise without the device mode of torch, which costs time
+        torch.set_default_device(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            dtype = _programs_dtype.pop()
+            if not _programs_dtype:
+                torch.set_default_dtype(dtype)
+        if device.type != "cpu":
+            torch.set_default_device(device)
