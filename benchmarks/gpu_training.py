@@ -18,7 +18,8 @@ from wordpiece import write_tokenizer
 from vsr_cli.api import Decoding
 from vsr_cli.config.experiment import TrainConfig, resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
-from vsr_cli.data.cache.extraction import BATCH, Features, image_tensor, to_array, visual_rows
+from vsr_cli.data.cache.encoding import BATCH, image_tensor, to_array, visual_rows
+from vsr_cli.data.cache.extraction import Features
 from vsr_cli.model.building import build_model
 from vsr_cli.model.loss_means import Split, open_split
 from vsr_cli.model.parts import frozen_sample

@@ -1,9 +1,16 @@
-"""Memory and speed of `vsr prepare` by number of stories, next to a plain loop over the same images.
+"""Encoding by `vsr prepare` next to plain loops and the arithmetic limit, and its memory and speed by number of stories.
 
-Run as `python benchmarks/prepare.py`. The stories are those of storyworld, with images of StoryReasoning's size,
-generated once and read from memory repeatedly under new names, so that generating them is not measured. Each number of
-stories has a process of its own, because of its peak memory. The baseline opens and resizes each image with Pillow on
-one core, as a data loader does in every epoch.
+    python benchmarks/prepare.py            # some minutes
+    python benchmarks/prepare.py --quick    # less than two minutes of processor time
+
+First, images by ResNet-50 and MobileNetV2 and texts by DistilBERT (`encoding.py`): milliseconds per image or text, next
+to the limit (the floating-point operations of one, divided by the rate of large matrix products in the same run) and to
+torchvision's and transformers' plain loops, whose features must be the same. Seconds are processor seconds.
+
+Second, the preparation of many stories. They are those of storyworld, with images of StoryReasoning's size, generated
+once and read from memory repeatedly under new names, so that generating them is not measured. Each number of stories
+has a process of its own, because of its peak memory. The baseline opens and resizes each image with Pillow on one core,
+as a data loader does in every epoch.
 """
 
 from __future__ import annotations
@@ -11,6 +18,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -115,9 +123,60 @@ def in_a_process(what: str, count: int, size: int) -> dict[str, float]:
     return measured
 
 
+NETWORKS = {"resnet50": 1, "mobilenet_v2": 3, "distilbert": 4}
+"""The networks of the first table, and how many times the images or texts of ResNet-50 they encode."""
+
+
+def encode_in_a_process(network: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Measure one network in a process of its own, with an empty cache."""
+    words = ["--network", network, "--stories", str(given.encoded_stories * NETWORKS[network])]
+    words += ["--threads", str(given.threads)]
+    if network == "mobilenet_v2" and given.mobilenet_weights:
+        words += ["--weights", str(given.mobilenet_weights)]
+    with tempfile.TemporaryDirectory() as cache:
+        ran = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("encoding.py")), *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "VSR_CACHE": cache, "OMP_NUM_THREADS": str(given.threads)},
+        )
+    if ran.returncode:
+        raise SystemExit(ran.stderr)
+    measured: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return measured
+
+
+def show_encoding(rows: list[dict[str, Any]]) -> None:
+    """Print the table of the encoding."""
+    table = Table(title="Processor milliseconds per image or text; x: times the limit")
+    for name in ("", "limit", "vsr", "x", "plain loop", "x", "read, encode", "all of the loop", "times"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        table.add_row(
+            row["network"],
+            f"{row['limit_ms']:.1f}",
+            f"{row['ms']:.1f}",
+            f"{row['times_the_limit']:.2f}",
+            f"{row['rival_model_ms']:.1f}",
+            f"{row['rival_times_the_limit']:.2f}",
+            f"{row['reading_ms'] + row['ms']:.1f}",
+            f"{row['rival_ms']:.1f}",
+            f"{row['times_faster']:.2f}",
+        )
+    Console().print(table)
+    rate = max(row["gflops_per_second"] for row in rows)
+    apart = max(row["apart"] for row in rows)
+    Console().print(f"Matrix products: {rate:.0f} GFLOP per processor second. Features differ by {apart:.0e} at most.")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--stories", type=int, nargs="+", default=[200, 2_000, 20_000])
+    arguments.add_argument("--quick", action="store_true")
+    arguments.add_argument("--encoded-stories", type=int, default=16, help="of five images, that ResNet-50 encodes")
+    arguments.add_argument("--threads", type=int, default=1, help="of the encoding")
+    arguments.add_argument("--mobilenet-weights", type=Path, help="a file; default: random weights")
+    arguments.add_argument("--stories", type=int, nargs="*", default=[200, 2_000, 20_000])
     arguments.add_argument("--size", type=int, default=64, help="of a prepared image, in pixels")
     arguments.add_argument("--baseline-stories", type=int, default=400, help="how many the plain loop reads")
     arguments.add_argument("--json", action="store_true")
@@ -127,6 +186,15 @@ def main() -> None:
         measured = (prepare if given.one == "prepare" else plain_loop)(given.stories[0], given.size)
         print(json.dumps(measured))
         return
+    if given.quick:
+        given.encoded_stories, given.stories, given.baseline_stories = 6, [60], 60
+    encoded = [encode_in_a_process(network, given) for network in NETWORKS]
+    if not given.json:
+        show_encoding(encoded)
+    if not given.stories:
+        if given.json:
+            print(json.dumps({"encoding": encoded}))
+        return
     plain = in_a_process("plain", given.baseline_stories, given.size)
     rate = given.baseline_stories / plain["seconds"]
     rows = []
@@ -135,7 +203,7 @@ def main() -> None:
         rows.append({"stories": count, **measured, "rate": count / measured["seconds"]})
     least = min(row["peak_mib"] for row in rows)
     if given.json:
-        print(json.dumps({"plain_rate": rate, "rows": rows}))
+        print(json.dumps({"encoding": encoded, "plain_rate": rate, "rows": rows}))
         return
     table = Table(title=f"vsr prepare, {given.size} pixels; a plain loop on one core: {rate:.0f} stories/s")
     for name in (

@@ -27,6 +27,21 @@ class _Description(ProgressColumn):
         return Text(visible(task.description))
 
 
+class Rate(ProgressColumn):
+    """How many of something are done per second, such as "12.3 images/s"; empty until that is known."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of the last half minute, or of all when the task is finished."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.{0 if speed >= 99.5 else 1}f} {self._what}/s")
+
+
 def download_progress() -> Progress:
     """Return a progress bar of a download or upload on stderr, with its rate and the time left. It is erased then."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn())

@@ -64,6 +64,42 @@ def test_second_prepare_does_nothing(vsr, workspace, twelve_stories, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
+def test_second_prepare_with_another_text_encoder_encodes_no_image(
+    vsr, workspace, eight_stories, tmp_path, monkeypatch
+):
+    from vsr_plugins.visual_encoders.pretrained import PretrainedEncoder
+
+    encoded, frozen = [], PretrainedEncoder.frozen
+
+    def counted(self, pixels):
+        encoded.append(len(pixels))
+        return frozen(self, pixels)
+
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(PretrainedEncoder, "frozen", counted)
+    line = f"prepare {eight_stories} --preset tiny --visual mobilenet_v2 --set visual.weights=random"
+    first = vsr(f"{line} --out {tmp_path / 'one'}")
+    assert first.code == 0, first.err
+    assert sum(encoded) > 1
+    encoded.clear()
+    monkeypatch.setattr(PretrainedEncoder, "_make_half", lambda self: encoded.append("the network was built again"))
+    second = vsr(f"{line} --text bow --out {tmp_path / 'two'}")
+    assert second.code == 0, second.err
+    assert "frozen text features" in second.err
+    assert encoded == []
+
+
+def test_precision_of_the_features_is_recorded_and_used(vsr, workspace, eight_stories, tmp_path):
+    line = f"prepare {eight_stories} --preset tiny --text bow --precision bf16 --out {tmp_path / 'out'} --json"
+    answer = vsr(line)
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["features"]["compute"] == "bf16"
+    assert "-single-bf16" in answer.err
+    answer = vsr(f"prepare {eight_stories} --preset tiny --precision fp16")
+    assert (answer.code, len(answer.errors)) == (2, 1)
+    assert "fp16" in answer.errors[0]
+
+
 def test_shards_are_merged_by_a_later_prepare(vsr, workspace, twelve_stories, tmp_path):
     line = f"prepare {twelve_stories} --preset tiny --out"
     assert vsr(f"{line} {tmp_path / 'whole'}").code == 0
@@ -245,8 +281,9 @@ def test_run_option_prepares_stories_as_for_the_run(vsr, workspace, eight_storie
 def test_run_option_refuses_options_that_the_run_decides(vsr, workspace, eight_stories, tmp_path):
     run, out = next(Path("runs").iterdir()), tmp_path / "out"
     options = "--split group --resize crop --visual tiny-cnn --preset tiny --set data.window=last --set text.length=9"
+    options += " --precision bf16"
     answer = vsr(f"prepare {eight_stories} --run {run} {options} --out {out}")
-    assert (answer.code, len(answer.errors), out.exists()) == (2, 6, False)
+    assert (answer.code, len(answer.errors), out.exists()) == (2, 7, False)
     assert all("leave this out" in error for error in answer.errors)
     answer = vsr(f"prepare {eight_stories} --run {run} --out {json.loads((run / 'run.json').read_text())['data']}")
     assert answer.code == 2

@@ -3,7 +3,9 @@
 import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+import torch
 
 from vsr_cli.ablation.plan import Ablation, Combination, Plan
 from vsr_cli.api import Decoding
@@ -200,15 +202,20 @@ def test_concurrent_demo_is_refused(tmp_path):
         run_demo(registry(), tmp_path / "demo")
 
 
+CPU = torch.device("cpu")
+
+
+def ones(rows, advance):
+    return np.ones((len(rows), 3), np.float32), None
+
+
 class FeatureRequest(extraction.FeatureRequest):
     """Four images of three numbers each."""
 
     def __init__(self):
-        import numpy as np
-
         rows = np.arange(4)
         digests = np.arange(64, dtype=np.uint8).reshape(4, 16)
-        super().__init__("visual", "key", rows, digests, 4, lambda asked: (np.ones((len(asked), 3), np.float32), None))
+        super().__init__("visual", "key", rows, digests, 4, CPU, ones)
 
 
 OPTIONS = extraction.FeatureOptions()
@@ -240,7 +247,7 @@ def test_features_removed_meanwhile_are_computed_again(tmp_path, monkeypatch):
             path.unlink()
         return announce(*arguments)
 
-    few_of_them = extraction.FeatureRequest("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, wanted.make)
+    few_of_them = extraction.FeatureRequest("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, CPU, ones)
     prune(unused_days=None, to_bytes=0)
     extraction.load_or_compute(few_of_them, OPTIONS)
     monkeypatch.setattr(extraction, "_announce", removed_meanwhile)

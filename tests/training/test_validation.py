@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from vsr_cli.api import Decoding, VsrError
 from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.config.schema import FeatureOptions
-from vsr_cli.data.cache.extraction import BATCH, frozen_features
+from vsr_cli.data.cache.encoding import BATCH
+from vsr_cli.data.cache.extraction import frozen_features
 from vsr_cli.data.prepared import open_prepared
 from vsr_cli.evaluation.evaluate import evaluate
 from vsr_cli.evaluation.model_predictions import Part

@@ -29,12 +29,18 @@ def cache_list(as_json: Json = False) -> None:
     columns = [
         Column("features", [cached.name for cached in found], justify="left"),
         Column("shape", [_row(cached.facts) for cached in found], justify="left", rank=1),
-        Column("precision", [str(cached.facts.get("precision", "?")) for cached in found], justify="left", rank=2),
+        Column("precision", [_precision(cached.facts) for cached in found], justify="left", rank=2),
         Column("shards", [str(cached.shards) for cached in found], rank=3),
         Column("MiB", [f"{cached.bytes / 2**20:.0f}" for cached in found]),
         Column("last used", [f"{cached.idle_days:.1f} days ago" for cached in found]),
     ]
     console.print(fitting_table(columns, width=console.width))
+
+
+def _precision(facts: Mapping[str, Any]) -> str:
+    """Return what features are stored in, and what they were computed in unless that was fp32."""
+    stored = str(facts.get("precision", "?"))
+    return f"{stored}, {facts['compute']}" if facts.get("compute", "fp32") != "fp32" else stored
 
 
 def _row(facts: Mapping[str, Any]) -> str:

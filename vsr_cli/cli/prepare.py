@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config.choices import ShortStories, Window
+from ..config.choices import Compute, ShortStories, Window
 from ..console import out as console
 from ..console import print_json, say
 from ..distributed_env import is_main
@@ -102,6 +102,14 @@ def prepare(
     preset: Preset = None,
     visual: Annotated[str | None, component_option("visual")] = None,
     text: Annotated[str | None, component_option("text")] = None,
+    precision: Annotated[
+        Compute | None,
+        typer.Option(
+            "--precision",
+            help="Precision in which images and texts are encoded: bf16 is for processors "
+            "and GPUs that have it, and keeps two digits. Default: fp32.",
+        ),
+    ] = None,
     assignments: Assignments = None,
     out: Out = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
@@ -125,6 +133,7 @@ def prepare(
         "data.group_csv": groups,
         "visual.name": visual,
         "text.name": text,
+        "features.compute": precision,
     }
     folder = out or default_folder(source, name)
     opened, trained = None, None

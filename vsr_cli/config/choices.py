@@ -14,6 +14,8 @@ Window = Literal["first", "sliding", "last"]
 ShortStories = Literal["drop", "pad"]
 SplitBy = Literal["auto", "official", "group", "block", "file", "train", "validation", "test"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Compute = Literal["fp32", "bf16"]
+"""How features are computed, whatever they are stored in."""
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 """The experiment trackers that accelerate knows."""
 Launcher = Literal["local", "submitit", "ray"]

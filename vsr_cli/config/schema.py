@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..api import Options, RandomSeed, TextObjective
-from .choices import Precision, Resize, ShortStories, SplitBy, Tracker, Window
+from .choices import Compute, Precision, Resize, ShortStories, SplitBy, Tracker, Window
 
 
 class DataOptions(Options):
@@ -86,6 +86,9 @@ class FeatureOptions(Options):
     """How what the encoders' frozen halves give is kept."""
 
     precision: Literal["single", "half"] = Field("single", description="half takes half the room, to three digits")
+    compute: Compute = Field(
+        "fp32", description="precision of the matrix products that features come from; bf16 keeps two digits"
+    )
     limit: float = Field(20.0, ge=0, description="GiB that the cache of all features may take; beyond, none is added")
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..api import Context, Target, TargetFeatures, TextDecoder, TextEncoder, VisualEncoder
-from .cache.extraction import Features, RowsOf, text_rows, visual_rows
+from .cache.encoding import RowsOf, text_rows, visual_rows
+from .cache.extraction import Features
 from .prepared_types import Frames, Windows
 from .scratch import tokenized
 from .shards import Rows

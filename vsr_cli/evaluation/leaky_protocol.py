@@ -16,7 +16,8 @@ from ..api import Decoding, Metric, ReadsReferences, ScoresEveryPlace, SpaceMetr
 from ..config.resolve import Choice
 from ..config.schema import LEAKS, FeatureOptions
 from ..data.batches import Contexts, Targets
-from ..data.cache.extraction import BATCH, frozen_features
+from ..data.cache.encoding import BATCH
+from ..data.cache.extraction import frozen_features
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..data.shards import ChosenRows

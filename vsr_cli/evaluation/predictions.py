@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..api import Decoding, Mention, NextQuery, Sample, TextDecoder
 from ..data.batches import Contexts
-from ..data.cache.extraction import BATCH, to_array
+from ..data.cache.encoding import BATCH, to_array
 from ..data.prepared import Prepared
 from ..data.prepared_types import Frames, Windows
 from ..data.scratch import scratch_array, taken

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..api import Metric, ReadsReferences, Sample, SpaceMetric
 from ..api.metrics import score_range
 from ..config.resolve import Choice
-from ..data.cache.extraction import BATCH
+from ..data.cache.encoding import BATCH
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..errors import PluginError, VsrError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..api import TextEncoder, TokenBatch, VisualEncoder, mean_over_positions
-from ..data.cache.extraction import BATCH, image_tensor, text_rows, to_array
+from ..data.cache.encoding import BATCH, image_tensor, text_rows, to_array
 from ..data.scratch import roomy_array, taken
 from ..data.shards import Rows
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.cache.extraction import BATCH
+from ..data.cache.encoding import BATCH
 from .loss_means import LossMeans, Split
 from .story_model import StoryModel
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from ..api import Story
-from ..config.choices import Precision, Resize, ShortStories, Split, SplitBy, Window
+from ..config.choices import Compute, Precision, Resize, ShortStories, Split, SplitBy, Window
 from ..config.experiment import decoding_layer, resolve_evaluation
 from ..data.manifest import read_finished
 from ..errors import VsrError
@@ -73,6 +73,7 @@ def prepare(
     groups: PathLike | None = None,
     visual: str | None = None,
     text: str | None = None,
+    precision: Compute | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> PreparedData:
     """Read stories, split them, and store images, texts and frozen features, as `vsr prepare` does.
@@ -84,7 +85,7 @@ def prepare(
         dataset: The dataset that reads the source, where it is not clear.
         preset: The settings to start from. Default: "tiny" for the embedded stories, "laptop" for stories of your own.
         limit: How many stories to read; 0 reads all.
-        window, short_stories, resize, split, groups, visual, text: As the options of the command.
+        window, short_stories, resize, split, groups, visual, text, precision: As the options of the command.
         settings: Any other settings, such as {"data.image_size": 128}.
 
     Raises:
@@ -102,6 +103,7 @@ def prepare(
             "groups": ("data.group_csv", None if groups is None else path_of(groups, "groups")),
             "visual": ("visual.name", visual),
             "text": ("text.name", text),
+            "precision": ("features.compute", precision),
         }
         config = prepare_config(
             registry,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..config.experiment import TrainConfig
-from ..data.cache.extraction import BATCH
+from ..data.cache.encoding import BATCH
 from ..data.prepared import Prepared
 from ..errors import VsrError
 from ..model.building import build_model

@@ -91,9 +91,9 @@ def _plan(
         return load_or_compute(request, options), FeatureNeed(
             kind=request.kind, folder=known.folder, rows=len(at), missing=0
         )
-    sample.make(sample.rows[:1])  # warm-up
+    sample.compute(sample.rows[:1], options)  # warm-up
     begun = time.perf_counter()
-    values, lengths = sample.make(sample.rows)
+    values, lengths = sample.compute(sample.rows, options)
     seconds = time.perf_counter() - begun
     features = request.set_like(values, tokens=lengths is not None, options=options)
     need = FeatureNeed(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.cache.extraction import BATCH
+from ..data.cache.encoding import BATCH
 from ..model.loss_means import LossMeans
 
 

@@ -43,6 +43,7 @@ def run_prepare(
     import torch
 
     from ..config.schema import TrainingOptions
+    from ..data.cache.encoding import refuse_unsupported
     from ..data.cache.extraction import load_or_compute, text_request, visual_request, warn_truncated_texts
     from ..data.preparation.workers import join_workers
     from ..data.prepared import open_prepared
@@ -54,6 +55,8 @@ def run_prepare(
     from ..training.memory import tune_allocator
 
     tune_allocator()
+    device = choose_device("auto")
+    refuse_unsupported(config.features.compute, device)
     sizes: dict[str, Any] = {
         "width": config.model.width,
         "image_size": config.data.image_size,
@@ -79,7 +82,6 @@ def run_prepare(
     if tables not in (None, prepared.tables):
         raise VsrError(f"{folder}: another process has prepared other data there in the meantime; name another --out")
     windows = [prepared.windows(split) for split in SPLITS]
-    device = choose_device("auto")
     if visual.cache_key is None:
         say(f"visual encoder {config.visual.name}: {TRAINABLE}")
     load_or_compute(visual_request(prepared, visual, windows, device=device), config.features, workers=together)

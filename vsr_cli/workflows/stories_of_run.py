@@ -22,6 +22,8 @@ DATA = ("image_size", "resize", "context_frames", "window", "short_stories", "ma
 """The options of data that are the run's. All others but the limit decide splits, and here all stories are in one."""
 FREE = ("limit", "short_stories")
 """Of data, what the command may choose nevertheless."""
+FEATURES = ("precision", "compute")
+"""Of features, what is the run's: it would not find those of another precision."""
 
 
 def config_of_run(
@@ -50,6 +52,8 @@ def refuse_options_of_run(run: Path, flags: Mapping[str, Any], others: Mapping[s
 
 
 def _is_of_run(section: str, key: str) -> bool:
+    if section == "features":
+        return key in FEATURES
     return section in ENCODERS or (section == "data" and key not in FREE)
 
 

@@ -9,8 +9,8 @@ import torch
 
 from vsr_cli.config.schema import FeatureOptions
 from vsr_cli.data import shards
-from vsr_cli.data.cache import extraction, feature_set
-from vsr_cli.data.cache.extraction import frozen_features, load_or_compute, visual_request
+from vsr_cli.data.cache import encoding, feature_set
+from vsr_cli.data.cache.extraction import frozen_features, load_or_compute, text_request, visual_request
 from vsr_cli.data.cache.maintenance import list_feature_sets, verify
 from vsr_cli.data.preparation.chunks import Share
 from vsr_cli.data.preparation.workers import WorkerGroup
@@ -73,6 +73,40 @@ def test_half_precision_features_use_half_the_space(tmp_path, cache):
     assert half.gather(rows).dtype == np.float16
     assert np.allclose(single.gather(rows), half.gather(rows), rtol=1e-3)
     assert {path.name for path in cache.iterdir()} == {"visual-abc-single", "visual-abc-half"}
+
+
+def test_bf16_features_are_close_and_have_a_key_of_their_own(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    prepared, rows = prepared_of(tmp_path / "a", *NAMES), np.arange(54)
+    single, half = visual_of(prepared, Visual()), visual_of(prepared, Visual(), compute="bf16")
+    assert not np.array_equal(single.gather(rows), half.gather(rows))
+    assert np.allclose(single.gather(rows), half.gather(rows), rtol=2e-2)
+    assert {path.name for path in cache.iterdir()} == {"visual-abc-single", "visual-abc-single-bf16"}
+    assert {kept.facts["compute"] for kept in list_feature_sets()} == {"fp32", "bf16"}
+    again = Visual()
+    assert np.array_equal(visual_of(prepared, again, compute="bf16").gather(rows), half.gather(rows))
+    assert again.seen == 0
+
+
+@pytest.mark.parametrize(("capability", "warned"), [("AVX2", True), ("AVX512", False)])
+def test_bf16_on_a_processor_without_it_is_a_warning(tmp_path, capsys, monkeypatch, capability, warned):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    visual_of(prepared_of(tmp_path / "a", *NAMES), Visual(), compute="bf16")
+    assert ("warning: this processor has no bf16 instructions" in capsys.readouterr().err) is warned
+
+
+def test_device_without_bf16_is_refused():
+    encoding.refuse_unsupported("fp32", torch.device("mps"))
+    with pytest.raises(VsrError, match=r"features.compute: this device has no bf16 \(got mps\); use fp32"):
+        encoding.refuse_unsupported("bf16", torch.device("mps"))
+
+
+def test_progress_advances_by_batches(tmp_path):
+    prepared, done = prepared_of(tmp_path / "a", *NAMES), []
+    for request in (visual_request, text_request):
+        wanted = request(prepared, Visual() if request is visual_request else Text(), windows_of(prepared), device=CPU)
+        wanted.compute(wanted.rows, FeatureOptions(), done.append)
+    assert done == [32, 22, 32, 22]
 
 
 def test_finished_shards_survive_a_kill(tmp_path, monkeypatch):
@@ -164,7 +198,7 @@ def test_damaged_rows_are_an_error_when_first_read(tmp_path, cache):
 def test_batch_size_does_not_change_features(tmp_path, monkeypatch):
     prepared = prepared_of(tmp_path / "a", *NAMES)
     whole = visual_of(prepared, Visual("one")).gather(np.arange(54))
-    monkeypatch.setattr(extraction, "BATCH", 5)
+    monkeypatch.setattr(encoding, "BATCH", 5)
     assert np.allclose(visual_of(prepared, Visual("two")).gather(np.arange(54)), whole, rtol=1e-6)
 
 

@@ -21,23 +21,21 @@ from ...config.schema import FeatureOptions
 from ...console import say
 from ...files.links import refuse_links
 from ...files.locks import shared_lock
-from ...progress import progress
+from ...progress import Rate, progress
 from ...system_errors import cache_folder
 from ..preparation.chunks import Share
 from ..preparation.workers import SINGLE_PROCESS, WorkerGroup
 from ..prepared import Prepared
-from ..prepared_types import Frames, Windows
+from ..prepared_types import Windows
 from ..scratch import tokenized
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
-from ..transfer import to_device
+from .encoding import Advance, computing_in, encode, text_rows, visual_rows, warn_slow
 from .feature_set import FEATURES, FeatureRows, FeatureSet
 from .frozen_weights import FROZEN
 
 REMOVING = 60.0
 """Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
-BATCH = 32
-"""Images, texts or windows per batch wherever nothing is trained."""
 WHAT = {"visual": "images", "text": "texts"}
 
 
@@ -81,7 +79,8 @@ def warn_truncated_texts(tokens: TokenBatch) -> None:
         )
 
 
-Make = Callable[[NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64] | None]]
+Made = tuple[NDArray[np.float32], NDArray[np.int64] | None]
+Make = Callable[[NDArray[np.int64], Advance], Made]
 """Returns the features of some rows (n, *F), and for features of tokens the number of real ones in each row."""
 
 
@@ -98,7 +97,13 @@ class FeatureRequest:
     """(n, 16), of these rows."""
     count: int
     """The number of all distinct images or texts."""
+    device: torch.device
     make: Make
+
+    def compute(self, rows: NDArray[np.int64], options: FeatureOptions, advance: Advance = lambda count: None) -> Made:
+        """Return the features of some rows as `make` does, in the chosen precision."""
+        with computing_in(options.compute, self.device):
+            return self.make(rows, advance)
 
     def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
         """Return the set in the cache, its rows, and the index in it of each requested row, -1 if it is missing."""
@@ -128,7 +133,9 @@ class FeatureRequest:
         return FeatureSet(self._folder(options), row_shape=shape, precision=precision, tokens=tokens)
 
     def _folder(self, options: FeatureOptions) -> Path:
-        return cache_folder() / FEATURES / f"{self.kind}-{self.key}-{options.precision}"
+        # Features in fp32 have the name of earlier versions.
+        compute = "" if options.compute == "fp32" else f"-{options.compute}"
+        return cache_folder() / FEATURES / f"{self.kind}-{self.key}-{options.precision}{compute}"
 
 
 def visual_request(
@@ -140,13 +147,12 @@ def visual_request(
     frames = prepared.frames
     compute = visual_rows(frames, encoder, device)
 
-    def make(rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], None]:
-        return np.concatenate([to_array(compute(part)) for part in _parts(rows)]), None
+    def make(rows: NDArray[np.int64], advance: Advance) -> Made:
+        return encode(compute, rows, advance), None
 
     used = _used([each.image_rows for each in windows])
-    return FeatureRequest(
-        "visual", encoder.cache_key, used, prepared.image_facts.digest[used], len(frames.images), make
-    )
+    digests = prepared.image_facts.digest[used]
+    return FeatureRequest("visual", encoder.cache_key, used, digests, len(frames.images), device, make)
 
 
 def text_request(
@@ -160,13 +166,12 @@ def text_request(
         return None
     texts = prepared.frames.texts
 
-    def make(rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    def make(rows: NDArray[np.int64], advance: Advance) -> Made:
         tokens = encoder.tokenize([texts[row] for row in rows.tolist()])
-        compute = text_rows(tokens, encoder, device)
         lengths: NDArray[np.int64] = tokens.mask.sum(axis=1)
         # Batches hold texts of similar length, which saves time if the encoder removes padding.
         order = np.argsort(lengths, kind="stable")
-        features = np.concatenate([to_array(compute(part)) for part in _parts(order)])[np.argsort(order)]
+        features = encode(text_rows(tokens, encoder, device), order, advance)[np.argsort(order)]
         of_tokens = features.ndim >= 3 and features.shape[1] == tokens.mask.shape[1]
         return features, lengths if of_tokens else None
 
@@ -175,7 +180,7 @@ def text_request(
     for row in used.tolist():
         digests += hashlib.sha256(texts[row].encode()).digest()[:16]
     digest_rows = np.frombuffer(digests, np.uint8).reshape(-1, 16)
-    return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), make)
+    return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), device, make)
 
 
 def load_or_compute(
@@ -189,7 +194,7 @@ def load_or_compute(
         return None
     features, rows, at = request.look_up(options)
     if features is None:
-        first, lengths = request.make(request.rows[:1])  # only the encoder knows the shape of a row
+        first, lengths = request.compute(request.rows[:1], options)  # only the encoder knows the shape of a row
         features = request.set_like(first, tokens=lengths is not None, options=options)
     if len(missing := np.flatnonzero(at < 0)):
         allowed = _announce(features, request.kind, len(missing), options)
@@ -197,7 +202,7 @@ def load_or_compute(
         if not allowed:
             return None
         with request.in_use(options):
-            rows, at = _complete(features, request, missing, workers)
+            rows, at = _complete(features, request, missing, options=options, workers=workers)
     assert rows is not None
     chosen = np.full(request.count, -1, np.int64)
     chosen[request.rows] = at
@@ -205,60 +210,26 @@ def load_or_compute(
 
 
 def _complete(
-    features: FeatureSet, request: FeatureRequest, missing: NDArray[np.int64], workers: WorkerGroup
+    features: FeatureSet,
+    request: FeatureRequest,
+    missing: NDArray[np.int64],
+    *,
+    options: FeatureOptions,
+    workers: WorkerGroup,
 ) -> tuple[FeatureRows, NDArray[np.int64]]:
     """Compute and store missing rows. Return the rows of the set and the index of each requested row."""
-    features.describe(kind=request.kind, key=request.key)
-    _compute(features, request, missing, workers.local_share)
+    features.describe(kind=request.kind, key=request.key, compute=options.compute)
+    _compute(features, request, missing, options=options, share=workers.local_share)
     workers.wait()
     rows, at = features.find(request.digests)
     while len(missing := np.flatnonzero(at < 0)):  # removed by another process in the meantime
-        _compute(features, request, missing, Share())
+        _compute(features, request, missing, options=options, share=Share())
         rows, at = features.find(request.digests)
     return rows, at
 
 
-RowsOf = Callable[[NDArray[np.int64]], torch.Tensor]
-
-
-def visual_rows(frames: Frames, encoder: VisualEncoder, device: torch.device) -> RowsOf:
-    """Return the function that computes features for rows of images."""
-
-    @torch.no_grad()
-    def compute(rows: NDArray[np.int64]) -> torch.Tensor:
-        return encoder.frozen(encoder.pixels(image_tensor(frames.images.gather(rows), device)))
-
-    return compute
-
-
-def text_rows(tokens: TokenBatch, encoder: TextEncoder, device: torch.device) -> RowsOf:
-    """Return the function that computes features for rows of texts."""
-
-    @torch.no_grad()
-    def compute(rows: NDArray[np.int64]) -> torch.Tensor:
-        ids = to_device(tokens.ids[rows], device)
-        mask = to_device(tokens.mask[rows], device)
-        return encoder.frozen(ids, mask)
-
-    return compute
-
-
-def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Turn images (..., H, W, 3) into a tensor (..., 3, H, W) uint8."""
-    return to_device(images, device).movedim(-1, -3)
-
-
-def to_array(features: torch.Tensor) -> NDArray[np.float32]:
-    """Copy features to the CPU in single precision."""
-    return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
-
-
 def _used(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.unique(np.concatenate([part.reshape(-1) for part in rows])) if rows else np.empty(0, np.int64)
-
-
-def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
 def fits_limit(size: int, options: FeatureOptions) -> bool:
@@ -281,26 +252,27 @@ def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptio
     return False
 
 
-def _compute(features: FeatureSet, request: FeatureRequest, missing: NDArray[np.int64], share: Share) -> None:
+def _compute(
+    features: FeatureSet,
+    request: FeatureRequest,
+    missing: NDArray[np.int64],
+    *,
+    options: FeatureOptions,
+    share: Share,
+) -> None:
     size = features.rows_per_shard
     rows, digests, what = request.rows[missing], request.digests[missing], WHAT[request.kind]
     starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
-    with progress() as bar:
+    warn_slow(options.compute, request.device)
+    with progress(Rate(what)) as bar:
         task = bar.add_task(f"encoding {what}", total=sum(min(size, len(rows) - start) for start in starts))
         for start in starts:
-            made = []
-            for part in _steps(rows[start : start + size]):
-                made.append(request.make(part))
-                bar.advance(task, len(part))
-            found = np.concatenate([part for part, _ in made])
+            found, lengths = request.compute(
+                rows[start : start + size], options, advance=lambda count: bar.advance(task, count)
+            )
             here = digests[start : start + size]
-            if not features.tokens:
+            if lengths is None:
                 features.add(here, found, None)
                 continue
-            lengths = np.concatenate([length for _, length in made if length is not None])
             real = np.arange(features.row_shape[0]) < lengths[:, None]  # (n, L)
             features.add(here, found[real], lengths)
-
-
-def _steps(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [rows[start : start + 8 * BATCH] for start in range(0, len(rows), 8 * BATCH)]
