@@ -165,6 +165,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         if not of_texts:
             chosen.insert(0, f"visual.name={given.network}")
         config = resolve_prepare(registry(), preset="reference", layers=[preset_layer("reference"), *parse_set(chosen)])
+        prepare_stories(config, Stories(1), None, Path(folder) / "warm-up")  # imports libraries
         stories = Stories(given.stories)
         reading, (prepared, _) = timed(lambda: prepare_stories(config, stories, None, Path(folder) / "data"))
         assert prepared is not None
@@ -180,7 +181,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         windows = [prepared.windows(split) for split in SPLITS]
         request = (text_request if of_texts else visual_request)(prepared, encoder, windows, device=torch.device("cpu"))
         assert request is not None
-        request.compute(request.rows[:BATCH], config.features)  # to warm up
+        # To warm up: the batch normalization of a network is folded after some batches.
+        request.compute(np.resize(request.rows, BATCH if of_texts else 3 * BATCH), config.features)
         encoding, rows = timed(lambda: load_or_compute(request, config.features))
         products.measure()
         ours = rows.gather(request.rows)

@@ -1,4 +1,4 @@
-"""Encoding by `vsr prepare` next to plain loops and the arithmetic limit, and its memory and speed by number of stories.
+"""Encoding by `vsr prepare` next to plain loops and the arithmetic limit; memory and speed by number of stories.
 
     python benchmarks/prepare.py            # some minutes
     python benchmarks/prepare.py --quick    # less than two minutes of processor time

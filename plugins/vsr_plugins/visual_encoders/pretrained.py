@@ -15,8 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vsr_cli.api import BuildContext, FrozenHalfLater, VsrError, content_key, one_line, own_random_numbers
 
 from . import VisualOptions
+from .folding import folded
 from .preprocessing import Preprocessing
 from .style import WithStyle
+
+MANY = 64
+"""Images after which a network is folded: for fewer, that takes longer than it saves."""
 
 
 class PretrainedEncoder(FrozenHalfLater, nn.Module):
@@ -51,6 +55,10 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
         self._key: str | None = None
+        self._encoded = 0
+        # In a tuple, so that it is no submodule, which would be saved.
+        self._folded: tuple[nn.Module, ...] = ()
+        self.register_load_state_dict_pre_hook(_forget_folded)
         if self.pending is None:
             with own_random_numbers(context.seed):
                 self.network = self._network(make())
@@ -69,6 +77,11 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         if self._key is not None:
             return self._key
         return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
+
+    def release_frozen_half(self) -> None:
+        """Drop the network and its folded copy."""
+        self._folded = ()
+        super().release_frozen_half()
 
     def _make_half(self) -> nn.Module:
         assert self._make is not None
@@ -103,8 +116,18 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self.build_frozen_half()
         with torch.no_grad():
             # The fast memory format for convolutions.
-            features: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last))
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            features: Tensor = self._network_for(pixels)(pixels)
         return features
+
+    def _network_for(self, pixels: Tensor) -> nn.Module:
+        """Return the network, or after many images on a CPU a copy that is faster and differs by rounding."""
+        if pixels.device.type != "cpu":
+            return self.network
+        self._encoded += len(pixels)
+        if self._encoded > MANY and not self._folded:
+            self._folded = (folded(self.network, pixels[:2]),)
+        return self._folded[0] if self._folded else self.network
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, D) from what `frozen` returned."""
@@ -118,6 +141,10 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self.preprocessing.save(folder)
         for name, text in self._assets.items():
             (folder / name).write_text(text, encoding="utf-8")
+
+
+def _forget_folded(encoder: PretrainedEncoder, *_arguments: object) -> None:
+    encoder._folded = ()
 
 
 @torch.no_grad()
