@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,24 +14,26 @@ SAME = 1e-4
 
 
 @torch.no_grad()
-@torch.autocast("cpu", enabled=False)
 def folded(network: nn.Module, pixels: Tensor) -> nn.Module:
     """Return a copy of a network in eval mode in which batch normalizations are part of the convolutions before them.
 
     The normalizations are found by running the network on some pixels (N, 3, size, size). Returns the network itself if
     there is none, or if the copy does not return the same.
     """
-    pairs = _pairs(network, pixels)
-    if not pairs:
-        return network
-    made = deepcopy(network)
-    for convolution, normalization in pairs:
-        fused = fuse_conv_bn_eval(made.get_submodule(convolution), made.get_submodule(normalization))  # type: ignore[type-var]
-        made.set_submodule(convolution, fused.to(memory_format=torch.channels_last))
-        made.set_submodule(normalization, nn.Identity())
-    expected = network(pixels)
-    # A convolution whose output is also read elsewhere cannot be folded; that shows here.
-    return made if (made(pixels) - expected).abs().max() <= SAME * expected.abs().max() else network
+    with torch.autocast("cpu", enabled=False):  # features may be computed in bf16, which would hide a difference
+        pairs = _pairs(network, pixels)
+        if not pairs:
+            return network
+        made = deepcopy(network)
+        for convolution, normalization in pairs:
+            fused: nn.Module = cast(Any, fuse_conv_bn_eval)(
+                made.get_submodule(convolution), made.get_submodule(normalization)
+            )
+            made.set_submodule(convolution, fused.to(memory_format=torch.channels_last))
+            made.set_submodule(normalization, nn.Identity())
+        expected = network(pixels)
+        # A convolution whose output is also read elsewhere cannot be folded; that shows here.
+        return made if (made(pixels) - expected).abs().max() <= SAME * expected.abs().max() else network
 
 
 def _pairs(network: nn.Module, pixels: Tensor) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self._encoded = 0
         # In a tuple, so that it is no submodule, which would be saved.
         self._folded: tuple[nn.Module, ...] = ()
-        self.register_load_state_dict_pre_hook(_forget_folded)
+        cast(Any, self).register_load_state_dict_pre_hook(_forget_folded)
         if self.pending is None:
             with own_random_numbers(context.seed):
                 self.network = self._network(make())
