@@ -85,7 +85,7 @@ class LmOptions(Options):
     context_length: int = Field(
         512, ge=1, description="most tokens of the context's texts; the oldest are left out first"
     )
-    length: int = Field(64, ge=2, description="longest text in tokens; longer training targets are truncated")
+    length: int = Field(128, ge=2, description="longest text in tokens; longer training targets are truncated")
     context_loss: float = Field(
         1.0, ge=0.0, le=1.0, description="training: weight of each token of the context's texts, beside the target's"
     )
@@ -127,7 +127,7 @@ class VlmOptions(Options):
         min_length=1,
         description="the instruction after the images and texts of the context",
     )
-    length: int = Field(64, ge=2, description="longest text in tokens; longer training targets are truncated")
+    length: int = Field(128, ge=2, description="longest text in tokens; longer training targets are truncated")
     context_length: int | None = Field(
         None,
         ge=1,
