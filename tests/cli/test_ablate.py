@@ -198,13 +198,13 @@ def test_killed_ablation_resumes_with_the_same_command(vsr, prepared_folder):
 def test_submitit_runs_a_command(tmp_path):
     pytest.importorskip("submitit")
     job = engines.ClusterJobs(tmp_path / "jobs", {"cluster": "local", "timeout_min": "3"}).start(
-        ["--version"], tmp_path / "log"
+        ["tune-cell", "absent"], tmp_path / "log"
     )
     until = time.monotonic() + 120
     while not job.done():
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert (tmp_path / "log").read_text().startswith("vsr ")
+    assert (tmp_path / "log").read_text().startswith("error: absent")
 
 
 @pytest.mark.slow
@@ -213,16 +213,15 @@ def test_ray_runs_a_command_and_stops_one(tmp_path):
     handler = signal.getsignal(signal.SIGTERM)
     tasks = engines.RayTasks({"num_cpus": "1"})  # starts Ray on this machine
     try:
-        done = tasks.start(["--version"], tmp_path / "log")
+        done = tasks.start(["tune-cell", "absent"], tmp_path / "log")
         code = "import time; print('begun', flush=True); time.sleep(600)"
-        endless = engines.RayTask(
-            ray, tasks._task.remote([sys.executable, "-c", code], str(tmp_path / "endless"), str(tmp_path))
-        )
+        line = [sys.executable, "-c", code]
+        endless = engines.RayTask(ray, lambda: tasks._task.remote(line, str(tmp_path / "endless"), str(tmp_path)))
         until = time.monotonic() + 120
         while not (done.done() and (tmp_path / "endless").exists() and (tmp_path / "endless").read_text()):
             assert time.monotonic() < until
             time.sleep(0.1)
-        assert (tmp_path / "log").read_text().startswith("vsr ")
+        assert (tmp_path / "log").read_text().startswith("error: absent")
         endless.stop()
         while not endless.done():
             assert time.monotonic() < until
@@ -232,6 +231,37 @@ def test_ray_runs_a_command_and_stops_one(tmp_path):
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, handler)  # Ray keeps its own, which other tests of this process would find
+
+
+@pytest.mark.parametrize("lost", ["OutOfMemoryError", "WorkerCrashedError", "NodeDiedError"])
+def test_a_task_that_ray_loses_is_submitted_once_more(lost, capfd):
+    errors = type("Errors", (), {"RayError": type("RayError", (Exception,), {})})
+    for name in ("OutOfMemoryError", "WorkerCrashedError", "NodeDiedError", "TaskCancelledError"):
+        setattr(errors, name, type(name, (errors.RayError,), {}))
+
+    class Ray:
+        exceptions = errors
+
+        def wait(self, tasks, *, timeout):
+            return tasks, []
+
+        def get(self, task):
+            raise getattr(errors, task)
+
+        def cancel(self, task, *, force):
+            pass
+
+    def tasks(*ends):
+        ends = iter(ends)
+        return engines.RayTask(Ray(), lambda: next(ends))
+
+    twice = tasks(lost, lost)
+    assert [twice.done(), twice.done()] == [False, True]
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    assert tasks("TaskCancelledError").done()
+    stopped = tasks(lost)
+    stopped.stop()
+    assert stopped.done()
 
 
 def test_unknown_submitit_option_is_one_line(vsr, prepared_folder):

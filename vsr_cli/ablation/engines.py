@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 STDERR = 2
 """The file descriptor of stderr; stdout is for the result alone."""
 JOB_NAME = "vsr-ablate"
+OWNER = "{owner}"
+"""Stands for the process that will start a command, in a command line for a cluster."""
 PAUSE = 1.0
 """Seconds between two polls of a cluster job."""
 
@@ -80,7 +82,11 @@ class LocalProcesses:
         """Run `vsr WORDS` with the whole machine and its output on stderr; the log stays empty."""
         # In a session of its own: Ctrl-C reaches this process alone, which ends the other and reports it once.
         done = subprocess.run(
-            _owned(words), stdin=subprocess.DEVNULL, stdout=STDERR, start_new_session=True, check=False
+            command(words, owner=os.getpid()),
+            stdin=subprocess.DEVNULL,
+            stdout=STDERR,
+            start_new_session=True,
+            check=False,
         )
         return done.returncode
 
@@ -89,7 +95,7 @@ class LocalProcesses:
         slot = next(slot for slot in range(self._jobs) if slot not in self._taken)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                _owned(words),
+                command(words, owner=os.getpid()),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -123,7 +129,7 @@ class ClusterJobs:
 
     def start(self, words: Sequence[str], log: Path) -> ClusterJob:
         """Submit `vsr WORDS` as a job."""
-        return ClusterJob(self._executor.submit(run_logged, command(words), str(log)))
+        return ClusterJob(self._executor.submit(run_logged, command(words, owner=OWNER), str(log)))
 
 
 class ClusterJob:
@@ -169,22 +175,46 @@ class RayTasks:
 
     def start(self, words: Sequence[str], log: Path) -> RayTask:
         """Submit `vsr WORDS` as a task, in the folder of this process, which all nodes must see."""
-        return RayTask(self._ray, self._task.remote(command(words), str(log.absolute()), str(Path.cwd())))
+        line, where = command(words, owner=OWNER), (str(log.absolute()), str(Path.cwd()))
+        return RayTask(self._ray, lambda: self._task.remote(line, *where))
 
 
 class RayTask:
-    """A task of Ray. Its outcome is in the run folder of its cell."""
+    """A task of Ray. Its outcome is in the run folder of its cell.
 
-    def __init__(self, ray: Any, task: Any) -> None:
-        self._ray, self._task = ray, task
+    It is submitted once more if Ray kills it for its memory or loses its node: training resumes from its checkpoint.
+    That is not left to Ray, which submits a task killed for its memory without end.
+    """
+
+    def __init__(self, ray: Any, submit: Callable[[], Any]) -> None:
+        self._ray, self._submit, self._again = ray, submit, True
+        self._task = submit()
 
     def done(self) -> bool:
-        """Whether it has ended, also by an error of Ray or the loss of its node."""
-        return bool(self._ray.wait([self._task], timeout=0)[0])
+        """Whether it has ended, also by an error of Ray."""
+        if not self._ray.wait([self._task], timeout=0)[0]:
+            return False
+        if self._again and (lost := self._why_lost()):
+            self._again = False
+            say(f"Ray has lost a task ({lost}), which is submitted once more")
+            self._task = self._submit()
+            return False
+        return True
 
     def stop(self) -> None:
         """Interrupt it; its command gets SIGTERM, at which training writes a checkpoint and ends."""
+        self._again = False
         self._ray.cancel(self._task, force=False)
+
+    def _why_lost(self) -> str | None:
+        errors = self._ray.exceptions
+        try:
+            self._ray.get(self._task)
+        except (errors.OutOfMemoryError, errors.WorkerCrashedError, errors.NodeDiedError) as error:
+            return {"OutOfMemoryError": "out of memory"}.get(type(error).__name__, "its worker or node has died")
+        except errors.RayError:
+            pass  # the log and the run folder say what went wrong
+        return None
 
 
 def make_engine(launcher: str, job: Sequence[str], *, jobs: int, folder: Path) -> Engine:
@@ -235,18 +265,15 @@ def wait_for_first(job: Started, log: Path) -> int:
     return 0
 
 
-def command(words: Sequence[str]) -> list[str]:
-    """Return the command line of `vsr WORDS`."""
-    return [sys.executable, "-m", "vsr_cli", *words]
-
-
-def _owned(words: Sequence[str]) -> list[str]:
-    """Return the command line of `vsr WORDS` for a process that ends with this one."""
-    return [*command(words), "--parent", str(os.getpid())]
+def command(words: Sequence[str], *, owner: str | int | None = None) -> list[str]:
+    """Return the command line of `vsr WORDS` for a process that ends with its owner, `OWNER` if it is not known yet."""
+    own = [] if owner is None else ["--parent", str(owner)]
+    return [sys.executable, "-m", "vsr_cli", words[0], *own, *words[1:]]
 
 
 def run_logged(line: Sequence[str], log: str, folder: str | None = None) -> int:
-    """Run a command in a folder, appending its output to a log, and return its exit code."""
+    """Run a command in a folder, appending its output to a log, and return its exit code; this process is its owner."""
+    line = [str(os.getpid()) if word == OWNER else word for word in line]
     with (
         Path(log).open("ab") as output,
         subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder) as process,
