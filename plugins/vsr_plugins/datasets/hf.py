@@ -28,7 +28,7 @@ from .hf_files import FILES, Location, fetched_location, local_location, open_sp
 from .hub_source import HubSource
 
 SPLITS = ("train", "validation", "test")
-MAX_FRAMES = 1000
+MAX_FRAMES = 10_000
 """Of a story in layout frames, which is held in memory: far more mean that another column names the stories."""
 
 Row = Mapping[str, Any]
