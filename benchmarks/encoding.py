@@ -139,6 +139,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Measure the encoding by one network in this process, whose cache is empty."""
     from vsr_cli.config.experiment import resolve_prepare
     from vsr_cli.config.resolve import parse_set, preset_layer
+    from vsr_cli.data.cache.encoding import MANY
     from vsr_cli.data.cache.extraction import load_or_compute, text_request, visual_request
     from vsr_cli.data.preparation.prepare import prepare_stories
     from vsr_cli.data.splits import SPLITS
@@ -181,8 +182,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         windows = [prepared.windows(split) for split in SPLITS]
         request = (text_request if of_texts else visual_request)(prepared, encoder, windows, device=torch.device("cpu"))
         assert request is not None
-        # To warm up: the batch normalization of a network is folded after some batches.
-        request.compute(np.resize(request.rows, BATCH if of_texts else 3 * BATCH), config.features)
+        request.compute(np.resize(request.rows, BATCH if of_texts else MANY), config.features)  # to warm up
         encoding, rows = timed(lambda: load_or_compute(request, config.features))
         products.measure()
         ours = rows.gather(request.rows)

@@ -41,6 +41,7 @@ from .metrics import (
 )
 from .optional_contracts import (
     DefersFrozenHalf,
+    EncodesMany,
     FitsTraining,
     FoldsUpdates,
     GeneratesSamples,
@@ -105,6 +106,7 @@ __all__ = [
     "Dataset",
     "Decoding",
     "DefersFrozenHalf",
+    "EncodesMany",
     "Entity",
     "FitsTraining",
     "FoldsUpdates",

@@ -7,6 +7,7 @@ width, F frames, H W pixels, d width of an embedding space.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -102,6 +103,14 @@ class DefersFrozenHalf(Protocol):
 
     def release_frozen_half(self) -> None:
         """Drop the half if `build_frozen_half` has built it, so that it is `pending` again."""
+
+
+@runtime_checkable
+class EncodesMany(Protocol):
+    """An encoder that computes many frozen features faster, after a preparation that takes time."""
+
+    def encoding_many(self) -> AbstractContextManager[None]:
+        """Return a context in which `frozen` may return features that differ by rounding from those outside of it."""
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +19,6 @@ from . import VisualOptions
 from .folding import folded
 from .preprocessing import Preprocessing
 from .style import WithStyle
-
-MANY = 64
-"""Images after which a network is folded: for fewer, that takes longer than it saves."""
 
 
 class PretrainedEncoder(FrozenHalfLater, nn.Module):
@@ -55,7 +53,7 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
         self._key: str | None = None
-        self._encoded = 0
+        self._encodes_many = False
         # In a tuple, so that it is no submodule, which would be saved.
         self._folded: tuple[nn.Module, ...] = ()
         cast(Any, self).register_load_state_dict_pre_hook(_forget_folded)
@@ -120,14 +118,21 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
             features: Tensor = self._network_for(pixels)(pixels)
         return features
 
+    @contextmanager
+    def encoding_many(self) -> Iterator[None]:
+        """In this context and on a CPU, features come from a copy of the network that is faster."""
+        self._encodes_many = True
+        try:
+            yield
+        finally:
+            self._encodes_many = False
+
     def _network_for(self, pixels: Tensor) -> nn.Module:
-        """Return the network, or after many images on a CPU a copy that is faster and differs by rounding."""
-        if pixels.device.type != "cpu":
+        if not self._encodes_many or pixels.device.type != "cpu":
             return self.network
-        self._encoded += len(pixels)
-        if self._encoded > MANY and not self._folded:
+        if not self._folded:
             self._folded = (folded(self.network, pixels[:2]),)
-        return self._folded[0] if self._folded else self.network
+        return self._folded[0]
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, D) from what `frozen` returned."""

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -99,6 +100,21 @@ def test_device_without_bf16_is_refused():
     encoding.refuse_unsupported("fp32", torch.device("mps"))
     with pytest.raises(VsrError, match=r"features.compute: this device has no bf16 \(got mps\); use fp32"):
         encoding.refuse_unsupported("bf16", torch.device("mps"))
+
+
+@pytest.mark.parametrize(("many", "entered"), [(54, 1), (55, 0)])
+def test_encoder_prepares_itself_for_many_rows_only(tmp_path, monkeypatch, many, entered):
+    monkeypatch.setattr(encoding, "MANY", many)
+    encoder, contexts = Visual(), []
+
+    @contextmanager
+    def encoding_many():
+        contexts.append(encoder.seen)
+        yield
+
+    encoder.encoding_many = encoding_many
+    visual_of(prepared_of(tmp_path / "a", *NAMES), encoder)
+    assert contexts == [1] * entered  # one row was computed to learn what a row looks like
 
 
 def test_progress_advances_by_batches(tmp_path):

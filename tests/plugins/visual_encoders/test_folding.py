@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vsr_cli.api import BuildContext
-from vsr_plugins.visual_encoders import ImagenetOptions, pretrained
+from vsr_plugins.visual_encoders import ImagenetOptions
 from vsr_plugins.visual_encoders.folding import folded
 from vsr_plugins.visual_encoders.torchvision_networks import build_mobilenet_v2
 
@@ -49,17 +49,18 @@ def test_network_that_cannot_be_folded_stays(network):
 
 
 @pytest.mark.parametrize("style", [False, True])
-def test_encoder_folds_after_many_images_and_forgets_it_with_its_weights(monkeypatch, style):
-    monkeypatch.setattr(pretrained, "MANY", 4)
+def test_encoder_folds_only_for_many_images_and_forgets_it_with_its_weights(style):
     context = BuildContext(width=8, image_size=32, steps=4, training_texts=tuple)
     encoder = build_mobilenet_v2(ImagenetOptions(weights="random", style=style), context).eval()
     names, key = list(encoder.state_dict()), encoder.cache_key
     pixels = encoder.pixels(torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8))
     first = encoder.frozen(pixels)
-    assert not encoder._folded
-    later = encoder.frozen(pixels)
+    with encoder.encoding_many():
+        later = encoder.frozen(pixels)
     assert encoder._folded[0] is not encoder.network
+    assert encoder.frozen(pixels).equal(first)
     assert (later - first).abs().max() < 1e-4 * first.abs().max()
     assert (list(encoder.state_dict()), encoder.cache_key) == (names, key)
     encoder.load_state_dict({name: 0 * tensor for name, tensor in encoder.state_dict().items()})
-    assert not encoder.frozen(pixels).any()
+    with encoder.encoding_many():
+        assert not encoder.frozen(pixels).any()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...api import TextEncoder, TokenBatch, VisualEncoder
+from ...api import EncodesMany, TextEncoder, TokenBatch, VisualEncoder
 from ...config.choices import Compute
 from ...console import warn
 from ...errors import VsrError
@@ -18,6 +18,8 @@ from ..transfer import to_device
 
 BATCH = 32
 """Images, texts or windows per batch wherever nothing is trained."""
+MANY = 64
+"""Rows to encode at once for which an encoder prepares itself."""
 RowsOf = Callable[[NDArray[np.int64]], torch.Tensor]
 Advance = Callable[[int], object]
 """Called with the number of rows that have been encoded since the last call."""
@@ -53,6 +55,13 @@ def encode(compute: RowsOf, rows: NDArray[np.int64], advance: Advance) -> NDArra
         made.append(to_array(compute(part)))
         advance(len(part))
     return np.concatenate(made)
+
+
+def encoding_many(encoder: object, count: int) -> AbstractContextManager[None]:
+    """Return the context in which an encoder computes so many rows; whether they are many depends on them alone."""
+    if count >= MANY and isinstance(encoder, EncodesMany):
+        return encoder.encoding_many()
+    return nullcontext()
 
 
 def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:

@@ -30,7 +30,7 @@ from ..prepared_types import Windows
 from ..scratch import tokenized
 from ..shards import ChosenRows, Rows, folder_bytes
 from ..splits import SPLITS
-from .encoding import Advance, computing_in, encode, text_rows, visual_rows, warn_slow
+from .encoding import Advance, computing_in, encode, encoding_many, text_rows, visual_rows, warn_slow
 from .feature_set import FEATURES, FeatureRows, FeatureSet
 from .frozen_weights import FROZEN
 
@@ -148,7 +148,8 @@ def visual_request(
     compute = visual_rows(frames, encoder, device)
 
     def make(rows: NDArray[np.int64], advance: Advance) -> Made:
-        return encode(compute, rows, advance), None
+        with encoding_many(encoder, len(rows)):
+            return encode(compute, rows, advance), None
 
     used = _used([each.image_rows for each in windows])
     digests = prepared.image_facts.digest[used]
@@ -171,7 +172,8 @@ def text_request(
         lengths: NDArray[np.int64] = tokens.mask.sum(axis=1)
         # Batches hold texts of similar length, which saves time if the encoder removes padding.
         order = np.argsort(lengths, kind="stable")
-        features = encode(text_rows(tokens, encoder, device), order, advance)[np.argsort(order)]
+        with encoding_many(encoder, len(rows)):
+            features = encode(text_rows(tokens, encoder, device), order, advance)[np.argsort(order)]
         of_tokens = features.ndim >= 3 and features.shape[1] == tokens.mask.shape[1]
         return features, lengths if of_tokens else None
 
