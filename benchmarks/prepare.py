@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -149,9 +150,9 @@ def encode_in_a_process(network: str, given: argparse.Namespace) -> dict[str, An
 
 def show_encoding(rows: list[dict[str, Any]]) -> None:
     """Print the table of the encoding."""
-    table = Table(title="Processor milliseconds per image or text; x: times the limit")
-    for name in ("", "limit", "vsr", "x", "plain loop", "x", "read, encode", "all of the loop", "times"):
-        table.add_column(name, justify="right" if name else "left")
+    table = Table(title="Processor milliseconds per image or text; x: times the limit", box=SIMPLE)
+    for name in ("", "limit", "vsr", "x", "loop", "x", "vsr, all", "loop, all", "times"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for row in rows:
         table.add_row(
             row["network"],
