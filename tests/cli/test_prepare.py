@@ -285,6 +285,7 @@ def test_run_option_refuses_options_that_the_run_decides(vsr, workspace, eight_s
     answer = vsr(f"prepare {eight_stories} --run {run} {options} --out {out}")
     assert (answer.code, len(answer.errors), out.exists()) == (2, 7, False)
     assert all("leave this out" in error for error in answer.errors)
+    assert any("--precision bf16: with --run" in error for error in answer.errors)
     answer = vsr(f"prepare {eight_stories} --run {run} --out {json.loads((run / 'run.json').read_text())['data']}")
     assert answer.code == 2
     assert "was trained on" in answer.errors[0]

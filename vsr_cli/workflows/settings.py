@@ -144,13 +144,17 @@ def flag_layers(flags: Mapping[str, Any]) -> list[Layer]:
     return [Layer(typed, {path.split(".")[0]: {path.split(".")[1]: flags[path]}}) for path, typed in _typed(flags)]
 
 
+FLAGS = {"data.group_csv": "groups", "features.compute": "precision"}
+"""The options that are not named after their settings."""
+
+
 def _typed(flags: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the path of each flag that was given, and the flag as it was typed."""
     found = []
     for path, value in flags.items():
         if value is not None:
             section, key = path.split(".")
-            name = section if key in ("name", "method") else key
+            name = section if key in ("name", "method") else FLAGS.get(path, key)
             words = " ".join(value) if isinstance(value, list) else "" if value is True else value
             found.append((path, f"--{name.replace('_', '-')} {words}".rstrip()))
     return found
