@@ -15,6 +15,8 @@ from vsr_cli.ablation import engines
 from vsr_cli.errors import VsrError
 from vsr_cli.workflows import training
 
+from ..warm_python import warm_python
+
 LINE = "ablate --temporal gru lstm --seeds 2 --metrics bleu mse --out ab --data data/storyworld"
 
 
@@ -150,7 +152,7 @@ def test_missing_encoder_is_reported_before_training(vsr, prepared_folder, start
 
 def start(line, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "vsr_cli", *shlex.split(line)],
+        [*warm_python(), "-m", "vsr_cli", *shlex.split(line)],
         env={**os.environ, **environment},
         stderr=subprocess.PIPE,
         text=True,

@@ -5,13 +5,13 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-VSR = [sys.executable, "-m", "vsr_cli"]
+from ..warm_python import warm_python
+
 OFFLINE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
@@ -22,7 +22,7 @@ def listen_to_ctrl_c() -> None:
 
 def start(words: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [*VSR, *words],
+        [*warm_python(), "-m", "vsr_cli", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,12 +1,10 @@
 """`vsr tune`, with trials in this process except for the test that interrupts one."""
 
 import json
-import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,8 @@ import optuna
 import pytest
 
 from vsr_cli.tuning.study import STARTUP
+
+from ..warm_python import warm_python
 
 SEARCH = "--search training.learning_rate=1e-8..1e-2:log temporal.name=gru,mean"
 LINE = f"tune {SEARCH} --epochs 2 --out tn --data data/storyworld"
@@ -179,16 +179,15 @@ def test_tune_without_optuna_names_the_extra(vsr, prepared_folder, monkeypatch):
 @pytest.mark.slow
 def test_interrupted_search_resumes_its_running_trial(prepared_folder, small_presets):
     line = LINE.replace("--epochs 2", "--epochs 400") + " --trials 1 --json"
-    code = f"""
+    program = prepared_folder / "type.py"
+    program.write_text(f"""
 from pathlib import Path
 from vsr_cli.config import presets
 presets.FOLDER = Path({str(small_presets)!r})
 from vsr_cli.entry import main
 main()
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *shlex.split(line)], stderr=subprocess.PIPE, env={**os.environ}
-    )
+""")
+    process = subprocess.Popen([*warm_python(), program, *shlex.split(line)], stderr=subprocess.PIPE)
     history = prepared_folder / "tn/runs/trial-000/history.jsonl"
     until = time.monotonic() + 120
     while not history.exists() and time.monotonic() < until:

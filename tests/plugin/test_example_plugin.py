@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 import torch
 
 from vsr_cli.api import BuildContext
+
+from ..warm_python import warm_python
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "vsr-mean-memory"
@@ -27,7 +28,7 @@ def command(*words: object, site: Path | None = None, cwd: Path) -> subprocess.C
     for name in ("FORCE_COLOR", "COLUMNS", "VSR_DISABLE_PLUGINS"):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
+        [*warm_python(), "-m", *map(str, words)],
         env=environment,
         cwd=cwd,
         capture_output=True,

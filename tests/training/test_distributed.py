@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from vsr_cli.training import distributed
 from vsr_cli.training.distributed import lost_process
 from vsr_cli.workflows.training import resume_train
 
+from ..warm_python import torchrun, warm_python
+
 PROGRAM = Path(__file__).with_name("train_together.py")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_error_about_a_lost_process_is_recognized(error, reason):
 def test_a_process_that_hangs_ends_the_training_after_the_timeout(small_data, settings, tmp_path):
     """Let process 1 hang, as if the network between the two was lost."""
     more = ("--set", "training.timeout_minutes=0.05", "--set", "training.checkpoint_minutes=0", "--batch-size", "4")
-    command = [*TORCHRUN, PROGRAM, *words(small_data, "run", settings, *more)]
+    command = [*torchrun(), PROGRAM, *words(small_data, "run", settings, *more)]
     done = run_words(command, tmp_path, HANG_AT="process 1, epoch 2, step 2")
     assert done.returncode != 0
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -100,7 +100,7 @@ def settings(small_settings):
 def alone(small_data, settings, tmp_path_factory):
     """One process with batches of eight, the last of an epoch being a single window."""
     folder = tmp_path_factory.mktemp("alone")
-    done = run_words([sys.executable, PROGRAM, *words(small_data, "run", settings, "--batch-size", "8")], folder)
+    done = run_words([*warm_python(), PROGRAM, *words(small_data, "run", settings, "--batch-size", "8")], folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -109,7 +109,7 @@ def alone(small_data, settings, tmp_path_factory):
 def together(small_data, settings, tmp_path_factory):
     """Two processes with batches of four: of each epoch's last step, one of them has no window."""
     folder = tmp_path_factory.mktemp("together")
-    done = run_words([*TORCHRUN, PROGRAM, *words(small_data, "run", settings, "--batch-size", "4")], folder)
+    done = run_words([*torchrun(), PROGRAM, *words(small_data, "run", settings, "--batch-size", "4")], folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stderr
 
@@ -167,7 +167,7 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, togeth
 
 @pytest.mark.slow
 def test_a_usage_error_is_one_line_and_exit_code_2_in_each_process(small_data, settings, tmp_path):
-    done = run_words([*TORCHRUN, PROGRAM, *words(small_data, "run", settings, "--temporal", "gruu")], tmp_path)
+    done = run_words([*torchrun(), PROGRAM, *words(small_data, "run", settings, "--temporal", "gruu")], tmp_path)
     assert done.returncode != 0
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "did you mean gru?" in error
@@ -181,7 +181,7 @@ def test_a_killed_process_ends_all_with_one_error_and_the_run_resumes_in_one_pro
 ):
     """Kill the main process in the second epoch; the single process that resumes takes steps of the same size."""
     more = ("--set", "training.checkpoint_minutes=0", "--batch-size", "4")
-    command = [*TORCHRUN, PROGRAM, *words(small_data, "run", settings, *more)]
+    command = [*torchrun(), PROGRAM, *words(small_data, "run", settings, *more)]
     done = run_words(command, tmp_path, DIE_AT="process 0, epoch 2, step 2")
     assert done.returncode != 0
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

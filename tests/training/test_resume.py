@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ from vsr_cli.runs.run import Run
 from vsr_cli.training.checkpoints import random_state, set_random_state
 from vsr_cli.training.graceful_shutdown import Interrupted
 from vsr_cli.workflows.training import resume_train
+
+from ..warm_python import warm_python
 
 # Dropout draws from the generators of random numbers, whose state must survive too.
 SETTINGS = ("temporal.dropout=0.2", "training.schedule=cosine", "training.warmup_ratio=0.3")
@@ -334,7 +335,7 @@ def test_a_run_killed_at_any_moment_resumes_bit_exactly(small_data, small_settin
     settings = [*small_settings, *SETTINGS, "training.epochs=4", "training.checkpoint_minutes=0"]
     done = subprocess.run(
         [
-            sys.executable,
+            *warm_python(),
             Path(__file__).with_name("kill_while_training.py"),
             tmp_path,
             small_data,

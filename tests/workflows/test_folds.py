@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from vsr_cli.workflows import folds
 from vsr_cli.workflows.evaluation import run_evaluate
 from vsr_cli.workflows.folds import run_folds
 from vsr_cli.workflows.settings import train_config
+
+from ..warm_python import warm_python
 
 METRICS = ("bleu", "cider", "mse", "mrr-text")
 SPLITS = ("train", "validation", "test")
@@ -184,7 +185,7 @@ def test_an_interrupted_fold_resumes_bit_exactly(done, cross_validate, at_step, 
 def typed(data, out, small_settings):
     settings = [*small_settings, "training.epochs=1", "training.checkpoint_minutes=0"]
     words = [item for setting in settings for item in ("--set", setting)]
-    return [sys.executable, "-m", "vsr_cli", "evaluate", "--folds", "3", "--data", data, "--out", out, *words]
+    return [*warm_python(), "-m", "vsr_cli", "evaluate", "--folds", "3", "--data", data, "--out", out, *words]
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import pytest
 
 from vsr_cli.cli.plugins.new import write_package
 from vsr_cli.plugin.kinds import KINDS
+
+from ...warm_python import warm_python
 
 NAMES = {
     "visual-encoder": "grid-colours",
@@ -47,7 +48,7 @@ class Site:
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         environment.pop("FORCE_COLOR", None)
         return subprocess.run(
-            [sys.executable, "-m", *map(str, words)],
+            [*warm_python(), "-m", *map(str, words)],
             env=environment,
             cwd=self.folder,
             capture_output=True,

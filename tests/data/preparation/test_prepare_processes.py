@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ...folders import contents
+from ...warm_python import torchrun, warm_python
 
 SMALL = ("--set", "dataset.width=96", "--set", "dataset.height=48")
 
@@ -15,7 +15,7 @@ SMALL = ("--set", "dataset.width=96", "--set", "dataset.height=48")
 @pytest.mark.slow
 def test_killed_prepare_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     program = Path(__file__).with_name("kill_prepare.py")
-    ended = subprocess.run([sys.executable, program, tmp_path, "30"], capture_output=True, text=True, check=False)
+    ended = subprocess.run([*warm_python(), program, tmp_path, "30"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("killed ")
 
@@ -23,9 +23,8 @@ def test_killed_prepare_resumes_to_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_launched_processes_prepare_the_same_bytes(tmp_path: Path) -> None:
     line = ["-m", "vsr_cli", "prepare", "--preset", "tiny", "--set", "dataset.stories=12", *SMALL, "--json"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "VSR_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    for started, out in ((launcher, "together"), ([sys.executable], "alone")):
+    for started, out in ((torchrun(), "together"), (warm_python(), "alone")):
         ended = subprocess.run(
             [*started, *line, "--out", str(tmp_path / out)],
             capture_output=True,
