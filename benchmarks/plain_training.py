@@ -117,7 +117,9 @@ def _padded(rows: list[list[int]]) -> Tensor:
 
 def write_tokenizer(path: Path) -> None:
     """Write a WordPiece tokenizer of BERT's size, whose words are storyworld's and made-up ones."""
-    words = sorted({word for story in pairs(64) for _, text in story for word in _words(text) if len(word) > 1})
+    small = StoryWorldOptions(stories=64, width=64, height=64)  # images are drawn, too, and do not matter here
+    texts = [frame.text for story in build(small).read(None) for frame in story.frames[: CONTEXT + 1]]
+    words = sorted({word for text in texts for word in _words(text) if len(word) > 1})
     wordpiece.write_tokenizer(path, size=WORDS, words=words)
 
 

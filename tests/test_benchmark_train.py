@@ -1,5 +1,7 @@
+import argparse
 import importlib.util
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -105,9 +107,22 @@ def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
 
 def test_benchmark_compares_all_three(monkeypatch, capsys):
     words = ["--stories=4", "--baseline-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
-    load("plain_training")
+    plain, train = load("plain_training"), load("train")
+    measurements = {"plain": plain.plain, "loader": plain.loader, "limit": train.limit}
+    in_a_process = train.in_a_process
+
+    def measure(what, given, *, cache=None, **changed):
+        """Start a process for the growth alone: the others would import for longer than they measure."""
+        if what == "grow":
+            return in_a_process(what, given, **changed)
+        if cache:
+            monkeypatch.setenv("VSR_CACHE", str(cache))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"peak_mib": peak, **measurements[what](argparse.Namespace(**{**vars(given), **changed}))}
+
+    monkeypatch.setattr(train, "in_a_process", measure)
     monkeypatch.setattr(sys, "argv", ["train.py", *words, "--grow", "20"])
-    load("train").main()
+    train.main()
     report = json.loads(capsys.readouterr().out)
     assert [result["batch_size"] for result in report["results"]] == [2]
     for result in report["results"]:

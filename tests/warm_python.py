@@ -10,6 +10,7 @@ Tests of the start itself, and of what is imported, start Python as usual.
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -56,6 +57,7 @@ def serve(path: Path) -> list[str]:
     """Fork for each request until stdin is closed. Return, in a fork alone, the arguments that Python has there."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # or the first collection in a fork would copy the memory of all that
     # It gets its name when it listens, so that a client never finds one that does not.
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path.with_suffix(".new")))
