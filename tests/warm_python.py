@@ -8,6 +8,7 @@ passes on signals, ends as its fork ends, and takes the fork with it if it is ki
 Tests of the start itself, and of what is imported, start Python as usual.
 """
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = (
     *("torch", "torch._dynamo", "torch.distributed.run", "torch.distributed.tensor", "accelerate"),
@@ -149,5 +151,20 @@ def run(arguments: list[str]) -> None:
         runpy.run_path(how, run_name="__main__")
 
 
+def end(code: object) -> NoReturn:
+    """End as Python does, but leave the memory of all that was imported to the system."""
+    atexit._run_exitfuncs()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
-    run(serve(Path(sys.argv[1])))
+    arguments = serve(Path(sys.argv[1]))
+    try:
+        run(arguments)
+    except SystemExit as ended:
+        end(ended.code)
+    end(None)
