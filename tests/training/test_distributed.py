@@ -169,8 +169,9 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, togeth
 def test_a_usage_error_is_one_line_and_exit_code_2_in_each_process(small_data, settings, tmp_path):
     done = run_words([*torchrun(), PROGRAM, *words(small_data, "run", settings, "--temporal", "gruu")], tmp_path)
     assert done.returncode != 0
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "did you mean gru?" in error
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "did you mean gru?" in errors[0]
     assert "exitcode  : 2" in done.stderr
     assert not (tmp_path / "run").exists()
 
