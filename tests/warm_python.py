@@ -13,6 +13,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import resource
@@ -130,8 +131,10 @@ def begin(request: dict, streams: list[int]) -> list[str]:
         signal.signal(number, signal.SIG_IGN if number in request["ignored"] else usual)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         mode, errors = "w" if number else "r", "backslashreplace" if name == "stderr" else "strict"
-        stream = open(number, mode, errors=errors, closefd=False)  # noqa: SIM115
-        stream.reconfigure(line_buffering=number > 0 and (name == "stderr" or stream.isatty()))
+        unbuffered = number > 0 and bool(os.environ.get("PYTHONUNBUFFERED"))
+        binary = open(number, f"{mode}b", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115
+        lines = name == "stderr" or (number > 0 and os.isatty(number))
+        stream = io.TextIOWrapper(binary, errors=errors, line_buffering=lines, write_through=unbuffered)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     return request["arguments"]
@@ -152,7 +155,7 @@ def run(arguments: list[str]) -> None:
 
 
 def end(code: object) -> NoReturn:
-    """End as Python does, but leave the memory of all that was imported to the system."""
+    """End as Python does, but leave what was imported to the system: taking it down takes longer than many a command."""
     atexit._run_exitfuncs()
     if isinstance(code, str):
         print(code, file=sys.stderr)
@@ -167,4 +170,10 @@ if __name__ == "__main__":
         run(arguments)
     except SystemExit as ended:
         end(ended.code)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        end(1)
     end(None)
