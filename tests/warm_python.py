@@ -155,7 +155,7 @@ def run(arguments: list[str]) -> None:
 
 
 def end(code: object) -> NoReturn:
-    """End as Python does, but leave what was imported to the system: taking it down takes longer than many a command."""
+    """End as Python does, but leave what was imported to the system: to take it down takes longer than most commands."""
     atexit._run_exitfuncs()
     if isinstance(code, str):
         print(code, file=sys.stderr)
@@ -170,7 +170,7 @@ if __name__ == "__main__":
         run(arguments)
     except SystemExit as ended:
         end(ended.code)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - as Python's own end of a program
         sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
