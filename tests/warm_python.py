@@ -155,7 +155,7 @@ def run(arguments: list[str]) -> None:
 
 
 def end(code: object) -> NoReturn:
-    """End as Python does, but leave what was imported to the system: to take it down takes longer than most commands."""
+    """End as Python does, but leave what was imported to the system, which is faster."""
     atexit._run_exitfuncs()
     if isinstance(code, str):
         print(code, file=sys.stderr)
