@@ -19,8 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test needs the network; one that would ask for it fails at once instead of waiting.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# What Python has translated is kept, also where the environment forbids it, as in many containers: else each of the two
-# hundred processes would translate the package anew.
+# What Python has translated is kept, also where the environment forbids it, as in many containers: else each process of
+# a test would translate the package anew, and pytest all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # A shell's background job ignores SIGINT, and nohup SIGHUP; children inherit that, and nothing would be interrupted.
