@@ -116,7 +116,7 @@ class ScoresTotals(Protocol):
     """
 
     def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what is summed, (n, M), from the statistics (n, S) of all windows."""
+        """Return what is summed, (n, M), from the statistics (n, S) of some windows, each row for itself."""
         ...
 
     def score_totals(self, totals: NDArray[np.float64], windows: NDArray[np.int64]) -> NDArray[np.float64]:

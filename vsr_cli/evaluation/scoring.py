@@ -16,6 +16,7 @@ from ..config.resolve import Choice
 from ..data.cache.encoding import BATCH
 from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
+from ..data.scratch import roomy_array
 from ..errors import PluginError, VsrError
 from ..plugin.faults import owner_of
 from ..plugin.loading import build
@@ -24,7 +25,7 @@ from ..progress import progress
 from .embeddings import Statistics, Unavailable
 from .predictions import Predictions, References, load_mentions, load_references
 from .significance import Series, compared, interval, resampled_scores
-from .text_workers import Measured, text_workers, texts_only
+from .text_workers import text_workers, texts_only
 
 FAR = 0.1
 """Share of a metric's highest score that its upper bound may lack before a warning says so."""
@@ -132,16 +133,16 @@ def measure(
     ]
     shared = [choice for choice in choices if texts_only(metrics.get(choice.name))]
     texts = [partial(references.window_texts, series[each], rows) for each, rows in batches]
+    gathered = _Gathered(count)
     with progress() as bar:
         task = bar.add_task("scoring", total=count * len(series))
 
-        def measure_here(names: Sequence[str]) -> list[Measured]:
-            found = []
+        def measure_here(names: Sequence[str]) -> None:
             for each, rows in batches if names else ():
                 samples = references.samples(series[each], rows)
-                found.append({name: _measured(name, metrics[name], samples) for name in names})
+                for name in names:
+                    gathered.add(name, each, rows, _measured(name, metrics[name], samples))
                 bar.advance(task, len(rows))
-            return found
 
         def advance(index: int) -> None:
             bar.advance(task, len(batches[index][1]))
@@ -150,20 +151,34 @@ def measure(
             elsewhere = [choice.name for choice in shared] if workers else []
             here = [name for name in metrics if name not in elsewhere]
             bar.update(task, total=count * len(series) * (bool(here) + bool(elsewhere)))
-            parts = [measure_here(here)]
-            if workers:
-                # A failed worker's metrics are measured here, where an error has its usual message.
-                parts.append(workers.join() or measure_here(elsewhere))
-    of_metric = {name: measured for measured in parts for name in (measured[0] if measured else ())}
-    return {
-        name: {
-            each: np.concatenate(
-                [batch[name] for (of, _), batch in zip(batches, of_metric[name], strict=True) if of == each]
+            measure_here(here)
+            if workers and (measured := workers.join()):
+                for (each, rows), batch in zip(batches, measured, strict=True):
+                    for name, statistics in batch.items():
+                        gathered.add(name, each, rows, statistics)
+            elif workers:
+                measure_here(elsewhere)  # where the error of a metric has its usual message
+    return {name: gathered.statistics[name] for name in metrics}
+
+
+class _Gathered:
+    """The statistics of all windows, which are not held in memory unless they are few."""
+
+    def __init__(self, windows: int) -> None:
+        self.statistics: Statistics = {}
+        self._windows = windows
+
+    def add(self, name: str, series: str, rows: NDArray[np.int64], found: NDArray[np.float64]) -> None:
+        """Add those of some windows (n,), (n, S). Raises PluginError if S is not that of other windows."""
+        of_metric = self.statistics.setdefault(name, {})
+        if series not in of_metric:
+            of_metric[series] = roomy_array((self._windows, found.shape[1]), np.float64)
+        if found.shape[1] != of_metric[series].shape[1]:
+            raise PluginError(
+                f"metric '{name}': measured {found.shape[1]} statistics of some windows and "
+                f"{of_metric[series].shape[1]} of others; report it to its authors"
             )
-            for each in series
-        }
-        for name in metrics
-    }
+        of_metric[series][rows] = found
 
 
 def _measured(name: str, metric: Metric, samples: Sequence[Sample]) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ RESAMPLES_PER_COMPARISON = 80
 LEAST_STORIES = 6
 """With fewer there are no intervals and no verdicts: even a sign shared by five stories has a chance of 2/2^5 > 5 %."""
 DRAWN_TOGETHER = 250
+SUMMED_TOGETHER = 4096
 """Resamples that are scored at once, so that memory does not grow with their number."""
 FEW_STORIES = 30
 """Below this, percentile intervals are too narrow and only large differences are significant."""
@@ -45,7 +46,8 @@ def resampled_windows(
     stories: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of the windows of as many stories as there are, drawn with replacement, `resamples` times."""
-    order, counts = _by_story(stories)
+    number, counts = _story_numbers(stories)
+    order = np.argsort(number, kind="stable")  # the rows of the windows story by story
     first = np.cumsum(counts) - counts
     for drawn in _drawn(len(counts), resamples=resamples, seed=seed):
         lengths = counts[drawn]
@@ -94,12 +96,10 @@ def _resample_totals(
 
     On the resamples of `resampled_windows`; the scores differ from those of `combine` by rounding at most.
     """
-    order, counts = _by_story(stories)
-    first = np.cumsum(counts) - counts
+    number, counts = _story_numbers(stories)
     for name, metric in metrics.items():
         for series, values in scores[name].items():
-            summands = metric.summands(statistics[name][series])  # (W, M)
-            sums = np.add.reduceat(summands[order], first, axis=0)  # (stories, M)
+            sums = _sums_by_story(metric, statistics[name][series], number)  # (stories, M)
             drawn = _drawn(len(counts), resamples=len(values), seed=seed)
             for start in range(0, len(values), DRAWN_TOGETHER):
                 part = values[start : start + DRAWN_TOGETHER]
@@ -107,10 +107,22 @@ def _resample_totals(
                 part[:] = metric.score_totals(times.astype(np.float64) @ sums, times @ counts)
 
 
-def _by_story(stories: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows of the windows (W,) story by story, and the number of windows of each story."""
-    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]  # (W,)
-    return np.argsort(number, kind="stable"), np.bincount(number)
+def _sums_by_story(
+    metric: ScoresTotals, statistics: NDArray[np.float64], number: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the sums (stories, M) of what a metric sums, of which only a part is in memory at a time."""
+    width = metric.summands(statistics[:1]).shape[1]
+    sums = np.zeros((number.max() + 1, width))
+    for start in range(0, len(number), SUMMED_TOGETHER):
+        part = slice(start, start + SUMMED_TOGETHER)
+        np.add.at(sums, number[part], metric.summands(statistics[part]))
+    return sums
+
+
+def _story_numbers(stories: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of each window's story (W,), and how many windows each story has."""
+    number = np.unique(np.asarray(stories, dtype=np.str_), return_inverse=True)[1]
+    return number, np.bincount(number)
 
 
 def _drawn(stories: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -12,6 +12,10 @@ from vsr_cli.api import Metric, Options, Sample
 
 LEAST = 1e-12
 """Keeps ratios to flat images finite."""
+MIDDLE = 0.5
+"""Of colours."""
+AT_ONCE = 4096
+"""Windows whose colours are summed at a time: all of them need not fit in memory."""
 GRID = 8
 """An image's layout is the mean colours of 8 x 8 fields."""
 
@@ -64,14 +68,16 @@ class Spread:
     def combine(self, statistics: NDArray[np.float64]) -> dict[str, float]:
         """Return the ratio."""
         assert len(statistics), "no score without a window"
-        return {"diversity-image": float(_ratio(*statistics.var(axis=0).reshape(2, -1).mean(axis=1)))}
+        parts = (statistics[start : start + AT_ONCE] for start in range(0, len(statistics), AT_ONCE))
+        totals = np.sum([self.summands(part).sum(axis=0) for part in parts], axis=0)  # (386,)
+        return {"diversity-image": float(self.score_totals(totals[None], np.array([len(statistics)]))[0])}
 
     def summands(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the colours less their means, and the sums of squares of both images, (n, 386).
+        """Return the colours less their middle, and the sums of squares of both images, (n, 386).
 
-        A variance is the mean square less the square of the mean, which for centered numbers loses no digits.
+        A variance is the mean square less the square of the mean, which for numbers around zero loses few digits.
         """
-        centered = statistics - statistics.mean(axis=0)
+        centered = statistics - MIDDLE
         squares = np.square(centered).reshape(len(centered), 2, -1).sum(axis=2)
         return np.concatenate([centered, squares], axis=1)
 
@@ -79,7 +85,8 @@ class Spread:
         """Return the ratio of some selections, (R,)."""
         means = totals / windows[:, None]
         fields = means[:, :-2].reshape(len(means), 2, -1)  # (R, 2, 192)
-        variances = (means[:, -2:] - np.square(fields).sum(axis=2)).clip(min=0) / fields.shape[2]
+        variances = (means[:, -2:] - np.square(fields).sum(axis=2)) / fields.shape[2]
+        variances[variances < LEAST] = 0  # what is left of equal images by rounding
         return _ratio(*variances.T)
 
 
