@@ -48,10 +48,13 @@ def test_other_grus_are_torchs_own(options: dict[str, object]) -> None:
     assert torch.equal(run_recurrent(network, given)[0], network(given)[0])
 
 
-def test_frozen_weights_leave_the_gradient_of_the_inputs() -> None:
-    network = nn.GRU(5, 7, batch_first=True).requires_grad_(False)
+def test_frozen_weights_give_the_same_numbers_and_the_gradient_of_the_inputs() -> None:
+    network = nn.GRU(5, 7, batch_first=True)
     given = torch.randn(2, 4, 5, requires_grad=True)
-    assert torch.equal(
-        torch.autograd.grad(run_recurrent(network, given)[0].sum(), given)[0],
-        torch.autograd.grad(network(given)[0].sum(), given)[0],
-    )
+    trained = run_recurrent(network, given)[0]
+    network.requires_grad_(False)
+    frozen = run_recurrent(network, given)[0]
+    assert torch.equal(frozen, trained)
+    assert torch.equal(*(torch.autograd.grad(outputs.sum(), given)[0] for outputs in (frozen, trained)))
+    with torch.no_grad():
+        assert torch.equal(run_recurrent(network, given)[0], trained)

@@ -24,7 +24,8 @@ def run_recurrent(network: nn.RNNBase, inputs: Tensor, state: Tensor | None = No
         with torch.autocast(kind, enabled=False):
             found: tuple[Tensor, Any] = network(inputs.float(), None if state is None else state.float())
             return found
-    if kind == "cpu" and not mixed and _is_plain_gru(network) and _learns(network):
+    # In training and prediction alike, so that the same weights give the same numbers. Compilers know torch's own.
+    if kind == "cpu" and not mixed and _is_plain_gru(network) and not torch.compiler.is_compiling():
         return _run_gru(network, inputs, state)
     found = network(inputs, state)
     return found
@@ -34,12 +35,6 @@ def _is_plain_gru(network: nn.RNNBase) -> bool:
     """Whether this is a GRU of one layer, in one direction, with biases, that reads (B, T, I)."""
     single = network.num_layers == 1 and not network.bidirectional
     return type(network) is nn.GRU and single and network.bias and network.batch_first
-
-
-def _learns(network: nn.RNNBase) -> bool:
-    """Whether the network's weights get a gradient from this call, which the compiler would see through."""
-    learning = torch.is_grad_enabled() and all(weight.requires_grad for weight in network.parameters())
-    return learning and not torch.compiler.is_compiling()
 
 
 def _run_gru(network: nn.RNNBase, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -105,11 +100,12 @@ class _Gru(torch.autograd.Function):
             before = torch.addmm(own[t] * kept[t], to_gate[t].flatten(1), across)
         to_across = to_gates.view(-1, 3 * width)  # (T * B, 3H)
         to_into = torch.cat([to_across[:, : 2 * width], (after * of_new).view(-1, width)], dim=1)
+        wanted = ctx.needs_input_grad
         return (
-            (to_into @ into).view_as(steps) if ctx.needs_input_grad[0] else None,
+            (to_into @ into).view_as(steps) if wanted[0] else None,
             before,
-            to_into.T @ steps.flatten(0, 1),
-            to_across.T @ states[:-1].flatten(0, 1),
-            to_into.sum(dim=0),
-            to_across.sum(dim=0),
+            to_into.T @ steps.flatten(0, 1) if wanted[2] else None,
+            to_across.T @ states[:-1].flatten(0, 1) if wanted[3] else None,
+            to_into.sum(dim=0) if wanted[4] else None,
+            to_across.sum(dim=0) if wanted[5] else None,
         )

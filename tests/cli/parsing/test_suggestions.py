@@ -12,7 +12,7 @@ OPTIONS = {
     "train --seed 1": "did you mean --set training.seed=1?",
     "train --device cpu": "did you mean --set training.device=cpu?",
     "train --gpu": "did you mean --set training.device=cuda?",
-    "train --bf16": "did you mean --set training.precision=bf16?",
+    "train --bf16": "did you mean --set training.precision=bf16 or --set features.compute=bf16?",
     "train --batch 4": "did you mean --batch-size?",
     "train --num-epochs 3": "did you mean --epochs?",
     "train -e 3": "did you mean --epochs?",

@@ -13,7 +13,7 @@ from ...errors import initials
 from ...plugin.kinds import KIND_OF, MODEL_COMPONENTS
 
 PREPARE = ("data", "model", "features", "dataset", "visual", "text")
-TRAIN = ("model", "features", "objective", "training", *MODEL_COMPONENTS)
+TRAIN = ("training", "objective", "model", "features", *MODEL_COMPONENTS)
 SECTIONS_OF: Mapping[str, Sequence[str]] = {
     "prepare": PREPARE,
     "data lint": ("data", "dataset"),
