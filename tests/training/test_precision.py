@@ -117,11 +117,13 @@ def test_compiled_parts_keep_their_weight_names_and_resume(monkeypatch, train_sm
         return graph.forward
 
     monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(torch.nn.Module.compile, backend=note))
-    plain = train_small(tmp_path / "plain")
+    # Components without a GRU, which is computed another way where it is not compiled: equal but for rounding.
+    without_gru = ["temporal.name=transformer", "text_decoder.name=transformer"]
+    plain = train_small(tmp_path / "plain", *without_gru)
     assert not translated
     at_step(3, stop)
     with pytest.raises(Interrupted):
-        train_small(tmp_path / "run", "training.compile=true")
+        train_small(tmp_path / "run", *without_gru, "training.compile=true")
     run = resume_train(registry(), tmp_path / "run", data=None, epochs=None)
     assert translated
     ours, theirs = (load_file(each.checkpoint("last") / "model.safetensors") for each in (run, plain))
