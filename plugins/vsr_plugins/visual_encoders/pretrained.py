@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,9 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self._structure = {**structure, **({"style": True} if options.style else {})}
         self._assets = assets or {}
         self._key: str | None = None
-        self._encodes_many = False
-        # In a tuple, so that it is no submodule, which would be saved.
-        self._folded: tuple[nn.Module, ...] = ()
-        cast(Any, self).register_load_state_dict_pre_hook(_forget_folded)
+        # In a list, so that it is no submodule, which would be saved.
+        self._folded: list[nn.Module] | None = None
+        """Within `encoding_many`, the network that computes there, once it is made."""
         if self.pending is None:
             with own_random_numbers(context.seed):
                 self.network = self._network(make())
@@ -75,11 +74,6 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         if self._key is not None:
             return self._key
         return content_key(self.network.state_dict(), **self._structure, **asdict(self.preprocessing))
-
-    def release_frozen_half(self) -> None:
-        """Drop the network and its folded copy."""
-        self._folded = ()
-        super().release_frozen_half()
 
     def _make_half(self) -> nn.Module:
         assert self._make is not None
@@ -121,18 +115,19 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
     @contextmanager
     def encoding_many(self) -> Iterator[None]:
         """In this context and on a CPU, features come from a copy of the network that is faster."""
-        self._encodes_many = True
+        self._folded = []
         try:
             yield
         finally:
-            self._encodes_many = False
+            self._folded = None
 
     def _network_for(self, pixels: Tensor) -> nn.Module:
-        if not self._encodes_many or pixels.device.type != "cpu":
+        made = self._folded
+        if made is None or pixels.device.type != "cpu":
             return self.network
-        if not self._folded:
-            self._folded = (folded(self.network, pixels[:2]),)
-        return self._folded[0]
+        if not made:
+            made.append(folded(self.network, pixels[:2]))
+        return made[0]
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, D) from what `frozen` returned."""
@@ -146,10 +141,6 @@ class PretrainedEncoder(FrozenHalfLater, nn.Module):
         self.preprocessing.save(folder)
         for name, text in self._assets.items():
             (folder / name).write_text(text, encoding="utf-8")
-
-
-def _forget_folded(encoder: PretrainedEncoder, *_arguments: object) -> None:
-    encoder._folded = ()
 
 
 @torch.no_grad()

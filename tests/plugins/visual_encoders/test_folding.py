@@ -57,7 +57,7 @@ def test_encoder_folds_only_for_many_images_and_forgets_it_with_its_weights(styl
     first = encoder.frozen(pixels)
     with encoder.encoding_many():
         later = encoder.frozen(pixels)
-    assert encoder._folded[0] is not encoder.network
+        assert encoder._folded[0] is not encoder.network
     assert encoder.frozen(pixels).equal(first)
     assert (later - first).abs().max() < 1e-4 * first.abs().max()
     assert (list(encoder.state_dict()), encoder.cache_key) == (names, key)

@@ -97,12 +97,19 @@ class FeatureRequest:
     """(n, 16), of these rows."""
     count: int
     """The number of all distinct images or texts."""
+    encoder: VisualEncoder | TextEncoder
     device: torch.device
     make: Make
 
+    @contextmanager
+    def encoding(self, count: int, options: FeatureOptions) -> Iterator[None]:
+        """Let `make` compute in the chosen precision, and as is fastest for so many rows in all."""
+        with computing_in(options.compute, self.device), encoding_many(self.encoder, count):
+            yield
+
     def compute(self, rows: NDArray[np.int64], options: FeatureOptions, advance: Advance = lambda count: None) -> Made:
-        """Return the features of some rows as `make` does, in the chosen precision."""
-        with computing_in(options.compute, self.device):
+        """Return the features of some rows, which are all that there are to encode."""
+        with self.encoding(len(rows), options):
             return self.make(rows, advance)
 
     def look_up(self, options: FeatureOptions) -> tuple[FeatureSet | None, FeatureRows | None, NDArray[np.int64]]:
@@ -148,12 +155,11 @@ def visual_request(
     compute = visual_rows(frames, encoder, device)
 
     def make(rows: NDArray[np.int64], advance: Advance) -> Made:
-        with encoding_many(encoder, len(rows)):
-            return encode(compute, rows, advance), None
+        return encode(compute, rows, advance), None
 
     used = _used([each.image_rows for each in windows])
     digests = prepared.image_facts.digest[used]
-    return FeatureRequest("visual", encoder.cache_key, used, digests, len(frames.images), device, make)
+    return FeatureRequest("visual", encoder.cache_key, used, digests, len(frames.images), encoder, device, make)
 
 
 def text_request(
@@ -172,8 +178,7 @@ def text_request(
         lengths: NDArray[np.int64] = tokens.mask.sum(axis=1)
         # Batches hold texts of similar length, which saves time if the encoder removes padding.
         order = np.argsort(lengths, kind="stable")
-        with encoding_many(encoder, len(rows)):
-            features = encode(text_rows(tokens, encoder, device), order, advance)[np.argsort(order)]
+        features = encode(text_rows(tokens, encoder, device), order, advance)[np.argsort(order)]
         of_tokens = features.ndim >= 3 and features.shape[1] == tokens.mask.shape[1]
         return features, lengths if of_tokens else None
 
@@ -182,7 +187,7 @@ def text_request(
     for row in used.tolist():
         digests += hashlib.sha256(texts[row].encode()).digest()[:16]
     digest_rows = np.frombuffer(digests, np.uint8).reshape(-1, 16)
-    return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), device, make)
+    return FeatureRequest("text", encoder.cache_key, used, digest_rows, len(texts), encoder, device, make)
 
 
 def load_or_compute(
@@ -266,12 +271,10 @@ def _compute(
     rows, digests, what = request.rows[missing], request.digests[missing], WHAT[request.kind]
     starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
     warn_slow(options.compute, request.device)
-    with progress(Rate(what)) as bar:
+    with request.encoding(len(rows), options), progress(Rate(what)) as bar:
         task = bar.add_task(f"encoding {what}", total=sum(min(size, len(rows) - start) for start in starts))
         for start in starts:
-            found, lengths = request.compute(
-                rows[start : start + size], options, advance=lambda count: bar.advance(task, count)
-            )
+            found, lengths = request.make(rows[start : start + size], lambda count: bar.advance(task, count))
             here = digests[start : start + size]
             if lengths is None:
                 features.add(here, found, None)
