@@ -43,6 +43,16 @@ def test_an_unreachable_hub_is_asked_once_and_then_its_cache_read(unreachable, c
     assert not constants.HF_HUB_OFFLINE
 
 
+def test_a_hub_that_answers_is_asked_once_for_blocks_within_blocks(monkeypatch):
+    asked = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("vsr_cli.api.hub._problem_of_hub", lambda: asked.append(None))
+    for _ in range(2):
+        with cache_if_unreachable("some/model"), cache_if_unreachable("some/tokenizer"):
+            assert not constants.HF_HUB_OFFLINE
+    assert len(asked) == 2
+
+
 def test_a_folder_asks_no_hub(unreachable, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: pytest.fail("asks the Hub"))
     with cache_if_unreachable(tmp_path):

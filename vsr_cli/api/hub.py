@@ -7,11 +7,15 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from ..console import warn
 from .requirements import TIMEOUT
+
+_answers = ContextVar("_answers", default=False)
+"""Whether the Hub has answered in a block around this one, so that it need not be asked again."""
 
 
 def terminal_bar() -> Any:
@@ -48,9 +52,14 @@ def cache_if_unreachable(*models: str | Path) -> Iterator[None]:
     from huggingface_hub import constants
 
     remote = [str(model) for model in models if not Path(model).expanduser().exists()]
-    problem = _problem_of_hub() if remote and not constants.HF_HUB_OFFLINE else None
+    asks = bool(remote) and not constants.HF_HUB_OFFLINE and not _answers.get()
+    problem = _problem_of_hub() if asks else None
     if problem is None:
-        yield
+        token = _answers.set(asks or _answers.get())
+        try:
+            yield
+        finally:
+            _answers.reset(token)
         return
     warn(f"{remote[0]}: the Hugging Face Hub cannot be reached ({problem}), so only its cache on this machine is used")
     constants.HF_HUB_OFFLINE = True
