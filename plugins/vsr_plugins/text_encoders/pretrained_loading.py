@@ -45,8 +45,9 @@ def load_pretrained(options: HfTextOptions) -> tuple[PreTrainedModel, Vocabulary
     Raises VsrError if that fails, or if weights are missing.
     """
     place = options.tokenizer or options.model
-    with quiet(), cache_if_unreachable(options.model, place):
-        for source in dict.fromkeys((options.model, place)):
+    sources = [place] if _has_default_config(options) else list(dict.fromkeys((options.model, place)))
+    with quiet(), cache_if_unreachable(*sources):
+        for source in sources:
             refuse_foreign_code(source)
         try:
             model = load_model(options)
@@ -70,15 +71,11 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
     """Load the encoder without its pooler; errors are those of the transformers library, or VsrError."""
     from transformers import AutoConfig, DistilBertConfig
 
-    if options.weights == "random":
-        known = options.model == DistilBertOptions.model_fields["model"].default
-        # The library's defaults are the configuration of that model, without a download.
-        return from_config(
-            DistilBertConfig()
-            if known
-            else text_config_of(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
-        )
+    if _has_default_config(options):
+        return from_config(DistilBertConfig())
     config = text_config_of(AutoConfig.from_pretrained(options.model, trust_remote_code=False))
+    if options.weights == "random":
+        return from_config(config)
     model, report = class_of(config).from_pretrained(
         options.model,
         config=config,
@@ -90,6 +87,11 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
     missing = [name for name in report["missing_keys"] if not name.startswith(POOLERS)]
     refuse_missing_tensors("text encoder", options.model, missing, option="text.model")
     return without_pooler(model)
+
+
+def _has_default_config(options: HfTextOptions) -> bool:
+    """Whether the library's defaults are the configuration of this model, whose weights are random: nothing is read."""
+    return options.weights == "random" and options.model == DistilBertOptions.model_fields["model"].default
 
 
 def text_config_of(config: Any) -> PreTrainedConfig:

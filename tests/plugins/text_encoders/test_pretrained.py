@@ -251,7 +251,10 @@ def test_loading_prints_nothing(folders, capfd):
 def distilbert(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     word_pieces(BERT).save(str(path))
-    return build(DistilBertOptions(weights="random", tokenizer=str(path)), context(256))
+    with pytest.MonkeyPatch.context() as online:  # nothing of it is read from the Hub, which is not asked
+        online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        online.setattr("vsr_cli.api.hub._problem_of_hub", lambda: pytest.fail("asks the Hub"))
+        return build(DistilBertOptions(weights="random", tokenizer=str(path)), context(256))
 
 
 def test_distilbert_of_true_size_trains_its_two_upper_layers_and_projection(distilbert):
