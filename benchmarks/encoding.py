@@ -19,27 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 import wordpiece
+from arithmetic import operations, product_rate
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
 SIZE, BATCH, TOKENS = 224, 32, 128
 SAME = 1e-4
 """Largest difference of two features, relative to the largest feature."""
-
-
-class MatrixProducts:
-    """The highest rate at which this machine has multiplied large matrices, per processor second."""
-
-    rate = 0.0
-
-    def measure(self) -> None:
-        """Measure it again: it is taken several times, since other load changes the clock of the processor."""
-        for side in (1024, 2048):
-            left, right, out = (torch.randn(side, side) for _ in range(3))
-            seconds = min(timed(lambda: torch.mm(left, right, out=out))[0] for _ in range(4))  # noqa: B023
-            self.rate = max(self.rate, 2 * side**3 / seconds)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -118,13 +105,6 @@ def transformers_loop(model: Any, tokenizer: Any, texts: list[str]) -> tuple[flo
     return inside, torch.cat(found).numpy()
 
 
-def flops(work: Callable[[], Any]) -> int:
-    """Count the floating-point operations of matrix products and convolutions."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        work()
-    return counter.get_total_flops()
-
-
 def refuse_different(ours: Any, theirs: Any, what: str) -> float:
     """Return how far features differ, relative to the largest. Raises SystemExit if vsr and the rival disagree."""
     if ours.shape != theirs.shape:
@@ -150,8 +130,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(given.threads)
     tune_allocator()
-    products = MatrixProducts()
-    products.measure()
+    rates = [product_rate(rounds=4)]  # several times, since other load changes the clock of the processor
     of_texts = given.network == "distilbert"
     with tempfile.TemporaryDirectory() as folder:
         wordpiece.write_tokenizer(tokenizer_file := Path(folder) / "tokenizer.json", size=30_522)
@@ -184,7 +163,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         assert request is not None
         request.compute(np.resize(request.rows, BATCH if of_texts else MANY), config.features)  # to warm up
         encoding, rows = timed(lambda: load_or_compute(request, config.features))
-        products.measure()
+        rates.append(product_rate(rounds=4))
         ours = rows.gather(request.rows)
         if of_texts:
             from transformers import PreTrainedTokenizerFast
@@ -202,15 +181,17 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             files = [bytes(frame.image) for story in stories.read(None) for frame in story.frames]
             chosen_files = [files[at] for at in rows_of]
             whole, (inside, theirs) = timed(lambda: torchvision_loop(encoder.network, chosen_files))
-            needed = len(chosen_files) * flops(lambda: encoder.network(torch.zeros(1, 3, SIZE, SIZE)))
-        products.measure()
+            with torch.no_grad():
+                needed = len(chosen_files) * operations(lambda: encoder.network(torch.zeros(1, 3, SIZE, SIZE)))
+        rates.append(product_rate(rounds=4))
     count = len(ours)
-    limit = needed / products.rate
+    rate = max(rates)
+    limit = needed / rate
     return {
         "network": given.network,
         "rows": count,
         "gflops_per_row": needed / count / 1e9,
-        "gflops_per_second": products.rate / 1e9,
+        "gflops_per_second": rate / 1e9,
         "limit_ms": 1000 * limit / count,
         "ms": 1000 * encoding / count,
         "reading_ms": 1000 * reading / count,
@@ -242,10 +223,11 @@ def bert_frame(tokenizer: Any) -> Any:
     return BertProcessing(*(((name, tokenizer.token_to_id(name))) for name in ("[SEP]", "[CLS]")))
 
 
+@torch.no_grad()
 def text_flops(model: Any, lengths: Any) -> int:
     """Count the operations of texts without padding: a polynomial of their length, of degree two."""
     points = [16, 32, 64]
-    counted = [flops(lambda: model(input_ids=torch.ones(1, each, dtype=torch.long))) for each in points]  # noqa: B023
+    counted = [operations(lambda: model(input_ids=torch.ones(1, each, dtype=torch.long))) for each in points]  # noqa: B023
     return int(np.polyval(np.polyfit(points, counted, 2), lengths).sum())
 
 

@@ -24,11 +24,11 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: processor time 
 
 import numpy as np
 import torch
+from arithmetic import operations, product_rate
 from plain_training import write_tokenizer
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from train import assignments, prepare
 
 from vsr_cli.api.recurrence import run_recurrent
@@ -43,9 +43,6 @@ from vsr_cli.training.memory import tune_allocator
 from vsr_cli.training.optimizer import make_optimizer
 from vsr_cli.workflows.settings import train_config
 
-SIDE = 1024
-"""Of the large matrices."""
-
 
 def milliseconds(work: Callable[[], object], *, rounds: int) -> float:
     """Return the least processor time of some rounds, after one that is not measured."""
@@ -56,13 +53,6 @@ def milliseconds(work: Callable[[], object], *, rounds: int) -> float:
         work()
         least = min(least, time.process_time() - started)
     return 1000 * least
-
-
-def operations(work: Callable[[], object]) -> int:
-    """Return the floating-point operations of matrix products and convolutions."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return int(counter.get_total_flops())
 
 
 def open_reference(folder: Path, stories: int) -> tuple[StoryModel, Split, Any]:
@@ -182,8 +172,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         model, split, options = open_reference(Path(folder), max(given.batch_size))
-        left, right, out = (torch.randn(SIDE, SIDE) for _ in range(3))
-        rate = 2 * SIDE**3 / milliseconds(lambda: torch.mm(left, right, out=out), rounds=rounds) * 1000
+        rate = product_rate(rounds=rounds)
         for size in given.batch_size:
             parts = Parts(model, split, options, size)
             table = Table(title=f"batch of {size}, {rate / 1e9:.0f} GFLOP/s")

@@ -85,8 +85,7 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     """Count the operations of a step of vsr, and measure how fast this machine multiplies matrices."""
     import numpy as np
     import torch
-    from plain_training import timed
-    from torch.utils.flop_counter import FlopCounterMode
+    from arithmetic import operations, product_rate
 
     from vsr_cli.data.cache.extraction import frozen_features
     from vsr_cli.data.prepared import open_prepared
@@ -111,15 +110,10 @@ def limit(given: argparse.Namespace) -> dict[str, float]:
     features = frozen_features(prepared, model.visual, model.text, device=device, options=config.features)
     split = open_split(model, prepared, "train", features, device=device)
     indices = np.arange(min(given.batch_size, len(split)))
-    with FlopCounterMode(display=False) as counter:
-        model(split.contexts.batch(indices), split.targets.batch(indices))["loss"].backward()
+    counted = operations(lambda: model(split.contexts.batch(indices), split.targets.batch(indices))["loss"].backward())
     half = precision_of(start(config.training)) == "bf16"
-    rate = 0.0
-    for side in (1024, 2048):
-        left, right, out = (torch.randn(side, side, dtype=torch.bfloat16 if half else torch.float32) for _ in range(3))
-        seconds = min(timed(lambda: torch.mm(left, right, out=out)) for _ in range(9))  # noqa: B023
-        rate = max(rate, 2 * side**3 / seconds)
-    return {"story_flops": counter.get_total_flops() / len(indices), "matmul_rate": rate}
+    rate = product_rate(rounds=9, clock=time.perf_counter, dtype=torch.bfloat16 if half else torch.float32)
+    return {"story_flops": counted / len(indices), "matmul_rate": rate}
 
 
 def grow(given: argparse.Namespace) -> dict[str, float]:
