@@ -29,8 +29,9 @@ RESAMPLES_PER_COMPARISON = 80
 LEAST_STORIES = 6
 """With fewer there are no intervals and no verdicts: even a sign shared by five stories has a chance of 2/2^5 > 5 %."""
 DRAWN_TOGETHER = 250
-SUMMED_TOGETHER = 4096
 """Resamples that are scored at once, so that memory does not grow with their number."""
+SUMMED_TOGETHER = 4096
+"""Windows whose summands are in memory at a time."""
 FEW_STORIES = 30
 """Below this, percentile intervals are too narrow and only large differences are significant."""
 HELD_OUT_ONCE = "'vsr evaluate --folds 5' holds every story out once"
