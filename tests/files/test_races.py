@@ -209,13 +209,11 @@ def ones(rows, advance):
     return np.ones((len(rows), 3), np.float32), None
 
 
-class FeatureRequest(extraction.FeatureRequest):
-    """Four images of three numbers each."""
-
-    def __init__(self):
-        rows = np.arange(4)
-        digests = np.arange(64, dtype=np.uint8).reshape(4, 16)
-        super().__init__("visual", "key", rows, digests, 4, CPU, ones)
+def requested(count=4):
+    """Images of three numbers each."""
+    rows = np.arange(count)
+    digests = np.arange(16 * count, dtype=np.uint8).reshape(count, 16)
+    return extraction.FeatureRequest("visual", "key", rows, digests, 4, torch.nn.Identity(), CPU, ones)
 
 
 OPTIONS = extraction.FeatureOptions()
@@ -223,7 +221,7 @@ OPTIONS = extraction.FeatureOptions()
 
 def test_feature_set_in_use_is_not_removed(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    wanted = FeatureRequest()
+    wanted = requested()
     assert extraction.load_or_compute(wanted, OPTIONS) is not None
     with wanted.in_use(OPTIONS):
         (kept,) = cache_care.list_feature_sets()
@@ -237,7 +235,7 @@ def test_feature_set_in_use_is_not_removed(tmp_path, monkeypatch):
 
 def test_features_removed_meanwhile_are_computed_again(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    wanted = FeatureRequest()
+    wanted = requested()
     rows = extraction.load_or_compute(wanted, OPTIONS)
     announce = extraction._announce
     folder = next((tmp_path / "features").iterdir())
@@ -247,7 +245,7 @@ def test_features_removed_meanwhile_are_computed_again(tmp_path, monkeypatch):
             path.unlink()
         return announce(*arguments)
 
-    few_of_them = extraction.FeatureRequest("visual", "key", wanted.rows[:2], wanted.digests[:2], 4, CPU, ones)
+    few_of_them = requested(2)
     prune(unused_days=None, to_bytes=0)
     extraction.load_or_compute(few_of_them, OPTIONS)
     monkeypatch.setattr(extraction, "_announce", removed_meanwhile)
@@ -257,20 +255,20 @@ def test_features_removed_meanwhile_are_computed_again(tmp_path, monkeypatch):
 
 def test_opened_features_stay_readable_after_removal(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    rows = extraction.load_or_compute(FeatureRequest(), OPTIONS)
+    rows = extraction.load_or_compute(requested(), OPTIONS)
     prune(unused_days=None, to_bytes=0)
-    assert (rows.gather(FeatureRequest().rows) == 1).all()
+    assert (rows.gather(requested().rows) == 1).all()
 
 
 def test_partial_shard_is_ignored(tmp_path, monkeypatch):
     """As a kill left it, of this version and of the one before."""
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    extraction.load_or_compute(FeatureRequest(), OPTIONS)
+    extraction.load_or_compute(requested(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
     (folder / ".0123.safetensors.k1ll3d_x.safetensors").touch()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp").mkdir()
     (folder / ".0123.safetensors.k1ll3d_x.vsr-tmp" / "0123.safetensors").touch()
-    assert extraction.load_or_compute(FeatureRequest(), OPTIONS) is not None
+    assert extraction.load_or_compute(requested(), OPTIONS) is not None
     (kept,) = cache_care.list_feature_sets()
     assert (kept.shards, list(cache_care.verify(kept))) == (1, [])
     assert remove_damaged(kept) == 0
@@ -279,11 +277,11 @@ def test_partial_shard_is_ignored(tmp_path, monkeypatch):
 
 def test_using_a_feature_set_creates_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
-    extraction.load_or_compute(FeatureRequest(), OPTIONS)
+    extraction.load_or_compute(requested(), OPTIONS)
     folder = next((tmp_path / "features").iterdir())
     known = extraction.FeatureSet.known(folder, "single")
     (folder / "about.json").unlink()
-    known.find(FeatureRequest().digests)
+    known.find(requested().digests)
     assert not (folder / "about.json").exists()
 
 
