@@ -1,6 +1,7 @@
 """Components that violate one contract each."""
 
 import itertools
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -164,6 +165,30 @@ class KeepsGradient(Colours):
 
 class KeptNowhere(Colours):
     cache_key = None
+
+
+class Hurries(Colours):
+    """Many images are encoded by a network that computes something else."""
+
+    exact = True
+
+    @contextmanager
+    def encoding_many(self):
+        self.exact = False
+        yield
+        self.exact = True
+
+    def frozen(self, pixels):
+        return super().frozen(pixels if self.exact else pixels[..., ::2, ::2] ** 2)
+
+
+class Lingers(Hurries):
+    """What is faster stays after it was wanted."""
+
+    @contextmanager
+    def encoding_many(self):
+        yield
+        self.exact = False
 
 
 class ReadsPadding(TinyText):
@@ -376,7 +401,10 @@ class Peeks(MeanSquaredError):
 PARTS = {
     "fusion": (WiderFusion, ForgottenLayer, Neighbourly, Unsaved, SingleOnly, Clumsy),
     "temporal": (NoPair, Divides, IgnoresMask, LooksAhead),
-    "visual": (ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere, Colours),
+    "visual": (
+        *(ForgetfulKey, ForgetsOption, RestlessKey, Contrasted, DropsOut, KeepsGradient, KeptNowhere),
+        *(Hurries, Lingers, Colours),
+    ),
     "text": (ReadsPadding, FitsItself),
     "text_decoder": (Remembers, Rambles, Invents, SamplesGreedily, CountsPadding, SmoothsAlways, SmoothsNever),
     "image_decoder": (

@@ -16,6 +16,7 @@ BATCH = "a story does not depend on the rest of its batch"
 FROZEN = "frozen is deterministic and independent of the batch"
 UNCHANGED = "does not change its inputs"
 KEY = "cache_key changes with everything that frozen depends on"
+MANY = "encodes many inputs as it encodes few"
 PADDING = "ignores padding"
 OBJECTIVE = "uses its objective in training only"
 FINDINGS = [
@@ -40,6 +41,8 @@ FINDINGS = [
     (broken.DropsOut, FROZEN, "other features in training mode"),
     (broken.KeepsGradient, FROZEN, "requires a gradient"),
     (broken.KeptNowhere, FROZEN, "cache_key is None, but frozen does not return its input"),
+    (broken.Hurries, MANY, "other features within encoding_many"),
+    (broken.Lingers, MANY, "changes the features after it"),
     (broken.ReadsPadding, PADDING, "ids outside of the mask change the embedding"),
     (broken.FitsItself, "tokenizes any text within its vocabulary", "another length for one text"),
     (broken.Remembers, "its text does not depend on a target", "depends on a target"),

@@ -1,4 +1,4 @@
-"""Checks of encoders: tokenization, frozen features that can be cached, and a complete cache key."""
+"""Checks of encoders: tokenization, frozen features that can be cached, alone or many, and a complete cache key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ..api import BuildContext, Options
+from ..api import BuildContext, EncodesMany, Options
 from ..config.resolve import Choice
 from ..errors import VsrError
 from ..model.frozen_store import save_half
@@ -216,10 +216,28 @@ def _build_seeded(choice: Choice, context: BuildContext) -> Any:
     return build(choice.provided, choice.options, context).eval()
 
 
+def many_are_as_few(harness: Harness) -> str | None:
+    """Compute features as `vsr prepare` does for many inputs, and once more after it."""
+    model = harness.build()
+    component, inputs = harness.component(model), _inputs(harness, model)
+    prepares: bool = isinstance(component, EncodesMany)
+    if not prepares or component.cache_key is None:
+        return "it has no encoding_many"
+    key, names, few = component.cache_key, list(component.state_dict()), _frozen(harness, model, inputs)
+    with component.encoding_many():
+        many = _frozen(harness, model, inputs)
+        require(component.cache_key == key, "has another cache_key within encoding_many")
+    require(few.shape == many.shape and near(few, many), "other features within encoding_many, by more than rounding")
+    require(few.equal(_frozen(harness, model, inputs)), "encoding_many changes the features after it")
+    require(list(component.state_dict()) == names, "encoding_many leaves other weights behind")
+    return None
+
+
 CHECKS: tuple[Check[Harness], ...] = (
     ("frozen is deterministic and independent of the batch", frozen_is_a_function),
     ("cache_key changes with everything that frozen depends on", key_is_complete),
     ("can be built without its frozen half, if it declares that", frozen_half_can_wait),
+    ("encodes many inputs as it encodes few", many_are_as_few),
 )
 TEXT_CHECKS: tuple[Check[Harness], ...] = (
     ("tokenizes any text within its vocabulary", tokenizes),
