@@ -65,7 +65,7 @@ def test_processes_that_see_other_folders_are_refused(train_small, tmp_path, mon
         train_small(tmp_path / "run")
 
 
-SLOWLY = "training.learning_rate=0.0005"
+SLOWLY = "training.learning_rate=0.00005"
 """Adam divides by the gradient's own size: where that is next to nothing, sums taken in another order move a weight by
 as much as the learning rate, whatever the way of working together. A small rate keeps that apart from real mistakes."""
 
@@ -118,17 +118,20 @@ def together(small_data, settings, tmp_path_factory):
 class Tolerance:
     """By how much two ways of working together may be apart, for rounding alone."""
 
+    first_losses: float
+    """Of the first two steps, which no or one update precedes: later ones repeat what Adam made of rounding."""
     loss: float
     weight: float
-    """Of every weight. Adam may change one by the learning rate at each of the ten steps, which is 5e-3 in all."""
+    """Of every weight. Adam may change one by the learning rate at each of the eight steps, which is 4e-4 in all."""
     mean_weight: float
     """Of the mean over all weights."""
 
 
-# In bf16 the sign of a gradient next to nothing is noise, and Adam takes its step all the same: the mean decides.
+# The sign of a gradient next to nothing is noise, and Adam takes its step all the same: the mean decides. How many there are
+# depends on the processor: with AVX-512 they are a tenth of a percent of the weights, with AVX2 a tenth of that.
 TOLERANCES = {
-    "fp32": Tolerance(loss=1e-5, weight=3e-5, mean_weight=3e-5),
-    "bf16": Tolerance(loss=2e-2, weight=5e-3, mean_weight=3e-4),
+    "fp32": Tolerance(first_losses=1e-6, loss=1e-3, weight=4e-4, mean_weight=1e-6),
+    "bf16": Tolerance(first_losses=2e-2, loss=2e-2, weight=4e-4, mean_weight=3e-5),
 }
 
 
@@ -153,8 +156,8 @@ def test_two_processes_take_the_steps_of_one_with_the_double_batch(alone, togeth
     folder, said = together
     ones, others = steps(alone / "steps-0.jsonl"), steps(folder / "steps-0.jsonl")
     assert len(ones) == len(others) == 8
-    for one, other in zip(ones, others, strict=True):
-        assert one == pytest.approx(other, abs=tolerance.loss)
+    for number, (one, other) in enumerate(zip(ones, others, strict=True)):
+        assert one == pytest.approx(other, abs=tolerance.first_losses if number < 2 else tolerance.loss)
     assert steps(folder / "steps-1.jsonl") == others
     runs = Run(alone / "run"), Run(folder / "run")
     same_weights(*runs, tolerance)
