@@ -1,4 +1,5 @@
 import math
+import weakref
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch.nn import functional
 
 from vsr_cli.api import TextObjective
 from vsr_cli.api import text_loss as loss_module
-from vsr_cli.api.text_loss import LANES, head_cross_entropy
+from vsr_cli.api.text_loss import LANES, head_cross_entropy, sum_over_parts
 
 torch.set_num_threads(1)  # at these sizes a pool of threads costs more than it saves
 
@@ -177,3 +178,74 @@ def test_answer_log_probabilities_equal_log_softmax():
     theirs = torch.autograd.grad((expected * random).sum(), (states, head.weight))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)
+
+
+ALIVE: "weakref.WeakSet[Activation]" = weakref.WeakSet()
+
+
+class Activation:
+    """What a graph holds for its backward pass."""
+
+
+class Remembered(torch.autograd.Function):
+    """The identity, whose place in a graph is in `ALIVE` as long as the graph is."""
+
+    @staticmethod
+    def forward(ctx, states):
+        ctx.activation = Activation()
+        ALIVE.add(ctx.activation)
+        return states.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Network(torch.nn.Module):
+    """A layer that trains, one that does not, and one that is not used."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.trained, self.frozen, self.unused = (torch.nn.Linear(H, H, dtype=torch.float64) for _ in range(3))
+        self.frozen.requires_grad_(False)
+        self.held = 0
+
+    def loss_of(self, part, states):
+        self.held = max(self.held, len(ALIVE))
+        return self.frozen(Remembered.apply(self.trained(states[part]).tanh())).pow(2).sum() * len(part)
+
+
+PARTS = ([0, 3], [1], [2, 4, 5])
+
+
+@pytest.mark.parametrize("from_inputs", [True, False])
+def test_a_sum_over_parts_has_its_gradient_and_holds_the_activations_of_one_part(from_inputs):
+    network, ours = Network(), torch.randn(6, H, dtype=torch.float64, requires_grad=from_inputs)
+    theirs = ours.detach().clone().requires_grad_(from_inputs)
+    expected = sum(network.loss_of(part, theirs) for part in PARTS)
+    (3 * expected).backward()
+    total = expected.item()
+    assert network.held == 2  # as is usual
+    wanted = {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
+    network.zero_grad()
+    del expected
+    network.held = 0
+    found = sum_over_parts(network.loss_of, PARTS, 1.0 * ours if from_inputs else ours, list(network.parameters()))
+    (3 * found).backward()
+    assert network.held == 0
+    assert found.item() == pytest.approx(total)
+    for name, weight in network.named_parameters():
+        if name in wanted:
+            torch.testing.assert_close(weight.grad, wanted[name])
+        else:
+            assert weight.grad is None or not weight.grad.any()
+    assert theirs.grad is None if not from_inputs else torch.allclose(ours.grad, theirs.grad)
+
+
+def test_a_sum_over_parts_without_gradients_is_plain():
+    network, states = Network(), torch.randn(6, H, dtype=torch.float64)
+    with torch.no_grad():
+        assert not sum_over_parts(network.loss_of, PARTS, states, list(network.parameters())).requires_grad
+    network.requires_grad_(False)
+    assert not sum_over_parts(network.loss_of, PARTS, states, list(network.parameters())).requires_grad

@@ -127,8 +127,8 @@ class Tolerance:
     """Of the mean over all weights."""
 
 
-# The sign of a gradient next to nothing is noise, and Adam takes its step all the same: the mean decides. How many there are
-# depends on the processor: with AVX-512 they are a tenth of a percent of the weights, with AVX2 a tenth of that.
+# The sign of a gradient next to nothing is noise, and Adam takes its step all the same: the mean decides. How many
+# there are depends on the processor: with AVX-512 a tenth of a percent of the weights, with AVX2 a tenth of that.
 TOLERANCES = {
     "fp32": Tolerance(first_losses=1e-6, loss=1e-3, weight=4e-4, mean_weight=1e-6),
     "bf16": Tolerance(first_losses=2e-2, loss=2e-2, weight=4e-4, mean_weight=3e-5),

@@ -1,13 +1,15 @@
 """The losses of text decoders, computed for a slice of the tokens at a time to bound the memory of scores.
 
+`sum_over_parts` bounds the memory of activations likewise, for a loss that is a sum over parts of a batch.
+
 Imports torch, so `vsr_cli.api` itself does not import it. Shapes: B stories, T tokens of a target, N real tokens of all
 targets, H width of the states, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,9 @@ PLAIN = TextObjective()
 """The plain cross-entropy, as in validation and evaluation."""
 LEAST_OTHERWISE = 1e-5
 """The lower bound, in the unlikelihood, of the probability not to write a token, whose logarithm is taken."""
+
+
+Part = TypeVar("Part")
 
 
 def head_loss(states: Tensor, head: nn.Linear, ids: Tensor, mask: Tensor, *, objective: TextObjective) -> Tensor:
@@ -188,3 +193,51 @@ def _forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, answers: Te
     if training:
         ctx.save_for_backward(to_states[:tokens], *((to_weight, to_bias) if learned else ()))
     return loss
+
+
+def sum_over_parts(
+    loss_of: Callable[[Part, Tensor], Tensor], parts: Sequence[Part], inputs: Tensor, weights: Sequence[Tensor]
+) -> Tensor:
+    """Return the sum of the scalars `loss_of(part, inputs)` with the activations of one part in memory at a time.
+
+    The gradients are computed along with the losses, and nothing is computed twice. They are those of `inputs` and
+    `weights`: what `loss_of` computes may depend on no other tensor that has a gradient.
+    """
+    trained = [weight for weight in weights if weight.requires_grad]
+    wanted = torch.is_grad_enabled() and (inputs.requires_grad or bool(trained))
+    kind = inputs.device.type
+    # In half precision, gradients that are not scaled yet would vanish.
+    scaled = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    if len(parts) == 1 or scaled or not wanted:
+        return torch.stack([loss_of(part, inputs) for part in parts]).sum()
+    return _SumOverParts.apply(loss_of, parts, inputs, *trained)  # type: ignore[no-any-return]
+
+
+class _SumOverParts(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, loss_of: Callable[[Part, Tensor], Tensor], parts: Sequence[Part], inputs: Tensor, *weights: Tensor
+    ) -> Tensor:
+        own = inputs.detach().requires_grad_(ctx.needs_input_grad[2])
+        wanted = [own, *weights] if own.requires_grad else list(weights)
+        total = inputs.new_zeros((), dtype=torch.promote_types(inputs.dtype, torch.float32))
+        sums = [torch.zeros_like(tensor) for tensor in wanted]
+
+        def add(part: Part) -> None:  # a function, so that its graph and gradients are gone before the next part
+            with torch.enable_grad():
+                loss = loss_of(part, own)
+            total.add_(loss.detach())
+            for gradient, more in zip(sums, torch.autograd.grad(loss, wanted, allow_unused=True), strict=True):
+                if more is not None:
+                    gradient.add_(more)
+
+        for part in parts:
+            add(part)
+        ctx.save_for_backward(*sums)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = [gradient * upstream for gradient in ctx.saved_tensors]
+        return (None, None, *([] if ctx.needs_input_grad[2] else [None]), *gradients)

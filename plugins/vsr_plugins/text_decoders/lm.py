@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from vsr_cli.api import BuildContext, Decoding, Narrative, TextObjective, TokenBatch, VsrError
 from vsr_cli.api.generation import NEVER, State, write, write_samples
-from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss
+from vsr_cli.api.text_loss import at_least_single, head_loss, sliced_loss, sum_over_parts
 from vsr_cli.api.token_decoder import TokenDecoder
 
 from ..lora import add_lora, fold_lora
 from . import LmOptions
 from .lm_generation import Generation, verify_generation
 from .lm_loading import Loaded, load, read_assets, write_assets
-from .lm_model import LanguageModel
+from .lm_model import LanguageModel, passes
 
 NEAR = 0.1
 """How far a vector is from the separator's embedding at first, as a share of the embeddings' standard deviation."""
@@ -145,14 +145,25 @@ class LmDecoder(TokenDecoder):
             own = torch.arange(len(row), len(row) + len(target), device=ids.device)
             positions.append(torch.cat([own, text]) - 1)
             of_target.append(positions[-1] >= len(row) - 1)
-        states = self.language.states(rows, self._vectors(narrative)[stories], positions)
-        chosen, answers = torch.cat(of_target), torch.cat(others)
-        loss = self._cross_entropy(states[chosen], ids, mask)
-        if not len(answers):
+        answers = sum(len(each) for each in others)
+        targets = sum(len(each) for each in positions) - answers
+        share = weight * answers
+        share /= share + targets  # of the context's texts in the loss
+
+        def loss_of(part: list[int], vectors: Tensor) -> Tensor:
+            states = self.language.states([rows[row] for row in part], vectors[part], [positions[row] for row in part])
+            chosen = torch.cat([of_target[row] for row in part])
+            count = int(sum(len(others[row]) for row in part))
+            loss = self._cross_entropy(states[chosen], ids[part], mask[part])
+            loss = loss * ((1 - share) * (len(states) - count) / targets)
+            if count:
+                texts, real = padded([others[row] for row in part])
+                loss = loss + self._cross_entropy(states[~chosen], texts, real) * (share * count / answers)
             return loss
-        other = self._cross_entropy(states[~chosen], answers[None], torch.ones_like(answers[None], dtype=torch.bool))
-        share = weight * len(answers)
-        return loss.lerp(other, share / (share + int(chosen.sum())))
+
+        return sum_over_parts(
+            loss_of, passes(rows), self._vectors(narrative)[stories], list(self.language.parameters())
+        )
 
     def _cross_entropy(self, states: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean loss, a scalar, of states (N, E) for the N real tokens of ids and mask (B, T)."""
@@ -256,6 +267,12 @@ class LmDecoder(TokenDecoder):
     def _without_separators(self, text: str) -> str:
         """Return a text without empty lines, as they separate texts; the line breaks of a verse stay if they do not."""
         return EMPTY_LINES.sub("\n", text) if self._line_break == "\n" else LINE_BREAKS.sub(self._line_break, text)
+
+
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the rows (S,) as one tensor (R, S), and a mask (R, S) of what is real."""
+    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+    return pad(list(rows)), pad([torch.ones_like(row, dtype=torch.bool) for row in rows])
 
 
 def build(options: LmOptions, context: BuildContext) -> LmDecoder:

@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from vsr_cli.api import VsrError
 
-from .lm_model import UNUSABLE, LanguageModel, insert
+from .lm_model import UNUSABLE, LanguageModel, insert, passes
 
 WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_size")
 """Settings of local attention in the architectures of transformers."""
@@ -119,7 +119,7 @@ class _Stack:
 
     def __init__(self, stack: Any, positions: Sequence[Tensor]) -> None:
         self.stack, self.positions = stack, positions
-        self.cache = Cache(layers=[_GrowingLayer() for _ in range(stack.config.num_hidden_layers)])  # type: ignore[no-untyped-call]
+        self.cache = self._new_cache()
         self.context: Tensor  # (B, L): where the context is real
         self.generated = 0
 
@@ -127,19 +127,32 @@ class _Stack:
         """Encode the contexts (S, E) of different lengths; return the states (S, E) of each."""
         longest = max(len(each) for each in inputs)
         left = [longest - len(each) for each in inputs]
-        padded = torch.stack([nn.functional.pad(each, (0, 0, gap, 0)) for each, gap in zip(inputs, left, strict=True)])
-        positions = torch.stack(
-            [nn.functional.pad(each, (gap, 0)) for each, gap in zip(self.positions, left, strict=True)]
-        )
-        self.context = torch.arange(longest, device=padded.device) >= torch.tensor(left, device=padded.device)[:, None]
-        states = self.stack(
-            inputs_embeds=padded,
-            attention_mask=self.context.long(),
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-        ).last_hidden_state
-        return [row[gap:] for row, gap in zip(states, left, strict=True)]
+        device = inputs[0].device
+        self.context = torch.arange(longest, device=device) >= torch.tensor(left, device=device)[:, None]
+        states: dict[int, Tensor] = {}
+        for part in passes(inputs):
+            size = max(len(inputs[row]) for row in part)
+            gaps = {row: size - len(inputs[row]) for row in part}
+            cache = self._new_cache()
+            found = self.stack(
+                inputs_embeds=torch.stack(
+                    [nn.functional.pad(inputs[row], (0, 0, gap, 0)) for row, gap in gaps.items()]
+                ),
+                attention_mask=self.context[part, longest - size :].long(),
+                position_ids=torch.stack(
+                    [nn.functional.pad(self.positions[row], (gap, 0)) for row, gap in gaps.items()]
+                ),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            states |= {row: own[gap:] for own, (row, gap) in zip(found, gaps.items(), strict=True)}
+            for layer, of_part in zip(self.cache.layers, cache.layers, strict=True):
+                layer.take(of_part, part, rows=len(inputs), longest=longest)
+        return [states[row] for row in range(len(inputs))]
+
+    def _new_cache(self) -> Any:
+        layers: list[Any] = [_GrowingLayer() for _ in range(self.stack.config.num_hidden_layers)]  # type: ignore[no-untyped-call]
+        return Cache(layers=layers)
 
     def extend(
         self, hidden: Tensor, positions: Tensor, texts: tuple[Tensor, Tensor, Tensor], chosen: Tensor | None
@@ -204,6 +217,24 @@ class _GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, start : self.length] = new
         return self._show()
+
+    def take(self, other: _GrowingLayer, part: Sequence[int], *, rows: int, longest: int) -> None:
+        """Copy the keys and values of the contexts `part` from another layer, whose padding is on the left.
+
+        At the first call, make room for `rows` contexts of up to `longest` positions.
+        """
+        keys, values = (buffer[:, :, : other.length] for buffer in other.buffers)
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+            self.length, spare = longest, int(GROWTH * longest)
+            # Zeros, as padding has no weight in attention, but is multiplied.
+            self.buffers = (
+                keys.new_zeros(rows, keys.shape[1], spare, keys.shape[3]),
+                values.new_zeros(rows, values.shape[1], spare, values.shape[3]),
+            )
+        for buffer, own in zip(self.buffers, (keys, values), strict=True):
+            buffer[part, :, longest - other.length : longest] = own
+        self._show()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep the contexts with these indices."""

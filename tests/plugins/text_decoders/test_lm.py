@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
-from vsr_plugins.text_decoders import LmOptions
+from vsr_plugins.text_decoders import LmOptions, lm_model
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 
 from .decoders import BOS, EOS, PAD, WORDS, make_decoder, random_narrative, rows_of
@@ -252,6 +253,47 @@ def test_a_window_of_attention_is_the_same_in_generation_as_in_training(language
         scores = model.language.scores(model.language.states([whole], vectors[None], [places]))
         scores[:, [PAD, BOS]] = float("-inf")
         assert scores.argmax(dim=1).tolist() == text.tolist()
+
+
+@pytest.fixture
+def one_row_per_pass(monkeypatch):
+    return lambda: monkeypatch.setitem(lm_model.TOKENS_PER_PASS, "cpu", 1)
+
+
+STORIES = (STORY, ["the box"] * 4, ["Mara opens the box and waits ."] * 4)
+
+
+@pytest.mark.parametrize("which", ["lm lora", "lm divided"])
+@pytest.mark.parametrize("objective", [{}, {"label_smoothing": 0.2, "unlikelihood": 0.5}], ids=["plain", "smoothed"])
+def test_a_row_at_a_time_has_the_loss_and_gradient_of_all_together(make, one_row_per_pass, which, objective):
+    model = make(which, context_loss=0.5, context_length=30)
+    model.objective = replace(model.objective, **objective)
+    model.train()
+    for name, weight in model.named_parameters():  # LoRA begins with zeros, which have no gradient
+        if "lora" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    ids, mask = targets(model, ["Mara waits .", "the box", "Mara opens the box"])
+    found = []
+    for begin in (lambda: None, one_row_per_pass):
+        begin()
+        model.zero_grad()
+        result = model.loss(telling(*STORIES), ids, mask)
+        result.backward()
+        found.append((result.detach(), {n: w.grad for n, w in model.named_parameters() if w.requires_grad}))
+    (together, ours), (apart, theirs) = found
+    torch.testing.assert_close(together, apart)
+    assert any(gradient.any() for gradient in ours.values())
+    for name, gradient in ours.items():
+        torch.testing.assert_close(gradient, theirs[name], msg=name)
+
+
+@pytest.mark.parametrize("which", ["lm frozen", "lm divided"])
+def test_contexts_that_are_read_apart_have_the_samples_of_contexts_read_together(make, one_row_per_pass, which):
+    model, decodings = make(which, context_length=30), [Decoding(method="sample", seed=seed) for seed in (1, 2)]
+    together = model.generate_samples(telling(*STORIES), decodings)
+    one_row_per_pass()
+    assert model.generate_samples(telling(*STORIES), decodings).equal(together)
+    assert len(set(map(str, together.flatten(0, 1).tolist()))) > 3
 
 
 def test_texts_of_the_context_are_learned_in_training_alone(make):
