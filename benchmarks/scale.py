@@ -3,7 +3,7 @@
     python benchmarks/scale.py --quick                        # under two minutes
     python benchmarks/scale.py                                # StoryReasoning's size, 4,178 stories of 575x240
     python benchmarks/scale.py --stories 41780                # ten times that
-    python benchmarks/scale.py --stories 2000 8000 40000 --size 64x64    # how memory grows, in miniature
+    python benchmarks/scale.py --stories 2000 40000 --size 64x64 --encoders tiny --window first    # how memory grows
 
 The stories are storyworld's, in StoryReasoning's parquet schema and lengths: each tells two of its stories side by
 side, the left half of one's drawings beside the right half of the other's, so that a few drawings make as many distinct
@@ -35,6 +35,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # the schema and the tables are
 STORIES, FRAMES = 4_178, 52_016
 """StoryReasoning's."""
 LENGTHS = range(5, 23)
+ROW_GROUP = 100
+"""Stories in a row group of parquet, as the hub's libraries write images."""
 TEST_SHARE = 626 / STORIES
 COMMANDS = ("prepare", "train", "evaluate", "report")
 ENCODERS = {
@@ -113,8 +115,8 @@ def generate(folder: Path, stories: int, width: int, height: int) -> None:
 
     every = rows(stories, width, height)
     train = stories - max(1, round(stories * TEST_SHARE))
-    write_rows(folder / "data" / "train-00000-of-00001.parquet", islice(every, train))
-    write_rows(folder / "data" / "test-00000-of-00001.parquet", every)
+    write_rows(folder / "data" / "train-00000-of-00001.parquet", islice(every, train), row_group=ROW_GROUP)
+    write_rows(folder / "data" / "test-00000-of-00001.parquet", every, row_group=ROW_GROUP)
 
 
 def measured(words: list[str], cache: Path) -> dict[str, float]:
@@ -164,6 +166,8 @@ def measure(given: argparse.Namespace, stories: int, folder: Path) -> dict[str, 
             *encoders,
             "--limit",
             "0",
+            "--set",
+            f"data.window={given.window}",
             "--out",
             str(data),
         ],
@@ -223,6 +227,7 @@ def main() -> None:
         "--stories", type=int, nargs="+", metavar="N", help=f"default: {STORIES}; with --quick 40 160"
     )
     arguments.add_argument("--size", type=pixels, metavar="WxH", help="of the source's images; default: 575x240")
+    arguments.add_argument("--window", default="sliding", choices=("sliding", "first"), help="default: sliding")
     arguments.add_argument("--encoders", choices=ENCODERS, help="default: mobilenet; with --quick tiny")
     arguments.add_argument("--quick", action="store_true", help="40 and 160 stories of 64x64, under two minutes")
     arguments.add_argument("--folder", type=Path, help="where the files are made, a new folder in it; default: TMPDIR")

@@ -129,8 +129,8 @@ def write_parquet(
     write_rows(folder / "data" / "test-00000-of-00001.parquet", rows)
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows to one parquet file in the hub's schema, one at a time."""
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, row_group: int = 1) -> None:
+    """Write rows to one parquet file in the hub's schema, so many at a time."""
     import datasets
     import pyarrow.parquet
 
@@ -147,9 +147,10 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     schema = features.arrow_schema
     path.parent.mkdir(parents=True, exist_ok=True)
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-        for row in rows:
-            images = [{"bytes": image, "path": None} for image in row["images"]]
-            writer.write_table(pyarrow.Table.from_pylist([{**row, "images": images}], schema=schema))
+        remaining = iter(rows)
+        while some := list(islice(remaining, row_group)):
+            some = [{**row, "images": [{"bytes": image, "path": None} for image in row["images"]]} for row in some]
+            writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
 
 
 def _pages(world: World, illustrator: Illustrator) -> list[Page]:
