@@ -23,6 +23,8 @@ ANALYSIS = "chain_of_thought"
 """A column that may be absent: nothing is trained on it."""
 ROWS_AT_ONCE = 16
 """Rows that are read at once: a row holds about 200 kB of images, and a row group a hundred rows."""
+BUFFER = 2**20
+"""Bytes of a column that are read at once from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +66,31 @@ class TableFile:
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """Yield the rows, images encoded. Raises VsrError as soon as one cannot be read."""
+        columns = self.columns()
+        yield from self._local_rows(columns) if self.stream is None else self._streamed_rows(columns)
+
+    def _local_rows(self, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+        """Read one row group after the other; the footer, which lists all of them, is read once."""
+        import pyarrow.parquet as pq
+
+        # Read ahead, pyarrow holds on to all of a row group that it has read.
+        with self._readable(), pq.ParquetFile(self.name, pre_buffer=False, buffer_size=BUFFER) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
+                    yield from batch.to_pylist()
+
+    def _streamed_rows(self, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+        """Read by the datasets library, which fetches no more of a stream than its rows need."""
         from datasets import Image, List, load_dataset
         from datasets.exceptions import DatasetsError
         from pyarrow.dataset import ParquetFragmentScanOptions
 
-        columns = self.columns()
-        address = str(Path(self.name).absolute()) if self.stream is None else self.stream.url(self.name)
+        assert self.stream is not None
         with self._readable(DatasetsError):
             table = load_dataset(
                 "parquet",
-                # A data file is a pattern: a folder named "a[1]" must stand for itself.
-                data_files={self.split: [glob.escape(address)]},
+                # A data file is a pattern: a file with "[1]" in its name must stand for itself.
+                data_files={self.split: [glob.escape(self.stream.url(self.name))]},
                 split=self.split,
                 streaming=True,
                 trust_remote_code=False,
