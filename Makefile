@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/vsr demo
 
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(PRECISION),--precision $(PRECISION))
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20 $(if $(PRECISION),--precision $(PRECISION))
 
 test-fast: install
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(if $(PRECISION),--precision $(PRECISION))
