@@ -51,7 +51,7 @@ STAGES = {
     "teacher-forced losses": [IN + "model_predictions.held_out_losses"],
     "metrics of texts and images": [IN + "evaluate.measure"],
     "bootstrap": [IN + "scoring.resampled_scores"],
-    "shares of copies, lines of predictions": [IN + "evaluate.copied_shares", IN + "evaluate.prediction_lines"],
+    "shares of copies": [IN + "evaluate.copied_shares"],
     "store": [IN + "storage.store_evaluation"],
 }
 
