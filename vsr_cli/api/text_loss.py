@@ -200,8 +200,8 @@ def sum_over_parts(
 ) -> Tensor:
     """Return the sum of the scalars `loss_of(part, inputs)` with the activations of one part in memory at a time.
 
-    The gradients are computed along with the losses, and nothing is computed twice. They are those of `inputs` and
-    `weights`: what `loss_of` computes may depend on no other tensor that has a gradient.
+    There is at least one part. The gradients are computed along with the losses, and nothing is computed twice. They
+    are those of `inputs` and `weights`: what `loss_of` computes may depend on no other tensor that has a gradient.
     """
     trained = [weight for weight in weights if weight.requires_grad]
     wanted = torch.is_grad_enabled() and (inputs.requires_grad or bool(trained))
@@ -221,15 +221,18 @@ class _SumOverParts(torch.autograd.Function):
         own = inputs.detach().requires_grad_(ctx.needs_input_grad[2])
         wanted = [own, *weights] if own.requires_grad else list(weights)
         total = inputs.new_zeros((), dtype=torch.promote_types(inputs.dtype, torch.float32))
-        sums = [torch.zeros_like(tensor) for tensor in wanted]
+        sums: list[Tensor | None] = [None] * len(wanted)  # a weight that is not used has none
 
         def add(part: Part) -> None:  # a function, so that its graph and gradients are gone before the next part
             with torch.enable_grad():
                 loss = loss_of(part, own)
             total.add_(loss.detach())
-            for gradient, more in zip(sums, torch.autograd.grad(loss, wanted, allow_unused=True), strict=True):
+            if not loss.requires_grad:
+                return
+            for index, more in enumerate(torch.autograd.grad(loss, wanted, allow_unused=True)):
                 if more is not None:
-                    gradient.add_(more)
+                    known = sums[index]
+                    sums[index] = more if known is None else known + more  # a gradient may share memory with another
 
         for part in parts:
             add(part)
@@ -239,5 +242,8 @@ class _SumOverParts(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = [gradient * upstream for gradient in ctx.saved_tensors]
+        gradients = ctx.saved_tensors
+        # The loss mostly has weight 1, and then nothing is copied.
+        if upstream.device.type != "cpu" or upstream != 1:
+            gradients = [None if gradient is None else gradient * upstream for gradient in gradients]
         return (None, None, *([] if ctx.needs_input_grad[2] else [None]), *gradients)

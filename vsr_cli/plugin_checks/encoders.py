@@ -221,8 +221,10 @@ def many_are_as_few(harness: Harness) -> str | None:
     model = harness.build()
     component, inputs = harness.component(model), _inputs(harness, model)
     prepares: bool = isinstance(component, EncodesMany)
-    if not prepares or component.cache_key is None:
+    if not prepares:
         return "it has no encoding_many"
+    if component.cache_key is None:
+        return "nothing is frozen"
     key, names, few = component.cache_key, list(component.state_dict()), _frozen(harness, model, inputs)
     with component.encoding_many():
         many = _frozen(harness, model, inputs)

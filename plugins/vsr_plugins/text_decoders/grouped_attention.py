@@ -1,7 +1,8 @@
 """Attention of a model of transformers whose query heads share key-value heads, without a copy for each on a CPU.
 
-With a mask, transformers repeats the cached keys and values for all heads at each step, which took six times as long as
-the attention itself. It does so because PyTorch's fast kernels for GPUs do not take a mask and shared heads together.
+Where several texts continue one context, there is a mask, and transformers repeats the cached keys and values for all
+heads at each step, which took six times as long as the attention itself. It does so because PyTorch's fast kernels for
+GPUs do not take a mask and shared heads together.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ NAME, PLAIN = "vsr_grouped", "sdpa"
 
 
 def share_heads(model: PreTrainedModel) -> None:
-    """Let a model use this attention, if it uses PyTorch's."""
-    if model.config._attn_implementation == PLAIN:
+    """Let a model use this attention, if it uses PyTorch's and its heads share keys and values."""
+    config = model.config.get_text_config()
+    heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+    if config._attn_implementation == PLAIN and heads and shared and shared < heads:
         AttentionInterface.register(NAME, attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         model.set_attn_implementation(NAME)
@@ -31,7 +34,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Return (B, S, H, d) from queries (B, H, S, d), keys and values (B, G, P, d): H / G query heads share one of G."""
     plain = options.get("position_bias") is None and options.get("softcap") is None
-    if not (plain and attention_mask is not None and key.shape[1] < query.shape[1] and query.device.type == "cpu"):
+    several = query.shape[2] > 1  # transformers copies nothing for a single one
+    if not (plain and several and attention_mask is not None and query.device.type == "cpu"):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     output = functional.scaled_dot_product_attention(
         query,

@@ -154,12 +154,13 @@ class LmDecoder(TokenDecoder):
             states = self.language.states([rows[row] for row in part], vectors[part], [positions[row] for row in part])
             chosen = torch.cat([of_target[row] for row in part])
             count = int(sum(len(others[row]) for row in part))
-            loss = self._cross_entropy(states[chosen], ids[part], mask[part])
-            loss = loss * ((1 - share) * (len(states) - count) / targets)
+            terms = []
+            if own := len(states) - count:
+                terms.append(self._cross_entropy(states[chosen], ids[part], mask[part]) * ((1 - share) * own / targets))
             if count:
                 texts, real = padded([others[row] for row in part])
-                loss = loss + self._cross_entropy(states[~chosen], texts, real) * (share * count / answers)
-            return loss
+                terms.append(self._cross_entropy(states[~chosen], texts, real) * (share * count / answers))
+            return torch.stack(terms).sum()
 
         return sum_over_parts(
             loss_of, passes(rows), self._vectors(narrative)[stories], list(self.language.parameters())

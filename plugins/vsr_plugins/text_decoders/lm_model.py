@@ -168,7 +168,7 @@ class LanguageModel(nn.Module):
 def passes(rows: Sequence[Tensor]) -> list[list[int]]:
     """Return the indices of the rows (S, *) that share a forward pass, rows of similar length together."""
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    most = TOKENS_PER_PASS.get(rows[0].device.type, TOKENS_PER_PASS["cpu"])
+    most = TOKENS_PER_PASS.get(rows[0].device.type, TOKENS_PER_PASS["cuda"])
     parts: list[list[int]] = []
     for row in order:
         if parts and (len(parts[-1]) + 1) * len(rows[row]) <= most:

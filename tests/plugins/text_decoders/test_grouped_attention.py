@@ -62,3 +62,17 @@ def test_a_model_with_attention_of_its_own_keeps_it(model):
     model.set_attn_implementation("eager")
     share_heads(model)
     assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [
+        ("llama", SIZES | HEADS | {"num_key_value_heads": 4}),
+        ("falcon", {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}),
+    ],
+)
+def test_a_model_whose_heads_share_nothing_is_left_alone(architecture, sizes, capsys):
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **sizes))
+    share_heads(model)
+    assert model.config._attn_implementation == "sdpa"
+    assert capsys.readouterr().err == ""

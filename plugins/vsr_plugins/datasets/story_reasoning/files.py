@@ -51,8 +51,11 @@ class TableFile:
             what = f"lacks the columns {', '.join(missing)} (has {has})"
             raise VsrError(f"{self}: {what}; use the original files of StoryReasoning")
         images = schema.field("images").type
-        listed = pa.types.is_list(images) or pa.types.is_large_list(images)
-        if not (listed and pa.types.is_struct(images.value_type) and images.value_type.get_field_index("bytes") >= 0):
+        encoded = None
+        if (pa.types.is_list(images) or pa.types.is_large_list(images)) and pa.types.is_struct(images.value_type):
+            at = images.value_type.get_field_index("bytes")
+            encoded = images.value_type.field(at).type if at >= 0 else None
+        if encoded not in (pa.binary(), pa.large_binary(), pa.binary_view()):
             what = f"images is not a list of encoded images ({images})"
             raise VsrError(f"{self}: {what}; use the original files of StoryReasoning")
         return [*COLUMNS, *([ANALYSIS] if ANALYSIS in schema.names else [])]
@@ -70,14 +73,18 @@ class TableFile:
         yield from self._local_rows(columns) if self.stream is None else self._streamed_rows(columns)
 
     def _local_rows(self, columns: list[str]) -> Iterator[Mapping[str, Any]]:
-        """Read one row group after the other; the footer, which lists all of them, is read once."""
+        """Read one row group after the other; the footer, which lists all of them, is not read again for each."""
         import pyarrow.parquet as pq
 
         # Read ahead, pyarrow holds on to all of a row group that it has read.
         with self._readable(), pq.ParquetFile(self.name, pre_buffer=False, buffer_size=BUFFER) as file:
             for group in range(file.num_row_groups):
+                missing = file.metadata.row_group(group).num_rows
                 for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns):
+                    missing -= len(batch)
                     yield from batch.to_pylist()
+                if missing:  # where a page is damaged, pyarrow may end early without an error
+                    raise ValueError(f"row group {group} lacks {missing} of its rows")
 
     def _streamed_rows(self, columns: list[str]) -> Iterator[Mapping[str, Any]]:
         """Read by the datasets library, which fetches no more of a stream than its rows need."""
