@@ -5,7 +5,9 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +15,7 @@ from .browser import CHROMIUM, opened_browser
 from .skips import fail_unexpected_skip
 
 PRECISIONS = ("fp32", "bf16")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 # One thread a process: tests run side by side, and a run is repeatable to the bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -132,6 +135,23 @@ def small_settings(precision: str) -> list[str]:
         "training.epochs=2",
         f"training.precision={precision}",
     ]
+
+
+@pytest.fixture
+def load_benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Return the function that imports a file of benchmarks/ by its name; they import each other."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        spec = spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,8 @@
 """The benchmark of evaluation measures stages that exist."""
 
-import importlib.util
-from pathlib import Path
 
-import pytest
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("benchmark_evaluate", BENCHMARKS / "evaluate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_stage_is_a_function_of_vsr_and_is_timed(benchmark):
+def test_every_stage_is_a_function_of_vsr_and_is_timed(load_benchmark):
+    benchmark = load_benchmark("evaluate")
     watch = benchmark.Stopwatch()
     with watch.running():
         for targets in benchmark.STAGES.values():

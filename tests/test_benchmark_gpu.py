@@ -1,30 +1,21 @@
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def gpu(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu", module)
-    spec.loader.exec_module(module)
-    return module
+def gpu(load_benchmark):
+    return load_benchmark("gpu")
 
 
 def test_a_section_that_fails_is_reported_and_the_others_are_measured(gpu, capsys):
     words = ["--device", "nowhere", "--quick", "--only", "equality", "encoding", "--json"]
-    ran = subprocess.run([sys.executable, BENCHMARKS / "gpu.py", *words], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, gpu.__file__, *words], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     sections = json.loads(ran.stdout)["sections"]
     assert sections.keys() == {"equality", "encoding"}

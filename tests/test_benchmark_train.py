@@ -1,9 +1,7 @@
 import argparse
-import importlib.util
 import json
 import resource
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from vsr_cli.plugin.discovery import registry
 
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = {
     "resnet.": "visual.network.",
     "see.": "visual.projection.",
@@ -37,18 +34,6 @@ NAMES = {
 """The plain model's names and vsr's."""
 
 
-@pytest.fixture(autouse=True)
-def benchmarks_import_each_other(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def ours(name):
     theirs = next(prefix for prefix in NAMES if name.startswith(prefix))
     name = NAMES[theirs] + name.removeprefix(theirs)
@@ -57,8 +42,8 @@ def ours(name):
     return name
 
 
-def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
-    baselines = load("plain_training")
+def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path, load_benchmark):
+    baselines = load_benchmark("plain_training")
     baselines.write_tokenizer(tmp_path / "tokenizer.json")
     chosen = ["visual.weights=random", "text.weights=random", f"text.tokenizer={tmp_path / 'tokenizer.json'}"]
     config = resolve_train(registry(), preset="reference", layers=[preset_layer("reference"), *parse_set(chosen)])
@@ -105,9 +90,9 @@ def test_plain_model_has_the_losses_and_gradients_of_vsr(tmp_path):
             torch.testing.assert_close(slopes[ours(name)].grad, weight.grad, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_benchmark_compares_all_three(monkeypatch, capsys):
+def test_benchmark_compares_all_three(monkeypatch, capsys, load_benchmark):
     words = ["--stories=4", "--baseline-stories=2", "--epochs=1", "--frozen=all", "--batch-size", "2", "--json"]
-    plain, train = load("plain_training"), load("train")
+    plain, train = load_benchmark("plain_training"), load_benchmark("train")
     measurements = {"plain": plain.plain, "loader": plain.loader, "limit": train.limit}
     in_a_process = train.in_a_process
 

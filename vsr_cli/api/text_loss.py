@@ -27,8 +27,6 @@ PLAIN = TextObjective()
 """The plain cross-entropy, as in validation and evaluation."""
 LEAST_OTHERWISE = 1e-5
 """The lower bound, in the unlikelihood, of the probability not to write a token, whose logarithm is taken."""
-
-
 Part = TypeVar("Part")
 
 
@@ -142,10 +140,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = ctx.saved_tensors  # of the states, and of weight and bias unless they are frozen
-        # The loss mostly has weight 1, and then the large tables need no further pass.
-        if upstream.device.type != "cpu" or upstream != 1:
-            gradients = [gradient * upstream for gradient in gradients]
+        gradients = _times(ctx.saved_tensors, upstream)  # of the states, and of weight and bias unless they are frozen
         return (*gradients, *[None] * (5 - len(gradients)))
 
 
@@ -242,8 +237,12 @@ class _SumOverParts(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = ctx.saved_tensors
-        # The loss mostly has weight 1, and then nothing is copied.
-        if upstream.device.type != "cpu" or upstream != 1:
-            gradients = [None if gradient is None else gradient * upstream for gradient in gradients]
-        return (None, None, *([] if ctx.needs_input_grad[2] else [None]), *gradients)
+        return (None, None, *([] if ctx.needs_input_grad[2] else [None]), *_times(ctx.saved_tensors, upstream))
+
+
+def _times(gradients: Sequence[Tensor | None], upstream: Tensor) -> Sequence[Tensor | None]:
+    """Return the gradients of a loss multiplied by that of the loss itself, a scalar."""
+    # The loss mostly has weight 1, and then the large tables need no further pass.
+    if upstream.device.type == "cpu" and upstream == 1:
+        return gradients
+    return [None if gradient is None else gradient * upstream for gradient in gradients]

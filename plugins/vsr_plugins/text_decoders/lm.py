@@ -153,7 +153,7 @@ class LmDecoder(TokenDecoder):
         def loss_of(part: list[int], vectors: Tensor) -> Tensor:
             states = self.language.states([rows[row] for row in part], vectors[part], [positions[row] for row in part])
             chosen = torch.cat([of_target[row] for row in part])
-            count = int(sum(len(others[row]) for row in part))
+            count = sum(len(others[row]) for row in part)
             terms = []
             if own := len(states) - count:
                 terms.append(self._cross_entropy(states[chosen], ids[part], mask[part]) * ((1 - share) * own / targets))

@@ -214,14 +214,14 @@ def test_damaged_parquet(tmp_path: Path) -> None:
 def test_a_damaged_page_loses_no_story_silently(tmp_path: Path) -> None:
     path = write(tmp_path, "train-0.parquet", [row(str(index), 1) for index in range(20)]) / "data" / "train-0.parquet"
     pq.write_table(pq.read_table(path), path, row_group_size=5)
-    whole, told = path.read_bytes(), []
+    whole, messages = path.read_bytes(), []
     for at in range(4, 64):  # the first column's dictionary and the header of its page
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         try:
             assert len(list(build(StoryReasoningOptions()).read(str(tmp_path)))) == 20
         except VsrError as error:
-            told.append(str(error))
-    assert any("lacks 5 of its rows" in line for line in told)
+            messages.append(str(error))
+    assert any("lacks 5 of its rows" in message for message in messages)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.uint8()), pa.int64()])
