@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from vsr_cli.entry import COLLECTED_TOGETHER
 
 from .browser import CHROMIUM, opened_browser
 from .skips import fail_unexpected_skip
@@ -22,6 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test needs the network; one that would ask for it fails at once instead of waiting.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# As in the program: with Python's own threshold, an eighth of the time of tests is the search for garbage.
+gc.set_threshold(COLLECTED_TOGETHER)
 # What Python has translated is kept, also where the environment forbids it, as in many containers: else each process of
 # a test would translate the package anew, and pytest all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

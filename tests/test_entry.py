@@ -20,8 +20,8 @@ class AtImport:
             os.kill(os.getpid(), {number})
 sys.meta_path.insert(0, AtImport())
 sys.argv = ["vsr", *{words!r}]
-from vsr_cli.entry import main
-main()
+from vsr_cli.entry import run
+run()
 """
 PLUGINS, PREPARE = ["plugins", "list"], ["prepare", "--set", "dataset.stories=2"]
 LATE = "vsr_cli.data.preparation.prepare"
@@ -77,10 +77,10 @@ from vsr_cli.cli import main as cli
 class Deleted:
     def __del__(self):
         os.kill(os.getpid(), {number})
-def run(**_):
+def command(**_):
     Deleted()
     time.sleep(20)
-cli.command_line = lambda: run
+cli.command_line = lambda: command
 """
 
 
@@ -100,7 +100,46 @@ def test_ignored_signal_stays_ignored(tmp_path):
     assert done.stdout.startswith("vsr ")
 
 
-MAIN = "import sys; sys.argv = ['vsr', *{words!r}]; from vsr_cli.entry import main; main()"
+MAIN = "import sys; sys.argv = ['vsr', *{words!r}]; from vsr_cli.entry import run; run()"
+
+
+ENDING = """
+import atexit, sys, threading, time, weakref
+from concurrent.futures import ThreadPoolExecutor
+from vsr_cli.cli import main as cli
+class Kept:
+    pass
+kept = Kept()
+def late():
+    time.sleep(0.2)
+    print("thread")
+def command(**_):
+    ThreadPoolExecutor().submit(time.sleep, 0)  # left open: its threads wait for more
+    threading.Thread(target=late).start()
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    weakref.finalize(kept, print, "finalizer")
+    atexit.register(print, "function")
+    print("command")
+    sys.stdout.write("unfinished ")
+    sys.exit({code})
+cli.command_line = lambda: command
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_program_ends_as_python_does(tmp_path, code):
+    """All but freeing objects: threads end, what is registered runs, and what is written arrives."""
+    done = start(f"{ENDING.format(code=code)}\n{MAIN.format(words=PLUGINS)}", tmp_path)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == "command\nunfinished thread\nfunction\nfinalizer\n"
+
+
+def test_program_frees_nothing_at_the_end(tmp_path):
+    """Which takes a second after torch and transformers, and is of no use."""
+    freed = "import sys\nclass Freed:\n def __del__(self): print('freed')\nsys.never = Freed()\n"
+    done = start(freed + MAIN.format(words=["--version"]), tmp_path)
+    assert done.returncode == 0
+    assert "freed" not in done.stdout
 
 
 def closing(*descriptors):

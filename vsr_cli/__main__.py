@@ -1,6 +1,6 @@
 """`python -m vsr_cli` is `vsr`."""
 
-from .entry import main
+from .entry import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -141,7 +141,7 @@ def test_wheel_has_both_packages_and_no_other(tmp_path):
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"vsr_cli", "vsr_plugins"}
     assert {"vsr_cli/config/presets/tiny.toml", "vsr_cli/cli/main.py"} <= set(names)
-    assert parsed["console_scripts"]["vsr"] == "vsr_cli.entry:main"
+    assert parsed["console_scripts"]["vsr"] == "vsr_cli.entry:run"
     declared = {value.replace(".", "/") for value in parsed["vsr.plugins"].values()}
     assert {f"{module}/__init__.py" for module in declared} <= set(names)
 
