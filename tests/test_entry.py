@@ -118,6 +118,8 @@ def command(**_):
     threading.Thread(target=late).start()
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     weakref.finalize(kept, print, "finalizer")
+    cli.left_open = open("left", "w")
+    cli.left_open.write("open")
     atexit.register(print, "function")
     print("command")
     sys.stdout.write("unfinished ")
@@ -132,6 +134,15 @@ def test_program_ends_as_python_does(tmp_path, code):
     done = start(f"{ENDING.format(code=code)}\n{MAIN.format(words=PLUGINS)}", tmp_path)
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout == "command\nunfinished thread\nfunction\nfinalizer\n"
+    assert (tmp_path / "left").read_text() == "open"
+
+
+CLOSING = "import sys\nfrom vsr_cli.cli import main as cli\ncli.command_line = lambda: lambda **_: sys.stdout.close()\n"
+
+
+def test_stdout_that_a_plugin_has_closed_is_exit_code_1_without_a_traceback(tmp_path):
+    done = start(CLOSING + MAIN.format(words=PLUGINS), tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_program_frees_nothing_at_the_end(tmp_path):

@@ -32,6 +32,7 @@ MOST_FILES = 65_536
 """Maximum number of open files of this process, if the system allows it; each memory map is an open file."""
 STOPPING = {SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"}
 LOST_READER = 1
+EXIT_CODES = 256
 COLLECTED_TOGETHER = 50_000
 """Allocations after which Python looks for garbage. Its default of 700 is an eighth of the time to import torch."""
 
@@ -55,21 +56,22 @@ def run() -> NoReturn:
     try:
         main()
     except SystemExit as end:
-        if not isinstance(end.code, int):
+        if not (isinstance(end.code, int) and 0 <= end.code < EXIT_CODES):
             raise
         code = end.code
     import atexit
+    import io
     import threading
+    from contextlib import suppress
 
     # What Python does at the end, in its order.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:  # the reader of the pipe has ended; `main` has reported it if a result was lost
-            pass
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)  # texts first, which are written to the others
+    known = gc.get_objects()
+    for file in (each for kind in kinds for each in known if type(each) is kind):  # stdout, and what a plugin left open
+        with suppress(OSError, ValueError):  # the reader of a pipe has ended, which `main` reports, or it is closed
+            file.flush()
     os._exit(code)
 
 
@@ -103,6 +105,8 @@ def main() -> NoReturn:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
+    except ValueError:  # a plugin has closed it
+        code = code or LOST_READER
     except OSError:  # the reader of the pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or LOST_READER

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
@@ -13,6 +15,9 @@ UNLOADABLE = (
     AttributeError,
     RuntimeError,
     ImportError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
     SafetensorError,
     StrictDataclassError,
 )

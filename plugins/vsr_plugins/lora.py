@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from vsr_cli.api import VsrError
 
@@ -14,6 +15,7 @@ from vsr_cli.api import VsrError
 def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: Sequence[str] = ()) -> None:
     """Add trained low-rank updates to every linear layer of a frozen model, in place, except those named in `exclude`.
 
+    A layer of a class derived from a linear one, such as a router of experts, may return something else and has none.
     Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", with a scale of 1. The updates are in single
     precision whatever the model is in, since small steps are lost in half. `component` is its kind and name. Raises
     VsrError, naming it, if peft is not installed.
@@ -27,12 +29,17 @@ def add_lora(model: Any, *, rank: int, dropout: float, component: str, exclude: 
             f"{component}: {option}=lora needs peft, which is not installed; pip install peft, or choose another "
             f"--set {option}=..."
         ) from error
+    derived = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and type(module) is not nn.Linear
+    ]
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,
         lora_dropout=dropout,
         target_modules="all-linear",
-        exclude_modules=list(exclude) or None,
+        exclude_modules=[*exclude, *derived] or None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about GPT-2's transposed weights, which peft handles

@@ -4,7 +4,7 @@ import pytest
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_cli.api.decoding import sample_decodings
-from vsr_cli.config.experiment import resolve_decoding, resolve_evaluation
+from vsr_cli.config.experiment import decoding_layer, resolve_decoding, resolve_evaluation
 from vsr_cli.config.resolve import parse_set
 from vsr_cli.plugin.discovery import registry
 
@@ -40,6 +40,7 @@ def test_the_seed_of_images_may_be_set_for_every_method():
         (["decoding.method=sample", "decoding.top_p=0"], "greater than 0"),
         (["decoding.method=sample", "decoding.temperature=nan"], "finite"),
         (["decoding.method=beam", "decoding.length_penalty=inf"], "finite"),
+        (["decoding.method=beam", "decoding.length_penalty=1000"], "less than or equal to 10"),
         (["decoding.method=nucleus"], "'greedy', 'beam', 'sample' or 'mbr'"),
         (["decoding.method=sample", "decoding.samples=4"], "--set decoding.samples=4: sample decoding does not use it; "
          "leave it out, or set decoding.method=mbr"),
@@ -56,6 +57,19 @@ def test_invalid_decoding_is_one_line_with_remedy(assignments, said):
         resolved(*assignments)
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_another_method_keeps_the_options_of_a_run_that_it_uses():
+    run = Decoding(method="mbr", temperature=0.5, samples=24, no_repeat_ngram=4)
+    base = decoding_layer(run, where="the run")
+    other = [
+        resolve_decoding(registry(), [base, *parse_set([f"decoding.method={name}"])]) for name in ("sample", "beam")
+    ]
+    assert other == [
+        Decoding(method="sample", temperature=0.5, no_repeat_ngram=4), Decoding(method="beam", no_repeat_ngram=4)
+    ]  # fmt: skip
+    again = parse_set(["decoding.method=sample", "decoding.temperature=1"])
+    assert resolve_decoding(registry(), [base, *again]).temperature == 1
 
 
 def test_errors_of_metrics_and_decoding_are_reported_together():

@@ -8,8 +8,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from vsr_cli.api import BuildContext, VsrError, refuse_foreign_code
+from vsr_cli.api import BuildContext, VsrError, refuse_broken_settings, refuse_foreign_code, refuse_weights
 from vsr_cli.data.manifest import MANIFEST
 from vsr_cli.data.preparation.chunks import Chunk
 from vsr_cli.data.prepared import open_prepared
@@ -198,3 +200,27 @@ def test_tables_outside_the_prepared_folder_are_refused(small_data, tmp_path, ta
 def test_chunk_with_another_name_is_refused(tmp_path, key):
     with pytest.raises(VsrError, match="no chunk has such a name"):
         Chunk(tmp_path, key)
+
+
+def test_weights_of_more_layers_than_the_network_has_are_refused():
+    network = nn.ModuleDict({"layers": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))})
+    refuse_weights("text encoder", "m", network, ["head.weight", "layers.0.extra"], option="text.model")
+    with pytest.raises(VsrError, match=r"m has weights of more layers than .*, such as layers\.2\.weight; choose"):
+        refuse_weights("text encoder", "m", network, ["layers.2.weight"], option="text.model")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(number):
+    network = nn.Linear(2, 2)
+    with torch.no_grad():
+        network.bias[1] = number
+    with pytest.raises(VsrError, match="m: its weight bias holds numbers that are not finite; choose another"):
+        refuse_weights("text encoder", "m", network, [], option="text.model")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_settings_file_that_is_no_json_object_is_named(tmp_path, text):
+    refuse_broken_settings("text decoder lm", str(tmp_path), option="text_decoder.model")
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(VsrError, match=r"generation_config\.json is no JSON object"):
+        refuse_broken_settings("text decoder lm", str(tmp_path), option="text_decoder.model")

@@ -24,7 +24,13 @@ from .contracts import (
     mean_over_positions,
 )
 from .decoding import Decoding
-from .foreign_models import refuse_foreign_code, refuse_large_tokenizer, refuse_missing_tensors
+from .foreign_models import (
+    refuse_broken_settings,
+    refuse_foreign_code,
+    refuse_large_tokenizer,
+    refuse_missing_tensors,
+    refuse_weights,
+)
 from .frozen_half import FrozenHalf, FrozenHalfLater, FrozenSource, own_random_numbers
 from .hub import cache_if_unreachable, hub_reason, quiet_hub, terminal_bar
 from .loading import quiet, read_tensors, reading_errors
@@ -192,11 +198,13 @@ __all__ = [
     "read_table",
     "read_tensors",
     "reading_errors",
+    "refuse_broken_settings",
     "refuse_exhaustion",
     "refuse_foreign_code",
     "refuse_large_tokenizer",
     "refuse_missing_tensors",
     "refuse_unreadable",
+    "refuse_weights",
     "shown",
     "source_file",
     "split_words",

@@ -40,6 +40,7 @@ class Decoding(Options):
     length_penalty: float = Field(
         1.0,
         ge=0,
+        le=10,
         description="beam: log-probabilities are divided by the length to this power",
     )
     temperature: float = Field(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import VsrError
 from .hub import cache_if_unreachable
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ADAPTER = "adapter_config.json"
 SETTINGS = (
@@ -21,6 +25,13 @@ SETTINGS = (
     ADAPTER,
 )
 """Configuration files that the libraries read; every model has the first."""
+OTHER_SETTINGS = (
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "model.safetensors.index.json",
+)
+"""Further files of a model folder that are JSON objects."""
 KERNELS = ("attn_implementation", "experts_implementation")
 """Settings whose value may be a Hub id of compiled code, which would be downloaded and run."""
 
@@ -53,6 +64,44 @@ def refuse_missing_tensors(who: str, model: str, missing: Iterable[str], *, opti
             f"{who}: {model} lacks {len(names)} tensors, such as {names[0]}; "
             f"choose a complete model by --set {option}=FOLDER"
         )
+
+
+def refuse_weights(who: str, model: str, network: nn.Module, unread: Iterable[str], *, option: str) -> None:
+    """Raise VsrError if loaded weights are not finite, or those of more layers than the network has.
+
+    `unread` are the names of tensors that the network has no place for. Libraries ignore them, so a configuration with
+    fewer layers than the weights would silently be another model.
+    """
+    import torch
+
+    remedy = f"choose another model by --set {option}=FOLDER"
+    known = {_without_numbers(name) for name in network.state_dict()}
+    if layers := sorted(name for name in unread if _without_numbers(name) in known):
+        raise VsrError(
+            f"{who}: {model} has weights of more layers than its config.json says, such as {layers[0]}; {remedy}"
+        )
+    for name, weight in network.named_parameters():
+        if weight.numel() and not torch.isfinite(weight.detach().abs().max()):
+            raise VsrError(f"{who}: {model}: its weight {name} holds numbers that are not finite; {remedy}")
+
+
+def refuse_broken_settings(who: str, folder: str, *, option: str) -> None:
+    """Raise VsrError, naming the file, if a file of a model's folder that should be a JSON object is none."""
+    for path in (Path(folder).expanduser() / name for name in (*SETTINGS, *OTHER_SETTINGS)):
+        if not path.is_file():
+            continue
+        try:
+            broken = not isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        except (OSError, ValueError, RecursionError):
+            broken = True
+        if broken:
+            raise VsrError(
+                f"{who}: {path} is no JSON object; copy it again, or choose another model by --set {option}=FOLDER"
+            )
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"(?<=\.)\d+(?=\.)", "#", name)
 
 
 def refuse_large_tokenizer(who: str, model: str, *, largest: int, embeddings: int, option: str) -> None:

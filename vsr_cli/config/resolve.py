@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ..api import Options, open_text
+from ..api.decoding import METHODS_THAT_USE
 from ..errors import VsrError, initials, nearest
 from ..files.home import expand_home, is_home_path
 from ..files.strict_json import SEAL, from_json
@@ -175,10 +176,15 @@ class Resolver:
             if name is not None and section in KIND_OF and current.get("name", (None,))[0] != name:
                 current.clear()  # options belong to the component that they were given to
             if section == "decoding" and "method" in values and current.get("method", (None,))[0] != values["method"]:
-                # So do those of a decoding method, of which only typed ones may come before it.
-                typed = {key: value for key, value in current.items() if value[1].startswith("--")}
+                # So do those of a decoding method, except typed ones, and those that the new method uses as well: a
+                # run whose texts are sampled at a low temperature needs it for single samples, too.
+                kept = {
+                    key: value
+                    for key, value in current.items()
+                    if value[1].startswith("--") or values["method"] in METHODS_THAT_USE.get(key, ())
+                }
                 current.clear()
-                current.update(typed)
+                current.update(kept)
             current.update({key: (self._expanded(value, layer.where), layer.where) for key, value in values.items()})
 
     def _without_renamed(self, section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:

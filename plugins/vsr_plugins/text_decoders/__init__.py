@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from vsr_cli.api import Component, Options, hookimpl
@@ -57,7 +57,18 @@ class RepeatContextOptions(Options):
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="dropout on the scorer's hidden layer")
 
 
-class LmOptions(Options):
+class InstructionOptions(Options):
+    """Options of text decoders that give an instruction to a language model."""
+
+    @field_validator("prompt", check_fields=False)
+    @classmethod
+    def _is_text(cls, value: str) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise PydanticCustomError("encoding", "it is not valid UTF-8; type it again")
+        return value
+
+
+class LmOptions(InstructionOptions):
     """Options of the text decoder `lm`."""
 
     model: str = Field(
@@ -106,7 +117,7 @@ class LmOptions(Options):
         return self
 
 
-class VlmOptions(Options):
+class VlmOptions(InstructionOptions):
     """Options of the text decoder `vlm`."""
 
     model: str = Field(

@@ -99,10 +99,12 @@ class LmDecoder(TokenDecoder):
         wanted = fixed + frames * self.image_tokens + self.prefix + self.options.context_length + self.length
         known = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
         if known is not None and wanted > known:
+            instruction = len(self.loaded.before) + len(self.loaded.after)
+            prompt = f", or shorten text_decoder.prompt ({instruction} tokens)" if self.options.prompt else ""
             raise VsrError(
                 f"text decoder lm: {self.loaded.name} reads {known} tokens, and the longest input has {wanted}; lower "
                 f"text_decoder.context_length (now {self.options.context_length}) or text_decoder.length (now "
-                f"{self.length})"
+                f"{self.length}){prompt}"
             )
         return wanted
 

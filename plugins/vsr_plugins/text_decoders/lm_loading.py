@@ -20,9 +20,11 @@ from vsr_cli.api import (
     missing_package,
     one_line,
     quiet,
+    refuse_broken_settings,
     refuse_foreign_code,
     refuse_large_tokenizer,
     refuse_missing_tensors,
+    refuse_weights,
 )
 
 from ..library_errors import UNLOADABLE
@@ -85,6 +87,12 @@ def requirements(options: LmOptions) -> list[Requirement]:
 
 
 def _missing_files(options: LmOptions) -> list[Requirement]:
+    several = gguf_files(options.model)
+    if len(several) > 1:
+        remedy = "name one of them by --set text_decoder.model=FILE"
+        return [
+            Requirement(what=f"the folder {options.model}", problem=f"holds {len(several)} GGUF files", remedy=remedy)
+        ]
     if file := gguf_file(options.model):
         remedy = "name another by --set text_decoder.model=FILE"
         return [*missing_file(file, what="the GGUF file", remedy=remedy), *missing_package("gguf", extra="gguf")]
@@ -94,13 +102,16 @@ def _missing_files(options: LmOptions) -> list[Requirement]:
 
 def gguf_file(model: str) -> Path | None:
     """Return the GGUF file that a path names: itself, or the only one of a folder that holds no other model."""
+    files = gguf_files(model)
+    return files[0] if len(files) == 1 else None
+
+
+def gguf_files(model: str) -> list[Path]:
+    """Return the GGUF file that a path names, or those of a folder that holds no other model."""
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
-        return path
-    if not path.is_dir() or (path / "config.json").exists():
-        return None
-    files = sorted(path.glob("*.gguf"))
-    return files[0] if len(files) == 1 else None
+        return [path]
+    return sorted(path.glob("*.gguf")) if path.is_dir() and not (path / "config.json").exists() else []
 
 
 def load(options: LmOptions) -> Loaded:
@@ -119,11 +130,12 @@ def load(options: LmOptions) -> Loaded:
         if Path(name).expanduser().exists():  # the library would take a default for a tokenizer that is not there
             for missing in _missing_files(options):
                 raise VsrError(f"text decoder lm: {missing.what} {missing.problem}; {missing.remedy}")
+            refuse_broken_settings("text decoder lm", source, option="text_decoder.model")
         try:
             if options.weights == "random":
                 config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
                 config.dtype = dtype
-                model, lacking = _from_config(config), []
+                model, lacking, unread = _from_config(config), [], []
             else:
                 loaded: Any = AutoModelForCausalLM.from_pretrained(
                     source,
@@ -133,7 +145,7 @@ def load(options: LmOptions) -> Loaded:
                     output_loading_info=True,
                     **extra,
                 )
-                model, lacking = loaded[0], loaded[1]["missing_keys"]
+                model, lacking, unread = loaded[0], loaded[1]["missing_keys"], loaded[1]["unexpected_keys"]
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **extra)
             if file and hasattr(model.config, "quantization_config"):
                 del model.config.quantization_config  # the weights have been dequantized
@@ -143,7 +155,13 @@ def load(options: LmOptions) -> Loaded:
                 "in safetensors and its tokenizer by --set text_decoder.model=FOLDER, or set HF_HOME to a cache that "
                 "holds it"
             ) from error
+    if (layers := model.config.get_text_config().num_hidden_layers) < 1:
+        raise VsrError(
+            f"text decoder lm: the config.json of {name} has num_hidden_layers {layers}; choose another model by --set "
+            "text_decoder.model=FOLDER"
+        )
     refuse_missing_tensors("text decoder lm", name, lacking, option="text_decoder.model")
+    refuse_weights("text decoder lm", name, model, unread, option="text_decoder.model")
     vocabulary = _vocabulary(tokenizer, name)
     before, after, end = _around(tokenizer, options.prompt, name)
     refuse_large_tokenizer(

@@ -14,8 +14,10 @@ from vsr_cli.api import (
     missing_package,
     one_line,
     quiet,
+    refuse_broken_settings,
     refuse_foreign_code,
     refuse_missing_tensors,
+    refuse_weights,
 )
 
 from ..library_errors import UNLOADABLE
@@ -41,12 +43,13 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
 
     with quiet(), cache_if_unreachable(options.model):
         refuse_foreign_code(options.model)
+        refuse_broken_settings("text decoder vlm", options.model, option="text_decoder.model")
         try:
             config = AutoConfig.from_pretrained(options.model, trust_remote_code=False)
             _check_architecture(config, options.model)
             if options.weights == "random":
                 config.dtype = _dtype(options)
-                model, missing = _from_config(config), []
+                model, missing, unread = _from_config(config), [], []
             else:
                 loaded: Any = AutoModelForImageTextToText.from_pretrained(
                     options.model,
@@ -55,7 +58,7 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
                     trust_remote_code=False,
                     output_loading_info=True,
                 )
-                model, missing = loaded[0], loaded[1]["missing_keys"]
+                model, missing, unread = loaded[0], loaded[1]["missing_keys"], loaded[1]["unexpected_keys"]
             processor = _processor(options.model)
         except UNLOADABLE as error:
             raise VsrError(
@@ -64,6 +67,7 @@ def load(options: VlmOptions, *, image_size: int) -> tuple[Any, Any]:
                 "HF_HOME to a cache that holds it"
             ) from error
     refuse_missing_tensors("text decoder vlm", options.model, missing, option="text_decoder.model")
+    refuse_weights("text decoder vlm", options.model, model, unread, option="text_decoder.model")
     _resize_images(processor.image_processor, options, image_size=image_size)
     return model, processor
 

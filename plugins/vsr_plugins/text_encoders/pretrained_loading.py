@@ -13,6 +13,7 @@ from vsr_cli.api import (
     quiet,
     refuse_foreign_code,
     refuse_missing_tensors,
+    refuse_weights,
 )
 
 from ..library_errors import UNLOADABLE
@@ -86,6 +87,7 @@ def load_model(options: HfTextOptions) -> PreTrainedModel:
     )
     missing = [name for name in report["missing_keys"] if not name.startswith(POOLERS)]
     refuse_missing_tensors("text encoder", options.model, missing, option="text.model")
+    refuse_weights("text encoder", options.model, model, report["unexpected_keys"], option="text.model")
     return without_pooler(model)
 
 

@@ -21,6 +21,7 @@ from vsr_cli.api import (
     quiet,
     refuse_foreign_code,
     refuse_missing_tensors,
+    refuse_weights,
 )
 
 from ..saved_config import config_from, facts_of_config
@@ -159,6 +160,7 @@ def load_model(options: HfVisionOptions) -> tuple[PreTrainedConfig, nn.Module]:
     )
     missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
     refuse_missing_tensors("visual encoder hf-vision", options.model, missing, option="visual.model")
+    refuse_weights("visual encoder hf-vision", options.model, model, report["unexpected_keys"], option="visual.model")
     if options.pooling == "pooler" and report["missing_keys"]:
         raise VsrError(
             f"visual encoder hf-vision: {options.model} lacks the weights of its pooler; "

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -374,12 +375,38 @@ def damage(folder, how):
         (folder / "tokenizer.json").write_text(json.dumps(stored))
     elif how.startswith("{{"):
         (folder / "chat_template.jinja").write_text(how)
-    elif how == "GGUF of nothing":
+    elif how in FILES:
         shutil.rmtree(folder)
         folder.mkdir()
-        (folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
+        for name in FILES[how]:
+            (folder / name).write_bytes(b"GGUF" + bytes(FILES[how][name]))
+    elif how in CONFIGS:
+        change(folder / "config.json", CONFIGS[how])
+    elif how in WEIGHTS:
+        weights = load_file(folder / "model.safetensors")
+        WEIGHTS[how](weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    elif how.endswith(".json"):
+        (folder / how).write_text("[]")
 
 
+def change(path, settings):
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+FILES = {"GGUF of nothing": {"a.gguf": 100}, "cut GGUF": {"a.gguf": 2}, "two GGUF": {"a.gguf": 100, "b.gguf": 100}}
+CONFIGS = {
+    "fewer layers than weights": {"n_layer": 1},
+    "no layer": {"n_layer": 0},
+    "no head": {"n_head": 0},
+    "layers in words": {"n_layer": "two"},
+}
+WEIGHTS = {
+    # Of a token that no probe reads, and where a forward pass without padding gives finite scores.
+    "NaN in a word": lambda weights: weights["transformer.wte.weight"][10].fill_(float("nan")),
+    "NaN in attention": lambda weights: weights["transformer.h.0.attn.c_attn.weight"][0].fill_(float("nan")),
+}
+SETTINGS = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
 BAD_TEMPLATES = [
     "{{ messages[9]['content'] }}",
     "{{ messages[0]['content'] }} {{ 1 // 0 }}",
@@ -390,20 +417,46 @@ BAD_TEMPLATES = [
 ]
 
 
-@pytest.mark.parametrize("how", ["no tokenizer", "no eos", "another tokenizer", "GGUF of nothing", *BAD_TEMPLATES])
+BAD = ["no tokenizer", "no eos", "another tokenizer", *FILES, *CONFIGS, *WEIGHTS, *SETTINGS]
+
+
+@pytest.mark.parametrize("how", [*BAD, *BAD_TEMPLATES])
 def test_a_model_that_cannot_be_used_is_one_line_that_names_it(language_models, tmp_path, how):
     folder = shutil.copytree(language_models / "gpt2", tmp_path / "gpt2")
     damage(folder, how)
     with pytest.raises(VsrError, match=str(folder)) as error:
         make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
     assert "\n" not in str(error.value)
+    assert not str(error.value).endswith(":)")
+
+
+def test_a_long_prompt_is_named_where_the_model_reads_too_few_tokens(make):
+    with pytest.raises(VsrError, match=r"or shorten text_decoder\.prompt \(\d+ tokens\)"):
+        make("lm frozen", prompt="Mara " * 200)
+
+
+def test_a_prompt_that_is_not_utf8_is_refused():
+    with pytest.raises(ValidationError, match="not valid UTF-8"):
+        LmOptions(prompt="Mara \udcff")
+
+
+def test_a_router_of_experts_has_no_low_rank_update(language_models, tmp_path):
+    """In some architectures it is a linear layer that returns more than its product."""
+    folder = shutil.copytree(language_models / "llama", tmp_path / "gpt2")
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 4}
+    shape = {"num_key_value_heads": 2, "num_local_experts": 4, "max_position_embeddings": 64, "head_dim": 4}
+    config = AutoConfig.for_model("phimoe", vocab_size=len(WORDS), **sizes, **shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    decoder = make_decoder("lm lora", model=tmp_path, context_length=12)
+    assert loss(decoder, random_narrative(2)) > 0
+    assert not [name for name, _ in decoder.named_parameters() if "router" in name and "lora" in name]
 
 
 def test_impossible_settings_and_weights_that_are_not_finite_are_named(language_models, tmp_path):
     folder = shutil.copytree(language_models / "llama", tmp_path / "gpt2")
     weights = {name: each * float("nan") for name, each in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(VsrError, match=r"gpt2: its scores are not finite, .*; choose another model"):
+    with pytest.raises(VsrError, match=r"gpt2: its weight .* holds numbers that are not finite; choose another model"):
         make_decoder("lm frozen", model=tmp_path, context_length=12)
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"num_attention_heads": 3}))
