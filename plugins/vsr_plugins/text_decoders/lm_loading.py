@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens.json"
+SIZES_OF_GGUF = ("block_count", "embedding_length")
+"""Keys of a GGUF file, after the architecture, that every model has."""
 SEPARATORS = ("\n\n", "\n")
 """The first of these that is one token stands after each page of a story."""
 BYTE_LEVEL_BREAK = "\u010a"
@@ -114,6 +116,17 @@ def gguf_files(model: str) -> list[Path]:
     return sorted(path.glob("*.gguf")) if path.is_dir() and not (path / "config.json").exists() else []
 
 
+def _check_gguf(file: Path) -> None:
+    """Raise ValueError if a GGUF file does not say how large its model is: it would be built in a default size."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(file).fields
+    architecture = fields["general.architecture"].contents()
+    for name in SIZES_OF_GGUF:
+        if f"{architecture}.{name}" not in fields:
+            raise ValueError(f"{file.name} has no {architecture}.{name}")
+
+
 def load(options: LmOptions) -> Loaded:
     """Load the model, pretrained or of random weights, and its tokenizer. Raises VsrError if that fails."""
     import torch
@@ -132,6 +145,8 @@ def load(options: LmOptions) -> Loaded:
                 raise VsrError(f"text decoder lm: {missing.what} {missing.problem}; {missing.remedy}")
             refuse_broken_settings("text decoder lm", source, option="text_decoder.model")
         try:
+            if file:
+                _check_gguf(file)
             if options.weights == "random":
                 config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
                 config.dtype = dtype

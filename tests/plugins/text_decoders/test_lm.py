@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from gguf import GGUFWriter
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
@@ -428,6 +429,16 @@ def test_a_model_that_cannot_be_used_is_one_line_that_names_it(language_models, 
         make_decoder("lm frozen", model=tmp_path, prompt="Mara waits", context_length=12)
     assert "\n" not in str(error.value)
     assert not str(error.value).endswith(":)")
+
+
+def test_a_gguf_file_without_sizes_is_not_built_in_a_default_size(tmp_path):
+    (tmp_path / "gpt2").mkdir()
+    writer = GGUFWriter(tmp_path / "gpt2" / "a.gguf", "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(VsrError, match=r"a\.gguf has no llama\.block_count"):
+        make_decoder("lm frozen", model=tmp_path, context_length=12)
 
 
 def test_a_long_prompt_is_named_where_the_model_reads_too_few_tokens(make):
