@@ -56,9 +56,9 @@ def run() -> NoReturn:
     try:
         main()
     except SystemExit as end:
-        if not (isinstance(end.code, int) and 0 <= end.code < EXIT_CODES):
+        code = 0 if end.code is None else end.code
+        if not (isinstance(code, int) and 0 <= code < EXIT_CODES):
             raise
-        code = end.code
     import atexit
     import io
     import threading
