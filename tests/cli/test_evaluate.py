@@ -147,6 +147,6 @@ def test_mbr_evaluation_records_its_options_and_can_be_repeated(vsr, evaluated):
     assert result["decoding"] == {"method": "mbr", **sampling, **options}
     assert all(f"|decoding.{name}:{value}|" in result["signature"] for name, value in options.items())
 
-    changed = "top_p0.9-samples3-utilityembedding-context_weight0.5-context_candidatesTrue"
+    changed = "top_p0.9-samples3-utilityembedding-context_weight0.5-context_candidatestrue"
     stored = read_stored(evaluated, evaluated / f"evaluations/test-mbr-{changed}")
     assert json.loads(vsr(stored.command.removeprefix("vsr ") + " --json").out) == result
