@@ -290,7 +290,7 @@ def test_run_option_refuses_options_that_the_run_decides(vsr, workspace, eight_s
     assert answer.code == 2
     assert "was trained on" in answer.errors[0]
     allowed = f"--limit 2 --set dataset.shuffle=1 --out {out}"
-    assert "dataset has no option 'shuffle'" in vsr(f"prepare {eight_stories} --run {run} {allowed}").errors[0]
+    assert "dataset folder has no option 'shuffle'" in vsr(f"prepare {eight_stories} --run {run} {allowed}").errors[0]
 
 
 def test_training_on_stories_of_the_test_split_suggests_evaluate(vsr, workspace, eight_stories, tmp_path):
