@@ -22,6 +22,21 @@ def test_the_table_has_scores_intervals_baselines_and_upper_bound(text):
     assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 | – | – |"
 
 
+def test_the_best_is_bold_and_a_legend_explains_only_what_the_table_contains(run):
+    evaluated = open_evaluated(run, "test")
+    text = markdown(evaluated, {})
+    assert "In brackets: 95 % intervals over stories. Beside a baseline: the model is ▲ significantly better" in text
+    assert "Upper bound: the reference scored against itself." in text
+    for cell in evaluated.available.values():
+        cell.update(ci95=None, upper_bound=None)
+        for baseline in cell["baselines"].values():
+            baseline.update(verdict=None)
+    evaluated.available["bleu"]["baselines"]["copy-last"]["value"] = 13.86
+    text = markdown(evaluated, {})
+    assert "| bleu (0-100, higher is better) | 4 | **13.9** | – |" in text
+    assert not re.search("brackets|Beside a baseline|[Uu]pper bound", text)
+
+
 def test_missing_metrics_leaks_and_teacher_forced_losses_are_listed(text):
     assert "- meteor is unavailable: meteor: WordNet was not found; install it" in text
     assert "- leaks: 2 padded" in text

@@ -162,7 +162,8 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
     console.print(_score_table(result["metrics"], names, width=console.width))
     console.print(LEGEND, soft_wrap=True, markup=False)
-    console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
+    if any(score.get("verdict") for cell in result["metrics"].values() for score in cell["scores"]):
+        console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
     for caution in result["cautions"]:
         warn(caution)
     if result["configurations"]:

@@ -229,16 +229,19 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     console.print(score_table(result["metrics"], width=console.width))
     if (others := other_baselines(result["metrics"], width=console.width)) is not None:
         console.print(others)
-    console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
-    console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
+    scores = result["metrics"].values()
+    baselines = [each for score in scores for each in score.get("baselines", {}).values()]
+    if any(score.get("ci95") for score in scores):
+        console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
+    if any(each.get("verdict") for each in baselines):
+        console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
     for title, share in copied_shares(result).items():
         console.print(f"{title}: {share}", markup=False, soft_wrap=True)
     for caution in result["cautions"]:
         warn(caution)
-    for score in result["metrics"].values():
+    for score in scores:
         if caution := score.get("unavailable") or score.get("caution"):
             warn(caution)
-    baselines = [each for score in result["metrics"].values() for each in score.get("baselines", {}).values()]
     for reason in sorted({each["unavailable"] for each in baselines if "unavailable" in each}):
         warn(f"a baseline is missing: {reason}")
     left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}

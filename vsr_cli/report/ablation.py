@@ -95,10 +95,12 @@ def notes(result: Mapping[str, Any], *, encoding: str = "utf-8") -> list[str]:
     if not result["metrics"]:
         return ["no run has finished yet, so there is nothing to compare"]
     split, differences, baselines, *seeds = facts_of(result)
+    scores = [score for metric in result["metrics"].values() for score in metric["scores"] if score]
+    tested = any(score.get("verdict") for score in scores)
     lines = [
         split,
         differences,
-        legend("the base", by=holm_test(result), encoding=encoding),
+        *([legend("the base", by=holm_test(result), encoding=encoding)] if tested else []),
         f"{baselines}; {BETTER_THAN}: the baselines than which every seed is significantly better",
         *seeds,
     ]

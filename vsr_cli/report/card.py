@@ -12,7 +12,7 @@ from typing import Any
 from ..runs.hub import hub_id
 from ..runs.results import BETTER, Evaluated, name_of_data
 from ..runs.run import Run
-from .markdown import LEGEND, plain, scores_beside_baselines
+from .markdown import plain, scores_beside_baselines
 from .provenance import copied_shares, described_baselines, leaks_found, provenance
 
 LIBRARY = "vsr"
@@ -161,8 +161,6 @@ def _evaluation(evaluated: Evaluated) -> list[str]:
         f"{f' with {decoding} decoding' if decoding else ''}: the model never sees the target.",
         "",
         *scores_beside_baselines(evaluated),
-        "",
-        LEGEND,
         "",
         *(f"- {name}: {meaning}" for name, meaning in described_baselines(evaluated).items() if meaning),
         *(f"- {name} is unavailable: {plain(cell['unavailable'])}" for name, cell in _unavailable(evaluated).items()),

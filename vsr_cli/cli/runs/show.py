@@ -86,7 +86,8 @@ def runs_show(
     if any(result["scores"] for result in results):
         _head("scores, each beside the baseline copy-last")
         console.print(_score_table(results, width=console.width))
-        _line(legend("copy-last", encoding=console.encoding))
+        if any(score["verdict"] for result in results for score in result["scores"].values()):
+            _line(legend("copy-last", encoding=console.encoding))
     _head("files")
     for what, path in files.items():
         _line(f"{what:14}{path}")
