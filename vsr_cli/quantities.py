@@ -10,7 +10,9 @@ def counted(count: int, what: str, plural: str | None = None) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes for people, in powers of 1024."""
-    if count >= 2**30:
-        return f"{count / 2**30:.1f} GiB"
-    return f"{count / 2**20:.0f} MiB" if count >= 2**20 or not count else "less than 1 MiB"
+    """Return a number of bytes in powers of 1024, with three significant digits: "412 KiB", "1.5 GiB"."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if count >= 100 or unit == "bytes" else f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"

@@ -13,6 +13,7 @@ from ..console import out as console
 from ..console import print_json, styled, warn
 from ..distributed_env import process_count
 from ..errors import VsrError, check_together
+from ..quantities import counted
 from ..workflows.settings import (
     flag_layers,
     load_registry,
@@ -217,11 +218,11 @@ def _write(form: TableFormat, result: dict[str, Any], folder: Path, *, only: Seq
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the scores, what qualifies them, and where the rest is."""
     from ..report.formatting import legend
-    from ..report.provenance import copied_shares
+    from ..report.provenance import copied_shares, leaks_line
     from ..report.score_table import other_baselines, score_table
     from ..runs.results import RESULT, STORYBOARDS
 
-    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    title = f"{result['split']} split: {counted(result['stories'], 'story')}, {counted(result['windows'], 'window')}"
     title += f", {result['decoding']['method']} decoding"
     if not result["held_out"]:
         title += "; the model was trained on this split, so this is not a result"
@@ -244,10 +245,8 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
             warn(caution)
     for reason in sorted({each["unavailable"] for each in baselines if "unavailable" in each}):
         warn(f"a baseline is missing: {reason}")
-    left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}
-    if left_out:
-        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
-        console.print(f"left out of the scores: {result['leaks']['left_out']} windows ({listed})")
+    if leaks := leaks_line(result["leaks"]):
+        console.print(f"left out of the scores: {leaks}", soft_wrap=True)
     if result["truncated_references"]:
         share = f"{result['truncated_references']:.0%}"
         console.print(f"references longer than the decoder can generate: {share}, scored in full length")

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from ..quantities import counted
 from .formatting import MARK_OF_DIRECTION, MISSING, STYLE_OF_VERDICT, clock, legend, marks, short
 from .markdown import plain
 from .markdown import table as markdown_table
@@ -117,7 +118,8 @@ def holm_test(result: Mapping[str, Any]) -> str:
 def facts_of(result: Mapping[str, Any]) -> list[str]:
     """Return lines that explain the numbers, without the marks of the verdicts."""
     lines = [
-        f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
+        f"{result['split']} split: {counted(result['stories'], 'story')}, {counted(result['windows'], 'window')}, "
+        "free-running",
         f"mean over seeds, with its 95 % interval over stories and seeds; difference from the base, {result['base']}",
         "baselines: mean over the combinations",
     ]

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..escaping import visible
+from ..quantities import counted
 from ..runs.results import Evaluated
 from .formatting import best_of, legend, marks, short
-from .provenance import copied_shares, described_baselines, how_predicted, leaks_found, teacher_forced_numbers
+from .provenance import copied_shares, described_baselines, how_predicted, leaks_line, teacher_forced_numbers
 
 
 def markdown(
@@ -26,7 +27,7 @@ def markdown(
     lines = [
         f"# {plain(evaluated.name)}: {result['split']} split",
         "",
-        f"{result['windows']} windows of {result['stories']} stories, {how_predicted(evaluated)}.",
+        f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}, {how_predicted(evaluated)}.",
         "",
         *scores_beside_baselines(evaluated),
         "",
@@ -41,9 +42,9 @@ def markdown(
         elif cell.get("caution"):
             lines.append(f"- {plain(cell['caution'])}")
     if missing := result.get("missing"):
-        lines.append(f"- **{missing} windows have no prediction and are not in the scores**")
-    if leaks := leaks_found(result["leaks"]):
-        lines.append("- leaks: " + ", ".join(f"{count} {reason}" for reason, count in leaks.items()))
+        lines.append(f"- **windows without a prediction, which are not in the scores: {missing}**")
+    if leaks := leaks_line(result["leaks"]):
+        lines.append(f"- left out of the scores: {leaks}")
     if numbers := teacher_forced_numbers(result):
         listed = ", ".join(f"{name} {value}" for name, value in numbers.items())
         lines.append(f"- teacher-forced, not comparable with the scores above: {listed}")

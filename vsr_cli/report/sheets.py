@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..quantities import counted
 from ..runs.results import Verdict
 from ..runs.summary import RunSummary, differing_parts
 from .ablation import baseline_means, facts_of, holm_test
@@ -70,13 +71,13 @@ def evaluation_sheet(result: Mapping[str, Any], *, only: Sequence[str] | None = 
     bounded = any(bound != MISSING for bound in bounds)
     rows += [["upper bound", *bounds]] if bounded else []
     decoding = (result.get("decoding") or {}).get("method")
-    counts = f"{result['windows']} windows of {result['stories']} stories"
+    counts = f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}"
     title = f"{Path(result['run']).name}: {result['split']} split, {counts}"
     cautions = [*result["cautions"]]
     cautions += [f"{name} is unavailable: {reason}" for name, reason in _unavailable(metrics).items()]
     cautions += [cell["caution"] for cell in available.values() if cell.get("caution")]
     if count := result["leaks"].get(LEFT_OUT):
-        cautions.append(f"{count} windows leak the target and are left out")
+        cautions.append(f"left out, since the target leaks: {counted(count, 'window')}")
     about = {key: result[key] for key in ("split", "stories", "windows")}
     return Sheet(
         title=f"{title}, {decoding} decoding" if decoding else title,
@@ -106,8 +107,9 @@ def comparison_sheet(result: Mapping[str, Any], names: Sequence[str]) -> Sheet:
         for name, value in cell["baselines"].items()
     ]
     about = {key: result[key] for key in ("split", "stories", "windows")}
+    counts = f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}"
     return Sheet(
-        title=f"{result['split']} split: {result['windows']} windows of {result['stories']} stories",
+        title=f"{result['split']} split: {counts}",
         head=_head(metrics),
         rows=rows,
         rules=[len(names)] if len(rows) > len(names) else [],
