@@ -88,7 +88,7 @@ ANSWERS = [
 MISTAKES = {
     ("train", "--temporal", "gruu"): ["temporal model 'gruu'", "did you mean gru?"],
     ("train", "--temporal", "concat"): ["it is the name of a fusion"],
-    ("train", "--set", "temporal.layerz=2"): ["temporal has no option 'layerz'; did you mean layers?"],
+    ("train", "--set", "temporal.layerz=2"): ["temporal model gru has no option 'layerz'; did you mean layers?"],
     ("train", "--set", "temporl.layers=2"): ["section 'temporl': unknown; did you mean temporal"],
     ("train", "--set", "training.epochs=many"): ["--set training.epochs=many", "valid integer"],
     ("train", "--epochs", "0"): ["--epochs 0", "greater than or equal to 1"],

@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 import torch
 from safetensors.torch import save_file
+from tqdm.auto import tqdm
 
-from vsr_cli.api import VsrError, read_tensors
+from vsr_cli.api import VsrError, quiet, read_tensors
 
 
 def write_pickle(path):
@@ -43,3 +44,11 @@ def test_what_is_not_finite_named_tensors_is_refused_in_one_line(tmp_path, name,
 def test_named_tensors_are_read(tmp_path, name, write):
     write({"layer": torch.arange(3.0)}, tmp_path / name)
     assert read_tensors(tmp_path / name, remedy="")["layer"].tolist() == [0, 1, 2]
+
+
+def test_quiet_hides_bars_that_a_library_draws_itself(capsys):
+    with quiet():
+        assert list(tqdm([1, 2], desc="tensors")) == [1, 2]
+    assert capsys.readouterr().err == ""
+    assert list(tqdm([1, 2], desc="tensors")) == [1, 2]
+    assert "tensors" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`vsr predict` on the run that `vsr train` made."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -89,10 +90,31 @@ def test_alternatives_without_anything_random_are_refused(workspace, vsr, write_
     assert answer.code == 2
     assert answer.errors == [
         "--alternatives 2: neither the text (greedy decoding by gru) nor the image (deconv) is random, so all would be "
-        "the same; add --decoding sample if the text decoder writes texts of its own, or name a run whose image "
-        "decoder generates from a seed"
+        "the same; add --decoding sample, or name a run whose image decoder generates from a seed"
     ]
     assert not (tmp_path / "next").exists()
+
+
+def test_an_image_and_a_text_that_are_those_of_the_context(workspace, vsr, write_story, tmp_path):
+    story, run = write_story(tmp_path / "story", 4), tmp_path / "run"
+    trained = vsr(f"train --image-decoder repeat-context --out {run}")
+    plain, shown = (vsr(f"predict {story} --run {run}{more}") for more in ("", " --decoding sample --alternatives 2"))
+    assert [each.code for each in (trained, plain, shown)] == [0, 0, 0], shown.err
+    for each in (trained, plain, shown):
+        assert "note: the image decoder repeat-context generates no image" in each.err
+        assert "warning: the image decoder" not in each.err
+    assert re.search(r"context.*; its image is that of frame [1-4]$", plain.out, re.M)
+    assert shown.out.count("that of frame") == 1
+    assert re.search(r"^  copied      the image of each is that of frame [1-4]$", shown.out, re.M)
+
+    trained = vsr(f"train --image-decoder repeat-context --text-decoder repeat-context --out {tmp_path / 'both'}")
+    assert trained.code == 0, trained.err
+    answer = vsr(f"predict {story} --run {tmp_path / 'both'} --decoding sample --alternatives 2")
+    (error,) = answer.errors
+    assert error.endswith(
+        "all would be the same; name a run whose text decoder writes texts of its own, or whose image decoder "
+        "generates from a seed"
+    )
 
 
 def test_predict_from_an_earlier_frame_sees_none_after_it(workspace, vsr, write_story, tmp_path):

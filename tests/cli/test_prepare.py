@@ -59,7 +59,7 @@ def test_second_prepare_does_nothing(vsr, workspace, twelve_stories, tmp_path):
     before = contents(tmp_path / "out")
     answer = vsr(line)
     assert answer.code == 0
-    assert "all 12 stories are stored already and unchanged" in answer.err
+    assert "12 stories stored already, all unchanged" in answer.err
     assert "nothing to do" in answer.err
     assert contents(tmp_path / "out") == before
 
@@ -111,7 +111,7 @@ def test_shards_are_merged_by_a_later_prepare(vsr, workspace, twelve_stories, tm
     assert stored == 12
     (mistake,) = vsr(f"train --data {tmp_path / 'out'}").errors
     assert "run the same 'vsr prepare' again" in mistake
-    assert "all 12 stories are stored already" in vsr(f"{line} {tmp_path / 'out'}").err
+    assert "12 stories stored already" in vsr(f"{line} {tmp_path / 'out'}").err
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -290,7 +290,7 @@ def test_run_option_refuses_options_that_the_run_decides(vsr, workspace, eight_s
     assert answer.code == 2
     assert "was trained on" in answer.errors[0]
     allowed = f"--limit 2 --set dataset.shuffle=1 --out {out}"
-    assert "dataset has no option 'shuffle'" in vsr(f"prepare {eight_stories} --run {run} {allowed}").errors[0]
+    assert "dataset folder has no option 'shuffle'" in vsr(f"prepare {eight_stories} --run {run} {allowed}").errors[0]
 
 
 def test_training_on_stories_of_the_test_split_suggests_evaluate(vsr, workspace, eight_stories, tmp_path):

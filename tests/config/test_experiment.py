@@ -107,7 +107,7 @@ def test_errors_of_all_layers_are_reported_with_their_source(tmp_path):
         f"--config {file}: training.batch_size: input should be a valid integer",
         "fusion 'cat': there is none of this name",
         f"--config {file}: section 'trainin': unknown; did you mean training",
-        "--set temporal.layer=2: temporal has no option 'layer'; did you mean layers?",
+        "--set temporal.layer=2: temporal model gru has no option 'layer'; did you mean layers?",
         "--set nonsense: not of the form section.key=value",
         "--set training.epochs=0: input should be greater than or equal to 1 (given: '0')",
         "visual encoder 'tiny-cn': there is none of this name; did you mean tiny-cnn?",

@@ -6,6 +6,7 @@ import pytest
 
 from vsr_cli.report.formatting import legend, marks, short
 from vsr_cli.report.markdown import chosen_examples, markdown, plain
+from vsr_cli.report.provenance import leaks_line
 from vsr_cli.runs.results import BETTER, NOT_SIGNIFICANT, WORSE, open_evaluated
 
 
@@ -22,9 +23,24 @@ def test_the_table_has_scores_intervals_baselines_and_upper_bound(text):
     assert rows[3] == "| mse (0-1, lower is better) | **0.04** | 0.05 | – | – |"
 
 
+def test_the_best_is_bold_and_a_legend_explains_only_what_the_table_contains(run):
+    evaluated = open_evaluated(run, "test")
+    text = markdown(evaluated, {})
+    assert "In brackets: 95 % intervals over stories. Beside a baseline: the model is ▲ significantly better" in text
+    assert "Upper bound: the reference scored against itself." in text
+    for cell in evaluated.available.values():
+        cell.update(ci95=None, upper_bound=None)
+        for baseline in cell["baselines"].values():
+            baseline.update(verdict=None)
+    evaluated.available["bleu"]["baselines"]["copy-last"]["value"] = 13.86
+    text = markdown(evaluated, {})
+    assert "| bleu (0-100, higher is better) | 4 | **13.9** | – |" in text
+    assert not re.search("brackets|Beside a baseline|[Uu]pper bound", text)
+
+
 def test_missing_metrics_leaks_and_teacher_forced_losses_are_listed(text):
     assert "- meteor is unavailable: meteor: WordNet was not found; install it" in text
-    assert "- leaks: 2 padded" in text
+    assert "- left out of the scores: 2 windows (2 because a short story is padded)" in text
     assert "- predicted texts that repeat a text of their context: 25.0% (references: 0.0%)" in text
     assert "- 4-grams of predicted texts that stand in their context: 37.5% (references: 1.2%)" in text
     assert "teacher-forced, not comparable with the scores above: loss 2.5, text loss 1.5, perplexity 4.48" in text
@@ -65,3 +81,14 @@ def test_scores_have_three_significant_digits():
     assert [short(value) for value in (0, 12.345, 0.05678, 999.9, 12345, 2e-6, None)] == [
         "0", "12.3", "0.0568", "1,000", "12,345", "2.0e-06", "–",
     ]  # fmt: skip
+
+
+def test_leaks_are_counted_by_window_and_by_reason():
+    leaks = {"padded": 0, "story_in_training": 2, "near_duplicate_across_splits": 2}
+    seen, alike = "2 because the story was seen in training", "2 because the target's image is a near-duplicate of one"
+    assert leaks_line(leaks | {"left_out": 2}) == (
+        f"2 windows ({seen}, {alike} seen in training; a window may have several reasons)"
+    )
+    assert leaks_line(leaks | {"left_out": 4}).endswith("seen in training)")
+    assert leaks_line({"padded": 1, "left_out": 1}) == "1 window (1 because a short story is padded)"
+    assert leaks_line({"padded": 0, "left_out": 0}) == ""

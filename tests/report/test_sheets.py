@@ -106,6 +106,35 @@ def test_evaluation_has_a_row_for_the_model_each_baseline_and_the_upper_bound(re
     assert evaluation_sheet(result, only=["mse"]).head == ["", "mse ↓"]
 
 
+def test_the_best_of_model_and_baselines_is_bold_in_every_table(result, compared):
+    bleu, mse = result["metrics"]["bleu"], result["metrics"]["mse"]
+    bleu["baselines"]["copy-last"]["value"], mse["baselines"]["copy-last"]["value"] = 13.86, mse["value"]
+    text = render(evaluation_sheet(result), "markdown")
+    assert "| model | 4.00 [3.50, 4.50] | **0.0400** |" in text
+    assert "| copy-last | **13.86** ▲ | **0.0400** |" in text
+    assert "| upper bound | 100.00 | – |" in text
+    assert check_latex(render(evaluation_sheet(result), "latex"))[2][1].startswith(r"\textbf{13.86}")
+
+    compared["metrics"]["bleu"]["baselines"]["copy-last"] = 13.86
+    assert "| copy-last | **13.86** | – |" in render(comparison_sheet(compared, ["a", "b"]), "markdown")
+    assert "**5.00**" not in render(comparison_sheet(compared, ["a", "b"]), "markdown")
+    found = ablated()
+    found["metrics"]["bleu"]["scores"][0]["baselines"]["mean"]["value"] = 13.86
+    assert "| mean | **13.86** |" in render(ablation_sheet(found), "markdown")
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_a_legend_explains_only_what_a_table_contains(result, compared, form):
+    for cell in (each for each in result["metrics"].values() if "value" in each):
+        cell.update(ci95=None, upper_bound=None)
+        for baseline in cell["baselines"].values():
+            baseline.update(verdict=None, ci95=None)
+    for score in (each for cell in compared["metrics"].values() for each in cell["scores"]):
+        score.update(ci95=None, verdict=None)
+    for sheet in (evaluation_sheet(result), comparison_sheet(compared, ["a", "b"])):
+        assert not re.search("significant|brackets|upper bound|not tested", render(sheet, form))
+
+
 def test_markdown_has_marks_and_a_legend_in_every_encoding(result):
     text = render(evaluation_sheet(result), "markdown")
     assert "| model | **4.00** [3.50, 4.50] | **0.0400** |" in text

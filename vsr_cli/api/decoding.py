@@ -92,7 +92,11 @@ class Decoding(Options):
     def label(self) -> str:
         """Return a unique short name, fit for a file name: "greedy", "beam-beams8", "sample-seed3"."""
         plain = type(self)(method=self.method).facts()
-        changed = [f"{name}{value}" for name, value in self.facts().items() if value != plain.get(name)]
+        changed = [
+            f"{name}{str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in self.facts().items()
+            if value != plain.get(name)
+        ]
         return "-".join([self.method, *changed])
 
 

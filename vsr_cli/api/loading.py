@@ -17,24 +17,32 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet(*, below: int = logging.ERROR) -> Iterator[None]:
-    """Disable progress bars and log messages below a level of transformers, diffusers and huggingface_hub."""
+    """Disable log messages below a level of transformers, diffusers and huggingface_hub, and all bars of tqdm."""
     from huggingface_hub.utils import logging as hub_logging
+    from tqdm import tqdm  # type: ignore[import-untyped]
     from transformers.utils import logging as transformers_logging
 
     diffusers = logging.getLogger("diffusers")  # by name, as diffusers is optional
     level, hub_level = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     diffusers_level = diffusers.level
     bars = transformers_logging.is_progress_bar_enabled()
+    shown = tqdm.__init__
+
+    def hidden(bar: Any, *args: Any, **options: Any) -> None:
+        shown(bar, *args, **{**options, "disable": True})
+
     transformers_logging.set_verbosity(below)
     hub_logging.set_verbosity(below)
     diffusers.setLevel(below)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    tqdm.__init__ = hidden  # transformers reads GGUF files with a bar that its own switch does not cover
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
         hub_logging.set_verbosity(hub_level)
         diffusers.setLevel(diffusers_level)
+        tqdm.__init__ = shown
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -16,6 +16,7 @@ from ..console import out as console
 from ..console import say, warn
 from ..errors import VsrError
 from ..files.atomic import write_json, write_text
+from ..quantities import counted
 from ..workflows.settings import TEXT_METRICS, comma_separated, load_registry, metric_names, resolve_train_command
 from ..workflows.stories import find_data
 from .arguments import Data, Form, JobSettings, Json, LauncherName, Metrics, Out, Settings, component_option, finite
@@ -154,7 +155,10 @@ def run_ablate(
         from ..ablation.results import results
         from ..ablation.running import is_done, run_cells
 
-        say(f"ablation {ablation.folder}: {len(plan.cells)} runs, {len(plan.combinations)} combinations, on {data}")
+        say(
+            f"ablation {ablation.folder}: {counted(len(plan.cells), 'run')}, "
+            f"{counted(len(plan.combinations), 'combination')}, on {data}"
+        )
         engine = make_engine(launcher, job, jobs=jobs, folder=ablation.folder / "jobs")
         idle = all(is_done(plan, ablation, cell) for cell in plan.cells)
         if not idle and (code := engine.first(["ablate-cell", str(ablation.folder)], ablation.log("features"))):

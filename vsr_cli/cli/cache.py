@@ -9,6 +9,7 @@ import typer
 
 from ..console import fail, print_json, say, warn
 from ..console import out as console
+from ..quantities import counted, size
 from ..report.tables import Column, fitting_table
 from .arguments import Json, finite
 from .parsing.commands import examples
@@ -24,14 +25,14 @@ def cache_list(as_json: Json = False) -> None:
     if as_json:
         print_json({"folder": str(cache_folder()), "features": [cached.record() for cached in found]})
         return
-    total = sum(cached.bytes for cached in found) / 2**20
-    console.print(f"{cache_folder()}: {total:.0f} MiB", style="bold", markup=False, soft_wrap=True)
+    total = sum(cached.bytes for cached in found)
+    console.print(f"{cache_folder()}: {size(total)}", style="bold", markup=False, soft_wrap=True)
     columns = [
         Column("features", [cached.name for cached in found], justify="left"),
         Column("shape", [_row(cached.facts) for cached in found], justify="left", rank=1),
         Column("precision", [_precision(cached.facts) for cached in found], justify="left", rank=2),
         Column("shards", [str(cached.shards) for cached in found], rank=3),
-        Column("MiB", [f"{cached.bytes / 2**20:.0f}" for cached in found]),
+        Column("size", [size(cached.bytes) for cached in found]),
         Column("last used", [f"{cached.idle_days:.1f} days ago" for cached in found]),
     ]
     console.print(fitting_table(columns, width=console.width))
@@ -72,7 +73,7 @@ def cache_verify(
         for line in damaged:
             fail(line)
         state = f"{len(damaged)} damaged{', removed' if repair and not in_use else ''}" if damaged else "none damaged"
-        say(f"{len(found)} sets of features, {sum(cached.shards for cached in found)} shards: {state}")
+        say(f"{_sets(len(found))}, {counted(sum(cached.shards for cached in found), 'shard')}: {state}")
     if damaged and not repair:
         raise typer.Exit(1)
 
@@ -107,5 +108,9 @@ def cache_prune(
     if as_json:
         print_json({"removed": [cached.record() for cached in pruned.removed]})
     else:
-        size = sum(cached.bytes for cached in pruned.removed)
-        say(f"removed {len(pruned.removed)} sets of features, {size / 2**20:.0f} MiB")
+        freed = sum(cached.bytes for cached in pruned.removed)
+        say(f"removed {_sets(len(pruned.removed))}, {size(freed)}")
+
+
+def _sets(count: int) -> str:
+    return counted(count, "set of features", "sets of features")

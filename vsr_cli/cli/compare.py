@@ -13,6 +13,7 @@ from ..console import out as console
 from ..console import styled, warn
 from ..errors import VsrError
 from ..files.strict_json import to_json
+from ..quantities import counted
 from ..report.tables import Cell, Column, fitting_table
 from ..workflows.settings import load_registry, metric_names
 from .arguments import Assignments, Form, Json, ScoredData, SplitName, as_path, completing
@@ -158,11 +159,12 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     from ..report.formatting import legend
 
     names = short_names(result["runs"])
-    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    title = f"{result['split']} split: {counted(result['stories'], 'story')}, {counted(result['windows'], 'window')}"
     console.print(styled("[bold]{}[/bold]", title), soft_wrap=True)
     console.print(_score_table(result["metrics"], names, width=console.width))
     console.print(LEGEND, soft_wrap=True, markup=False)
-    console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
+    if any(score.get("verdict") for cell in result["metrics"].values() for score in cell["scores"]):
+        console.print(legend("the first", encoding=console.encoding), soft_wrap=True, markup=False)
     for caution in result["cautions"]:
         warn(caution)
     if result["configurations"]:

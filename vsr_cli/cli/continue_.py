@@ -128,7 +128,7 @@ def run_continue(
     predictor = load_predictor(run, registry)
     decodings = predictor.alternatives(decoding, alternatives)
     for caution in predictor.model.cautions:
-        warn(caution)
+        say(f"note: {caution}")
     if unlike := predictor.caution_on([story]):
         warn(unlike)
     (story_folder,) = story_folders(run, out, [story.id])

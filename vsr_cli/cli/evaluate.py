@@ -13,6 +13,7 @@ from ..console import out as console
 from ..console import print_json, styled, warn
 from ..distributed_env import process_count
 from ..errors import VsrError, check_together
+from ..quantities import counted
 from ..workflows.settings import (
     flag_layers,
     load_registry,
@@ -217,11 +218,11 @@ def _write(form: TableFormat, result: dict[str, Any], folder: Path, *, only: Seq
 def show_result(result: dict[str, Any], folder: Path) -> None:
     """Print the scores, what qualifies them, and where the rest is."""
     from ..report.formatting import legend
-    from ..report.provenance import copied_shares
+    from ..report.provenance import copied_shares, leaks_line
     from ..report.score_table import other_baselines, score_table
     from ..runs.results import RESULT, STORYBOARDS
 
-    title = f"{result['split']} split: {result['stories']} stories, {result['windows']} windows"
+    title = f"{result['split']} split: {counted(result['stories'], 'story')}, {counted(result['windows'], 'window')}"
     title += f", {result['decoding']['method']} decoding"
     if not result["held_out"]:
         title += "; the model was trained on this split, so this is not a result"
@@ -229,22 +230,23 @@ def show_result(result: dict[str, Any], folder: Path) -> None:
     console.print(score_table(result["metrics"], width=console.width))
     if (others := other_baselines(result["metrics"], width=console.width)) is not None:
         console.print(others)
-    console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
-    console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
+    scores = result["metrics"].values()
+    baselines = [each for score in scores for each in score.get("baselines", {}).values()]
+    if any(score.get("ci95") for score in scores):
+        console.print("below each score: its 95 % confidence interval over stories", soft_wrap=True)
+    if any(each.get("verdict") for each in baselines):
+        console.print(f"beside each baseline: {legend('it', encoding=console.encoding)}", markup=False, soft_wrap=True)
     for title, share in copied_shares(result).items():
         console.print(f"{title}: {share}", markup=False, soft_wrap=True)
     for caution in result["cautions"]:
         warn(caution)
-    for score in result["metrics"].values():
+    for score in scores:
         if caution := score.get("unavailable") or score.get("caution"):
             warn(caution)
-    baselines = [each for score in result["metrics"].values() for each in score.get("baselines", {}).values()]
     for reason in sorted({each["unavailable"] for each in baselines if "unavailable" in each}):
         warn(f"a baseline is missing: {reason}")
-    left_out = {name: count for name, count in result["leaks"].items() if count and name != "left_out"}
-    if left_out:
-        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in left_out.items())
-        console.print(f"left out of the scores: {result['leaks']['left_out']} windows ({listed})")
+    if leaks := leaks_line(result["leaks"]):
+        console.print(f"left out of the scores: {leaks}", soft_wrap=True)
     if result["truncated_references"]:
         share = f"{result['truncated_references']:.0%}"
         console.print(f"references longer than the decoder can generate: {share}, scored in full length")

@@ -93,6 +93,7 @@ def run_predict(
     Several `alternatives` of each are refused in one line if nothing about a prediction is random. With `from_frame`,
     the frames after that one are not read.
     """
+    from ..inference.predict import copied_image
     from ..inference.predictor import load_predictor
     from ..inference.storing import store_prediction, story_folders
     from ..inference.story_folders import notes_on, open_reader, read_stories, story_up_to
@@ -106,7 +107,7 @@ def run_predict(
     except VsrError as error:
         return [*mistakes, *error.lines]
     for caution in predictor.model.cautions:
-        warn(caution)
+        say(f"note: {caution}")
     shortened: list[tuple[api.Story, Path]] = []
     for story, story_folder in zip(stories, story_folders(run, out, [story.id for story in stories]), strict=True):
         try:
@@ -130,23 +131,27 @@ def run_predict(
         if as_json:
             print_json(record)
         else:
-            _show(record, folder)
+            _show(record, folder, list(map(copied_image, predicted)))
     return mistakes
 
 
-def _show(record: dict[str, Any], folder: Path) -> None:
+def _show(record: dict[str, Any], folder: Path, images: Sequence[str | None]) -> None:
+    """Print a prediction or its alternatives; `images` says of each which image of the context its image repeats."""
     console.print(record["story"], style="bold", markup=False, soft_wrap=True)
     alternatives = record.get("alternatives", [record])
-    for number, each in enumerate(alternatives, start=1):
+    same = images[0] if len(alternatives) > 1 and len(set(images)) == 1 else None
+    for number, (each, image) in enumerate(zip(alternatives, images, strict=True), start=1):
         text = each["text"] or NO_WORDS
         console.print(text if len(alternatives) == 1 else f"{number}. {text}", markup=False, soft_wrap=True)
         copied = each["copied"]
         line = f"{copied['context-overlap-4']:.0%} of its 4-grams stand in the context"
         if copied["repeats_context"]:
             line += f"; it repeats the text of frame {copied['repeats_context']}"
-        if copied["image_repeats_context"]:
-            line += f"; its image is a near-duplicate of that of frame {copied['image_repeats_context']}"
+        if image and not same:
+            line += f"; its image is {image}"
         console.print(f"  copied      {line}", soft_wrap=True)
         console.print(f"  image       {each['image']}", markup=False, soft_wrap=True)
+    if same:
+        console.print(f"  copied      the image of each is {same}", soft_wrap=True)
     storyboard = record.get("storyboard", folder / STORYBOARD)
     console.print(f"  storyboard  {storyboard}", markup=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from ..console import out as console
 from ..console import print_json, say
 from ..distributed_env import is_main
 from ..errors import VsrError, collect_errors
+from ..quantities import counted, size
 from ..report.tables import Column, fitting_table
 from ..workflows.preparation import default_folder, run_prepare, run_shard
 from ..workflows.settings import default_preset, load_registry
@@ -200,12 +201,12 @@ def show_prepared(prepared: Prepared) -> None:
     ]
     console.print(fitting_table(columns, width=console.width))
     console.print(
-        f"{counts['frames']} frames, {counts['images']} distinct images, {counts['texts']} distinct texts, "
-        f"{sum(prepared.manifest['bytes'].values()) / 2**20:.0f} MiB"
+        f"{counted(counts['frames'], 'frame')}, {counted(counts['images'], 'distinct image')}, "
+        f"{counted(counts['texts'], 'distinct text')}, {size(sum(prepared.manifest['bytes'].values()))}"
     )
     for what in COUNTED:
         for reason, count in sorted(counts[f"{what}_dropped"].items()):
-            console.print(f"left out: {count} {what if count > 1 else COUNTED[what]}, {reason.replace('_', ' ')}")
+            console.print(f"left out: {counted(count, COUNTED[what])}, {reason.replace('_', ' ')}")
     if counts["problems"]:
         found = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in counts["problems"].items())
         path = prepared.folder / PROBLEMS

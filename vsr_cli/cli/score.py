@@ -13,6 +13,7 @@ from ..console import out as console
 from ..console import print_json, say, warn
 from ..errors import VsrError
 from ..files.atomic import is_empty
+from ..quantities import counted
 from ..workflows.settings import IMAGE_METRICS, TEXT_METRICS, choose_metrics, load_registry
 from .arguments import Assignments, Json, Metrics, Out, SplitName, as_path
 from .parsing.commands import examples
@@ -205,4 +206,5 @@ def show_score(place: Path, split: str) -> None:
         elif number == rows[0]:
             console.print(score_table(evaluated.result["metrics"], width=console.width))
     if missing := evaluated.result["missing"]:
-        warn(f"{missing} windows have no prediction and are not scored, so these scores are not comparable to others")
+        without = f"{counted(missing, 'window')} without a prediction"
+        warn(f"not scored: {without}, so these scores are not comparable to others")

@@ -16,6 +16,7 @@ from ..console import out as console
 from ..console import print_json, say
 from ..errors import VsrError
 from ..files.atomic import write_json
+from ..quantities import counted
 from ..workflows.settings import load_registry, resolve_train_command
 from ..workflows.stories import find_data
 from .arguments import Components, Data, JobSettings, Json, LauncherName, Out, Settings, finite
@@ -135,7 +136,10 @@ def run_tune(
 
         seed = resolve_recorded(registry, search.settings, where="tune", distributions=()).training.seed
         study = Study(tuning, search.space, seed=seed)
-        say(f"search {tuning.folder}: {trials} trials, minimizing {search.watched} of the validation split of {data}")
+        say(
+            f"search {tuning.folder}: {counted(trials, 'trial')}, minimizing {search.watched} of the validation split "
+            f"of {data}"
+        )
         if study.ended() < trials:
             engine = make_engine(launcher, job, jobs=jobs, folder=tuning.folder / "jobs")
             if code := engine.first(["tune-cell", str(tuning.folder)], tuning.log("features")):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..console import fail, print_json, say
+from ..quantities import counted
 
 if TYPE_CHECKING:
     from ..data.verify import Verified
@@ -21,6 +22,6 @@ def show_verified(folder: Path, found: Verified, *, as_json: bool) -> None:
         for line in found.damaged:
             fail(line)
         state = f"{len(found.damaged)} damaged" if found.damaged else "none damaged"
-        say(f"{folder}: {found.files} files checked, {state}")
+        say(f"{folder}: {counted(found.files, 'file')} checked, {state}")
     if found.damaged:
         raise typer.Exit(1)

@@ -235,6 +235,12 @@ class Resolver:
         if self._mistakes:
             raise VsrError(*self._mistakes)
 
+    def _owner(self, section: str) -> str:
+        """Return what the options of a section are for: "text decoder lm", or the section if it is no component."""
+        kind = KIND_OF.get(section.partition(".")[0])
+        name = self._values[section].get("name", (None, ""))[0]
+        return f"{kind.title} {name}" if kind and name else section
+
     def _validate(self, section: str, model: type[ChosenOptions], values: Mapping[str, Any]) -> ChosenOptions | None:
         try:
             return model.model_validate(values)
@@ -247,7 +253,7 @@ class Resolver:
                 where = self._values[section].get(key, (None, section))[1]
                 prefix = "" if where.startswith("--set") else f"{section}.{key}: "
                 if item["type"] == "extra_forbidden":
-                    what = f"{section} has no option '{key}'; {nearest(key, model.model_fields)}"
+                    what = f"{self._owner(section)} has no option '{key}'; {nearest(key, model.model_fields)}"
                 else:
                     what = f"{item['msg'][:1].lower()}{item['msg'][1:]} (given: {item['input']!r})"
                 line = f"{where}: {prefix}{what}"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..quantities import counted
 from .duplicates import NEAR, near_duplicates
 from .prepared import Prepared
 from .prepared_types import StoredStory, Windows
@@ -101,14 +102,14 @@ def _left_out(story: StoredStory, options: Mapping[str, Any]) -> Iterator[Proble
             short_stories=options["short_stories"],
         ).dropped
         if dropped:
-            detail = f"{len(dropped)} windows, for {lacking} of its {len(problems)} frames"
+            detail = f"{counted(len(dropped), 'window')}, for {lacking} of its {len(problems)} frames"
             yield Problem("windows_dropped", story.id, None, detail)
     elif story.dropped in problems:
         yield Problem(
             "story_dropped", story.id, None, f"{lacking} of its {len(problems)} frames lack an image or a text"
         )
     else:
-        yield Problem(story.dropped, story.id, None, f"it is left out, with its {len(problems)} frames")
+        yield Problem(story.dropped, story.id, None, f"it is left out, with its {counted(len(problems), 'frame')}")
 
 
 def _repeated(story: StoredStory) -> Iterator[Problem]:

@@ -77,7 +77,7 @@ def evaluate(
     audits = [audit(part.prepared, split, training=part.training) for part in parts]
     found = _joined_audit(audits)
     if not len(found.leaks) < sum(len(part.prepared.windows(split)) for part in parts):
-        left_out = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
+        left_out = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.counts.items() if count)
         raise VsrError(
             f"{prepared.folder}: no window of the {split} split can be scored"
             f"{f' (left out: {left_out})' if left_out else ''}; prepare more stories or choose another --split"

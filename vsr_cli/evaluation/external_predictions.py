@@ -27,6 +27,7 @@ from ..data.shards import ArrayRows, ChosenRows, Rows
 from ..errors import VsrError
 from ..files.checksums import file_checksum
 from ..files.strict_json import from_json, to_json
+from ..quantities import counted
 from ..runs.results import SHORT
 from .baselines import best_context, copy_last, shuffled_context, training_baselines
 from .embeddings import EmbeddedSplit, Unavailable
@@ -128,11 +129,11 @@ def read_external(path: Path, known: Collection[Window]) -> ExternalPredictions:
         (absent, "with an image that does not exist", f"{why}; write its path relative to the file"),
     ):
         if lines:
-            raise VsrError(f"{path}: {_counted(len(lines), 'line')} {what} (the first: line {lines[0]}); {remedy}")
+            raise VsrError(f"{path}: {counted(len(lines), 'line')} {what} (the first: line {lines[0]}); {remedy}")
     for what, found in (("text", texts), ("image", images)):
         if found and len(found) < len(seen):
             without = len(seen) - len(found)
-            raise VsrError(f"{path}: {_counted(without, 'line')} without {what}; write it on every line or on none")
+            raise VsrError(f"{path}: {counted(without, 'line')} without {what}; write it on every line or on none")
     if not seen:
         raise VsrError(f"{path}: has no prediction; write one JSON object per line: {FORM}")
     if not texts and not images:
@@ -177,10 +178,6 @@ def _window(record: dict[str, Any], *, where: str) -> Window:
     if not isinstance(window, int) or isinstance(window, bool):
         raise VsrError(f"{where}: window is not a whole number (got {window!r}); write the line as {FORM}")
     return nfc(story), window
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def windows_of(prepared: Prepared, split: str) -> list[Window]:

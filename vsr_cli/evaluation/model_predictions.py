@@ -118,7 +118,7 @@ def predict_part(
         },
         words=_count_words(model.text_decoder, prepared.frames, everything),
         cautions=model.cautions,
-        models_text=getattr(model.text_decoder, "models_text", True),
+        models_text=model.models_text,
     )
 
 

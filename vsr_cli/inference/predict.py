@@ -181,6 +181,16 @@ def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
     }
 
 
+def copied_image(predicted: NextFrame) -> str | None:
+    """Return what the image is if it repeats one of the context, "that of frame 8"; None if it does not."""
+    number = copied_from(predicted)[REPEATS_IMAGE]
+    frames = [frame for frame in predicted.context if frame.number == number]
+    if not frames:
+        return None
+    equal = np.array_equal(frames[0].pixels, np.asarray(predicted.image))
+    return f"that of frame {number}" if equal else f"a near-duplicate of that of frame {number}"
+
+
 def write_prediction(predicted: NextFrame, folder: Path, *, run: Path, decoding: Decoding) -> dict[str, Any]:
     """Write image.png, storyboard.png and prediction.json, and return the content of the last."""
     (folder / RECORD).unlink(missing_ok=True)  # written last: it marks the images as complete

@@ -108,11 +108,13 @@ class Predictor:
         """
         if count > 1 and not self.model.can_vary(decoding):
             config = self.run.config()
+            way = "add --decoding sample, or name a run whose"
+            if not self.model.models_text:
+                way = "name a run whose text decoder writes texts of its own, or whose"
             raise VsrError(
                 f"--alternatives {count}: neither the text ({decoding.method} decoding by "
                 f"{config['text_decoder']['name']}) nor the image ({config['image_decoder']['name']}) is random, so "
-                "all would be the same; add --decoding sample if the text decoder writes texts of its own, or name a "
-                "run whose image decoder generates from a seed"
+                f"all would be the same; {way} image decoder generates from a seed"
             )
         return alternative_decodings(decoding, count)
 

@@ -179,14 +179,18 @@ class StoryModel(nn.Module):
             return self._draw(self.encode_context(context), list(texts), seed=seed).images
 
     @property
+    def models_text(self) -> bool:
+        """Whether the text decoder writes texts of its own, and so can sample them."""
+        return getattr(self.text_decoder, "models_text", True)
+
+    @property
     def reads_text(self) -> bool:
         """Whether the image decoder reads the text of the frame that it generates an image for."""
         return isinstance(self.image_decoder, GenerativeImageDecoder)
 
     def can_vary(self, decoding: Decoding) -> bool:
         """Return whether predictions depend on the seed of a decoding."""
-        written = decoding.is_random and getattr(self.text_decoder, "models_text", True)
-        return written or self.reads_text
+        return (decoding.is_random and self.models_text) or self.reads_text
 
     def _draw(self, narrative: Narrative, texts: list[str], *, seed: int) -> Prediction:
         images = self._image(narrative, texts, seed=seed).float()

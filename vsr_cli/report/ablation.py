@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from ..quantities import counted
 from .formatting import MARK_OF_DIRECTION, MISSING, STYLE_OF_VERDICT, clock, legend, marks, short
 from .markdown import plain
 from .markdown import table as markdown_table
@@ -95,10 +96,12 @@ def notes(result: Mapping[str, Any], *, encoding: str = "utf-8") -> list[str]:
     if not result["metrics"]:
         return ["no run has finished yet, so there is nothing to compare"]
     split, differences, baselines, *seeds = facts_of(result)
+    scores = [score for metric in result["metrics"].values() for score in metric["scores"] if score]
+    tested = any(score.get("verdict") for score in scores)
     lines = [
         split,
         differences,
-        legend("the base", by=holm_test(result), encoding=encoding),
+        *([legend("the base", by=holm_test(result), encoding=encoding)] if tested else []),
         f"{baselines}; {BETTER_THAN}: the baselines than which every seed is significantly better",
         *seeds,
     ]
@@ -115,7 +118,8 @@ def holm_test(result: Mapping[str, Any]) -> str:
 def facts_of(result: Mapping[str, Any]) -> list[str]:
     """Return lines that explain the numbers, without the marks of the verdicts."""
     lines = [
-        f"{result['split']} split: {result['stories']} stories, {result['windows']} windows, free-running",
+        f"{result['split']} split: {counted(result['stories'], 'story')}, {counted(result['windows'], 'window')}, "
+        "free-running",
         f"mean over seeds, with its 95 % interval over stories and seeds; difference from the base, {result['base']}",
         "baselines: mean over the combinations",
     ]

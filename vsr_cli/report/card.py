@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..quantities import counted
 from ..runs.hub import hub_id
 from ..runs.results import BETTER, Evaluated, name_of_data
 from ..runs.run import Run
-from .markdown import LEGEND, plain, scores_beside_baselines
-from .provenance import copied_shares, described_baselines, leaks_found, provenance
+from .markdown import plain, scores_beside_baselines
+from .provenance import copied_shares, described_baselines, leaks_line, provenance
 
 LIBRARY = "vsr"
 TASK, TASK_NAME = "any-to-any", "Next frame of a story"
@@ -157,18 +158,16 @@ def _evaluation(evaluated: Evaluated) -> list[str]:
         if evaluated.label == evaluated.split
         else f"### {plain(evaluated.label)}",
         "",
-        f"{result['windows']} windows of {result['stories']} stories, free-running"
+        f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}, free-running"
         f"{f' with {decoding} decoding' if decoding else ''}: the model never sees the target.",
         "",
         *scores_beside_baselines(evaluated),
         "",
-        LEGEND,
-        "",
         *(f"- {name}: {meaning}" for name, meaning in described_baselines(evaluated).items() if meaning),
         *(f"- {name} is unavailable: {plain(cell['unavailable'])}" for name, cell in _unavailable(evaluated).items()),
     ]
-    if leaks := leaks_found(result["leaks"]):
-        lines.append("- left out of the scores: " + ", ".join(f"{count} {reason}" for reason, count in leaks.items()))
+    if leaks := leaks_line(result["leaks"]):
+        lines.append(f"- left out of the scores: {leaks}")
     return [*lines, "", "`{}`".format(str(result["signature"]).replace("`", "'")), ""]
 
 

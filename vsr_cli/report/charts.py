@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import replacing
+from ..quantities import counted
 from ..runs.history import Row, best_row, losses_of, read_history, watched_loss
 from ..runs.results import BETTER, NOT_SIGNIFICANT, WORSE
 from ..runs.run import Run
@@ -181,7 +182,7 @@ def _curves_legend(rows: Sequence[Row], best: Row | None) -> tuple[list[Any], li
 
     seconds = clock(sum(row["seconds"] for row in rows))
     handles = [Line2D([], [], color=TRAINING, linewidth=2)]
-    labels = [f"training, {rows[-1]['steps']} steps in {seconds}"]
+    labels = [f"training, {counted(rows[-1]['steps'], 'step')} in {seconds}"]
     if best is not None:
         handles += [
             Line2D([], [], color=VALIDATION, linewidth=2),
@@ -195,7 +196,7 @@ def draw_ablation(result: Mapping[str, Any], path: Path) -> None:
     """Draw the scores in an ablation's result.json as PNG: a panel per metric, with intervals, seeds and baselines."""
     metrics, labels = result["metrics"], [combination["label"] for combination in result["combinations"]]
     seeds = len(result["seeds"])
-    title = f"{result['split']} split, {result['stories']} stories, {seeds} seed{'s' if seeds > 1 else ''}"
+    title = f"{result['split']} split, {counted(result['stories'], 'story')}, {counted(seeds, 'seed')}"
     with fonts_for(*labels):
         figure = new_figure(WIDTH, (len(labels) * LINE + HEAD) * len(metrics) + 0.6, title=title)
         panels = figure.subplots(len(metrics), 1, squeeze=False).flat

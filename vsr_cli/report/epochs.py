@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..console import err, say
+from ..quantities import counted
 from ..runs.history import EpochRow, Row, best_row, losses_of
 from .formatting import clock, loss_text
 from .tables import Column, fitting_table
@@ -125,10 +126,10 @@ class TrainingDisplay:
         `taken` and `earlier` are the steps and epochs before a resumption.
         """
         distributed = f", {processes} processes" if processes > 1 else ""
-        resumed = f", resuming after {taken} steps" if taken else ""
+        resumed = f", resuming after {counted(taken, 'step')}" if taken else ""
         say(
             f"{parameters['trained'] / 1e6:.1f} M parameters to train, {parameters['frozen'] / 1e6:.1f} M frozen; "
-            f"{windows} windows, {epochs} epoch{'s' if epochs > 1 else ''} of {steps_per_epoch} steps"
+            f"{counted(windows, 'window')}, {counted(epochs, 'epoch')} of {counted(steps_per_epoch, 'step')}"
             f"{distributed}{resumed}"
         )
         self._epochs, self._steps, self._windows, self._taken = epochs, steps_per_epoch, windows, taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.text import Text
 
@@ -61,6 +61,19 @@ def column_format(first: float | None) -> Callable[[float | None], str]:
     """Return the format of a column of scores: the decimals with which `first` has three significant digits."""
     decimals = max(0, min(MOST_DECIMALS, 2 - math.floor(math.log10(abs(first))))) if first else 3
     return lambda value: MISSING if value is None else f"{value:z,.{decimals}f}"
+
+
+def best_of(values: Sequence[float | None], better: str, shown: Callable[[float], str]) -> set[int]:
+    """Return the indices of the best of some scores, all that are shown alike; none of a single one.
+
+    `better` is the direction of the metric, a key of `MARK_OF_DIRECTION`.
+    """
+    loss = {"higher": lambda value: -value, "lower": lambda value: value, "one": lambda value: abs(value - 1)}[better]
+    scored = {index: value for index, value in enumerate(values) if value is not None and not math.isnan(value)}
+    if len(scored) < 2:
+        return set()
+    best = shown(min(scored.values(), key=loss))
+    return {index for index, value in scored.items() if shown(value) == best}
 
 
 def loss_text(value: float | None) -> str:

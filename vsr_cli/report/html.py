@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.prepared import Prepared
 from ..escaping import visible_lines
 from ..files.atomic import write_text
+from ..quantities import counted
 from ..runs.history import best_row, watched_loss
 from ..runs.results import Evaluated
 from .charts import curves_figure, figure_bytes
@@ -21,11 +22,10 @@ from .formatting import MISSING, NOT_TESTED, short
 from .html_alternatives import alternatives_of
 from .html_gallery import gallery
 from .provenance import (
-    LEFT_OUT,
     copied_shares,
     described_baselines,
     how_predicted,
-    leaks_found,
+    leaks_line,
     provenance,
     teacher_forced_numbers,
 )
@@ -77,9 +77,9 @@ def render_page(
             metric_cautions=[cell["caution"] for cell in result["metrics"].values() if cell.get("caution")],
             how=how_predicted(evaluated),
             baselines=described_baselines(evaluated),
-            leaks=leaks_found(result["leaks"]),
+            scored=f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}",
+            leaks=leaks_line(result["leaks"]),
             copied=copied_shares(result),
-            left_out=result["leaks"].get(LEFT_OUT),
             teacher_forced=teacher_forced_numbers(result),
             curves=_curves(evaluated),
             facts=facts,

@@ -11,7 +11,7 @@ from .html import STYLE, environment, read_template, shown
 from .markdown import plain
 from .markdown import table as markdown_table
 from .sheet_formats import to_markdown
-from .sheets import Entry, comparison_sheet
+from .sheets import Entry, comparison_sheet, has_interval, has_verdict
 
 PAGE = "comparison.html.j2"
 
@@ -34,7 +34,8 @@ def comparison_page(
             baselines=[str(row[0]) for row in sheet.rows[len(names) :]],
             rows=[{"title": title, "cells": of} for title, of in zip(sheet.head[1:], columns, strict=True)],
             marks=MARKS,
-            legend=legend(names[0]),
+            legend=legend(names[0]) if has_verdict(sheet.rows) else None,
+            intervals=has_interval(sheet.rows),
             cautions=sheet.cautions,
             boards=shown(boards),
             signatures=[each.result["signature"] for each in evaluations],

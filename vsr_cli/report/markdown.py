@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..escaping import visible
+from ..quantities import counted
 from ..runs.results import Evaluated
-from .formatting import MISSING, legend, marks, short
-from .provenance import copied_shares, described_baselines, how_predicted, leaks_found, teacher_forced_numbers
-
-LEGEND = (
-    f"In brackets: 95 % intervals over stories. Beside a baseline: the model is {legend('it')}. "
-    "Upper bound: the reference scored against itself."
-)
+from .formatting import best_of, legend, marks, short
+from .provenance import copied_shares, described_baselines, how_predicted, leaks_line, teacher_forced_numbers
 
 
 def markdown(
@@ -31,11 +27,9 @@ def markdown(
     lines = [
         f"# {plain(evaluated.name)}: {result['split']} split",
         "",
-        f"{result['windows']} windows of {result['stories']} stories, {how_predicted(evaluated)}.",
+        f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}, {how_predicted(evaluated)}.",
         "",
         *scores_beside_baselines(evaluated),
-        "",
-        LEGEND,
         "",
     ]
     for caution in result["cautions"]:
@@ -48,9 +42,9 @@ def markdown(
         elif cell.get("caution"):
             lines.append(f"- {plain(cell['caution'])}")
     if missing := result.get("missing"):
-        lines.append(f"- **{missing} windows have no prediction and are not in the scores**")
-    if leaks := leaks_found(result["leaks"]):
-        lines.append("- leaks: " + ", ".join(f"{count} {reason}" for reason, count in leaks.items()))
+        lines.append(f"- **windows without a prediction, which are not in the scores: {missing}**")
+    if leaks := leaks_line(result["leaks"]):
+        lines.append(f"- left out of the scores: {leaks}")
     if numbers := teacher_forced_numbers(result):
         listed = ", ".join(f"{name} {value}" for name, value in numbers.items())
         lines.append(f"- teacher-forced, not comparable with the scores above: {listed}")
@@ -95,19 +89,30 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1)
 
 
 def scores_beside_baselines(evaluated: Evaluated) -> list[str]:
-    """Return the lines of the table of scores: a row for each metric, a column for the model and each baseline."""
+    """Return the lines of the table of scores and its legend: a row for each metric, a column for each baseline."""
+    bounded = any(cell["upper_bound"] is not None for cell in evaluated.available.values())
     baselines = list(dict.fromkeys(name for cell in evaluated.available.values() for name in cell["baselines"]))
     rows = []
     for name, cell in evaluated.available.items():
         interval = f" [{', '.join(map(short, cell['ci95']))}]" if cell["ci95"] else ""
-        score = f"**{short(cell['value'])}**{interval}"
-        beside = [_baseline(cell, baseline) for baseline in baselines]
-        rows.append([f"{plain(name)} ({plain(cell['scale'])})", score, *beside, short(cell["upper_bound"])])
-    return table(["metric", "model", *baselines, "upper bound"], rows)
+        others = [cell["baselines"].get(baseline) or {} for baseline in baselines]
+        values = [cell["value"], *(each.get("value") for each in others)]
+        best = best_of(values, cell["better"], short)
+        texts = [f"**{short(value)}**" if at in best else short(value) for at, value in enumerate(values)]
+        marked = [marks()[each.get("verdict")] for each in others]
+        beside = [f"{text} {mark}".rstrip() for text, mark in zip(texts[1:], marked, strict=True)]
+        bound = [short(cell["upper_bound"])] if bounded else []
+        rows.append([f"{plain(name)} ({plain(cell['scale'])})", f"{texts[0]}{interval}", *beside, *bound])
+    head = ["metric", "model", *baselines, *(["upper bound"] if bounded else [])]
+    return [*table(head, rows), *_legend(evaluated, bounded=bounded)]
 
 
-def _baseline(cell: Mapping[str, Any], name: str) -> str:
-    baseline = cell["baselines"].get(name)
-    if baseline is None or "unavailable" in baseline:
-        return MISSING
-    return f"{short(baseline['value'])} {marks()[baseline['verdict']]}".rstrip()
+def _legend(evaluated: Evaluated, *, bounded: bool) -> list[str]:
+    """Return the lines that explain what a table of scores contains."""
+    cells = evaluated.available.values()
+    sentences = ["In brackets: 95 % intervals over stories."] if any(cell["ci95"] for cell in cells) else []
+    if any(each.get("verdict") for cell in cells for each in cell["baselines"].values()):
+        sentences.append(f"Beside a baseline: the model is {legend('it')}.")
+    if bounded:
+        sentences.append("Upper bound: the reference scored against itself.")
+    return ["", " ".join(sentences)] if sentences else []

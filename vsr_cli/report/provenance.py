@@ -14,6 +14,7 @@ from ..files.atomic import read_json
 from ..files.strict_json import to_json
 from ..plugin.discovery import registry
 from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
+from ..quantities import counted
 from ..runs.history import best_row, watched_loss
 from ..runs.results import Evaluated
 from ..runs.run import Run
@@ -25,6 +26,14 @@ STEP_OPTIONS = ("batch_size", "gradient_accumulation_steps", "learning_rate", "s
 """The options of training that define a step."""
 LEFT_OUT = "left_out"
 """Among the leaks: how many windows are left out in total."""
+REASONS = {
+    "target_text_in_context": "the target's text is in the context",
+    "target_image_in_context": "the target's image is in the context",
+    "padded": "a short story is padded",
+    "story_in_training": "the story was seen in training",
+    "near_duplicate_across_splits": "the target's image is a near-duplicate of one seen in training",
+}
+"""Why a window is left out."""
 MEANING_OF_BASELINE = {
     "copy-last": "repeats the image and text of the last context frame",
     "best-context": "repeats the context frame whose text overlaps most with the other texts of the context",
@@ -48,9 +57,15 @@ def described_baselines(evaluated: Evaluated) -> dict[str, str]:
     return {name: MEANING_OF_BASELINE.get(name, "") for name in names}
 
 
-def leaks_found(leaks: Mapping[str, int]) -> dict[str, int]:
-    """Return how many windows leak, by reason, without reasons that have none."""
-    return {reason.replace("_", " "): n for reason, n in leaks.items() if n and reason != LEFT_OUT}
+def leaks_line(leaks: Mapping[str, int]) -> str:
+    """Return how many windows are left out of the scores, and for how many by each reason; empty without any."""
+    found = {reason: count for reason, count in leaks.items() if count and reason != LEFT_OUT}
+    if not found:
+        return ""
+    listed = ", ".join(f"{count} because {REASONS.get(reason, reason)}" for reason, count in found.items())
+    total = leaks.get(LEFT_OUT, max(found.values()))
+    several = "; a window may have several reasons" if sum(found.values()) > total else ""
+    return f"{counted(total, 'window')} ({listed}{several})"
 
 
 def copied_shares(result: Mapping[str, Any]) -> dict[str, str]:

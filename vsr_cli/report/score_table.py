@@ -69,8 +69,9 @@ def other_baselines(metrics: Mapping[str, Any], *, width: int) -> RenderableType
 
 
 def _score_cell(score: Mapping[str, Any]) -> Text:
-    interval = "–" if score["ci95"] is None else "{:.3g}..{:.3g}".format(*score["ci95"])
-    return styled("{}\n[dim]{}[/dim]", f"{score['value']:.4g}", interval)
+    if score["ci95"] is None:
+        return Text(f"{score['value']:.4g}")
+    return styled("{}\n[dim]{}[/dim]", f"{score['value']:.4g}", "{:.3g}..{:.3g}".format(*score["ci95"]))
 
 
 def _common_baselines(metrics: Mapping[str, Any]) -> list[str]:

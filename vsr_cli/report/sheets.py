@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..quantities import counted
 from ..runs.results import Verdict
 from ..runs.summary import RunSummary, differing_parts
 from .ablation import baseline_means, facts_of, holm_test
-from .formatting import MARK_OF_DIRECTION, MISSING, TEST, clock, column_format, loss_text
+from .formatting import MARK_OF_DIRECTION, MISSING, TEST, best_of, clock, column_format, loss_text
 
 SCORES_ACROSS = 5
 """Columns of scores in a table; more metrics continue in another one."""
@@ -59,29 +60,33 @@ def evaluation_sheet(result: Mapping[str, Any], *, only: Sequence[str] | None = 
     metrics = {name: cell for name, cell in result["metrics"].items() if only is None or name in only}
     available = {name: cell for name, cell in metrics.items() if "unavailable" not in cell}
     baselines = list(dict.fromkeys(name for cell in available.values() for name in cell["baselines"]))
-    columns = [(cell, column_format(cell["value"])) for cell in available.values()]
-    rows: list[list[Value]] = [
-        ["model", *(_scored(cell, shown, strong=True) for cell, shown in columns)],
-        *([name, *(_baseline(cell["baselines"].get(name), shown) for cell, shown in columns)] for name in baselines),
-        ["upper bound", *(shown(cell["upper_bound"]) for cell, shown in columns)],
-    ]
+    rows: list[list[Value]] = [["model"], *([name] for name in baselines)]
+    for cell in available.values():
+        shown, others = column_format(cell["value"]), [cell["baselines"].get(name) or {} for name in baselines]
+        best = best_of([cell["value"], *(each.get("value") for each in others)], cell["better"], shown)
+        rows[0].append(_scored(cell, shown, strong=0 in best))
+        for number, (row, each) in enumerate(zip(rows[1:], others, strict=True), start=1):
+            row.append(_baseline(each, shown, strong=number in best))
+    bounds = [column_format(cell["value"])(cell["upper_bound"]) for cell in available.values()]
+    bounded = any(bound != MISSING for bound in bounds)
+    rows += [["upper bound", *bounds]] if bounded else []
     decoding = (result.get("decoding") or {}).get("method")
-    counts = f"{result['windows']} windows of {result['stories']} stories"
+    counts = f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}"
     title = f"{Path(result['run']).name}: {result['split']} split, {counts}"
     cautions = [*result["cautions"]]
     cautions += [f"{name} is unavailable: {reason}" for name, reason in _unavailable(metrics).items()]
     cautions += [cell["caution"] for cell in available.values() if cell.get("caution")]
     if count := result["leaks"].get(LEFT_OUT):
-        cautions.append(f"{count} windows leak the target and are left out")
+        cautions.append(f"left out, since the target leaks: {counted(count, 'window')}")
     about = {key: result[key] for key in ("split", "stories", "windows")}
     return Sheet(
         title=f"{title}, {decoding} decoding" if decoding else title,
         head=["", *(f"{name} {MARK_OF_DIRECTION[cell['better']]}" for name, cell in available.items())],
         rows=rows,
-        rules=[1, len(rows) - 1],
+        rules=[1, *([len(baselines) + 1] if baselines and bounded else [])],
         across=SCORES_ACROSS,
-        legend=("beside a baseline, the model is", "it", TEST),
-        notes=["in brackets: 95 % interval over stories", "upper bound: the reference scored against itself"],
+        legend=("beside a baseline, the model is", "it", TEST) if has_verdict(rows) else None,
+        notes=[*_intervals(rows), *(["upper bound: the reference scored against itself"] if bounded else [])],
         cautions=cautions,
         records=[{**record, **about} for name, cell in available.items() for record in _records(name, cell)],
     )
@@ -90,11 +95,7 @@ def evaluation_sheet(result: Mapping[str, Any], *, only: Sequence[str] | None = 
 def comparison_sheet(result: Mapping[str, Any], names: Sequence[str]) -> Sheet:
     """Return a comparison: rows are the runs and the baselines that they share, columns the metrics."""
     metrics = result["metrics"]
-    rows = _scored_rows(names, metrics)
-    baselines = list(dict.fromkeys(name for cell in metrics.values() for name in cell["baselines"]))
-    rows += [
-        [name, *(_format_of(cell)(cell["baselines"].get(name)) for cell in metrics.values())] for name in baselines
-    ]
+    rows = _scored_rows(names, metrics, {metric: cell["baselines"] for metric, cell in metrics.items()})
     records = [
         {"metric": metric, "system": name, "kind": "run", **_numbers(score), "better": cell["better"]}
         for metric, cell in metrics.items()
@@ -106,14 +107,15 @@ def comparison_sheet(result: Mapping[str, Any], names: Sequence[str]) -> Sheet:
         for name, value in cell["baselines"].items()
     ]
     about = {key: result[key] for key in ("split", "stories", "windows")}
+    counts = f"{counted(result['windows'], 'window')} of {counted(result['stories'], 'story')}"
     return Sheet(
-        title=f"{result['split']} split: {result['windows']} windows of {result['stories']} stories",
+        title=f"{result['split']} split: {counts}",
         head=_head(metrics),
         rows=rows,
-        rules=[len(names)] if baselines else [],
+        rules=[len(names)] if len(rows) > len(names) else [],
         across=SCORES_ACROSS,
-        legend=("beside a run, it is", names[0], TEST),
-        notes=["in brackets: 95 % interval over stories"],
+        legend=("beside a run, it is", names[0], TEST) if has_verdict(rows) else None,
+        notes=_intervals(rows),
         cautions=[*result["cautions"], *_not_compared(result)],
         records=[{**record, **about} for record in records],
     )
@@ -123,16 +125,12 @@ def ablation_sheet(result: Mapping[str, Any]) -> Sheet:
     """Return an ablation: rows are the combinations and baselines, columns the metrics and the costs."""
     metrics, combinations = result["metrics"], result["combinations"]
     labels = [combination["label"] for combination in combinations]
-    rows = [
-        [*row, f"{len(of['seeds'])}", _parameters(of), MISSING if of["seconds"] is None else clock(of["seconds"])]
-        for row, of in zip(_scored_rows(labels, metrics), combinations, strict=True)
-    ]
     means = {metric: baseline_means(cell) for metric, cell in metrics.items()}
-    baselines = list(dict.fromkeys(name for of in means.values() for name in of))
-    rows += [
-        [name, *(_format_of(metrics[metric])(of.get(name)) for metric, of in means.items()), "", "", ""]
-        for name in baselines
-    ]
+    rows = _scored_rows(labels, metrics, means)
+    for row, of in zip(rows, combinations, strict=False):
+        row += [f"{len(of['seeds'])}", _parameters(of), MISSING if of["seconds"] is None else clock(of["seconds"])]
+    for row in rows[len(labels) :]:
+        row += ["", "", ""]
     records = [
         {
             "metric": metric,
@@ -158,8 +156,10 @@ def ablation_sheet(result: Mapping[str, Any]) -> Sheet:
         title=f"Ablation {result['folder']}",
         head=[*_head(metrics), "seeds", "parameters", "time per run"],
         rows=rows,
-        rules=[len(labels)] if baselines else [],
-        legend=("beside a combination, it is", f"the base, {result['base']}", holm_test(result)) if metrics else None,
+        rules=[len(labels)] if len(rows) > len(labels) else [],
+        legend=("beside a combination, it is", f"the base, {result['base']}", holm_test(result))
+        if has_verdict(rows)
+        else None,
         notes=facts_of(result) if metrics else ["no run has finished yet, so there is nothing to compare"],
         cautions=[*result["cautions"], *_not_compared(result), *failed, *left],
         records=records,
@@ -201,30 +201,23 @@ def flat(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     return found
 
 
-def _scored_rows(names: Sequence[str], metrics: Mapping[str, Any]) -> list[list[Value]]:
-    """Return a row for each system: its score in each metric, the best of which is emphasized."""
-    best = {metric: _best(cell) for metric, cell in metrics.items()}
-    return [
-        [
-            name,
-            *(
-                _scored(cell["scores"][at], _format_of(cell), strong=at in best[metric])
-                for metric, cell in metrics.items()
-            ),
+def _scored_rows(
+    names: Sequence[str], metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float]]
+) -> list[list[Value]]:
+    """Return a row for each system, then for each baseline, with its score in each metric, the best emphasized."""
+    labels = list(dict.fromkeys(name for of in baselines.values() for name in of))
+    rows: list[list[Value]] = [[name] for name in [*names, *labels]]
+    for metric, cell in metrics.items():
+        shown, others = _format_of(cell), [baselines[metric].get(label) for label in labels]
+        best = best_of([*(score and score["value"] for score in cell["scores"]), *others], cell["better"], shown)
+        values = [_scored(score, shown, strong=at in best) for at, score in enumerate(cell["scores"])]
+        values += [
+            Entry(shown(value), strong=True) if at in best else shown(value)
+            for at, value in enumerate(others, start=len(names))
         ]
-        for at, name in enumerate(names)
-    ]
-
-
-def _best(cell: Mapping[str, Any]) -> set[int]:
-    """Return the indices of the best scores, all that are shown alike; none of a single one."""
-    order = {"higher": lambda value: -value, "lower": lambda value: value, "one": lambda value: abs(value - 1)}
-    scored = {at: score["value"] for at, score in enumerate(cell["scores"]) if score}
-    if len(scored) < 2:
-        return set()
-    least = min(scored.values(), key=order[cell["better"]])
-    shown = _format_of(cell)
-    return {at for at, value in scored.items() if shown(value) == shown(least)}
+        for row, value in zip(rows, values, strict=True):
+            row.append(value)
+    return rows
 
 
 def _format_of(cell: Mapping[str, Any]) -> Format:
@@ -239,10 +232,24 @@ def _scored(score: Mapping[str, Any] | None, shown: Format, *, strong: bool) -> 
     return Entry(shown(score["value"]), interval, score.get("verdict"), strong)
 
 
-def _baseline(baseline: Mapping[str, Any] | None, shown: Format) -> Value:
-    if baseline is None or "unavailable" in baseline:
+def _baseline(baseline: Mapping[str, Any], shown: Format, *, strong: bool) -> Value:
+    if "value" not in baseline:
         return MISSING
-    return Entry(shown(baseline["value"]), verdict=baseline["verdict"])
+    return Entry(shown(baseline["value"]), verdict=baseline["verdict"], strong=strong)
+
+
+def has_verdict(rows: Iterable[Sequence[Value]]) -> bool:
+    """Return whether a cell of some rows has a verdict, whose mark needs a legend."""
+    return any(isinstance(value, Entry) and value.verdict is not None for row in rows for value in row)
+
+
+def has_interval(rows: Iterable[Sequence[Value]]) -> bool:
+    """Return whether a cell of some rows has an interval."""
+    return any(isinstance(value, Entry) and value.interval for row in rows for value in row)
+
+
+def _intervals(rows: Iterable[Sequence[Value]]) -> list[str]:
+    return ["in brackets: 95 % interval over stories"] if has_interval(rows) else []
 
 
 def _head(metrics: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from ..quantities import counted
 from .charts import TRAINING, fonts_for, new_figure, save_figure, style_axes
 from .formatting import MISSING, clock, loss_text
 from .storyboard import ACCENT, FAINT, INK
@@ -51,7 +52,7 @@ def _title(setting: str) -> str:
 def draw_tuning(result: Mapping[str, Any], path: Path) -> None:
     """Draw the value of each trial with the best so far, and the importance of each setting, as PNG."""
     importance = result["importance"]
-    title = f"{len(result['trials'])} trials, {result['minimized']} on the validation split"
+    title = f"{counted(len(result['trials']), 'trial')}, {result['minimized']} on the validation split"
     with fonts_for(*importance):
         figure = new_figure(WIDE, HIGH, title=title)
         axes = figure.subplots(1, 2 if importance else 1, squeeze=False)[0]

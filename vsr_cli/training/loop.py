@@ -13,6 +13,7 @@ from ..config.experiment import TrainConfig
 from ..console import say
 from ..data.prepared import Prepared
 from ..model.weights import parameter_counts
+from ..quantities import counted
 from ..runs.history import EpochRow, Row, read_history
 from ..runs.run import Run
 from .checkpoints import Checkpoints
@@ -92,7 +93,10 @@ def train(
     with graceful_shutdown() as request, compiled(model, enabled=options.compile):
         for epoch in range(progress.epoch, options.epochs + 1):
             if options.patience and progress.epochs_since_best >= options.patience:
-                say(f"ending after epoch {epoch - 1}: {options.best_metric} no better for {options.patience} epochs")
+                say(
+                    f"ending after epoch {epoch - 1}: {options.best_metric} no better for "
+                    f"{counted(options.patience, 'epoch')}"
+                )
                 break
             model.train()
             order = shuffled(len(training), seed=options.seed, epoch=epoch)

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from ..api import TrainingFrames
 from ..config.experiment import TrainConfig
-from ..console import warn
+from ..console import say
 from ..data.cache.extraction import frozen_features, warn_truncated_texts
 from ..data.known_words import KNOWN_WORDS, KnownWords
 from ..data.prepared import Prepared
@@ -59,7 +59,7 @@ def set_up(config: TrainConfig, prepared: Prepared, run: Run, accelerator: Accel
         model.to(device)
     _check_best_metric(config, model)
     for caution in model.cautions:
-        warn(caution)
+        say(f"note: {caution}")
     features = frozen_features(
         prepared,
         model.visual,

@@ -12,6 +12,7 @@ from ..console import out as console
 from ..distributed_env import process_count
 from ..errors import VsrError
 from ..plugin.requirements import objective_mistakes, provide
+from ..quantities import counted, size
 from ..report.formatting import clock
 from ..report.tables import Column, fitting_table
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..training.plan_features import FeatureNeed
 
 INDENT = 2
-WHAT = {"visual": "images", "text": "texts"}
+WHAT = {"visual": "image", "text": "text"}
 
 
 def run_plan(config: TrainConfig, data: Path | None) -> Plan:
@@ -47,8 +48,8 @@ def show_plan(plan: Plan) -> None:
     """Print the plan."""
     mixed = "" if plan.precision == "fp32" else f", {plan.precision}"
     console.print(
-        f"on {plan.data}: {plan.windows['train']} windows to train on, {plan.windows['validation']} to validate on; "
-        f"{plan.device}{mixed}",
+        f"on {plan.data}: {counted(plan.windows['train'], 'window')} to train on, {plan.windows['validation']} to "
+        f"validate on; {plan.device}{mixed}",
         markup=False,
         soft_wrap=True,
     )
@@ -81,45 +82,36 @@ def show_plan(plan: Plan) -> None:
         ("last checkpoint", disk.trained_weights + disk.optimizer),
         ("run folder at its largest", disk.run),
     )
-    _head(f"time, from a few steps of {plan.windows_per_step} windows")
+    _head(f"time, from a few steps of {counted(plan.windows_per_step, 'window')}")
     computing = [("features to compute", clock(plan.feature_seconds))] if plan.feature_seconds else []
     times = [
         *computing,
         ("per step", f"{plan.step_seconds:.3g} s"),
-        (f"per epoch of {plan.steps_per_epoch} steps, with validation", clock(plan.epoch_seconds)),
-        (f"total, {plan.epochs} {'epoch' if plan.epochs == 1 else 'epochs'}", clock(plan.training_seconds)),
+        (f"per epoch of {counted(plan.steps_per_epoch, 'step')}, with validation", clock(plan.epoch_seconds)),
+        (f"total, {counted(plan.epochs, 'epoch')}", clock(plan.training_seconds)),
     ]
     _table(Column("", [name for name, _ in times], justify="left"), Column("", [time for _, time in times]))
 
 
 def _need_line(need: FeatureNeed) -> str:
-    what = f"{need.kind}: {need.rows} {WHAT[need.kind]}"
+    what = f"{need.kind}: {counted(need.rows, WHAT[need.kind])}"
     if not need.missing:
         return f"{what}, all cached in {need.folder}"
     if not need.fits:
         return f"{what}, which do not fit in {need.folder.parent}, so they are computed in each step"
     return (
         f"{what}, {need.rows - need.missing} cached, {need.missing} to compute in {clock(need.seconds)}, "
-        f"{_size(need.missing_bytes)} more in {need.folder}"
+        f"{size(need.missing_bytes)} more in {need.folder}"
     )
 
 
 def _sizes(title: str, *rows: tuple[str, int]) -> None:
     _head(title)
-    _table(Column("", [name for name, _ in rows], justify="left"), Column("", [_size(size) for _, size in rows]))
+    _table(Column("", [name for name, _ in rows], justify="left"), Column("", [size(count) for _, count in rows]))
 
 
 def _table(*columns: Column) -> None:
     console.print(Padding.indent(fitting_table(columns, width=console.width - INDENT), INDENT))
-
-
-def _size(size: float) -> str:
-    """Show a number of bytes."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
-        size /= 1024
-    return f"{size:.3g} GiB"
 
 
 def _head(title: str) -> None:

@@ -29,6 +29,7 @@ from ..files.links import refuse_links
 from ..files.locks import exclusive_lock
 from ..files.strict_json import to_json
 from ..plugin.registry import Registry
+from ..quantities import counted
 from ..runs.results import lock_evaluation
 from ..runs.run import FOLDS, RUNS, Run, now
 from .evaluation import draw_shown, evaluation_folder, load_checked, warn_of_lasting
@@ -80,7 +81,7 @@ def run_folds(
             splits = splits_of_fold(groups, fold, held_out=held_out, options=options)
             own = resplit(prepared, splits, folder / "data" / name)
             tested = sum(split == "test" for split in splits.values())
-            say(f"fold {held_out + 1} of {folds}: {tested} stories held out")
+            say(f"fold {held_out + 1} of {folds}: {counted(tested, 'story')} held out")
             runs.append(_train_fold(registry, config, own.folder, folder / name))
         place = evaluation_folder(folder, HELD_OUT, decoding, own=config.decoding)
         return folder, _evaluate(registry, runs, pooled, folder, place, metrics, decoding=decoding)

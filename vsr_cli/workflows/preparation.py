@@ -11,6 +11,7 @@ from ..console import say
 from ..distributed_env import is_main
 from ..errors import VsrError
 from ..files.names import own_name
+from ..quantities import counted
 from .stories import open_checked, open_dataset, read_stories
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def run_shard(config: PrepareConfig, source: str | None, folder: Path, shard: st
     share = Share(int(match[1]) - 1, int(match[2]))
     _, work = read_stories(config, open_dataset(config, source), source, folder, share=share)
     say(
-        f"shard {shard}: {work.made} stories stored in {folder}, {work.stories} read; when all {share.of} shards are "
-        "stored, run the same command without --shard to combine them"
+        f"shard {shard}: {counted(work.made, 'story')} stored in {folder}, {work.stories} read; when all {share.of} "
+        "shards are stored, run the same command without --shard to combine them"
     )
     return {"folder": str(folder), "shard": shard, "stories_read": work.stories, "stories_stored": work.made}
 
@@ -123,10 +124,10 @@ def _report_work(prepared: Prepared | None, work: Work) -> None:
     if not work.read:
         say(f"{prepared.folder}: the source has not changed, so it was not read again")
     elif not work.made:
-        say(f"{prepared.folder}: all {work.stories} stories are stored already and unchanged")
+        say(f"{prepared.folder}: {counted(work.stories, 'story')} stored already, all unchanged")
     elif work.made < work.stories:
         say(f"{prepared.folder}: {work.made} of {work.stories} stories were stored anew, the others are unchanged")
     if not work.made:
         stories = sum(prepared.manifest["counts"]["stories_kept"].values())
         what = "written anew, since the options or the source changed" if work.tables else "unchanged; nothing to do"
-        say(f"windows and splits of {stories} stories: {what}")
+        say(f"windows and splits of {counted(stories, 'story')}: {what}")

@@ -15,6 +15,7 @@ from ..distributed_env import is_main
 from ..errors import VsrError, collect_errors
 from ..files.atomic import scratch_folder
 from ..progress import progress
+from ..quantities import counted, size
 from .settings import EMBEDDED, default_preset, flag_layers
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def read_stories(
         task = bar.add_task("reading stories", total=min(totals, default=None), size="")
 
         def show(work: Work) -> None:
-            bar.update(task, completed=work.stories, size=f"{work.bytes / 2**20:.0f} MiB")
+            bar.update(task, completed=work.stories, size=size(work.bytes))
 
         prepared, work = prepare_stories(
             config,
@@ -186,7 +187,7 @@ def _report_all(config: PrepareConfig, count: int) -> None:
     if count < limit:
         can_make = "stories" in type(config.dataset.options).model_fields
         more = f"; --set dataset.stories={limit} makes as many" if can_make else ""
-        say(f"{config.dataset.name}: holds {count} stories, fewer than the limit of {limit}{more}")
+        say(f"{config.dataset.name}: holds {counted(count, 'story')}, fewer than the limit of {limit}{more}")
 
 
 @dataclass(frozen=True)

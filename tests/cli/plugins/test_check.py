@@ -29,7 +29,10 @@ def test_component_that_cannot_be_built_is_one_line(vsr):
     ("line", "words"),
     [
         ("plugins check concat --source stories/", "--source stories/: concat is not a dataset; leave it out"),
-        ("plugins check lstm --set temporal.layer=2", "temporal has no option 'layer'; did you mean layers?"),
+        (
+            "plugins check lstm --set temporal.layer=2",
+            "temporal model lstm has no option 'layer'; did you mean layers?",
+        ),
         ("plugins check mse --set temporal.layers=2", "section 'temporal': this command does not use it"),
         ("plugins check concat --kind dataset", "dataset 'concat': there is none of this name"),
     ],

@@ -155,7 +155,7 @@ def test_cache_limit_is_respected_and_logged(tmp_path, cache, capsys):
     found = frozen_features(prepared, Visual(), Text(), device=CPU, options=FeatureOptions(limit=1e-9))
     assert found.visual is None is found.text
     assert visual_of(prepared, Visual()) is not None
-    assert "54 images, at most 0 MiB" in capsys.readouterr().err
+    assert "54 images, at most 864 bytes" in capsys.readouterr().err
 
 
 def test_encoder_without_frozen_layers_is_not_cached(tmp_path, cache):

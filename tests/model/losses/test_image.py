@@ -186,5 +186,5 @@ def test_best_metric_must_be_a_computed_term(train_small, tmp_path):
 
 
 def test_the_former_location_of_the_weights_is_an_unknown_option(train_small, tmp_path):
-    with pytest.raises(VsrError, match=r"image_decoder has no option 'l1'"):
+    with pytest.raises(VsrError, match=r"image decoder deconv has no option 'l1'"):
         train_small(tmp_path / "run", "image_decoder.l1=1")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ...console import out as console
 from ...console import print_json, styled
+from ...quantities import counted
 from ...report.tables import Column, fitting_table
 from ...workflows.settings import load_registry
 from ...workflows.stories import open_stories
@@ -91,7 +92,7 @@ def show_problems(found: Lint, *, every: bool) -> None:
         for code in sorted(by_code, key=lambda code: (-len(by_code[code]), code))
         if defect_of(code).severity == severity
     ]
-    counts = ", ".join(_counted(found.count(severity), severity) for severity in SEVERITIES)
+    counts = ", ".join(counted(found.count(severity), severity) for severity in SEVERITIES)
     console.print(f"{found.source}: {counts}", style="bold", markup=False, soft_wrap=True)
     if not kinds:
         return
@@ -111,7 +112,3 @@ def show_problems(found: Lint, *, every: bool) -> None:
             console.print(f"  {problem.story}{frame}: {problem.detail}", markup=False, soft_wrap=True)
         if len(places) < len(problems):
             console.print(f"  and {len(problems) - len(places)} more; --all shows them", style="dim", soft_wrap=True)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -9,6 +9,7 @@ import typer
 from ...console import out as console
 from ...console import print_json
 from ...plugin.discovery import registry as discovered
+from ...quantities import counted
 from ...report.tables import Column, fitting_table
 from ..arguments import Json
 from ..parsing.commands import examples
@@ -61,4 +62,4 @@ def _show(findings: Sequence[Finding]) -> None:
         for each in lines:
             console.print(f"  {each.name}: {each.remedy}", markup=False, soft_wrap=True)
     count = sum(each.state == "problem" for each in findings)
-    console.print(f"{count} problem{'' if count == 1 else 's'}" if count else "no problem", style="bold")
+    console.print(counted(count, "problem") if count else "no problem", style="bold")

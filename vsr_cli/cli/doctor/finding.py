@@ -22,8 +22,3 @@ class Finding:
     def record(self) -> dict[str, Any]:
         """Return the finding for JSON."""
         return dict(vars(self))
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people, in powers of 1024."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...quantities import counted, size
 from ...report.fonts import CJK, EMOJI, base_font, has_raqm, system_font
 from ...system_errors import CACHE_VARIABLE, cache_folder, describe_os_error
-from .finding import Finding, size
+from .finding import Finding
 
 LITTLE_DISK, LITTLE_MEMORY = 5 * 2**30, 4 * 2**30
 """Bytes below which the default preset is likely to fail."""
@@ -28,7 +29,7 @@ def machine() -> list[Finding]:
 
 def _processor() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    words = [f"{cores} core{'' if cores == 1 else 's'} of {platform.machine()}", *cpu_instructions()]
+    words = [f"{counted(cores, 'core')} of {platform.machine()}", *cpu_instructions()]
     return Finding(group="machine", name="processor", value=", ".join(words))
 
 

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from ... import __version__
 from ...api.requirements import installed_version
 from ...plugin.registry import Registry
+from ...quantities import counted
 from .finding import Finding
 
 DISTRIBUTION = "vsr-cli"
@@ -101,7 +102,7 @@ def _plugins(registry: Registry) -> Iterator[Finding]:
     packages = sorted({entry.distribution for entry in registry.provided})
     for package in packages:
         count = sum(entry.distribution == package for entry in registry.provided)
-        yield Finding(group="plugins", name=package, value=f"{count} component{'' if count == 1 else 's'}")
+        yield Finding(group="plugins", name=package, value=counted(count, "component"))
     for broken in registry.broken:
         yield Finding(
             group="plugins",

@@ -12,6 +12,7 @@ import typer
 from ...console import err, print_json, say
 from ...errors import VsrError, check_together
 from ...files.atomic import is_temporary
+from ...quantities import counted, size
 from ...runs.run import FOLDS, OWNED
 from ..arguments import Json, as_path
 from ..parsing.commands import examples
@@ -61,8 +62,7 @@ def runs_rm(
     if as_json:
         print_json({"removed": [str(folder) for folder in folders], "bytes": sum(sizes.values())})
     else:
-        count = f"{len(folders)} run{'' if len(folders) == 1 else 's'}"
-        say(f"removed {count}, {sum(sizes.values()) / 2**20:.0f} MiB")
+        say(f"removed {counted(len(folders), 'run')}, {size(sum(sizes.values()))}")
 
 
 def _checked(folder: Path, check: Callable[[Path], None]) -> Path:
@@ -70,12 +70,12 @@ def _checked(folder: Path, check: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _described(run: RunSummary, size: int) -> str:
+def _described(run: RunSummary, count: int) -> str:
     """Return one line about a run that is to be removed, with the files in it that vsr did not write."""
-    epochs = f", {run.epochs_done} epoch{'' if run.epochs_done == 1 else 's'}" if run.epochs_done else ""
+    epochs = f", {counted(run.epochs_done, 'epoch')}" if run.epochs_done else ""
     others = sorted(path.name for path in run.folder.iterdir() if not _is_own(path))
     beside = f", and files that are not of vsr: {', '.join(others)}" if others else ""
-    return f"{run.folder}: {run.status}{epochs}, {size / 2**20:.0f} MiB{beside}"
+    return f"{run.folder}: {run.status}{epochs}, {size(count)}{beside}"
 
 
 def _is_own(path: Path) -> bool:

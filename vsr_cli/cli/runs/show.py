@@ -13,6 +13,7 @@ from ...console import out as console
 from ...console import print_json, styled, warn
 from ...errors import VsrError
 from ...files.strict_json import to_json
+from ...quantities import counted
 from ...report.epochs import epoch_table
 from ...report.formatting import clock, legend, marks
 from ...report.tables import Column, fitting_table
@@ -86,7 +87,8 @@ def runs_show(
     if any(result["scores"] for result in results):
         _head("scores, each beside the baseline copy-last")
         console.print(_score_table(results, width=console.width))
-        _line(legend("copy-last", encoding=console.encoding))
+        if any(score["verdict"] for result in results for score in result["scores"].values()):
+            _line(legend("copy-last", encoding=console.encoding))
     _head("files")
     for what, path in files.items():
         _line(f"{what:14}{path}")
@@ -111,8 +113,7 @@ def _next_lines(run: RunSummary) -> list[str]:
 def _print_facts(run: RunSummary, facts: dict[str, Any]) -> None:
     console.print(styled("[bold]{}[/bold]  {}", run.folder, run.status), soft_wrap=True)
     until = f", ended {short_time(run.ended)}" if run.ended else ""
-    epochs = f"{run.epochs_done} {'epoch' if run.epochs_done == 1 else 'epochs'}"
-    _line(f"started {short_time(run.started)}{until}; {clock(run.seconds)} in {epochs}")
+    _line(f"started {short_time(run.started)}{until}; {clock(run.seconds)} in {counted(run.epochs_done, 'epoch')}")
     if run.problem:
         _line(f"{run.status}: {run.problem}")
     _line(f"trained on {run.data}")

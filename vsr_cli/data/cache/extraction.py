@@ -22,6 +22,7 @@ from ...console import say
 from ...files.links import refuse_links
 from ...files.locks import shared_lock
 from ...progress import Rate, progress
+from ...quantities import counted, size
 from ...system_errors import cache_folder
 from ..preparation.chunks import Share
 from ..preparation.workers import SINGLE_PROCESS, WorkerGroup
@@ -36,7 +37,7 @@ from .frozen_weights import FROZEN
 
 REMOVING = 60.0
 """Seconds to wait for another process that removes features, such as 'vsr cache prune'."""
-WHAT = {"visual": "images", "text": "texts"}
+WHAT = {"visual": "image", "text": "text"}
 
 
 @dataclass(frozen=True)
@@ -247,12 +248,12 @@ def fits_limit(size: int, options: FeatureOptions) -> bool:
 
 def _announce(features: FeatureSet, kind: str, count: int, options: FeatureOptions) -> bool:
     """Log what is about to be written, and return whether the limit allows it."""
-    size = features.row_bytes * count
-    if fits_limit(size, options):
-        say(f"frozen {kind} features: {count} {WHAT[kind]}, at most {size / 2**20:.0f} MiB, to {features.folder}")
+    needed = features.row_bytes * count
+    if fits_limit(needed, options):
+        say(f"frozen {kind} features: {counted(count, WHAT[kind])}, at most {size(needed)}, to {features.folder}")
         return True
     say(
-        f"frozen {kind} features: {size / 2**20:.0f} MiB more in {cache_folder()} would exceed the limit of "
+        f"frozen {kind} features: {size(needed)} more in {cache_folder()} would exceed the limit of "
         f"{options.limit:g} GiB, so they are computed for each batch; raise --set features.limit=GiB, "
         "halve their size with --set features.precision=half, or free space with 'vsr cache prune'"
     )
@@ -268,7 +269,7 @@ def _compute(
     share: Share,
 ) -> None:
     size = features.rows_per_shard
-    rows, digests, what = request.rows[missing], request.digests[missing], WHAT[request.kind]
+    rows, digests, what = request.rows[missing], request.digests[missing], f"{WHAT[request.kind]}s"
     starts = [start for number, start in enumerate(range(0, len(rows), size)) if number in share]
     warn_slow(options.compute, request.device)
     with request.encoding(len(rows), options), progress(Rate(what)) as bar:
