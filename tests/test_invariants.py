@@ -296,7 +296,7 @@ def test_loader_calls_are_found():
 # 4. A lower layer never imports a higher one.
 
 LAYERS = (
-    ("errors", "console", "progress", "escaping", "files", "distributed_env", "offline", "system_errors"),
+    ("errors", "console", "progress", "quantities", "escaping", "files", "distributed_env", "offline", "system_errors"),
     ("api",),
     ("config", "runs", "plugin"),
     ("data",),

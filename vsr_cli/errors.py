@@ -61,14 +61,13 @@ def check_together(*checks: Callable[[], Any]) -> list[Any]:
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, with the next one if it ends in a colon.
 
-    The kind of the error is added to a key that was not found, and stands for an empty message.
+    The message of a KeyError is the key alone, and the kind of the error stands for an empty message.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error).__name__
     if not lines:
-        return kind
+        return type(error).__name__
     if isinstance(error, KeyError):
-        return f"{kind}: {lines[0]}"
+        return f"there is no {lines[0]}"
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 

@@ -59,7 +59,7 @@ def test_ablation_runs_once_and_repeats_nothing(vsr, prepared_folder, started):
     assert again.code == 0
     assert started == []
     assert "4 of 4 runs are already done" in again.err
-    assert "not significant" in again.out
+    assert "baselines: mean over the combinations" in again.out
     other = vsr(f"{LINE} --seeds 3")
     assert other.code == 2
     assert other.errors == [

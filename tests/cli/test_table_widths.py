@@ -91,7 +91,7 @@ def test_cache_list(shown, monkeypatch):
     kept = [CachedFeatures(name=name, folder=Path("x"), facts=facts, shards=123, bytes=12_345 * 2**20, idle_days=123.4)]
     monkeypatch.setattr(cache_care, "list_feature_sets", lambda: kept)
     lines = shown(cache_list, wide=("/",))
-    assert {"12345", "123.4"} <= set(words(lines[1:]))
+    assert {"12.1", "123.4"} <= set(words(lines[1:]))
     assert holds(lines, name)
 
 

@@ -184,7 +184,7 @@ def test_later_error_is_attributed_by_its_traceback(tmp_path, monkeypatch):
     with pytest.raises(PluginError) as fault, naming_faults():
         made("key")
     assert str(fault.value).startswith(
-        "plugin later (dist-later 1.2) raised KeyError in <lambda> (model.py, line 4): 'key'; "
+        "plugin later (dist-later 1.2) raised KeyError in <lambda> (model.py, line 4): there is no 'key'; "
     )
     with pytest.raises(KeyError), naming_faults():
         {}["of nobody's"]
