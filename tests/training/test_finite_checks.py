@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vsr_cli.api.finite import first_not_finite, weight_not_finite
 from vsr_cli.data.cache.feature_set import FeatureSet
 from vsr_cli.errors import VsrError
 from vsr_cli.files.checksums import read_checksums, write_checksums
-from vsr_cli.model.find_nonfinite import first_not_finite, weight_not_finite
 from vsr_cli.runs.history import read_history
 from vsr_cli.runs.run import Run
 from vsr_cli.training.progress import Progress

@@ -72,7 +72,7 @@ def refuse_weights(who: str, model: str, network: nn.Module, unread: Iterable[st
     `unread` are the names of tensors that the network has no place for. Libraries ignore them, so a configuration with
     fewer layers than the weights would silently be another model.
     """
-    import torch
+    from .finite import first_not_finite
 
     remedy = f"choose another model by --set {option}=FOLDER"
     known = {_without_numbers(name) for name in network.state_dict()}
@@ -80,9 +80,8 @@ def refuse_weights(who: str, model: str, network: nn.Module, unread: Iterable[st
         raise VsrError(
             f"{who}: {model} has weights of more layers than its config.json says, such as {layers[0]}; {remedy}"
         )
-    for name, weight in network.named_parameters():
-        if weight.numel() and not torch.isfinite(weight.detach().abs().max()):
-            raise VsrError(f"{who}: {model}: its weight {name} holds numbers that are not finite; {remedy}")
+    if name := first_not_finite(network.named_parameters()):
+        raise VsrError(f"{who}: {model}: its weight {name} holds numbers that are not finite; {remedy}")
 
 
 def refuse_broken_settings(who: str, folder: str, *, option: str) -> None:

@@ -68,6 +68,8 @@ def read_tensors(path: Path, *, remedy: str) -> Mapping[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
+    from .finite import first_not_finite
+
     try:
         if path.suffix == ".safetensors":
             tensors: Any = load_file(path)
@@ -83,7 +85,6 @@ def read_tensors(path: Path, *, remedy: str) -> Mapping[str, Tensor]:
         raise VsrError(f"{path}: weights cannot be read ({one_line(error)}); {remedy}") from error
     if not isinstance(tensors, Mapping) or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
         raise VsrError(f"{path}: is not a state dict (names and tensors); {remedy}")
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise VsrError(f"{path}: {name} holds numbers that are not finite; {remedy}")
+    if name := first_not_finite(tensors.items()):
+        raise VsrError(f"{path}: {name} holds numbers that are not finite; {remedy}")
     return tensors

@@ -93,7 +93,7 @@ def run_predict(
     Several `alternatives` of each are refused in one line if nothing about a prediction is random. With `from_frame`,
     the frames after that one are not read.
     """
-    from ..inference.predict import copied_image
+    from ..inference.predict import described_copy
     from ..inference.predictor import load_predictor
     from ..inference.storing import store_prediction, story_folders
     from ..inference.story_folders import notes_on, open_reader, read_stories, story_up_to
@@ -131,7 +131,9 @@ def run_predict(
         if as_json:
             print_json(record)
         else:
-            _show(record, folder, list(map(copied_image, predicted)))
+            numbers = [each["copied"]["image_repeats_context"] for each in record.get("alternatives", [record])]
+            images = [n and described_copy(each, n) for each, n in zip(predicted, numbers, strict=True)]
+            _show(record, folder, images)
     return mistakes
 
 

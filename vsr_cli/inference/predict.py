@@ -181,13 +181,10 @@ def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
     }
 
 
-def copied_image(predicted: NextFrame) -> str | None:
-    """Return what the image is if it repeats one of the context, "that of frame 8"; None if it does not."""
-    number = copied_from(predicted)[REPEATS_IMAGE]
-    frames = [frame for frame in predicted.context if frame.number == number]
-    if not frames:
-        return None
-    equal = np.array_equal(frames[0].pixels, np.asarray(predicted.image))
+def described_copy(predicted: NextFrame, number: int) -> str:
+    """Return what the image is, "that of frame 8", given the number of the frame whose image it repeats."""
+    pixels = next(frame.pixels for frame in predicted.context if frame.number == number)
+    equal = np.array_equal(pixels, np.asarray(predicted.image))
     return f"that of frame {number}" if equal else f"a near-duplicate of that of frame {number}"
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..api import BuildContext, DefersFrozenHalf, FrozenHalf
+from ..api.finite import first_not_finite
 from ..api.requirements import installed_version
 from ..config.resolve import Choice
 from ..config.schema import FeatureOptions
@@ -22,7 +23,6 @@ from ..errors import PluginError, VsrError
 from ..files.strict_json import to_json
 from ..plugin.kinds import ENCODERS
 from ..plugin.loading import build, frozen_source
-from .find_nonfinite import first_not_finite
 from .tensor_files import write_tensors
 
 PACKAGES = ("torch", "safetensors")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..api import FoldsUpdates
+from ..api.finite import weight_not_finite
 from ..config.experiment import TrainConfig, resolve_recorded
 from ..errors import VsrError
 from ..files.atomic import replacing, writing
@@ -18,7 +19,6 @@ from ..plugin.registry import Registry
 from ..runs.run import FROZEN, WEIGHTS, Run
 from ..system_errors import refuse_system_error
 from .building import build_model
-from .find_nonfinite import weight_not_finite
 from .frozen_store import pending_halves
 from .story_model import StoryModel
 from .tensor_files import write_tensors

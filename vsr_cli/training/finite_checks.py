@@ -15,9 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..api.finite import first_not_finite, weight_not_finite
 from ..config.experiment import TrainConfig
 from ..errors import VsrError
-from ..model.find_nonfinite import first_not_finite, traced_not_finite, weight_not_finite
+from ..model.find_nonfinite import traced_not_finite
 from ..model.story_model import StoryModel
 from ..plugin.kinds import KIND_OF, MODEL_COMPONENTS
 from ..runs.run import Run
