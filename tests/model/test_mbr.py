@@ -15,7 +15,6 @@ from vsr_cli.config.experiment import resolve_train
 from vsr_cli.config.resolve import parse_set, preset_layer
 from vsr_cli.model.building import build_model
 from vsr_cli.model.mbr import meteor_utilities, select_text, select_texts
-from vsr_cli.model.story_model import SAMPLES_TOGETHER
 from vsr_cli.plugin.discovery import registry
 
 B, K, SIZE, LENGTH = 3, 4, 32, 6
@@ -201,7 +200,8 @@ def test_context_texts_are_compared_as_the_decoder_would_generate_them(model, co
 
 
 def test_a_decoder_generates_samples_together_if_it_can_but_no_more_than_fit_in_memory(model, context, monkeypatch):
-    how, asked = mbr(samples=SAMPLES_TOGETHER + 2), []
+    monkeypatch.setattr("vsr_cli.model.story_model.TEXTS_TOGETHER", 3 * B + 1)
+    how, asked = mbr(samples=5), []
     expected = model.predict(context, how).texts
 
     def generate_samples(narrative, decodings):
@@ -211,7 +211,10 @@ def test_a_decoder_generates_samples_together_if_it_can_but_no_more_than_fit_in_
     decoder = model.text_decoder
     monkeypatch.setattr(decoder, "generate_samples", generate_samples)
     assert model.predict(context, how).texts == expected
-    assert asked == [sample_decodings(how)[:SAMPLES_TOGETHER], sample_decodings(how)[SAMPLES_TOGETHER:]]
+    assert asked == [sample_decodings(how)[:3], sample_decodings(how)[3:]]
+    monkeypatch.setattr("vsr_cli.model.story_model.TEXTS_TOGETHER", 1)
+    assert model.predict(context, mbr(samples=2)).texts == model.predict(context, mbr(samples=2)).texts
+    assert [len(each) for each in asked[2:]] == [1] * 4
 
 
 def test_texts_end_in_eos_even_if_a_decoder_begins_them_with_a_token_of_its_own(model, context, monkeypatch):

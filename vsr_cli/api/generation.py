@@ -221,10 +221,13 @@ def draw(scores: Tensor, numbers: Tensor, *, decoding: Decoding) -> Tensor:
         likelier = falling.cumsum(dim=-1) - falling  # the probability of all that is likelier
         falling = falling.masked_fill(likelier >= decoding.top_p, 0)
         probabilities = torch.zeros_like(probabilities).scatter_(1, tokens, falling)
-    possible = probabilities > 0
-    sums = probabilities.cumsum(dim=-1)  # parallel sums may fall by a rounding, hence the largest and not the last
-    mark = numbers[:, None] * sums.masked_fill(~possible, 0).amax(dim=-1, keepdim=True)
-    return ((sums > mark) & possible).int().argmax(dim=-1)  # the first such
+    sums = probabilities.cumsum(dim=-1)
+    # Parallel sums may fall by a rounding, and then this search is not exact: hence the largest and not the last.
+    mark = numbers[:, None] * sums.amax(dim=-1, keepdim=True)
+    token = torch.searchsorted(sums, mark, right=True).clamp_(max=sums.shape[-1] - 1)  # (R, 1)
+    if not (probabilities.gather(1, token) > 0).all():
+        token = ((sums > mark) & (probabilities > 0)).byte().argmax(dim=-1, keepdim=True)
+    return token[:, 0]
 
 
 def uniform_numbers(context: Context, *, seed: int, count: int) -> Tensor:

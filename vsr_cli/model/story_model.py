@@ -32,8 +32,8 @@ from .mbr import select_texts
 from .parts import Parts
 from .shapes import expect_pair, expect_shape, expect_texts
 
-SAMPLES_TOGETHER = 16
-"""Samples of each story that a decoder generates at once, so that memory does not grow with their number."""
+TEXTS_TOGETHER = 1024
+"""Samples of all stories that a decoder generates at once, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,13 +233,14 @@ class StoryModel(nn.Module):
         return select_texts(stories, self._context_texts(narrative), decoding, embed=embed)
 
     def _samples(self, narrative: Narrative, decodings: Sequence[Decoding]) -> Iterator[Tensor]:
-        """Yield ids (B, T) for each decoding, generated together where the decoder can, up to `SAMPLES_TOGETHER`."""
+        """Yield ids (B, T) for each decoding, generated together where the decoder can, up to `TEXTS_TOGETHER`."""
         decoder = self.text_decoder
         if not isinstance(decoder, GeneratesSamples):
             yield from (self._generated(narrative, each) for each in decodings)
             return
-        for start in range(0, len(decodings), SAMPLES_TOGETHER):
-            part = decodings[start : start + SAMPLES_TOGETHER]
+        together = max(1, TEXTS_TOGETHER // len(narrative.summary))
+        for start in range(0, len(decodings), together):
+            part = decodings[start : start + together]
             ids = decoder.generate_samples(narrative, part)  # (B, S, T)
             self._check("text_decoder", "generated samples", ids, (len(narrative.summary), len(part), None))
             yield from ids.unbind(1)

@@ -1,7 +1,7 @@
 """Generation of several texts for each context by a language model, with one key-value cache per context.
 
-Shapes: B contexts, R texts that are generated together, L positions of a context, C texts of a context, t tokens that a
-text has so far, S positions of a row, M vectors of a story, E width, V vocabulary.
+Shapes: B contexts, R texts that are generated together, L positions of a context, t tokens that a text has so far, S
+positions of a row, M vectors of a story, E width, G heads of keys and values, d width of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from transformers.cache_utils import Cache, DynamicLayer
 from vsr_cli.api import VsrError
 
 from .lm_model import UNUSABLE, LanguageModel, insert, passes
+from .shared_attention import CONTEXT, Places, SharedContext, is_shared
 
 WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_size")
 """Settings of local attention in the architectures of transformers."""
 SLIDING = "sliding_attention"
 """A kind of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
-GROWTH = 1.5
-"""By how much a full cache grows, so that most steps copy nothing."""
+GROWTH = 16
+"""Tokens by which a full cache grows, so that most steps copy nothing."""
 
 
 class Generation:
     """The state of generating several texts for each of B contexts, which are encoded once.
 
-    The texts of a story are the query positions of one row: all of them attend to the same cached context, and each to
-    its own tokens among the cached ones. So the context's keys and values are neither repeated nor copied.
+    The texts of a story share the cached keys and values of its context, and each has those of its own tokens.
     """
 
     def __init__(self, language: LanguageModel, rows: Sequence[Tensor], vectors: Tensor) -> None:
@@ -57,34 +57,36 @@ class Generation:
         last = torch.stack([states[-1] for states in self.stacks[-1].prefill(inputs)])
         self.first = language.scores(last)  # (B, V)
         self.stories = torch.arange(len(rows), device=vectors.device)
-        self.written = 0
+        self.rows = len(rows)
+        self.written = -1
+        """Tokens of each text in the cache; -1 before the context's own scores were read."""
 
-    def start(self) -> tuple[Tensor, ...]:
-        """Return the state before the first token: the story of each text (B,) and its tokens in the cache (B, 0)."""
-        return self.stories, self.stories.new_zeros(len(self.stories), 0)
+    def start(self) -> tuple[Tensor, Tensor]:
+        """Return the state before the first token: of each text its story, and its row in the step before, (B,)."""
+        return self.stories, self.stories
 
     def step(self, tokens: Tensor, state: tuple[Tensor, ...], fixed: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
         """Return scores (R, V) of the tokens after `tokens` (R,), and the new state.
 
         The texts of a story are neighbors. A text that is left out of R is not continued.
         """
-        story, past = state  # (R,), (R, t): where among the generated tokens in the cache each text's own are
-        if not self.written:
-            self.written = 1
-            return self.first[story].clone(), state
-        stories, row, count = torch.unique_consecutive(story, return_inverse=True, return_counts=True)
-        first = count.cumsum(0) - count
-        column = torch.arange(len(story), device=story.device) - first[row]
-        columns = int(count.max())
-        ids = tokens.new_zeros(len(stories), columns).index_put((row, column), tokens)
-        positions = (self.lengths[stories] + past.shape[1])[:, None].expand(-1, columns)
-        hidden = self.language.embeddings(ids)
+        story, before = state  # (R,), (R,)
+        here = torch.arange(len(story), device=story.device)
+        if self.written < 0:
+            self.written = 0
+            return self.first[story].clone(), (story, here)
+        unchanged = len(here) == self.rows and torch.equal(before, here)
+        continued = before if self.written and not unchanged else None
+        stories, context, count = torch.unique_consecutive(story, return_inverse=True, return_counts=True)
+        places = Places.of(context, count)
         chosen = None if len(stories) == len(self.stories) else torch.searchsorted(self.stories, stories)
-        self.stories = stories
+        self.stories, self.rows = stories, len(story)
+        positions = (self.lengths[story] + self.written)[:, None]
+        hidden = self.language.embeddings(tokens)[:, None]
         for stack in self.stacks:
-            hidden, place = stack.extend(hidden, positions, (row, column, past), chosen)
-        past = torch.cat([past, (place + column)[:, None]], dim=1)
-        return self.language.scores(hidden[row, column]), (story, past)
+            hidden = stack.extend(hidden, positions, places, continued=continued, chosen=chosen)
+        self.written += 1
+        return self.language.scores(hidden[:, 0]), (story, here)
 
 
 @torch.no_grad()
@@ -115,13 +117,15 @@ def _windows(config: Any) -> list[int]:
 
 
 class _Stack:
-    """A stack of layers with its key-value cache: the contexts, padded on the left, then generated tokens."""
+    """A stack of layers with its key-value cache: of the contexts, padded on the left, and of the texts' own tokens."""
 
     def __init__(self, stack: Any, positions: Sequence[Tensor]) -> None:
         self.stack, self.positions = stack, positions
-        self.cache = self._new_cache()
+        shared = is_shared(stack)
+        self.layers = [_Layer(shared=shared) for _ in range(stack.config.num_hidden_layers)]
+        self.cache = Cache(layers=list[Any](self.layers))
         self.context: Tensor  # (B, L): where the context is real
-        self.generated = 0
+        self.written = 0
 
     def prefill(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Encode the contexts (S, E) of different lengths; return the states (S, E) of each."""
@@ -133,7 +137,7 @@ class _Stack:
         for part in passes(inputs):
             size = max(len(inputs[row]) for row in part)
             gaps = {row: size - len(inputs[row]) for row in part}
-            cache = self._new_cache()
+            cache = Cache(layers=[DynamicLayer() for _ in self.layers])  # type: ignore[no-untyped-call]
             found = self.stack(
                 inputs_embeds=torch.stack(
                     [nn.functional.pad(inputs[row], (0, 0, gap, 0)) for row, gap in gaps.items()]
@@ -146,111 +150,126 @@ class _Stack:
                 use_cache=True,
             ).last_hidden_state
             states |= {row: own[gap:] for own, (row, gap) in zip(found, gaps.items(), strict=True)}
-            for layer, of_part in zip(self.cache.layers, cache.layers, strict=True):
+            for layer, of_part in zip(self.layers, cache.layers, strict=True):
                 layer.take(of_part, part, rows=len(inputs), longest=longest)
         return [states[row] for row in range(len(inputs))]
 
-    def _new_cache(self) -> Any:
-        layers: list[Any] = [_GrowingLayer() for _ in range(self.stack.config.num_hidden_layers)]  # type: ignore[no-untyped-call]
-        return Cache(layers=layers)
-
     def extend(
-        self, hidden: Tensor, positions: Tensor, texts: tuple[Tensor, Tensor, Tensor], chosen: Tensor | None
-    ) -> tuple[Tensor, int]:
-        """Run one token of each text; return the states (B, C, E), and where the tokens begin among the generated ones.
+        self, hidden: Tensor, positions: Tensor, places: Places, *, continued: Tensor | None, chosen: Tensor | None
+    ) -> Tensor:
+        """Run one token of each text, (R, 1, E) at positions (R, 1); return the states (R, 1, E).
 
-        `hidden` is (B, C, E), `positions` (B, C); `texts` are the row and column of each text (R,) and its generated
-        tokens (R, t); `chosen` are the contexts (B,) among those of the step before, if there are fewer.
+        `continued` (R,) are the texts among those of the step before, and `chosen` (B,) the contexts, if others.
         """
         if chosen is not None:
-            self.cache.batch_select_indices(chosen)
             self.context = self.context[chosen]
-        (rows, columns), (row, column, past) = hidden.shape[:2], texts
-        context = self.context[:, None].expand(-1, columns, -1)  # (B, C, L)
-        own = context.new_zeros(rows, columns, self.generated + columns)
-        own[row[:, None], column[:, None], past] = True
-        own[:, :, self.generated :] = torch.eye(columns, dtype=torch.bool, device=own.device)
-        seen = torch.cat([context, own], dim=2)  # (B, C, positions)
-        states = self.stack(
+        for layer in self.layers:
+            layer.prepare(places, continued=continued, chosen=chosen)
+        self.written += 1
+        if self.written > 1:
+            return self._run(hidden, positions, places)
+        try:
+            return self._run(hidden, positions, places)
+        except UNUSABLE:  # an architecture that computes keys or values from what is cached
+            for layer in self.layers:
+                layer.do_not_share()
+            return self._run(hidden, positions, places)
+
+    def _run(self, hidden: Tensor, positions: Tensor, places: Places) -> Tensor:
+        seen = nn.functional.pad(self.context, (0, self.written), value=True)  # (B, L + t)
+        states: Tensor = self.stack(
             inputs_embeds=hidden,
-            attention_mask=self._masks(seen, hidden.dtype),
+            attention_mask=self._masks(seen, hidden.dtype, places.context),
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
-        start, self.generated = self.generated, self.generated + columns
-        return states, start
+        return states
 
-    def _masks(self, seen: Tensor, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
-        """Return what is added to attention scores, (B, 1, C, positions), or that of each kind of layers.
+    def _masks(self, seen: Tensor, dtype: torch.dtype, context: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return what is added to attention scores, (R, 1, 1, L + t), or that of each kind of layers.
 
-        `seen` (B, C, positions) are the positions of each text, in its order. A sliding window holds the last of them.
+        `seen` (B, L + t) are the positions of the texts of a context, in their order, and `context` (R,) is that of
+        each text. A sliding window holds the last positions.
         """
 
         def added(mask: Tensor) -> Tensor:
-            return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)[:, None]
+            values = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+            return values[context, None, None]
 
         config = self.stack.config
         kinds, window = set(getattr(config, "layer_types", None) or [SLIDING]), getattr(config, "sliding_window", None)
         if window is None or SLIDING not in kinds:
             return added(seen)
-        from_last = seen.flip(2).cumsum(2).flip(2)  # 1 at the last position of a text, 2 at the one before
+        from_last = seen.flip(1).cumsum(1).flip(1)  # 1 at the last position of a text, 2 at the one before
         near = added(seen & (from_last <= window))
         return near if kinds == {SLIDING} else {**dict.fromkeys(kinds, added(seen)), SLIDING: near}
 
 
-class _GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """The keys and values of one layer, in buffers with spare positions: appending does not copy the whole."""
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """The keys and values of one layer: of B contexts (B, G, L, d), and of the own tokens of R texts (R, G, t, d)."""
 
-    buffers: tuple[Tensor, Tensor]
-    length = 0
+    contexts: list[Tensor]
+    places: Places
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append keys and values (B, heads, n, d) and return all of them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.buffers = key_states[:, :, :0], value_states[:, :, :0]
-        start, self.length = self.length, self.length + key_states.shape[2]
-        if self.length > self.buffers[0].shape[2]:
-            keys, values = (_grown(buffer, start, self.length) for buffer in self.buffers)
-            self.buffers = keys, values
-        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[:, :, start : self.length] = new
-        return self._show()
+    def __init__(self, *, shared: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shared = shared
+        self.buffers: list[Tensor] = []  # of the texts' own tokens, with spare positions
+        self.written = 0
 
-    def take(self, other: _GrowingLayer, part: Sequence[int], *, rows: int, longest: int) -> None:
-        """Copy the keys and values of the contexts `part` from another layer, whose padding is on the left.
+    def take(self, other: Any, part: Sequence[int], *, rows: int, longest: int) -> None:
+        """Copy the keys and values of the contexts `part` from a layer of transformers, whose padding is on the left.
 
         At the first call, make room for `rows` contexts of up to `longest` positions.
         """
-        keys, values = (buffer[:, :, : other.length] for buffer in other.buffers)
+        new = [other.keys, other.values]
         if not self.is_initialized:
-            self.lazy_initialization(keys, values)
-            self.length, spare = longest, int(GROWTH * longest)
+            self.lazy_initialization(*new)
             # Zeros, as padding has no weight in attention, but is multiplied.
-            self.buffers = (
-                keys.new_zeros(rows, keys.shape[1], spare, keys.shape[3]),
-                values.new_zeros(rows, values.shape[1], spare, values.shape[3]),
-            )
-        for buffer, own in zip(self.buffers, (keys, values), strict=True):
-            buffer[part, :, longest - other.length : longest] = own
-        self._show()
+            self.contexts = [each.new_zeros(rows, each.shape[1], longest, each.shape[3]) for each in new]
+        for context, each in zip(self.contexts, new, strict=True):
+            context[part, :, longest - each.shape[2] :] = each
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the contexts with these indices."""
-        keys, values = self.buffers
-        self.buffers = keys[indices], values[indices]
-        self._show()
+    def prepare(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
+        """Keep the texts `continued` and the contexts `chosen`, if not all of them, in this order."""
+        self.places = places
+        if continued is not None:
+            self.buffers = [_room(each[continued, :, : self.written], spare=GROWTH) for each in self.buffers]
+        if chosen is not None:
+            self.contexts = [each[chosen] for each in self.contexts]
 
-    def _show(self) -> tuple[Tensor, Tensor]:
-        keys, values = self.buffers
-        self.keys, self.values = keys[:, :, : self.length], values[:, :, : self.length]
-        return self.keys, self.values
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append a token's keys and values (R, G, 1, d); return the texts' own, or those of their contexts as well."""
+        new = [key_states, value_states]
+        if not self.buffers:
+            self.buffers = [_room(each[:, :, :0], spare=GROWTH) for each in new]
+        elif self.written == self.buffers[0].shape[2]:
+            self.buffers = [_room(each, spare=GROWTH) for each in self.buffers]
+        self.written += 1
+        for buffer, each in zip(self.buffers, new, strict=True):
+            buffer[:, :, self.written - 1 : self.written] = each
+        own = [buffer[:, :, : self.written] for buffer in self.buffers]
+        if self.shared:
+            keys, values = self.contexts
+            setattr(own[0], CONTEXT, SharedContext(keys, values, self.places, own[1]))
+        else:
+            copies = [each[self.places.context] for each in self.contexts]
+            own = [torch.cat(both, dim=2) for both in zip(copies, own, strict=True)]
+        return own[0], own[1]
+
+    def do_not_share(self) -> None:
+        """Begin again before the texts' first token, with keys and values of a context for each text."""
+        self.shared, self.buffers, self.written = False, [], 0
+
+    def get_seq_length(self) -> int:
+        """Return the positions of a text, with its context."""
+        return self.contexts[0].shape[2] + self.written
 
 
-def _grown(buffer: Tensor, used: int, wanted: int) -> Tensor:
-    """Return a buffer for at least `wanted` positions with the first `used` ones of a buffer (B, heads, n, d)."""
-    rows, heads, _, width = buffer.shape
-    larger = buffer.new_empty(rows, heads, int(GROWTH * wanted), width)
-    larger[:, :, :used] = buffer[:, :, :used]
+def _room(tokens: Tensor, *, spare: int) -> Tensor:
+    """Return a buffer with `spare` more positions than the keys or values (R, G, t, d) that it begins with."""
+    rows, heads, count, width = tokens.shape
+    larger = tokens.new_empty(rows, heads, count + spare, width)
+    larger[:, :, :count] = tokens
     return larger

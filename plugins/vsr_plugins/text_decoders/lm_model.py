@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 from vsr_cli.api import VsrError
 
-from .grouped_attention import share_heads
+from .shared_attention import share
 
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 """Names of the normalization after the last layer, in the architectures of transformers."""
@@ -53,7 +53,7 @@ class LanguageModel(nn.Module):
         self.model: Any = model
         try:
             whole = _whole_scores(model) if verify else None
-            share_heads(model)
+            share(model)
             lower, upper, self._frozen_layers = _divide(model.base_model, upper_layers)
             # The views share their modules with the model, which alone is registered: each weight is saved once.
             self._views = lower, upper, _scores_of_states(model)

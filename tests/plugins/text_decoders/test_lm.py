@@ -15,7 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions, lm_model
+from vsr_plugins.text_decoders.lm_generation import Generation, verify_generation
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
+from vsr_plugins.text_decoders.lm_model import LanguageModel
 
 from .decoders import BOS, EOS, PAD, WORDS, make_decoder, random_narrative, rows_of
 
@@ -255,6 +257,35 @@ def test_a_window_of_attention_is_the_same_in_generation_as_in_training(language
         scores = model.language.scores(model.language.states([whole], vectors[None], [places]))
         scores[:, [PAD, BOS]] = float("-inf")
         assert scores.argmax(dim=1).tolist() == text.tolist()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shared"),
+    [("llama", True), ("gpt2", True), ("gpt_neox", True), ("gptj", False), ("gemma2", False), ("diffllama", False)],
+)
+def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture_allows_it(architecture, shared):
+    """Else, as where scores are capped or cached values are transformed, each text gets a copy: the same scores."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "rotary_dim": 4}
+    old = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    default = AutoConfig.for_model(architecture)
+    given = {name: value for name, value in {**sizes, **heads, **old}.items() if hasattr(default, name)}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **given)).eval()
+    language = LanguageModel(model, upper_layers=None, cache_bytes=0)
+    verify_generation(language, longest=32)
+    generation = Generation(language, [torch.tensor([1, 2, 3]), torch.tensor([4, 5])], torch.zeros(2, 0, 16))
+    state = tuple(each.repeat_interleave(3, dim=0) for each in generation.start())
+    texts = torch.tensor([[6, 7, 8], [9, 1, 2], [3, 4, 5], [6, 6, 6], [1, 2, 3], [7, 7, 8]])
+    _, state = generation.step(texts[:, 0], state, ())
+    _, state = generation.step(texts[:, 0], state, ())
+    left = torch.tensor([2, 0, 4])  # in another order, and without some, as in a beam search
+    _, state = generation.step(texts[left, 1], tuple(each[left] for each in state), ())
+    found, _ = generation.step(texts[left[:2], 2], tuple(each[:2] for each in state), ())
+    assert all(layer.shared == shared for layer in generation.stacks[0].layers)
+    with torch.no_grad():
+        whole = model(input_ids=torch.tensor([[1, 2, 3, 3, 4, 5], [1, 2, 3, 6, 7, 8]])).logits[:, -1]
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture

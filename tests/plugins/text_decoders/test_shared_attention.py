@@ -1,4 +1,4 @@
-"""Attention with shared key-value heads: PyTorch's own result, and a model that is saved as any other."""
+"""Attention to shared contexts and heads: the result of copies of them, and a model that is saved as any other."""
 
 import json
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from vsr_plugins.text_decoders.grouped_attention import NAME, attention, share_heads
+from vsr_plugins.text_decoders.shared_attention import CONTEXT, NAME, Places, SharedContext, attention, share
 
 SIZES = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
@@ -50,7 +50,7 @@ def test_a_model_that_uses_it_has_its_scores_and_is_saved_as_any_other(model, tm
     ids, real = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]]), torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     with torch.no_grad():
         before = model(input_ids=ids, attention_mask=real).logits
-        share_heads(model)
+        share(model)
         assert model.config._attn_implementation == NAME
         torch.testing.assert_close(model(input_ids=ids, attention_mask=real).logits[real > 0], before[real > 0])
     model.save_pretrained(tmp_path)
@@ -60,19 +60,57 @@ def test_a_model_that_uses_it_has_its_scores_and_is_saved_as_any_other(model, tm
 
 def test_a_model_with_attention_of_its_own_keeps_it(model):
     model.set_attn_implementation("eager")
-    share_heads(model)
+    share(model)
     assert model.config._attn_implementation == "eager"
 
 
 @pytest.mark.parametrize(
     ("architecture", "sizes"),
-    [
-        ("llama", SIZES | HEADS | {"num_key_value_heads": 4}),
-        ("falcon", {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}),
-    ],
+    [("falcon", {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4})],
 )
-def test_a_model_whose_heads_share_nothing_is_left_alone(architecture, sizes, capsys):
+def test_a_model_whose_attention_cannot_be_chosen_is_left_alone(architecture, sizes, capsys):
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **sizes))
-    share_heads(model)
+    share(model)
     assert model.config._attn_implementation == "sdpa"
     assert capsys.readouterr().err == ""
+
+
+STORY = torch.tensor([0, 0, 0, 1, 2, 2])
+
+
+def texts_of_three_contexts(counts=STORY):
+    """Return what `attention` gets for texts of contexts (L = 4, the first of 3 positions) with two own tokens."""
+    random = torch.Generator().manual_seed(1)
+    _, context, count = torch.unique_consecutive(counts, return_inverse=True, return_counts=True)
+    number, texts = len(count), len(counts)
+    query = torch.randn(texts, 6, 1, 5, generator=random)
+    key, value = torch.randn(texts, 2, 2, 5, generator=random), torch.randn(texts, 2, 2, 3, generator=random)
+    keys, values = torch.randn(number, 2, 4, 5, generator=random), torch.randn(number, 2, 4, 3, generator=random)
+    mask = torch.zeros(number, 1, 1, 6)
+    mask[0, ..., 0] = torch.finfo(torch.float32).min
+    shared = SharedContext(keys, values, Places.of(context, count), value)
+    return query, key, value, mask[context], shared
+
+
+@pytest.mark.parametrize("counts", [STORY, STORY[:1], STORY[[0, 0, 3, 3]]], ids=["uneven", "one", "alike"])
+@pytest.mark.parametrize("scaling", [None, 0.7])
+def test_texts_attend_to_their_context_as_to_a_copy_of_it(counts, scaling):
+    query, key, value, mask, shared = texts_of_three_contexts(counts)
+    context = shared.places.context
+    module = SimpleNamespace(num_key_value_groups=3, is_causal=False)
+    copied = torch.cat([shared.keys[context], key], 2), torch.cat([shared.values[context], value], 2)
+    wanted, _ = sdpa_attention_forward(module, query, *copied, mask, scaling=scaling)
+    setattr(key, CONTEXT, shared)
+    found, _ = attention(module, query, key, value, mask, scaling=scaling)
+    assert found.shape == (len(counts), 1, 6, 3)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("what", ["softcap", "values", "mask"])
+def test_a_context_that_cannot_be_shared_is_an_error_and_no_other_score(what):
+    query, key, value, mask, shared = texts_of_three_contexts()
+    setattr(key, CONTEXT, shared)
+    options = {"softcap": 30.0} if what == "softcap" else {}
+    given = value.clone() if what == "values" else value, None if what == "mask" else mask
+    with pytest.raises(ValueError, match="cannot be shared"):
+        attention(SimpleNamespace(), query, key, *given, **options)
