@@ -247,7 +247,7 @@ def test_no_repeat_ngram_prevents_repeats(decoding):
     assert twice(written(toy, state, fixed, length=12, **decoding))
 
 
-def test_sampled_text_does_not_depend_on_the_batch():
+def test_sampled_text_does_not_depend_on_the_batch(monkeypatch):
     toy = Toy(30, seed=1)
     state, fixed = toy.stories(12)
     everyone = contexts(12)
@@ -264,6 +264,8 @@ def test_sampled_text_does_not_depend_on_the_batch():
     assert [sampled([row])[0] for row in range(12)] == together
     assert sampled(list(range(12)), seed=1) != together
     assert len(set(map(tuple, together))) > 6
+    monkeypatch.setattr("vsr_cli.api.generation.DRAWN_TOGETHER", 5)
+    assert sampled(list(range(12))) == together
 
 
 def test_random_numbers_are_uniform_and_independent():
@@ -341,3 +343,13 @@ def test_forbidden_tokens_are_never_sampled():
     scores[:, 500] = -40.0
     tokens = draw(scores, torch.tensor([0.0, 0.5, 0.9, 1 - 2**-23]), decoding=Decoding(method="sample"))
     assert tokens.tolist() == [500] * 4
+
+
+def test_a_forbidden_token_is_not_sampled_where_parallel_sums_fall(monkeypatch):
+    scores = SCORES.repeat(4, 1)
+    scores[:, 0] = -math.inf
+    numbers, how = torch.tensor([0.0, 0.3, 0.6, 0.99]), Decoding(method="sample")
+    expected = draw(scores, numbers, decoding=how).tolist()
+    assert expected[0] == 1
+    monkeypatch.setattr("torch.searchsorted", lambda sums, mark, right: torch.zeros_like(mark, dtype=torch.long))
+    assert draw(scores, numbers, decoding=how).tolist() == expected

@@ -22,6 +22,8 @@ State = tuple[Tensor, ...]
 NEVER = float("-inf")
 LEFT_OUT = 0.25
 """The share of ended texts from which on they are left out of the computation."""
+DRAWN_TOGETHER = 256
+"""Rows for which tokens are drawn at once: of more, the probabilities of a large vocabulary would take gigabytes."""
 LIKELIEST = 512
 """Tokens that are searched first for the nucleus of `top_p`."""
 
@@ -125,7 +127,7 @@ def _write_in_order(
     for place in range(length):
         scores, state = scorer.log_probabilities(token, state, written[active, :place])
         # (R, V) -> (R,)
-        token = scores.argmax(dim=-1) if numbers is None else draw(scores, numbers[:, place], decoding=decoding)
+        token = scores.argmax(dim=-1) if numbers is None else _drawn(scores, numbers[:, place], decoding)
         token = token.masked_fill(ended, scorer.vocabulary.pad)
         written[active, place] = token
         ended |= token == scorer.vocabulary.eos
@@ -137,6 +139,11 @@ def _write_in_order(
             state, scorer.fixed = _taken(state, going), _taken(scorer.fixed, going)
             numbers = None if numbers is None else numbers[going]
     return written
+
+
+def _drawn(scores: Tensor, numbers: Tensor, decoding: Decoding) -> Tensor:
+    parts = [slice(start, start + DRAWN_TOGETHER) for start in range(0, len(scores), DRAWN_TOGETHER)]
+    return torch.cat([draw(scores[part], numbers[part], decoding=decoding) for part in parts])
 
 
 def _search(scorer: _Scorer, state: State, padding: Tensor, *, decoding: Decoding) -> Tensor:
