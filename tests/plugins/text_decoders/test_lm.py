@@ -288,6 +288,17 @@ def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gemma3_text"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_in_half_precision_is_no_other_score(architecture, dtype):
+    sizes = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **sizes, **heads)).to(dtype)
+        verify_generation(LanguageModel(model, upper_layers=None, cache_bytes=0), longest=32)
+
+
 @pytest.fixture
 def one_row_per_pass(monkeypatch):
     return lambda: monkeypatch.setitem(lm_model.TOKENS_PER_PASS, "cpu", 1)
