@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -288,15 +289,22 @@ def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma3_text"])
+@pytest.mark.parametrize(("architecture", "causal"), [("llama", True), ("gemma3_text", True), ("bert", False)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rounding_in_half_precision_is_no_other_score(architecture, dtype):
+def test_a_model_is_refused_for_other_scores_but_not_for_rounding(architecture, causal, dtype):
     sizes = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
     for seed in range(3):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **sizes, **heads)).to(dtype)
-        verify_generation(LanguageModel(model, upper_layers=None, cache_bytes=0), longest=32)
+        config = AutoConfig.for_model(architecture, **sizes, **heads, initializer_range=0.2)
+        model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+        weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+        language = LanguageModel(model, upper_layers=None, cache_bytes=0)
+        with nullcontext() if causal else pytest.raises(VsrError, match="other scores token by token"):
+            verify_generation(language, longest=32)
+        for name, weight in model.state_dict().items():
+            assert weight.dtype == weights[name].dtype
+            assert torch.equal(weight, weights[name])
 
 
 @pytest.fixture
