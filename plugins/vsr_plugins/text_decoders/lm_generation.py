@@ -24,7 +24,7 @@ WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_
 SLIDING = "sliding_attention"
 """A kind of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
 GROWTH = 16
-"""Tokens by which a full cache grows, so that most steps copy nothing."""
+"""Positions by which a full cache grows at least, so that most steps copy nothing."""
 
 
 class Generation:
@@ -133,14 +133,18 @@ def _windows(config: Any) -> list[int]:
 
 
 class _Stack:
-    """A stack of layers with its key-value cache: of the contexts, padded on the left, and of the texts' own tokens."""
+    """A stack of layers with its key-value cache: of the contexts, padded on the left, and of the texts' own tokens.
+
+    Texts are rows that share their context's keys and values, where attention can do so. Elsewhere the texts of a
+    context are the query positions of one row, and a mask tells which of the cached tokens are a text's own: that
+    copies nothing either, but compares each text with the tokens of all.
+    """
 
     def __init__(self, stack: Any, positions: Sequence[Tensor]) -> None:
         self.stack, self.positions = stack, positions
-        shared = is_shared(stack)
-        self.layers = [_Layer(shared=shared) for _ in range(stack.config.num_hidden_layers)]
-        self.cache = Cache(layers=list[Any](self.layers))
+        self.layers: Sequence[_TextsLayer | _ContextsLayer] = []
         self.context: Tensor  # (B, L): where the context is real
+        self.past: Tensor | None = None  # (R, t): where each text's own tokens are behind the context, if in one row
 
     def prefill(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Encode the contexts (S, E) of different lengths; return the states (S, E) of each."""
@@ -149,10 +153,11 @@ class _Stack:
         device = inputs[0].device
         self.context = torch.arange(longest, device=device) >= torch.tensor(left, device=device)[:, None]
         states: dict[int, Tensor] = {}
+        contexts: list[list[Tensor]] = []
         for part in passes(inputs):
             size = max(len(inputs[row]) for row in part)
             gaps = {row: size - len(inputs[row]) for row in part}
-            cache = Cache(layers=[DynamicLayer() for _ in self.layers])  # type: ignore[no-untyped-call]
+            layers: list[Any] = [DynamicLayer() for _ in range(self.stack.config.num_hidden_layers)]  # type: ignore[no-untyped-call]
             found = self.stack(
                 inputs_embeds=torch.stack(
                     [nn.functional.pad(inputs[row], (0, 0, gap, 0)) for row, gap in gaps.items()]
@@ -161,12 +166,21 @@ class _Stack:
                 position_ids=torch.stack(
                     [nn.functional.pad(self.positions[row], (gap, 0)) for row, gap in gaps.items()]
                 ),
-                past_key_values=cache,
+                past_key_values=Cache(layers=layers),
                 use_cache=True,
             ).last_hidden_state
             states |= {row: own[gap:] for own, (row, gap) in zip(found, gaps.items(), strict=True)}
-            for layer, of_part in zip(self.layers, cache.layers, strict=True):
-                layer.take(of_part, part, rows=len(inputs), longest=longest)
+            of_part = [[each.keys, each.values] for each in layers]
+            # Zeros, as padding has no weight in attention, but is multiplied.
+            contexts = contexts or [
+                [each.new_zeros(len(inputs), each.shape[1], longest, each.shape[3]) for each in both]
+                for both in of_part
+            ]
+            for both, new in zip(contexts, of_part, strict=True):
+                for context, each in zip(both, new, strict=True):
+                    context[part, :, longest - size :] = each
+        kind = _TextsLayer if is_shared(self.stack) else _ContextsLayer
+        self.layers = [kind(both) for both in contexts]
         return [states[row] for row in range(len(inputs))]
 
     def extend(
@@ -179,109 +193,144 @@ class _Stack:
         if chosen is not None:
             self.context = self.context[chosen]
         for layer in self.layers:
-            layer.prepare(places, continued=continued, chosen=chosen)
-        if self.layers[0].written:
-            return self._run(hidden, positions, places)
+            layer.select(places, continued=continued, chosen=chosen)
+        sharing = [layer for layer in self.layers if isinstance(layer, _TextsLayer)]
+        if not sharing:
+            return self._run_contexts(hidden, positions, places, continued=continued)
+        if sharing[0].written:
+            return self._run_texts(hidden, positions, places)
         try:
-            return self._run(hidden, positions, places)
+            return self._run_texts(hidden, positions, places)
         except UNUSABLE:  # an architecture that computes keys or values from what is cached
-            for layer in self.layers:
-                layer.do_not_share()
-            return self._run(hidden, positions, places)
+            self.layers = [_ContextsLayer(layer.contexts) for layer in sharing]
+            return self._run_contexts(hidden, positions, places, continued=continued)
 
-    def _run(self, hidden: Tensor, positions: Tensor, places: Places) -> Tensor:
+    def _run_texts(self, hidden: Tensor, positions: Tensor, places: Places) -> Tensor:
+        """Run texts (R, 1, E) that share their contexts."""
         seen = nn.functional.pad(self.context, (0, self.layers[0].written + 1), value=True)  # (B, L + t)
+        return self._run(hidden, positions, seen[places.context, None])
+
+    def _run_contexts(self, hidden: Tensor, positions: Tensor, places: Places, *, continued: Tensor | None) -> Tensor:
+        """Run texts (R, 1, E), which were `continued`, as the query positions of one row per context."""
+        written, texts = self.layers[0].written, places.texts
+        last = written + places.index[:, None]
+        if self.past is not None:
+            last = torch.cat([self.past if continued is None else self.past[continued], last], dim=1)
+        self.past = last
+        own = self.context.new_zeros(len(self.context), texts, written + texts)
+        own[places.context[:, None], places.index[:, None], self.past] = True
+        seen = torch.cat([self.context[:, None].expand(-1, texts, -1), own], dim=2)  # (B, C, L + written + C)
+        states = self._run(
+            places.spread(hidden[:, None])[:, 0], places.spread(positions[:, None, None])[:, 0, :, 0], seen
+        )
+        return places.collect(states[:, None])[:, 0]
+
+    def _run(self, hidden: Tensor, positions: Tensor, seen: Tensor) -> Tensor:
+        """Run rows (N, n, E) at positions (N, n), each of which attends to the P positions that it has `seen`."""
         states: Tensor = self.stack(
             inputs_embeds=hidden,
-            attention_mask=self._masks(seen, hidden.dtype, places.context),
+            attention_mask=self._masks(seen, hidden.dtype),
             position_ids=positions,
-            past_key_values=self.cache,
+            past_key_values=Cache(layers=list[Any](self.layers)),
             use_cache=True,
         ).last_hidden_state
         return states
 
-    def _masks(self, seen: Tensor, dtype: torch.dtype, context: Tensor) -> Tensor | dict[str, Tensor]:
-        """Return what is added to attention scores, (R, 1, 1, L + t), or that of each kind of layers.
+    def _masks(self, seen: Tensor, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
+        """Return what is added to attention scores, (N, 1, n, P), or that of each kind of layers.
 
-        `seen` (B, L + t) are the positions of the texts of a context, in their order, and `context` (R,) is that of
-        each text. A sliding window holds the last positions.
+        `seen` (N, n, P) are the positions of each text, in its order. A sliding window holds the last of them.
         """
 
         def added(mask: Tensor) -> Tensor:
-            values = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
-            return values[context, None, None]
+            return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)[:, None]
 
         config = self.stack.config
         kinds, window = set(getattr(config, "layer_types", None) or [SLIDING]), getattr(config, "sliding_window", None)
         if window is None or SLIDING not in kinds:
             return added(seen)
-        from_last = seen.flip(1).cumsum(1).flip(1)  # 1 at the last position of a text, 2 at the one before
+        from_last = seen.flip(2).cumsum(2).flip(2)  # 1 at the last position of a text, 2 at the one before
         near = added(seen & (from_last <= window))
         return near if kinds == {SLIDING} else {**dict.fromkeys(kinds, added(seen)), SLIDING: near}
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """The keys and values of one layer: of B contexts (B, G, L, d), and of the own tokens of R texts (R, G, t, d)."""
+    """The keys and values of one layer, (N, G, n, d), in buffers with spare positions: most steps copy nothing."""
 
-    contexts: list[Tensor]
+    def __init__(self, contexts: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(*contexts)
+        self.buffers: list[Tensor] = []
+        self.written = 0
+        """Positions that were appended after those of the contexts."""
+
+    def append(self, start: int, new: Sequence[Tensor]) -> list[Tensor]:
+        """Write keys and values (N, G, n, d) at the position `start`; return those up to there and the new ones."""
+        count = new[0].shape[2]
+        end = start + count
+        self.written += count
+        if end > self.buffers[0].shape[2]:
+            self.buffers = [_room(each[:, :, :start], end) for each in self.buffers]
+        for buffer, each in zip(self.buffers, new, strict=True):
+            buffer[:, :, start:end] = each
+        return [buffer[:, :, :end] for buffer in self.buffers]
+
+
+class _TextsLayer(_Layer):  # type: ignore[no-untyped-call]
+    """The keys and values of B contexts (B, G, L, d) and, in the buffers, of the own tokens of R texts (R, G, t, d)."""
+
     places: Places
 
-    def __init__(self, *, shared: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.shared = shared
-        self.buffers: list[Tensor] = []  # of the texts' own tokens, with spare positions
-        self.written = 0
+    def __init__(self, contexts: Sequence[Tensor]) -> None:
+        super().__init__(contexts)
+        self.contexts = contexts
 
-    def take(self, other: Any, part: Sequence[int], *, rows: int, longest: int) -> None:
-        """Copy the keys and values of the contexts `part` from a layer of transformers, whose padding is on the left.
-
-        At the first call, make room for `rows` contexts of up to `longest` positions.
-        """
-        new = [other.keys, other.values]
-        if not self.is_initialized:
-            self.lazy_initialization(*new)
-            # Zeros, as padding has no weight in attention, but is multiplied.
-            self.contexts = [each.new_zeros(rows, each.shape[1], longest, each.shape[3]) for each in new]
-        for context, each in zip(self.contexts, new, strict=True):
-            context[part, :, longest - each.shape[2] :] = each
-
-    def prepare(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
-        """Keep the texts `continued` and the contexts `chosen`, if not all of them, in this order."""
+    def select(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
+        """Keep the texts `continued` and the contexts `chosen`, if not all of them, which are now at `places`."""
         self.places = places
         if continued is not None:
-            self.buffers = [_room(each[continued, :, : self.written]) for each in self.buffers]
+            self.buffers = [each[continued] for each in self.buffers]
         if chosen is not None:
             self.contexts = [each[chosen] for each in self.contexts]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append a token's keys and values (R, G, 1, d); return the texts' own, or those of their contexts as well."""
+        """Append a token's keys and values (R, G, 1, d); return the texts' own, with what they share."""
         new = [key_states, value_states]
-        if not self.buffers or self.written == self.buffers[0].shape[2]:
-            self.buffers = [_room(each) for each in self.buffers or [each[:, :, :0] for each in new]]
-        self.written += 1
-        for buffer, each in zip(self.buffers, new, strict=True):
-            buffer[:, :, self.written - 1 : self.written] = each
-        own = [buffer[:, :, : self.written] for buffer in self.buffers]
-        if self.shared:
-            keys, values = self.contexts
-            setattr(own[0], CONTEXT, SharedContext(keys, values, self.places, own[1]))
-        else:
-            copies = [each[self.places.context] for each in self.contexts]
-            own = [torch.cat(both, dim=2) for both in zip(copies, own, strict=True)]
-        return own[0], own[1]
-
-    def do_not_share(self) -> None:
-        """Begin again before the texts' first token, with keys and values of a context for each text."""
-        self.shared, self.buffers, self.written = False, [], 0
+        self.buffers = self.buffers or [each[:, :, :0] for each in new]
+        keys, values = self.append(self.written, new)
+        setattr(keys, CONTEXT, SharedContext(self.contexts[0], self.contexts[1], self.places, values))
+        return keys, values
 
     def get_seq_length(self) -> int:
         """Return the positions of a text, with its context."""
         return self.contexts[0].shape[2] + self.written
 
 
-def _room(tokens: Tensor) -> Tensor:
-    """Return a buffer that begins with keys or values (R, G, t, d) and has `GROWTH` positions more."""
+class _ContextsLayer(_Layer):  # type: ignore[no-untyped-call]
+    """The keys and values of B contexts, in the buffers, and behind each the tokens of all its texts (B, G, n, d)."""
+
+    def __init__(self, contexts: Sequence[Tensor]) -> None:
+        super().__init__(contexts)
+        self.buffers, self.length = list(contexts), contexts[0].shape[2]
+
+    def select(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
+        """Keep the contexts `chosen`, if not all of them."""
+        if chosen is not None:
+            self.buffers = [each[chosen] for each in self.buffers]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of a token of each text (B, G, C, d); return all of them."""
+        keys, values = self.append(self.get_seq_length(), [key_states, value_states])
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        """Return the positions of a context and of all its texts."""
+        return self.length + self.written
+
+
+def _room(tokens: Tensor, wanted: int) -> Tensor:
+    """Return a buffer for at least `wanted` positions that begins with keys or values (N, G, n, d)."""
     rows, heads, count, width = tokens.shape
-    larger = tokens.new_empty(rows, heads, count + GROWTH, width)
+    larger = tokens.new_empty(rows, heads, wanted + max(GROWTH, wanted // 4), width)
     larger[:, :, :count] = tokens
     return larger

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions, lm_model
-from vsr_plugins.text_decoders.lm_generation import Generation, verify_generation
+from vsr_plugins.text_decoders.lm_generation import Generation, _TextsLayer, verify_generation
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 from vsr_plugins.text_decoders.lm_model import LanguageModel
 
@@ -265,7 +265,7 @@ def test_a_window_of_attention_is_the_same_in_generation_as_in_training(language
     [("llama", True), ("gpt2", True), ("gpt_neox", True), ("gptj", False), ("gemma2", False), ("diffllama", False)],
 )
 def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture_allows_it(architecture, shared):
-    """Else, as where scores are capped or cached values are transformed, each text gets a copy: the same scores."""
+    """Else, as where scores are capped or cached values are transformed, one row holds them: the same scores."""
     torch.manual_seed(0)
     sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "rotary_dim": 4}
@@ -283,7 +283,7 @@ def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture
     left = torch.tensor([2, 0, 4])  # in another order, and without some, as in a beam search
     _, state = generation.step(texts[left, 1], tuple(each[left] for each in state), ())
     found, _ = generation.step(texts[left[:2], 2], tuple(each[:2] for each in state), ())
-    assert all(layer.shared == shared for layer in generation.stacks[0].layers)
+    assert all(isinstance(layer, _TextsLayer) == shared for layer in generation.stacks[0].layers)
     with torch.no_grad():
         whole = model(input_ids=torch.tensor([[1, 2, 3, 3, 4, 5], [1, 2, 3, 6, 7, 8]])).logits[:, -1]
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
