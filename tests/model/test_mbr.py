@@ -104,6 +104,17 @@ def test_a_text_of_the_context_is_selected_only_if_it_is_allowed_or_nothing_else
     assert select(others, context) in others
 
 
+def test_a_sample_that_repeats_twelve_words_of_the_context_is_selected_only_if_all_do():
+    context = ["One day the old man, who was very tired, ran home. He slept."]
+    refrain = "And the old man, who was very tired, ran home with me"  # eleven words and marks
+    repeating = "And the old man, who was very tired, ran home. Why?"  # twelve
+    assert select([refrain, refrain, "zzz"], context) == refrain
+    assert select([repeating, repeating, "zzz"], context) == "zzz"
+    assert select([repeating, repeating, "zzz"], context, context_candidates=True) == repeating
+    assert select([repeating, repeating.upper(), context[0]], context) in (repeating, repeating.upper())
+    assert select([context[0]] * 3, context) == context[0]
+
+
 def test_a_text_that_has_not_ended_is_a_reference_but_selected_only_if_no_text_has_ended():
     cut = [("a b c d e", False), ("a b c d", False)]
     assert select([*cut, ("a b x", True), ("z", True)]) == "a b x"

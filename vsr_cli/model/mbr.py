@@ -8,7 +8,7 @@ references. The texts of the context are further references here, because names 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,8 @@ from ..api import Decoding, split_words_and_punctuation
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """Weight of recall, exponent and weight of the fragmentation penalty: those of the metric `meteor`."""
+REPEATED = 12
+"""Words and punctuation marks in a row from which on a sample repeats a text of the context. Refrains are shorter."""
 DECIMALS = 6
 """To which expected utilities are compared, so that rounding of the vectors does not decide."""
 
@@ -56,7 +58,7 @@ def select_text(sampled: Sequence[Sampled], context: Sequence[str], decoding: De
     """Return the candidate with the highest mean utility over all references but itself; of equal ones the first.
 
     References are the samples, with weight 1, and the texts of the context, with weight `context_weight`. Candidates
-    are the samples that have ended, if any has, and of these the ones that repeat no text of the context, if there are
+    are the samples that have ended, if any has, and of these the ones that repeat nothing of the context, if there are
     such; with `context_candidates`, the samples that have ended and then the texts of the context.
     """
     samples = [text for text, _ in sampled]
@@ -81,10 +83,18 @@ def select_text(sampled: Sequence[Sampled], context: Sequence[str], decoding: De
 
 
 def _new_texts(samples: Sequence[str], context: Sequence[str]) -> list[str]:
-    """Return the distinct samples that repeat no text of the context word for word, or all if there are none."""
-    known = {tuple(split_words_and_punctuation(text)) for text in context}
-    distinct = list(dict.fromkeys(samples))
-    return [text for text in distinct if tuple(split_words_and_punctuation(text)) not in known] or distinct
+    """Return the distinct samples that repeat no text of the context and no run of `REPEATED` words of one.
+
+    If all of them repeat a run, those that repeat no whole text; and if all do, all.
+    """
+    words = {text: tuple(split_words_and_punctuation(text)) for text in (*samples, *context)}
+    texts, runs = {words[text] for text in context}, {run for text in context for run in _runs(words[text])}
+    new = [text for text in dict.fromkeys(samples) if words[text] not in texts] or list(dict.fromkeys(samples))
+    return [text for text in new if runs.isdisjoint(_runs(words[text]))] or new
+
+
+def _runs(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (words[start : start + REPEATED] for start in range(len(words) - REPEATED + 1))
 
 
 def meteor_utilities(candidates: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
