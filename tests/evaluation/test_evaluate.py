@@ -274,6 +274,13 @@ def test_the_teacher_forced_block_is_per_token_and_separate_from_the_scores(mode
     assert "teacher" not in json.dumps(result["metrics"])
 
 
+def test_a_loss_without_weight_is_not_reported(model, prepared, monkeypatch):
+    monkeypatch.setattr(model, "objective", model.objective.model_copy(update={"alignment": 0.0}))
+    losses = scored(model, prepared, "mse").result["teacher_forced"]["losses"]
+    assert set(losses) == {"loss", "text", "image"}
+    assert losses["loss"] == pytest.approx(losses["text"] + losses["image"])
+
+
 def test_a_decoder_that_selects_texts_has_no_perplexity(model, prepared, monkeypatch):
     monkeypatch.setattr(type(model.text_decoder), "models_text", False, raising=False)
     block = scored(model, prepared, "mse").result["teacher_forced"]

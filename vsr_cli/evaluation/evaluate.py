@@ -250,7 +250,7 @@ def _order(everything: Windows, parts: Sequence[Windows]) -> tuple[NDArray[np.in
 
 
 def _teacher_forced(predicted: Predicted) -> dict[str, Any]:
-    """Return the mean losses, and the perplexities per token of the run's own vocabulary and per word.
+    """Return the mean losses that have a weight, and the perplexities per token of the run's vocabulary and per word.
 
     Those per word can be compared between vocabularies. None where there is no perplexity.
     """
@@ -260,7 +260,7 @@ def _teacher_forced(predicted: Predicted) -> dict[str, Any]:
     tokens = int(predicted.losses.counts["text"])
     of_words = losses["text"] * tokens / max(predicted.words, 1)
     return {
-        "losses": losses,
+        "losses": {name: loss for name, loss in losses.items() if name == "loss" or predicted.weights[name]},
         "perplexity": math.exp(losses["text"]) if finite else None,
         "perplexity_per_word": math.exp(of_words) if finite and predicted.words and of_words < 700 else None,
         "tokens": tokens,
