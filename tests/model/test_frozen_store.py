@@ -4,6 +4,7 @@ import copy
 import pickle
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from tests.folders import contents
 from tests.plugins.text_encoders.small_encoders import save_model
+from vsr_cli.api import Decoding
+from vsr_cli.config.experiment import resolve_metrics
 from vsr_cli.data.cache.frozen_weights import FROZEN
 from vsr_cli.data.cache.maintenance import list_feature_sets, prune, remove_damaged, verify
+from vsr_cli.data.prepared import open_prepared
 from vsr_cli.errors import VsrError
+from vsr_cli.evaluation.evaluate import evaluate
+from vsr_cli.evaluation.model_predictions import Part
 from vsr_cli.files import checksums
 from vsr_cli.model import frozen_store
 from vsr_cli.model.frozen_store import build_frozen_halves, pending_halves
@@ -98,6 +104,24 @@ def test_training_with_cached_features_builds_no_frozen_half(train_small, tmp_pa
     assert second.facts()["parameters"] == whole.facts()["parameters"]
     assert same(whole_state(whole), whole_state(first))
     assert contents(whole.assets) == contents(second.assets)
+
+
+def test_evaluation_with_cached_features_builds_a_frozen_half_only_to_embed_predictions(
+    train_small, tmp_path, settings, build_none
+):
+    run = train_small(tmp_path / "run", *settings)
+
+    def scored(*metrics):
+        prepared = open_prepared(Path(run.facts()["data"]))
+        parts = [Part(prepared, prepared, lambda: load_model(run, registry()))]
+        choices = resolve_metrics(registry(), list(metrics), [])
+        return evaluate(parts, prepared, "test", choices, decoding=Decoding(), device=torch.device("cpu")).result
+
+    scored("bleu")  # encodes the test split
+    with build_none():
+        assert scored("bleu", "mse", "diversity-image")["metrics"]["bleu"]["baselines"]["mean"]["value"] >= 0
+        with pytest.raises(AssertionError, match="a frozen half is built"):
+            scored("cosine-text")
 
 
 def test_loaded_run_builds_the_half_at_its_first_use_and_can_be_copied(train_small, tmp_path, settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,13 @@ def most_expected_text(texts: Sequence[str]) -> int:
     return max(range(len(texts)), key=lambda index: (expected(index), index))
 
 
-def training_baselines(embedded: EmbeddedSplit, rows: NDArray[np.int64]) -> dict[str, Predictions | Unavailable]:
-    """Predict some of the split's windows (n,) from the training windows alone."""
+def training_baselines(
+    embedded: EmbeddedSplit, rows: NDArray[np.int64], *, in_spaces: bool
+) -> dict[str, Predictions | Unavailable]:
+    """Predict some of the split's windows (n,) from the training windows alone.
+
+    The mean image and text are embedded only if `in_spaces`: that needs the frozen halves of the encoders.
+    """
     training = embedded.training_windows
     if isinstance(training, Unavailable):
         return {"nearest-neighbor": training, "mean": training}
@@ -84,8 +90,10 @@ def training_baselines(embedded: EmbeddedSplit, rows: NDArray[np.int64]) -> dict
     texts = normalized_texts(frames.texts, windows.text_rows[:, -1])
     central = frames.texts[central_text(training)]
     image = ArrayRows(mean_image(training)[None])
-    spaces = embedded.spaces
-    mean = Predictions([clean_text(central)], image, spaces.images(image, np.array([0])), spaces.written([central]))
+    mean = Predictions([clean_text(central)], image)
+    if in_spaces:
+        spaces = embedded.spaces
+        mean = replace(mean, visual=spaces.images(image, np.array([0])), text=spaces.written([central]))
     return {
         "nearest-neighbor": Predictions(
             [texts[row] for row in windows.text_rows[:, -1].tolist()],

@@ -223,7 +223,11 @@ def score_external(
             "model": predictions,
             "copy-last": copy_last(task.references, prepared.frames, task.windows, None),
             "best-context": best_context(task.references, prepared.frames, task.windows, None),
-            **(training_baselines(embedded, rows) if embedded else {"nearest-neighbor": NO_RUN, "mean": NO_RUN}),
+            **(
+                training_baselines(embedded, rows, in_spaces=False)
+                if embedded
+                else {"nearest-neighbor": NO_RUN, "mean": NO_RUN}
+            ),
             "shuffled-context": shuffled_context(predictions, task.windows.stories),
             "upper_bound": Predictions(task.references.texts, task.references.images),
         },

@@ -93,7 +93,7 @@ def predict_part(
         "model": predictions,
         "copy-last": copy_last(references, prepared.frames, windows, vectors),
         "best-context": best_context(references, prepared.frames, windows, vectors),
-        **training_baselines(embedded, scored),
+        **training_baselines(embedded, scored, in_spaces=bool(metrics)),
         "shuffled-context": shuffled_context(predictions, windows.stories),
         "upper_bound": bound,
     }
