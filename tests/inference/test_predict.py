@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from vsr_cli.evaluation.normalize import clean_text
 from vsr_cli.evaluation.predictions import shown_text
 from vsr_cli.files.atomic import LONGEST_NAME, file_name, replacing
 from vsr_cli.inference.predict import (
+    copied_from,
     output_folders,
     predict_alternatives,
     read_context,
@@ -208,6 +210,13 @@ def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
         "image_repeats_context": None,
     }
     assert shown_text(built.text_decoder, "<gdo 1>Rain</gdo> fell…", texts) == "Rain fell…"
+
+
+def test_a_text_with_typographic_marks_is_found_in_its_context(model):
+    texts = ["Come in.", "“Ana’s dog,” said Bo, “isn’t mine.”", "Rain fell.", "He ran."]
+    told = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
+    copied = copied_from(replace(predict(model, told), text=texts[1]))
+    assert (copied["repeats_context"], copied["context-overlap-4"]) == (2, 1.0)
 
 
 @pytest.mark.parametrize("keeps", [str, str.lower])

@@ -68,8 +68,11 @@ def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(n)), strict=False)
 
 
-def copied_share(text: str, sources: Iterable[str], *, n: int) -> float:
-    """Return the share of a text's runs of n words that stand in one of the sources; 0 for a text of fewer words."""
+def copied_share(text: str, sources: Iterable[str], *, n: int = 4) -> float:
+    """Return the share of a text's runs of n words that stand in one of the sources; 0 for a text of fewer words.
+
+    Runs of four words are those by which evaluations and predictions say how much is copied.
+    """
     runs = list(ngrams(split_words(text), n))
     there = {run for source in sources for run in ngrams(split_words(source), n)} if runs else set()
     return sum(run in there for run in runs) / len(runs) if runs else 0.0

@@ -17,8 +17,6 @@ from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..data.shards import Rows
 
-RUN = 4
-"""Words in a run that counts as copied, as in the metric context-overlap-4."""
 REPEATS, OVERLAP, REPEATS_IMAGE = "repeats_context", "context-overlap-4", "image_repeats_context"
 
 
@@ -34,7 +32,7 @@ def copied(texts: Sequence[str], contexts: Sequence[Sequence[str]]) -> dict[str,
     pairs = list(zip(texts, contexts, strict=True))
     return {
         REPEATS: float(np.mean([repeated_text(text, context) is not None for text, context in pairs])),
-        OVERLAP: float(np.mean([copied_share(text, context, n=RUN) for text, context in pairs])),
+        OVERLAP: float(np.mean([copied_share(text, context) for text, context in pairs])),
     }
 
 

@@ -21,7 +21,7 @@ from ..data.prepared_types import Frames, Windows
 from ..data.shards import ArrayRows
 from ..data.windows import repeat_last
 from ..errors import VsrError
-from ..evaluation.copying import OVERLAP, REPEATS, REPEATS_IMAGE, RUN, repeated_image, repeated_text
+from ..evaluation.copying import OVERLAP, REPEATS, REPEATS_IMAGE, repeated_image, repeated_text
 from ..evaluation.normalize import clean_text
 from ..evaluation.predictions import shown_text, to_bytes
 from ..files.atomic import file_name, write_json
@@ -172,11 +172,12 @@ def _batch(
 def copied_from(predicted: NextFrame) -> dict[str, float | int | None]:
     """Return the numbers of the frames whose text and image are repeated, if any, and the share of copied 4-grams."""
     texts = [clean_text(frame.text) for frame in predicted.context]
-    text = repeated_text(predicted.text, texts)
+    written = clean_text(predicted.text)
+    text = repeated_text(written, texts)
     image = repeated_image(np.asarray(predicted.image), [frame.pixels for frame in predicted.context])
     return {
         REPEATS: None if text is None else predicted.context[text].number,
-        OVERLAP: copied_share(predicted.text, texts, n=RUN),
+        OVERLAP: copied_share(written, texts),
         REPEATS_IMAGE: None if image is None else predicted.context[image].number,
     }
 
