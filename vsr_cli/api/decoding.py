@@ -63,7 +63,7 @@ class Decoding(Options):
         1.0, ge=0, le=1000, description="mbr: weight of each context text as a reference; a sample has weight 1"
     )
     context_candidates: bool = Field(
-        False, description="mbr: whether the context texts can be selected, and samples that repeat one"
+        False, description="mbr: whether the context texts can be selected, and samples that repeat them"
     )
     no_repeat_ngram: int = Field(0, ge=0, description="no n-gram of this length occurs twice in a text; 0: no limit")
 

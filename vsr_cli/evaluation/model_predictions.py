@@ -18,6 +18,7 @@ from ..data.prepared_types import Frames, Windows
 from ..data.shards import JoinedRows
 from ..model.held_out_losses import held_out_losses
 from ..model.loss_means import LossMeans, open_split
+from ..model.mbr import SELECTION
 from ..model.story_model import StoryModel
 from .baselines import best_context, copy_last, shuffled_context, training_baselines, upper_bound
 from .embeddings import Statistics, TrainingWindows, Unavailable, embed_split, measure_in_spaces
@@ -115,6 +116,7 @@ def predict_part(
             "maxlength": model.text_decoder.tokenize([""]).ids.shape[1],
             **{f"space.{name}": value for name, value in spaces.signature.items()},
             "ranking": "written" if model.next_frame is None else "query",
+            **({"selection": SELECTION} if decoding.method == "mbr" else {}),
         },
         words=_count_words(model.text_decoder, prepared.frames, everything),
         cautions=model.cautions,

@@ -8,18 +8,20 @@ references. The texts of the context are further references here, because names 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import Decoding, split_words_and_punctuation
+from ..api import Decoding, copied_share, split_words_and_punctuation
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 """Weight of recall, exponent and weight of the fragmentation penalty: those of the metric `meteor`."""
-REPEATED = 12
-"""Words and punctuation marks in a row from which on a sample repeats a text of the context. Refrains are shorter."""
+REPEATED = 0.5
+"""The share of a sample's 4-grams that stand in the context from which on it says nothing new."""
+SELECTION = "mbr-2"
+"""In the signature of scores; changed whenever others of the same samples may be selected."""
 DECIMALS = 6
 """To which expected utilities are compared, so that rounding of the vectors does not decide."""
 
@@ -83,18 +85,14 @@ def select_text(sampled: Sequence[Sampled], context: Sequence[str], decoding: De
 
 
 def _new_texts(samples: Sequence[str], context: Sequence[str]) -> list[str]:
-    """Return the distinct samples that repeat no text of the context and no run of `REPEATED` words of one.
+    """Return the distinct samples of which less than `REPEATED` stands in the context.
 
-    If all of them repeat a run, those that repeat no whole text; and if all do, all.
+    If all of them repeat it as much, those that are no whole text of it; and if all are, all.
     """
-    words = {text: tuple(split_words_and_punctuation(text)) for text in (*samples, *context)}
-    texts, runs = {words[text] for text in context}, {run for text in context for run in _runs(words[text])}
-    new = [text for text in dict.fromkeys(samples) if words[text] not in texts] or list(dict.fromkeys(samples))
-    return [text for text in new if runs.isdisjoint(_runs(words[text]))] or new
-
-
-def _runs(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (words[start : start + REPEATED] for start in range(len(words) - REPEATED + 1))
+    known = {tuple(split_words_and_punctuation(text)) for text in context}
+    distinct = list(dict.fromkeys(samples))
+    others = [text for text in distinct if tuple(split_words_and_punctuation(text)) not in known] or distinct
+    return [text for text in others if copied_share(text, context) < REPEATED] or others
 
 
 def meteor_utilities(candidates: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
