@@ -264,6 +264,18 @@ class LmDecoder(TokenDecoder):
         """Return target ids and mask (N, T), with a final separator unless the text is truncated."""
         return super().tokenize([self._without_separators(text) for text in texts])
 
+    def detokenize(self, ids: Tensor) -> list[str]:
+        """Return the text of each row of ids (B, T), up to its first eos or what ends a page, such as an empty line.
+
+        Tokens that together end a page do not end generation: two line breaks, where one token may be an empty line.
+        """
+        texts = super().detokenize(ids)
+        if self.loaded.ending is None:
+            return texts
+        ends = LINE_BREAKS if self.loaded.ending == "\n" else EMPTY_LINES
+        found = [ends.search(text, len(text) - len(text.lstrip())) for text in texts]
+        return [text[: end.start()] if end else text for text, end in zip(texts, found, strict=True)]
+
     def _encode_text(self, text: str) -> tuple[int, ...]:
         return tuple(self.vocabulary.encode_text(self._without_separators(text)))
 

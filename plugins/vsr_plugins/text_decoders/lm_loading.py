@@ -67,14 +67,20 @@ class Loaded:
         """What separates the lines of a text: a space if the separator is a line break, which ends the text."""
         return " " if self.vocabulary.decode_tokens([self.separator]) == ["\n"] else "\n"
 
+    @property
+    def ending(self) -> str | None:
+        """The line breaks that end a text; None if a special token does."""
+        (end,) = self.vocabulary.decode_tokens([self.separator])
+        return None if self.after or end not in SEPARATORS else end
+
     def breaks(self) -> list[int]:
         """Return the tokens other than the separator whose text holds an empty line, such as a full stop before it.
 
         If the separator is a line break, those that hold a line break; none if a special token ends a text.
         """
         vocabulary = self.vocabulary
-        (end,) = vocabulary.decode_tokens([self.separator])
-        if self.after or end not in SEPARATORS:
+        end = self.ending
+        if end is None:
             return []
         known = vocabulary.tokenizer.get_vocab()
         with_break = [index for token, index in known.items() if "\n" in token or BYTE_LEVEL_BREAK in token]
