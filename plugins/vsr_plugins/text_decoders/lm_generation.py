@@ -16,15 +16,14 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from vsr_cli.api import VsrError
 
+from .lm_cache import ContextsLayer, TextsLayer
 from .lm_model import UNUSABLE, LanguageModel, insert, passes
-from .shared_attention import CONTEXT, Places, SharedContext, is_shared
+from .shared_attention import Places, is_shared
 
 WINDOWS = ("sliding_window", "window_size", "local_attention", "attention_chunk_size")
 """Settings of local attention in the architectures of transformers."""
 SLIDING = "sliding_attention"
 """A kind of layers in the architectures of transformers; without a list of kinds, all layers are of the same."""
-GROWTH = 16
-"""Positions by which a full cache grows at least, so that most steps copy nothing."""
 
 
 class Generation:
@@ -142,7 +141,7 @@ class _Stack:
 
     def __init__(self, stack: Any, positions: Sequence[Tensor]) -> None:
         self.stack, self.positions = stack, positions
-        self.layers: Sequence[_TextsLayer | _ContextsLayer] = []
+        self.layers: Sequence[TextsLayer | ContextsLayer] = []
         self.context: Tensor  # (B, L): where the context is real
         self.past: Tensor | None = None  # (R, t): where each text's own tokens are behind the context, if in one row
 
@@ -179,7 +178,7 @@ class _Stack:
             for both, new in zip(contexts, of_part, strict=True):
                 for context, each in zip(both, new, strict=True):
                     context[part, :, longest - size :] = each
-        kind = _TextsLayer if is_shared(self.stack) else _ContextsLayer
+        kind = TextsLayer if is_shared(self.stack) else ContextsLayer
         self.layers = [kind(both) for both in contexts]
         return [states[row] for row in range(len(inputs))]
 
@@ -194,15 +193,17 @@ class _Stack:
             self.context = self.context[chosen]
         for layer in self.layers:
             layer.select(places, continued=continued, chosen=chosen)
-        sharing = [layer for layer in self.layers if isinstance(layer, _TextsLayer)]
+        sharing = [layer for layer in self.layers if isinstance(layer, TextsLayer)]
         if not sharing:
             return self._run_contexts(hidden, positions, places, continued=continued)
         if sharing[0].written:
             return self._run_texts(hidden, positions, places)
         try:
             return self._run_texts(hidden, positions, places)
+        except torch.OutOfMemoryError:
+            raise
         except UNUSABLE:  # an architecture that computes keys or values from what is cached
-            self.layers = [_ContextsLayer(layer.contexts) for layer in sharing]
+            self.layers = [ContextsLayer(layer.contexts) for layer in sharing]
             return self._run_contexts(hidden, positions, places, continued=continued)
 
     def _run_texts(self, hidden: Tensor, positions: Tensor, places: Places) -> Tensor:
@@ -252,85 +253,3 @@ class _Stack:
         from_last = seen.flip(2).cumsum(2).flip(2)  # 1 at the last position of a text, 2 at the one before
         near = added(seen & (from_last <= window))
         return near if kinds == {SLIDING} else {**dict.fromkeys(kinds, added(seen)), SLIDING: near}
-
-
-class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """The keys and values of one layer, (N, G, n, d), in buffers with spare positions: most steps copy nothing."""
-
-    def __init__(self, contexts: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(*contexts)
-        self.buffers: list[Tensor] = []
-        self.written = 0
-        """Positions that were appended after those of the contexts."""
-
-    def append(self, start: int, new: Sequence[Tensor]) -> list[Tensor]:
-        """Write keys and values (N, G, n, d) at the position `start`; return those up to there and the new ones."""
-        count = new[0].shape[2]
-        end = start + count
-        self.written += count
-        if end > self.buffers[0].shape[2]:
-            self.buffers = [_room(each[:, :, :start], end) for each in self.buffers]
-        for buffer, each in zip(self.buffers, new, strict=True):
-            buffer[:, :, start:end] = each
-        return [buffer[:, :, :end] for buffer in self.buffers]
-
-
-class _TextsLayer(_Layer):  # type: ignore[no-untyped-call]
-    """The keys and values of B contexts (B, G, L, d) and, in the buffers, of the own tokens of R texts (R, G, t, d)."""
-
-    places: Places
-
-    def __init__(self, contexts: Sequence[Tensor]) -> None:
-        super().__init__(contexts)
-        self.contexts = contexts
-
-    def select(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
-        """Keep the texts `continued` and the contexts `chosen`, if not all of them, which are now at `places`."""
-        self.places = places
-        if continued is not None:
-            self.buffers = [each[continued] for each in self.buffers]
-        if chosen is not None:
-            self.contexts = [each[chosen] for each in self.contexts]
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append a token's keys and values (R, G, 1, d); return the texts' own, with what they share."""
-        new = [key_states, value_states]
-        self.buffers = self.buffers or [each[:, :, :0] for each in new]
-        keys, values = self.append(self.written, new)
-        setattr(keys, CONTEXT, SharedContext(self.contexts[0], self.contexts[1], self.places, values))
-        return keys, values
-
-    def get_seq_length(self) -> int:
-        """Return the positions of a text, with its context."""
-        return self.contexts[0].shape[2] + self.written
-
-
-class _ContextsLayer(_Layer):  # type: ignore[no-untyped-call]
-    """The keys and values of B contexts, in the buffers, and behind each the tokens of all its texts (B, G, n, d)."""
-
-    def __init__(self, contexts: Sequence[Tensor]) -> None:
-        super().__init__(contexts)
-        self.buffers, self.length = list(contexts), contexts[0].shape[2]
-
-    def select(self, places: Places, *, continued: Tensor | None, chosen: Tensor | None) -> None:
-        """Keep the contexts `chosen`, if not all of them."""
-        if chosen is not None:
-            self.buffers = [each[chosen] for each in self.buffers]
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append the keys and values of a token of each text (B, G, C, d); return all of them."""
-        keys, values = self.append(self.get_seq_length(), [key_states, value_states])
-        return keys, values
-
-    def get_seq_length(self) -> int:
-        """Return the positions of a context and of all its texts."""
-        return self.length + self.written
-
-
-def _room(tokens: Tensor, wanted: int) -> Tensor:
-    """Return a buffer for at least `wanted` positions that begins with keys or values (N, G, n, d)."""
-    rows, heads, count, width = tokens.shape
-    larger = tokens.new_empty(rows, heads, wanted + max(GROWTH, wanted // 4), width)
-    larger[:, :, :count] = tokens
-    return larger

@@ -16,7 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vsr_cli.api import Decoding, VsrError
 from vsr_plugins.text_decoders import LmOptions, lm_model
-from vsr_plugins.text_decoders.lm_generation import Generation, _TextsLayer, verify_generation
+from vsr_plugins.text_decoders.lm_cache import TextsLayer
+from vsr_plugins.text_decoders.lm_generation import Generation, verify_generation
 from vsr_plugins.text_decoders.lm_loading import gguf_file, requirements
 from vsr_plugins.text_decoders.lm_model import LanguageModel
 
@@ -124,6 +125,21 @@ def test_a_token_with_an_empty_line_ends_a_text_as_well(language_models, tmp_pat
         assert ids[:, :3].tolist() == [[WORD["Mara"], stop, separator]] * 2
     (folder / "chat_template.jinja").write_text("{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}")
     assert not len(make_decoder("lm frozen", model=tmp_path, prompt="Mara", context_length=12)._breaks)
+
+
+def test_a_text_ends_at_two_tokens_of_a_line_break(language_models, tmp_path):
+    folder = with_tokens(language_models, tmp_path, "\n", "\n\n")
+    model = make_decoder("lm frozen", model=tmp_path, context_length=12)
+    line, mara, box, eos = len(WORDS) - 2, WORD["Mara"], WORD["box"], model.vocabulary.eos
+    rows = [[mara, line, line, box, eos], [line, line, mara, box, eos], [mara, line, box, box, eos]]
+    assert [text.split() for text in model.detokenize(torch.tensor(rows))] == [
+        ["Mara"],
+        ["Mara", "box"],
+        ["Mara", "box", "box"],
+    ]
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}[CLS] {{ m['content'] }} [SEP]{% endfor %}")
+    chat = make_decoder("lm frozen", model=tmp_path, prompt="Mara", context_length=12)
+    assert chat.detokenize(torch.tensor(rows[:1]))[0].split() == ["Mara", "box"]
 
 
 def test_lines_of_a_text_are_joined_where_a_line_break_ends_it(language_models, tmp_path):
@@ -283,7 +299,7 @@ def test_texts_share_the_keys_and_values_of_their_context_where_the_architecture
     left = torch.tensor([2, 0, 4])  # in another order, and without some, as in a beam search
     _, state = generation.step(texts[left, 1], tuple(each[left] for each in state), ())
     found, _ = generation.step(texts[left[:2], 2], tuple(each[:2] for each in state), ())
-    assert all(isinstance(layer, _TextsLayer) == shared for layer in generation.stacks[0].layers)
+    assert all(isinstance(layer, TextsLayer) == shared for layer in generation.stacks[0].layers)
     with torch.no_grad():
         whole = model(input_ids=torch.tensor([[1, 2, 3, 3, 4, 5], [1, 2, 3, 6, 7, 8]])).logits[:, -1]
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
