@@ -24,6 +24,7 @@ from ..data.prepared import Prepared
 from ..data.prepared_types import Windows
 from ..data.shards import Rows
 from ..errors import VsrError
+from ..model.loss_means import with_weight
 from ..runs.results import BETTER, FORMAT, SHORT
 from .baselines import SHUFFLE_SEED
 from .copying import REPEATS_IMAGE, copied, copied_images
@@ -260,7 +261,7 @@ def _teacher_forced(predicted: Predicted) -> dict[str, Any]:
     tokens = int(predicted.losses.counts["text"])
     of_words = losses["text"] * tokens / max(predicted.words, 1)
     return {
-        "losses": {name: loss for name, loss in losses.items() if name == "loss" or predicted.weights[name]},
+        "losses": with_weight(losses, predicted.weights),
         "perplexity": math.exp(losses["text"]) if finite else None,
         "perplexity_per_word": math.exp(of_words) if finite and predicted.words and of_words < 700 else None,
         "tokens": tokens,

@@ -69,3 +69,9 @@ class LossMeans:
         """Return "loss", the weighted sum, and its terms; an empty dictionary if there was no window."""
         terms = {name: total / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
         return {"loss": sum(weights[name] * term for name, term in terms.items()), **terms} if terms else {}
+
+
+def with_weight(losses: Mapping[str, float], weights: Mapping[str, float], also: str = "loss") -> dict[str, float]:
+    """Return the sum of losses, those that have a weight, and that of the name `also`: what people are shown."""
+    shown = {"loss", also, *(name for name, weight in weights.items() if weight)}
+    return {name: loss for name, loss in losses.items() if name in shown}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from functools import partial
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -12,6 +12,7 @@ from accelerate.utils import set_seed
 from ..config.experiment import TrainConfig
 from ..console import say
 from ..data.prepared import Prepared
+from ..model.loss_means import with_weight
 from ..model.weights import parameter_counts
 from ..quantities import counted
 from ..runs.history import EpochRow, Row, read_history
@@ -87,7 +88,7 @@ def train(
     )
     weights = config.objective.weights
     # A term whose default weight is set to 0 is still computed, as evaluation does, but nothing is trained on it.
-    reported = {"loss", options.best_metric, *(name for name, weight in weights.items() if weight)}
+    shown = partial(with_weight, weights=weights, also=options.best_metric)
     wait_for_everyone(accelerator)  # the main process has had files to write
     saved = time.monotonic()
     with graceful_shutdown() as request, compiled(model, enabled=options.compile):
@@ -107,9 +108,9 @@ def train(
                 losses = runner.run(training, windows, rate=rate)
                 progress.losses.add(losses, training, windows)
                 progress.took_step(seconds=time.perf_counter() - started)
-                means = _only(reported, progress.losses.means(weights))
+                means = shown(progress.losses.means(weights))
                 display.step(epoch, progress.step, means, learning_rate=options.learning_rate * rate)
-                trackers.log({"batch": _only(reported, losses)}, step=taken + 1)
+                trackers.log({"batch": shown(losses)}, step=taken + 1)
                 due = time.monotonic() - saved >= 60 * options.checkpoint_minutes
                 if checkpoints.save_if(progress, request, due=due):
                     saved = time.monotonic()
@@ -126,8 +127,8 @@ def train(
             row = EpochRow(
                 epoch=epoch,
                 steps=epoch * steps,
-                train=_only(reported, progress.losses.means(weights)),
-                validation=_only(reported, validated),
+                train=shown(progress.losses.means(weights)),
+                validation=shown(validated),
                 learning_rate=float(optimizer.param_groups[0]["lr"]),
                 windows_per_second=len(training) / progress.seconds,
                 seconds=progress.seconds,
@@ -144,7 +145,3 @@ def train(
     if accelerator.is_main_process:
         run.finish(epochs=progress.epoch - 1)
     accelerator.end_training()
-
-
-def _only(names: Collection[str], losses: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in losses.items() if name in names}
