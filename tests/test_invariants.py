@@ -93,6 +93,7 @@ MISTAKES = {
     ("train", "--set", "training.epochs=many"): ["--set training.epochs=many", "valid integer"],
     ("train", "--epochs", "0"): ["--epochs 0", "greater than or equal to 1"],
     ("train", "--set", "epochs"): ["not of the form section.key=value"],
+    ("train", "--set", "samples=3"): ["did you mean decoding.samples=3?"],
     ("train", "--preset", "referense"): ["preset 'referense'", "did you mean reference?"],
     ("train", "--config", "absent.toml"): ["absent.toml: there is no such file"],
     ("train", "--data", "absent"): ["absent"],

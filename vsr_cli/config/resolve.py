@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ..api import Options, open_text
-from ..api.decoding import METHODS_THAT_USE
+from ..api.decoding import METHODS_THAT_USE, Decoding
 from ..errors import VsrError, initials, nearest
 from ..files.home import expand_home, is_home_path
 from ..files.strict_json import SEAL, from_json
@@ -117,7 +117,8 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
 def _place_of(key: str) -> str | None:
     """Return the place of the program's own setting that has this name, or whose words begin with its letters."""
     name = key.replace("-", "_")
-    places = [(f"{section}.{each}", each) for section, model in COMMON.items() for each in model.model_fields]
+    sections: dict[str, type[Options]] = {**COMMON, "decoding": Decoding}
+    places = [(f"{section}.{each}", each) for section, model in sections.items() for each in model.model_fields]
     exact = [place for place, each in places if each == name]
     return next(iter(exact + [place for place, each in places if initials(each) == name]), None)
 
