@@ -179,7 +179,7 @@ def vsr_image_decoders() -> list[Component]:
         ),
         Component(
             name="repeat-context",
-            summary="repeats the context's image that is most like the others, as it stands; generates nothing new",
+            summary="repeats an image of the context as it stands, most often the last; generates nothing new",
             build="vsr_plugins.image_decoders.repeat_context:RepeatContextImageDecoder",
         ),
         Component(

@@ -1,4 +1,4 @@
-"""Image decoder `repeat-context`: the image of the context that is most like the next one, as it stands."""
+"""Image decoder `repeat-context`: an image of the context as it stands, most often the last."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ class RepeatContextImageDecoder(nn.Module):
     frame's weight in the mean is its number in the context: later ones are more like the next. Nothing here trains.
     """
 
-    caution = (
-        "the image decoder repeat-context generates no image; it repeats the one of the context that is most like the "
-        "others"
-    )
+    caution = "the image decoder repeat-context generates no image; it repeats one of the context, most often the last"
 
     def __init__(self, options: Options, context: BuildContext) -> None:
         super().__init__()
