@@ -60,7 +60,7 @@ def select_text(sampled: Sequence[Sampled], context: Sequence[str], decoding: De
     """Return the candidate with the highest mean utility over all references but itself; of equal ones the first.
 
     References are the samples, with weight 1, and the texts of the context, with weight `context_weight`. Candidates
-    are the samples that have ended, if any has, and of these the ones that repeat nothing of the context, if there are
+    are the samples that have ended, if any has, and of these the ones that do not repeat the context, if there are
     such; with `context_candidates`, the samples that have ended and then the texts of the context.
     """
     samples = [text for text, _ in sampled]
