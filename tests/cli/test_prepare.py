@@ -44,6 +44,23 @@ def test_window_short_stories_and_limit_options(workspace, vsr, write_story, tmp
     assert json.loads(vsr(f"{line} --limit 1 --window first").out)["counts"]["stories_read"] == 1
 
 
+def test_a_split_without_stories_is_noted(workspace, vsr, write_story, tmp_path):
+    write_story(tmp_path / "mine/1", 7)
+    line = f"prepare {tmp_path / 'mine'} --preset tiny --out {tmp_path / 'out'}"
+    said = vsr(line).err
+    assert (
+        "note: no story fell into the validation split, so training keeps its last weights instead of its best" in said
+    )
+    assert "note: no story fell into the test split, so no score can be measured; prepare more stories" in said
+    said = vsr(f"{line} --set data.validation=0 data.test=0").err
+    assert "note:" not in said
+    for number in range(2, 6):
+        write_story(tmp_path / f"mine/{number}", 7)
+        for text in (tmp_path / f"mine/{number}").glob("*.txt"):
+            text.write_text(f"Story {number}: {text.read_text()}")
+    assert "note:" not in vsr(line).err
+
+
 @pytest.fixture
 def twelve_stories(write_story, tmp_path):
     for number in range(1, 13):

@@ -164,6 +164,8 @@ def prepare(
         print_json({"folder": str(prepared.folder), **prepared.manifest})
     else:
         show_prepared(prepared)
+        for note in _empty_splits(prepared):
+            say(f"note: {note}")
         say(f"next: {next_command(prepared, run)}")
 
 
@@ -185,6 +187,19 @@ def _report_preset(dataset: str) -> None:
 
     name, reason = default_preset(dataset)
     say(f"preset {name}, the default for {reason}: {preset_facts(name).summary}; 'vsr presets' lists others")
+
+
+def _empty_splits(prepared: Prepared) -> list[str]:
+    """Return what no story means that fell into a split that was to have a share of them."""
+    windows, options = prepared.manifest["counts"]["windows_kept"], prepared.manifest["data"]
+    if not windows["train"] or options["split"] not in ("auto", "group", "block"):
+        return []
+    lost = {"validation": "training keeps its last weights instead of its best", "test": "no score can be measured"}
+    return [
+        f"no story fell into the {split} split, so {what}; prepare more stories"
+        for split, what in lost.items()
+        if options[split] and not windows[split]
+    ]
 
 
 def show_prepared(prepared: Prepared) -> None:
