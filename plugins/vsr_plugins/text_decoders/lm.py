@@ -79,6 +79,8 @@ class LmDecoder(TokenDecoder):
             )
         self._encode = lru_cache(maxsize=2**16)(self._encode_text)
         self._line_break = loaded.line_break
+        self._separators = EMPTY_LINES if loaded.line_break == "\n" else LINE_BREAKS
+        self._lines_end_texts = loaded.ending is not None
         self.register_buffer("_breaks", torch.tensor(loaded.breaks(), dtype=torch.long), persistent=False)
         self.train(False)
 
@@ -270,10 +272,9 @@ class LmDecoder(TokenDecoder):
         Tokens that together end a page do not end generation: two line breaks, where one token may be an empty line.
         """
         texts = super().detokenize(ids)
-        if self.loaded.ending is None:
+        if not self._lines_end_texts:
             return texts
-        ends = LINE_BREAKS if self.loaded.ending == "\n" else EMPTY_LINES
-        found = [ends.search(text, len(text) - len(text.lstrip())) for text in texts]
+        found = [self._separators.search(text, len(text) - len(text.lstrip())) for text in texts]
         return [text[: end.start()] if end else text for text, end in zip(texts, found, strict=True)]
 
     def _encode_text(self, text: str) -> tuple[int, ...]:
@@ -281,7 +282,7 @@ class LmDecoder(TokenDecoder):
 
     def _without_separators(self, text: str) -> str:
         """Return a text without empty lines, as they separate texts; the line breaks of a verse stay if they do not."""
-        return EMPTY_LINES.sub("\n", text) if self._line_break == "\n" else LINE_BREAKS.sub(self._line_break, text)
+        return self._separators.sub(self._line_break, text)
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Generation of several texts for each context by a language model, with one key-value cache per context.
 
 Shapes: B contexts, R texts that are generated together, L positions of a context, t tokens that a text has so far, S
-positions of a row, M vectors of a story, E width, G heads of keys and values, d width of a head, V vocabulary.
+positions of a row, M vectors of a story, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -196,13 +196,12 @@ class _Stack:
         sharing = [layer for layer in self.layers if isinstance(layer, TextsLayer)]
         if not sharing:
             return self._run_contexts(hidden, positions, places, continued=continued)
-        if sharing[0].written:
-            return self._run_texts(hidden, positions, places)
+        written = sharing[0].written
         try:
             return self._run_texts(hidden, positions, places)
-        except torch.OutOfMemoryError:
-            raise
-        except UNUSABLE:  # an architecture that computes keys or values from what is cached
+        except UNUSABLE as error:  # first token: an architecture that computes keys or values from what is cached
+            if written or isinstance(error, torch.OutOfMemoryError):
+                raise
             self.layers = [ContextsLayer(layer.contexts) for layer in sharing]
             return self._run_contexts(hidden, positions, places, continued=continued)
 
