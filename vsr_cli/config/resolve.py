@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ..api import Options, open_text
-from ..api.decoding import METHODS_THAT_USE, Decoding
+from ..api.decoding import METHODS_THAT_USE
 from ..errors import VsrError, initials, nearest
 from ..files.home import expand_home, is_home_path
 from ..files.strict_json import SEAL, from_json
@@ -23,7 +23,7 @@ from ..plugin.kinds import KIND_OF
 from ..plugin.registry import Provided, Registry
 from .presets import preset_names, read_preset
 from .renamed import COMPONENTS, SETTINGS, VALUES
-from .schema import COMMON
+from .schema import SETTABLE
 
 EXAMPLE = "for example --set training.epochs=3"
 ChosenOptions = TypeVar("ChosenOptions", bound=Options)
@@ -117,8 +117,7 @@ def parse_set(assignments: Iterable[str]) -> list[Layer]:
 def _place_of(key: str) -> str | None:
     """Return the place of the program's own setting that has this name, or whose words begin with its letters."""
     name = key.replace("-", "_")
-    sections: dict[str, type[Options]] = {**COMMON, "decoding": Decoding}
-    places = [(f"{section}.{each}", each) for section, model in sections.items() for each in model.model_fields]
+    places = [(f"{section}.{each}", each) for section, model in SETTABLE.items() for each in model.model_fields]
     exact = [place for place, each in places if each == name]
     return next(iter(exact + [place for place, each in places if initials(each) == name]), None)
 

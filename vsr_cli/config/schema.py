@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..api import Options, RandomSeed, TextObjective
+from ..api import Decoding, Options, RandomSeed, TextObjective
 from .choices import Compute, Precision, Resize, ShortStories, SplitBy, Tracker, Window
 
 
@@ -218,3 +218,6 @@ COMMON: dict[str, type[Options]] = {
     "objective": ObjectiveOptions,
     "training": TrainingOptions,
 }
+"""The sections of what a run is trained with."""
+SETTABLE: dict[str, type[Options]] = {**COMMON, "decoding": Decoding}
+"""The same with decoding, whose options a run records and each command may change."""

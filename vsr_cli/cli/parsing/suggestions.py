@@ -172,15 +172,13 @@ def _assignments(fields: Fields, word: str, value: str | None) -> list[str]:
 
 def setting_types(sections: Sequence[str]) -> Fields:
     """Return the settings of some sections with their types; those of a kind are of all its components."""
-    from ...api import Decoding, Options
-    from ...config.schema import COMMON
+    from ...config.schema import SETTABLE
     from ...plugin.discovery import registry
 
-    models: dict[str, type[Options]] = {**COMMON, "decoding": Decoding}
     found: dict[str, Any] = {}
     for section in sections:
-        if section in models:
-            entries = [(section, models[section])]
+        if section in SETTABLE:
+            entries = [(section, SETTABLE[section])]
         else:
             entries = [
                 (f"metrics.{entry.component.name}" if section == "metrics" else section, entry.component.options)
