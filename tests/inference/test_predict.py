@@ -200,8 +200,8 @@ def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
         resolve_train(registry(), preset="tiny", layers=layers), image_size=SIZE, training_texts=lambda: ["a story"]
     ).eval()
     texts = ["“No,” said Ana — the dogs' friend.", "No said Ana.", "<gdo 1>Rain</gdo> fell…", "“No,” said ANA again!"]
-    told = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
-    predicted = predict(built, told)
+    given = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
+    predicted = predict(built, given)
     record = write_prediction(predicted, tmp_path / "out", run=tmp_path / "run", decoding=Decoding())
     assert record["text"] in texts
     assert record["copied"] == {
@@ -214,8 +214,8 @@ def test_a_repeated_text_is_shown_as_it_stands_in_the_story(tmp_path):
 
 def test_a_text_with_typographic_marks_is_found_in_its_context(model):
     texts = ["Come in.", "“Ana’s dog,” said Bo, “isn’t mine.”", "Rain fell.", "He ran."]
-    told = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
-    copied = copied_from(replace(predict(model, told), text=texts[1]))
+    given = Story(id="ana", frames=tuple(Frame(image=picture(at), text=text) for at, text in enumerate(texts)))
+    copied = copied_from(replace(predict(model, given), text=texts[1]))
     assert (copied["repeats_context"], copied["context-overlap-4"]) == (2, 1.0)
 
 

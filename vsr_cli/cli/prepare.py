@@ -191,8 +191,10 @@ def _report_preset(dataset: str) -> None:
 
 def _empty_splits(prepared: Prepared) -> list[str]:
     """Return what no story means that fell into a split that was to have a share of them."""
+    from ..data.splits import BY_SHARE
+
     windows, options = prepared.manifest["counts"]["windows_kept"], prepared.manifest["data"]
-    if not windows["train"] or options["split"] not in ("auto", "group", "block"):
+    if not windows["train"] or options["split"] not in BY_SHARE:
         return []
     lost = {"validation": "training keeps its last weights instead of its best", "test": "no score can be measured"}
     return [

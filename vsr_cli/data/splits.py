@@ -23,6 +23,10 @@ If all runs deviate by more, because groups are large, the closest are used.
 """
 
 
+BY_SHARE = ("auto", "official", "group", "block")
+"""The ways of splitting that give each split its share of the stories, where the source does not decide."""
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """The facts that decide the split of a story."""
